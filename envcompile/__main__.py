@@ -1,0 +1,5 @@
+"""`python -m envcompile`."""
+
+from envcompile.cli.main import run
+
+run()

@@ -1,0 +1,72 @@
+"""Finding and reading the spec and its lock, as every command does."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from envcompile.errors import Unusable
+from envcompile.files import read_bytes
+from envcompile.lock.file import loads
+from envcompile.spec.decode import LIMIT, source_of
+
+if TYPE_CHECKING:
+    from envcompile.lock.model import Lock
+    from envcompile.source import Source
+
+SPEC_NAME = "envcompile.toml"
+# A lock of 2,000 packages on two platforms is about a megabyte.
+_LOCK_LIMIT = 64 << 20
+
+
+def find_spec(file: str | None) -> Path:
+    """The spec: the file that was named, else `envcompile.toml` in this folder or the nearest above it."""
+    if file is not None:
+        return Path(file)
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / SPEC_NAME).is_file():
+            return folder / SPEC_NAME
+    hint = "make one here, or name it with `-f FILE`"
+    raise Unusable(f"there is no `{SPEC_NAME}` in `{here}` or above it", hint)
+
+
+def read_source(path: Path) -> Source:
+    """The text of a spec. Raises `Unusable` or `Problems`."""
+    data = read_bytes(path, LIMIT, "name another file with `-f FILE`")
+    return source_of(shown(path), data)
+
+
+def lock_path(spec: Path) -> Path:
+    """Where the lock of a spec is: beside it, `envcompile.lock` for `envcompile.toml`."""
+    return spec.with_suffix(".lock")
+
+
+def read_lock_text(path: Path) -> str | None:
+    """The text of a lock; None when there is none. Raises `Unusable`."""
+    if not path.exists():
+        return None
+    data = read_bytes(path, _LOCK_LIMIT)
+    if len(data) > _LOCK_LIMIT:
+        raise Unusable(f"`{shown(path)}` is larger than {_LOCK_LIMIT >> 20} MiB, which no lock is")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise Unusable(f"`{shown(path)}` is not UTF-8 text", "run `envcompile lock`") from None
+
+
+def read_lock(path: Path) -> Lock:
+    """The lock of a spec. Raises `Unusable` when there is none, or none that can be read."""
+    text = read_lock_text(path)
+    if text is None:
+        raise Unusable(f"`{shown(path)}` is not there", "run `envcompile lock`")
+    return loads(text, shown(path))
+
+
+def shown(path: Path) -> str:
+    """A path as a person would name it from here."""
+    if not path.is_absolute():
+        return str(path)
+    relative = os.path.relpath(path)
+    return relative if not relative.startswith(os.path.join("..", "..")) else str(path)  # noqa: PTH118

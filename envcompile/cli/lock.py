@@ -1,0 +1,91 @@
+"""`envcompile lock`: solve the spec and write the lock."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from envcompile.cli.inputs import find_spec, lock_path, read_lock_text, read_source, shown
+from envcompile.diagnostics import count, did_you_mean
+from envcompile.errors import FINE, NotFine, Unusable
+from envcompile.files import write_text
+from envcompile.lock.diff import changes
+from envcompile.lock.file import dumps, loads
+from envcompile.pipeline import resolve
+from envcompile.resolve.process import run as run_process
+from envcompile.resolve.protocol import Effects
+from envcompile.resolve.uv import Uv
+from envcompile.spec.decode import parse
+
+if TYPE_CHECKING:
+    import argparse
+
+    from envcompile.cli.report import Reporter
+    from envcompile.lock.model import Lock
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    parser.add_argument("-U", "--upgrade", action="store_true", help="keep no pin: take the newest of everything")
+    parser.add_argument(
+        "-P", "--upgrade-package", metavar="NAME", action="append", default=[], help="keep every pin but NAME's"
+    )
+    parser.add_argument("--check", action="store_true", help="change nothing, exit 1 if the lock would change")
+
+
+def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    """Solve with the earlier lock as preference; write only what differs."""
+    started = time.monotonic()
+    path = find_spec(arguments.file)
+    source = read_source(path)
+    spec = parse(source)
+    target = lock_path(path)
+    text = read_lock_text(target)
+    earlier = _earlier(text, shown(target), reporter)
+    upgrade = arguments.upgrade or _names(arguments.upgrade_package, earlier)
+    reporter.step(f"resolving {count(len(spec.pip.packages), 'requirement')} for {', '.join(spec.platforms)}")
+    lock = resolve(source, spec, earlier, Uv(), Effects(run_process, os.environ), upgrade)
+    new = dumps(lock)
+    took = f"{time.monotonic() - started:.1f} s"
+    if text is not None and text.replace("\r\n", "\n") == new:
+        reporter.say(f"`{shown(target)}` is current ({took})")
+        return FINE
+    for line in changes(earlier, lock):
+        reporter.say(line)
+    if arguments.check:
+        raise NotFine(f"`{shown(target)}` would change", "run `envcompile lock`")
+    write_text(target, new)
+    sizes = ", ".join(f"{count(len(each.pip), 'package')} for {each.platform}" for each in lock.platforms)
+    reporter.say(f"wrote `{shown(target)}`: {sizes} ({took})")
+    return FINE
+
+
+def _earlier(text: str | None, name: str, reporter: Reporter) -> Lock | None:
+    """The lock that is there. One that cannot be read is told of and solved anew; a newer one is left alone."""
+    if text is None:
+        return None
+    try:
+        return loads(text, name)
+    except Unusable as problem:
+        if problem.hint != "run `envcompile lock`":
+            raise
+        reporter.warn(f"{problem.message}; its pins are not kept")
+        return None
+
+
+def _names(words: list[str], earlier: Lock | None) -> frozenset[str]:
+    """The normalised names to upgrade. Raises `Unusable` for one that the lock does not hold."""
+    from envcompile.spec.requirement import Refusal, name  # noqa: PLC0415 - only with -P
+
+    names = set()
+    known = {package.name for platform in (earlier.platforms if earlier else ()) for package in platform.pip}
+    for word in words:
+        try:
+            normal = name(word)
+        except Refusal as refusal:
+            raise Unusable(f"{refusal.message}", "write `-P NAME`") from None
+        if earlier and normal not in known:
+            raise Unusable(f"`{normal}` is not in the lock, so it cannot be upgraded", did_you_mean(normal, known))
+        names.add(normal)
+    return frozenset(names)

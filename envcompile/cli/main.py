@@ -1,0 +1,100 @@
+"""`envcompile`: the commands, their options, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib import import_module
+
+from envcompile import __version__
+from envcompile.cli.report import Reporter
+from envcompile.errors import BUG, EXIT_CODES, FINE, INTERRUPTED, UNUSABLE, EnvcompileError
+
+# Command -> what it does, for the first page of the help. A module of the same name holds the rest.
+COMMANDS = {
+    "lock": "solve the spec and write the lock",
+    "dockerfile": "write the Dockerfile of a locked spec",
+    "tag": "print repository:hash, the hash being that of the Dockerfile",
+    "explain": "say what an error code means",
+}
+
+
+def parser(command: str | None) -> argparse.ArgumentParser:
+    """The parser of the command line, with the options of one command filled in (of all when it is None)."""
+    shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    shared.add_argument("-C", "--directory", metavar="DIR", help="work as if started in DIR")
+    shared.add_argument("-f", "--file", metavar="FILE", help="the spec (default: envcompile.toml, here or above)")
+    shared.add_argument("-q", "--quiet", action="store_true", help="say only what is wrong")
+    shared.add_argument("-v", "--verbose", action="store_true", help="say more")
+    shared.add_argument("--color", choices=("auto", "always", "never"), help="colour what is said (default: auto)")
+    codes = "\n".join(f"  {code:<4} {meaning}" for code, meaning in EXIT_CODES.items())
+    top = argparse.ArgumentParser(
+        prog="envcompile",
+        description="One TOML file in; one lock, one reproducible Dockerfile and a tag that is its hash out.",
+        epilog=f"exit codes:\n{codes}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[shared],
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action="version", version=f"envcompile {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands", required=True)
+    for name, summary in COMMANDS.items():
+        sub = commands.add_parser(
+            name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", parents=[shared], allow_abbrev=False
+        )
+        if command in (None, name):
+            import_module(f"envcompile.cli.{name}").options(sub)
+    return top
+
+
+def main(argv: list[str]) -> int:
+    """Run one command; the exit code. Everything for people goes to standard error."""
+    command = next((word for word in argv if word in COMMANDS), None)
+    options = parser(command).parse_args(argv, argparse.Namespace(**_DEFAULTS))
+    reporter = Reporter(sys.stderr, os.environ, quiet=options.quiet, verbose=options.verbose, color=options.color)
+    try:
+        if options.directory is not None:
+            _enter(options.directory)
+        return int(import_module(f"envcompile.cli.{options.command}").run(options, reporter))
+    except EnvcompileError as error:
+        reporter.error(error)
+        return error.exit_code
+
+
+_DEFAULTS = {"directory": None, "file": None, "quiet": False, "verbose": False, "color": "auto"}
+
+
+def _enter(folder: str) -> None:
+    try:
+        os.chdir(folder)
+    except OSError as problem:
+        message = f"`{folder}` cannot be entered: {problem.strerror}"
+        error = EnvcompileError(message)
+        error.exit_code = UNUSABLE
+        raise error from None
+
+
+def run() -> None:
+    """The console script: `main` with the real arguments, and an answer to everything that can end a process."""
+    try:
+        code = main(sys.argv[1:])
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted\n")
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # The reader has gone, as in `envcompile dockerfile | head`: not an error, and nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = FINE
+    except Exception:  # noqa: BLE001 - the last resort: a bug is told as one, with what is needed to mend it
+        import traceback  # noqa: PLC0415
+
+        traceback.print_exc()
+        sys.stderr.write("error: this is a bug of envcompile; please report it with the lines above\n")
+        code = BUG
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    run()

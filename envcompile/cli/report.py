@@ -1,0 +1,76 @@
+"""What is said to people, on standard error: progress, results, mistakes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TextIO
+
+from envcompile.diagnostics import BRIGHT, PLAIN, Problems, count, draw
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from envcompile.errors import EnvcompileError
+
+
+class Reporter:
+    """Says things on one stream. `color` is auto, always or never; NO_COLOR and a stream that is no terminal mean never."""
+
+    def __init__(
+        self, stream: TextIO, environment: Mapping[str, str], *, quiet: bool, verbose: bool, color: str
+    ) -> None:
+        self._stream = stream
+        self._quiet, self._verbose = quiet, verbose
+        self._terminal = stream.isatty() and environment.get("TERM") != "dumb"
+        bright = color == "always" or (color == "auto" and self._terminal and not environment.get("NO_COLOR"))
+        self._colors = BRIGHT if bright else PLAIN
+        self._step = ""
+
+    def step(self, text: str) -> None:
+        """What is being done now: one line that the next word replaces. On a terminal only."""
+        if self._terminal and not self._quiet:
+            self._write(f"\r\x1b[K{text} ...")
+            self._step = text
+
+    def say(self, text: str) -> None:
+        """A result."""
+        if not self._quiet:
+            self._clear()
+            self._write(f"{text}\n")
+
+    def detail(self, text: str) -> None:
+        """What only `-v` wants to know."""
+        if self._verbose:
+            self.say(text)
+
+    def warn(self, text: str, hint: str | None = None) -> None:
+        """Something that is not as it should be, and does not stop the work."""
+        self._message("warning", text, hint)
+
+    def error(self, error: EnvcompileError) -> None:
+        """What ended the work. Said even when quiet."""
+        self._clear()
+        if isinstance(error, Problems):
+            for index, diagnostic in enumerate(error.diagnostics):
+                self._write(("\n" if index else "") + draw(diagnostic, error.source, self._colors))
+            if len(error.diagnostics) > 1:
+                self._write(f"\n{count(len(error.diagnostics), 'mistake')} in `{error.source.name}`\n")
+        else:
+            self._message("error", error.message, error.hint)
+
+    def _message(self, level: str, text: str, hint: str | None) -> None:
+        self._clear()
+        colors = self._colors
+        self._write(f"{colors.error}{level}{colors.end}: {text}\n")
+        if hint:
+            self._write(f"  {colors.hint}= hint:{colors.end} {hint}\n")
+
+    def _clear(self) -> None:
+        if self._step:
+            self._write("\r\x1b[K")
+            self._step = ""
+
+    def _write(self, text: str) -> None:
+        # A terminal of another encoding shows what it can.
+        encoding = self._stream.encoding or "utf-8"
+        self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        self._stream.flush()

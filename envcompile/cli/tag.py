@@ -1,0 +1,29 @@
+"""`envcompile tag`: repository:hash on standard output."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from envcompile.cli.compiled import compiled
+from envcompile.errors import FINE
+
+if TYPE_CHECKING:
+    import argparse
+
+    from envcompile.cli.report import Reporter
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """The options of the command: none of its own."""
+    del parser
+
+
+def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    """Print the tag: the repository (or the name) and the first digits of the Dockerfile's sha256."""
+    from envcompile.emit.dockerfile import tag  # noqa: PLC0415 - brings the template engine
+
+    del reporter
+    spec, text = compiled(arguments.file)
+    sys.stdout.write(f"{spec.image.repository or spec.name}:{tag(text)}\n")
+    return FINE

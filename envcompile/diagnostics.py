@@ -1,0 +1,125 @@
+"""A diagnostic, and how it is drawn.
+
+A pass names a rule and a key path; where that is in the text is found only when it is drawn.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from envcompile.errors import UNUSABLE, EnvcompileError
+from envcompile.rules import RULES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from envcompile.source import KeyPath, Place, Source, Span
+
+_USERINFO = re.compile(r"(?<=://)[^/\s@\"']+(?=@)")
+_WIDEST = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One mistake: the rule's slug, one sentence, where it is, and what mends it.
+
+    `path` leads to the key in the spec; `of` says whether the key or its value is meant. `offset`, in characters,
+    is for mistakes that are found before there are keys.
+    """
+
+    rule: str
+    message: str
+    path: KeyPath = ()
+    hint: str | None = None
+    of: str = "value"
+    offset: int | None = None
+
+
+class Problems(EnvcompileError):
+    """All the mistakes of one file at once."""
+
+    exit_code = UNUSABLE
+
+    def __init__(self, source: Source, diagnostics: Iterable[Diagnostic], exit_code: int = UNUSABLE) -> None:
+        self.source = source
+        self.diagnostics = sorted(diagnostics, key=lambda found: (span_of(found, source).start, found.message))
+        self.exit_code = exit_code
+        super().__init__(f"`{source.name}` has {count(len(self.diagnostics), 'mistake')}")
+
+
+def count(number: int, noun: str) -> str:
+    """`1 mistake`, `2 mistakes`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str | None:
+    """A hint that names the nearest of the known words, if one is near."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only when there is a mistake
+
+    near = get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
+    return f"did you mean `{near[0]}`?" if near else None
+
+
+def redact(text: str) -> str:
+    """The text with user names and passwords of URLs starred out, every character in its column."""
+    return _USERINFO.sub(lambda found: "*" * len(found.group()), text)
+
+
+def span_of(diagnostic: Diagnostic, source: Source) -> Span:
+    """Where the diagnostic points, in characters; the beginning of the text when it is about the whole."""
+    from envcompile.source import Span  # noqa: PLC0415 - brings the TOML parser
+
+    if diagnostic.offset is not None:
+        return Span(diagnostic.offset, diagnostic.offset + 1)
+    exact = source.key(diagnostic.path) if diagnostic.of == "key" else source.value(diagnostic.path)
+    return exact or source.nearest(diagnostic.path) or Span(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Colors:
+    """The escape sequences of a terminal, or nothing."""
+
+    error: str = ""
+    place: str = ""
+    hint: str = ""
+    end: str = ""
+
+
+PLAIN = Colors()
+BRIGHT = Colors(error="\x1b[1;31m", place="\x1b[1;34m", hint="\x1b[1;36m", end="\x1b[0m")
+
+
+def draw(diagnostic: Diagnostic, source: Source, colors: Colors = PLAIN) -> str:
+    """The diagnostic for a person: the sentence, file:line:column, the line, a caret, the hint. Ends with a newline."""
+    span = span_of(diagnostic, source)
+    place = source.place(span.start)
+    message = redact(diagnostic.message)
+    lines = [f"{colors.error}error[{RULES[diagnostic.rule].slug}]{colors.end}: {message}"]
+    gutter = " " * len(str(place.line))
+    lines.append(f"{gutter}{colors.place}-->{colors.end} {source.name}:{place.line}:{place.column}")
+    lines.extend(_excerpt(source, span, place, colors))
+    if diagnostic.hint:
+        lines.append(f"{gutter} {colors.hint}= hint:{colors.end} {redact(diagnostic.hint)}")
+    return "\n".join(lines) + "\n"
+
+
+def _excerpt(source: Source, span: Span, place: Place, colors: Colors) -> Sequence[str]:
+    text = source.line(place.line)
+    if not text.strip():
+        return ()
+    number, bar = str(place.line), f"{colors.place}|{colors.end}"
+    gutter = " " * len(number)
+    # Very long lines are shown around the place, and what a terminal would obey is not shown at all.
+    first = max(0, place.column - 1 - _WIDEST // 2) if len(text) > _WIDEST else 0
+    shown = "".join(c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in redact(text))
+    shown = shown[first : first + _WIDEST]
+    start = place.column - 1 - first
+    before = "".join("\t" if c == "\t" else " " for c in shown[:start])
+    width = max(1, min(span.end - span.start, len(shown) - start))
+    return (
+        f"{gutter} {bar}",
+        f"{number} {bar} {shown}",
+        f"{gutter} {bar} {before}{colors.error}{'^' * width}{colors.end}",
+    )

@@ -1,0 +1,56 @@
+"""Reading and writing files: whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from envcompile.errors import NotFine, Unusable
+
+
+def read_bytes(path: Path, limit: int, hint: str | None = None) -> bytes:
+    """A file's content, cut after `limit` and one more byte, so that a larger file is seen. Raises `Unusable`."""
+    try:
+        with path.open("rb") as file:
+            return file.read(limit + 1)
+    except FileNotFoundError:
+        raise Unusable(f"`{path}` is not there", hint) from None
+    except IsADirectoryError:
+        raise Unusable(f"`{path}` is a folder, not a file", hint) from None
+    except OSError as problem:
+        raise Unusable(f"`{path}` cannot be read: {problem.strerror}", hint) from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file's content, or leave it as it was: there is no moment with half of it.
+
+    Raises `NotFine` when the folder or the disk does not take it.
+    """
+    # Through a link to what it names, as an editor would.
+    path = Path(os.path.realpath(path))
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as problem:
+        raise NotFine(f"`{path}` cannot be written: {problem.strerror}") from None
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(_mode(path))
+        os.replace(name, path)  # noqa: PTH105 - the one call that is atomic, by its own name
+    except OSError as problem:
+        raise NotFine(f"`{path}` cannot be written: {problem.strerror}") from None
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _mode(path: Path) -> int:
+    """The mode of the file that is replaced, else what a new file gets."""
+    try:
+        return path.stat().st_mode & 0o7777
+    except OSError:
+        mask = os.umask(0)
+        os.umask(mask)
+        return 0o666 & ~mask

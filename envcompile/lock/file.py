@@ -1,0 +1,110 @@
+"""The lock's one canonical text: TOML, one package per line, sorted, with its own digest and counts.
+
+There is one text for one value, so the digest is taken of the text below its line, with LF line ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING
+
+from envcompile.errors import Unusable
+from envcompile.lock.model import FORMAT
+from envcompile.lock.validate import decode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from envcompile.lock.model import BaseImage, Lock, PipPackage, PlatformLock
+
+_HEAD = "# Made by `envcompile lock`; an edit by hand is noticed. Change the spec and lock again.\n"
+_DIGEST = re.compile(r'digest = "sha256:([0-9a-f]{64})"\n')
+_FORMAT = re.compile(r"^format = ([0-9]{1,9})$", re.MULTILINE)
+_CONFLICT = re.compile(r"^(?:<{7}|={7}|>{7}|\|{7})(?: |$)", re.MULTILINE)
+
+
+def dumps(lock: Lock) -> str:
+    """The canonical text of a lock."""
+    body = "".join(_body(lock))
+    digest = hashlib.sha256(body.encode()).hexdigest()
+    return f'{_HEAD}format = {FORMAT}\ndigest = "sha256:{digest}"\n{body}'
+
+
+def loads(text: str, name: str) -> Lock:
+    """The lock of a text. `name` is the file's, for messages. Raises `Unusable`: what is wrong, and what mends it."""
+    text = text.replace("\r\n", "\n")
+    hint = "run `envcompile lock`"
+    if text.startswith("\N{BYTE ORDER MARK}"):
+        raise Unusable(f"`{name}` starts with a byte order mark, which an editor has put there", hint)
+    if conflict := _CONFLICT.search(text):
+        line = text.count("\n", 0, conflict.start()) + 1
+        raise Unusable(f"`{name}` holds the marks of a merge conflict in line {line}", hint)
+    version = _FORMAT.search(text)
+    if version and int(version[1]) > FORMAT:
+        message = f"`{name}` has format {version[1]}, and this release reads formats up to {FORMAT}"
+        raise Unusable(message, "upgrade envcompile")
+    digest = _DIGEST.search(text)
+    if not version or not digest:
+        raise Unusable(f"`{name}` is not a lock of envcompile, or its head is missing", hint)
+    whole = hashlib.sha256(text[digest.end() :].encode()).hexdigest() == digest[1]
+    return decode(_toml(text, name, hint, whole=whole), name, hint, whole=whole)
+
+
+def _toml(text: str, name: str, hint: str, *, whole: bool) -> dict[str, object]:
+    import tomli  # noqa: PLC0415 - a lock that is known to be current need not be parsed
+
+    try:
+        return tomli.loads(text)
+    except (ValueError, RecursionError) as problem:
+        said = "is cut off, or was edited by hand" if not whole else "is not TOML"
+        raise Unusable(f"`{name}` {said}", hint) from problem
+
+
+def _body(lock: Lock) -> Iterable[str]:
+    yield f"layout = {lock.layout}\n"
+    yield f"spec = {_table({'digest': lock.spec, 'text': lock.spec_text})}\n"
+    packages = sum(len(each.pip) for each in lock.platforms)
+    yield f"counts = {_table({'platforms': len(lock.platforms), 'pip': packages})}\n"
+    for platform in lock.platforms:
+        yield from _platform(platform)
+
+
+def _platform(platform: PlatformLock) -> Iterable[str]:
+    python = platform.python
+    yield f"\n[platforms.{platform.platform}]\n"
+    yield f"python = {_table({'version': python.version, 'path': python.path, 'source': python.source})}\n"
+    yield f"build = {_image(platform.build)}\n"
+    yield f"run = {_image(platform.run)}\n"
+    yield from _rows("tools", ({"name": tool.name, "image": tool.image} for tool in platform.tools))
+    yield from _rows("pip", (_pip(package) for package in platform.pip))
+
+
+def _image(base: BaseImage) -> str:
+    return _table({"image": base.image, "os": base.os, "glibc": base.glibc})
+
+
+def _pip(package: PipPackage) -> Mapping[str, object]:
+    return {
+        "name": package.name,
+        "version": package.version,
+        "kind": package.kind,
+        "file": package.file,
+        "sha256": package.sha256,
+        "size": package.size,
+        "index": package.index,
+        "depends": list(package.depends) or None,
+    }
+
+
+def _rows(key: str, rows: Iterable[Mapping[str, object]]) -> Iterable[str]:
+    yield f"{key} = [\n"
+    yield from (f"    {_table(row)},\n" for row in rows)
+    yield "]\n"
+
+
+def _table(values: Mapping[str, object]) -> str:
+    # A JSON string without control characters is a TOML basic string, and numbers and arrays are written alike.
+    pairs = (f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items() if value is not None)
+    return f"{{ {', '.join(pairs)} }}"

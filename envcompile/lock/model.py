@@ -1,0 +1,83 @@
+"""What a lock holds, as frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# Of the file's shape, and of the Dockerfile that is made from it: a lock of another layout is stale and says so.
+FORMAT = 1
+LAYOUT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PipPackage:
+    """One pinned distribution: the one file for this platform, whatever server it is fetched from.
+
+    `name` is normalised (PEP 503), `sha256` 64 hexadecimal digits, `size` bytes where the index tells it, `index` the
+    name of the index, `depends` the names of locked packages that this one needs here, sorted.
+    """
+
+    name: str
+    version: str
+    file: str
+    sha256: str
+    size: int | None = None
+    index: str = "default"
+    depends: tuple[str, ...] = ()
+    kind: str = "wheel"
+
+
+@dataclass(frozen=True, slots=True)
+class Python:
+    """The interpreter: exact version, its path in the base image, and who said so.
+
+    `source` is `spec` (the user says so) or `assumed` (the newest patch known to this release): either way a step of
+    the build compares it with the image and fails with a sentence.
+    """
+
+    version: str
+    path: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class BaseImage:
+    """A base image by digest, with its operating system (`debian-12`) and C library (glibc, X.Y)."""
+
+    image: str
+    os: str
+    glibc: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolImage:
+    """A tool of the build, such as uv, as an image by digest."""
+
+    name: str
+    image: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformLock:
+    """Everything pinned for one platform (conda's name of it). Tools and packages are sorted by name."""
+
+    platform: str
+    python: Python
+    build: BaseImage
+    run: BaseImage
+    tools: tuple[ToolImage, ...]
+    pip: tuple[PipPackage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """One lock: the digests of the spec it answers, and what is pinned, sorted by platform."""
+
+    spec: str
+    spec_text: str
+    platforms: tuple[PlatformLock, ...]
+    layout: int = LAYOUT
+
+    def platform(self, name: str) -> PlatformLock | None:
+        """What is pinned for one platform, if it is locked."""
+        return next((each for each in self.platforms if each.platform == name), None)

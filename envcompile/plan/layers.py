@@ -1,0 +1,24 @@
+"""Which packages are installed together: the layers of the environment, and their lists."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from envcompile.plan.model import File, Layer
+
+if TYPE_CHECKING:
+    from envcompile.lock.model import PipPackage, PlatformLock
+
+
+def layers() -> tuple[Layer, ...]:
+    """The layers of an environment: one, holding every pip package."""
+    return (Layer("pip-1", "/pip-1.txt"),)
+
+
+def lists(platform: PlatformLock) -> tuple[File, ...]:
+    """The requirement list of each layer on one platform, one file and one hash per line."""
+    return tuple(File(layer.requirements, tuple(_line(package) for package in platform.pip)) for layer in layers())
+
+
+def _line(package: PipPackage) -> str:
+    return f"{package.name}=={package.version} --hash=sha256:{package.sha256}"

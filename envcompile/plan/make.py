@@ -1,0 +1,70 @@
+"""From a spec and the lock that answers it to the plan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from envcompile.plan.layers import layers, lists
+from envcompile.plan.model import File, Plan, Start, Target
+from envcompile.platforms import PLATFORMS
+
+if TYPE_CHECKING:
+    from envcompile.lock.model import Lock, PlatformLock
+    from envcompile.spec.model import Image, Spec
+
+USER_NAME = "app"
+ENVIRONMENT = "/env"
+
+
+def make_plan(spec: Spec, lock: Lock) -> Plan:
+    """The plan for every platform of the lock. The lock must answer the spec."""
+    targets = sorted((_target(spec.image, each) for each in lock.platforms), key=lambda target: target.arch)
+    return Plan(tuple(targets), layers(), _start(spec.image))
+
+
+def _target(image: Image, locked: PlatformLock) -> Target:
+    platform = PLATFORMS[locked.platform]
+    return Target(
+        arch=platform.arch,
+        docker=platform.docker,
+        build=locked.build.image,
+        run=locked.run.image,
+        tools=tuple((tool.name, tool.image) for tool in locked.tools),
+        files=(
+            File("/python", (f"{locked.python.version} {locked.python.path}",)),
+            *lists(locked),
+            *_account(image),
+        ),
+    )
+
+
+def _home(image: Image) -> str:
+    return "/root" if image.user[0] == 0 else f"/home/{USER_NAME}"
+
+
+def _account(image: Image) -> tuple[File, ...]:
+    """The lines that make the user known to the image; root and root's group are known to every image."""
+    user, group = image.user
+    passwd = f"{USER_NAME}:x:{user}:{group}::{_home(image)}:/bin/sh"
+    directories = dict.fromkeys((_home(image), image.workdir or _home(image)))
+    return (
+        File("/passwd", (passwd,) if user else ()),
+        File("/group", (f"{USER_NAME}:x:{group}:",) if group else ()),
+        File("/owner", (f"{user}:{group}",)),
+        File("/directories", tuple(directories)),
+    )
+
+
+def _start(image: Image) -> Start:
+    user, group = image.user
+    name = USER_NAME if user else "root"
+    own = {"HOME": _home(image), "USER": name, "LOGNAME": name}
+    return Start(
+        env=tuple(sorted({**own, **dict(image.env)}.items())),
+        labels=image.labels,
+        user=f"{user}:{group}",
+        workdir=image.workdir or _home(image),
+        expose=tuple(sorted(image.expose)),
+        entrypoint=image.entrypoint,
+        command=image.command or ("python",),
+    )

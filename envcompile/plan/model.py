@@ -1,0 +1,59 @@
+"""The plan: a Dockerfile as a value. Whatever is decided is decided here; the back end only writes it down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of the lock stage: its absolute path there, and its lines."""
+
+    path: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What differs between architectures.
+
+    `arch` as TARGETARCH spells it, `docker` as `--platform` takes it; `build` and `run` base images by digest;
+    `tools` pairs of stage name and image; `files` the lock stage.
+    """
+
+    arch: str
+    docker: str
+    build: str
+    run: str
+    tools: tuple[tuple[str, str], ...]
+    files: tuple[File, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One installation of pip packages: the stage's name and the requirement list in the lock stage."""
+
+    stage: str
+    requirements: str
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How the final image starts. `env` and `labels` are sorted by key, `user` is `UID:GID`."""
+
+    env: tuple[tuple[str, str], ...]
+    labels: tuple[tuple[str, str], ...]
+    user: str
+    workdir: str
+    expose: tuple[int, ...]
+    entrypoint: tuple[str, ...]
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything the Dockerfile says. `targets` are sorted by architecture."""
+
+    targets: tuple[Target, ...]
+    layers: tuple[Layer, ...]
+    start: Start

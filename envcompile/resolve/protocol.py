@@ -1,0 +1,67 @@
+"""What every pip resolver is asked and answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from envcompile.errors import NotFine
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from envcompile.lock.model import PipPackage
+    from envcompile.platforms import Platform
+    from envcompile.resolve.process import Run
+
+
+@dataclass(frozen=True, slots=True)
+class PipRequest:
+    """One platform's question.
+
+    `python` is X.Y.Z, `glibc` X.Y; `preferences` are the pins to keep where the requirements allow it; `upgrade` says
+    of which names no pin is kept, or True for all. `exclude_newer` is RFC 3339 in UTC.
+    """
+
+    requirements: tuple[str, ...]
+    exclude: tuple[str, ...]
+    platform: Platform
+    python: str
+    glibc: str
+    exclude_newer: str | None = None
+    preferences: tuple[PipPackage, ...] = ()
+    upgrade: frozenset[str] | bool = frozenset()
+
+    def kept(self) -> tuple[PipPackage, ...]:
+        """The preferences that are not to be upgraded."""
+        if self.upgrade is True:
+            return ()
+        names = self.upgrade or frozenset()
+        return tuple(package for package in self.preferences if package.name not in names)
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What a resolver may do to the world: run programs, and see this environment."""
+
+    run: Run
+    environment: Mapping[str, str]
+
+
+class PipResolver(Protocol):
+    """A back end: requirements in, exactly one wheel per package out, sorted by name.
+
+    Raises `Unsolvable`, or `MissingOutside` when the program or the network is not there.
+    """
+
+    def resolve(self, request: PipRequest, effects: Effects) -> tuple[PipPackage, ...]:
+        """The packages for one platform."""
+
+
+class Unsolvable(NotFine):
+    """No set of packages answers the requirements; `reason` is the resolver's own text."""
+
+    def __init__(self, platform: str, reason: str) -> None:
+        super().__init__(f"no set of packages answers the spec on `{platform}`")
+        self.platform = platform
+        self.reason = reason

@@ -1,0 +1,43 @@
+"""From a resolver's reason to the line of the spec."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from envcompile.diagnostics import Diagnostic, Problems
+from envcompile.errors import NOT_FINE
+from envcompile.spec.requirement import name, requirement
+
+if TYPE_CHECKING:
+    from envcompile.resolve.protocol import Unsolvable
+    from envcompile.source import KeyPath, Source
+    from envcompile.spec.model import Spec
+
+
+def explain(answer: Unsolvable, source: Source, spec: Spec) -> Problems:
+    """The answer as diagnostics: the line of every requirement that the reason says is required, the reason below."""
+    paths = _blamed(answer.reason, spec) or [("pip", "packages")]
+    hint = f"the resolver's reason for `{answer.platform}`, Python and C library as in the base:\n{_indent(answer.reason)}"
+    found = [
+        Diagnostic("unsolvable", answer.message if index == 0 else "this requirement takes part in it", path)
+        for index, path in enumerate(paths)
+    ]
+    last = found[-1]
+    found[-1] = Diagnostic(last.rule, last.message, last.path, hint)
+    return Problems(source, found, NOT_FINE)
+
+
+def _blamed(reason: str, spec: Spec) -> list[KeyPath]:
+    """The requirements that the reason says "you require", else those it names at all."""
+    names = [name(requirement(text).name) for text in spec.pip.packages]
+    words = " ".join(reason.split()).lower()
+    # The name, and not a longer one that it is a part of.
+    patterns = [rf"{re.escape(each).replace('-', '[-_.]')}(?![a-z0-9_-])" for each in names]
+    required = [i for i, pattern in enumerate(patterns) if re.search(rf"you require {pattern}", words)]
+    named = [i for i, pattern in enumerate(patterns) if re.search(rf"(?<![a-z0-9_.-]){pattern}", words)]
+    return [("pip", "packages", index) for index in required or named]
+
+
+def _indent(text: str) -> str:
+    return "\n".join(f"    {line}".rstrip() for line in text.splitlines())

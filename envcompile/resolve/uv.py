@@ -1,0 +1,167 @@
+"""uv as pip resolver: one solve for the files, one look into its cache for who needs whom."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+import tomli
+from packaging.utils import canonicalize_name
+
+from envcompile.errors import MissingOutside
+from envcompile.lock.model import PipPackage
+from envcompile.resolve.protocol import Unsolvable
+from envcompile.resolve.wheels import best
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from envcompile.resolve.protocol import Effects, PipRequest
+
+# Of the user's environment only what says where the network is and who the user is there. Whatever changes an answer
+# (UV_PRERELEASE, UV_INDEX, PIP_*, ...) stays out: the spec alone asks.
+_KEPT = frozenset(
+    "PATH HOME USER LOGNAME TMPDIR TEMP TMP SYSTEMROOT APPDATA LOCALAPPDATA USERPROFILE XDG_CACHE_HOME XDG_CONFIG_HOME "
+    "XDG_DATA_HOME HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY http_proxy https_proxy all_proxy no_proxy SSL_CERT_FILE "
+    "SSL_CERT_DIR SSL_CLIENT_CERT NETRC UV_CACHE_DIR UV_NO_CACHE UV_SYSTEM_CERTS UV_NATIVE_TLS UV_HTTP_TIMEOUT "
+    "UV_HTTP_RETRIES UV_INSECURE_HOST UV_KEYRING_PROVIDER UV_DEFAULT_INDEX UV_CONCURRENT_DOWNLOADS UV_OFFLINE".split()
+)
+_NO_SOLUTION = "No solution found"
+_OFFLINE = re.compile(r"dns error|error trying to connect|Failed to fetch|network|timed out", re.IGNORECASE)
+
+
+class Uv:
+    """The uv binary of its wheel, else the one on the path."""
+
+    def resolve(self, request: PipRequest, effects: Effects) -> tuple[PipPackage, ...]:
+        """The packages for one platform; see `PipResolver`."""
+        with TemporaryDirectory(prefix="envcompile-") as folder:
+            here = Path(folder)
+            (here / "requirements.in").write_text("".join(f"{line}\n" for line in request.requirements), "utf-8")
+            (here / "exclude.txt").write_text("".join(f"{name}\n" for name in request.exclude), "utf-8")
+            if kept := request.kept():
+                (here / "pylock.toml").write_text(_preferences((each.name, each.version) for each in kept), "utf-8")
+            self._compile(request, effects, folder, ("--format", "pylock.toml", "-o", "pylock.toml"))
+            packages = tomli.loads((here / "pylock.toml").read_text("utf-8")).get("packages", [])
+            graph = self._graph(request, effects, here, packages)
+        return _packages(packages, graph, request)
+
+    def _graph(
+        self, request: PipRequest, effects: Effects, here: Path, packages: Iterable[Mapping[str, Any]]
+    ) -> dict[str, set[str]]:
+        """Who needs whom, read off the annotations of uv's other format: the same answer, from the cache alone."""
+        pins = "".join(f"{each['name']}=={each['version']}\n" for each in packages)
+        (here / "graph.txt").write_text(pins, "utf-8")
+        form = ("--format", "requirements.txt", "--annotation-style", "line", "-o", "graph.txt")
+        try:
+            self._compile(request, effects, str(here), (*form, "--offline"))
+        except (Unsolvable, MissingOutside):
+            # No cache, or one that another process has just cleaned: the same question with the network.
+            (here / "graph.txt").write_text(pins, "utf-8")
+            self._compile(request, effects, str(here), form)
+        return _graph((here / "graph.txt").read_text("utf-8"))
+
+    def _compile(self, request: PipRequest, effects: Effects, folder: str, form: tuple[str, ...]) -> None:
+        platform = f"{request.platform.machine}-manylinux_{request.glibc.replace('.', '_')}"
+        newer = ("--exclude-newer", request.exclude_newer) if request.exclude_newer else ()
+        argv = (
+            *(find_uv(effects.environment), "pip", "compile", "requirements.in", "--excludes", "exclude.txt"),
+            *("--quiet", "--no-config", "--no-header", "--no-progress", "--color", "never", "--only-binary", ":all:"),
+            *("--python", sys.executable, "--no-python-downloads", "--python-version", request.python),
+            *("--python-platform", platform, *newer, *form),
+        )
+        environment = {key: value for key, value in effects.environment.items() if _passes(key)}
+        finished = effects.run(argv, folder, environment)
+        if finished.code:
+            raise _failure(finished.errors, request.platform.name)
+
+
+def _passes(key: str) -> bool:
+    return key in _KEPT or (key.startswith("UV_INDEX_") and key.endswith(("_USERNAME", "_PASSWORD")))
+
+
+def find_uv(environment: Mapping[str, str]) -> str:
+    """The path of the uv binary. Raises `MissingOutside` when there is none."""
+    from shutil import which  # noqa: PLC0415 - only where the wheel is not installed
+
+    beside = Path(sys.executable).with_name("uv.exe" if sys.platform == "win32" else "uv")
+    if beside.exists():
+        return str(beside)
+    try:
+        from uv import find_uv_bin  # noqa: PLC0415 - an optional dependency
+    except ImportError:
+        found = which("uv", path=environment.get("PATH"))
+    else:
+        found = find_uv_bin()
+    if not found:
+        raise MissingOutside("`uv`, which resolves pip packages, is not there", "run `pip install 'envcompile[lock]'`")
+    return found
+
+
+def _failure(errors: str, platform: str) -> Unsolvable | MissingOutside:
+    text = re.sub(r"(?<=://)[^/\s@]+(?=@)", "***", errors).strip()
+    reason = re.sub(r"^error: ", "", text)
+    if _NO_SOLUTION not in text and _OFFLINE.search(text):
+        return MissingOutside(f"the package index did not answer: {_first_lines(reason)}", "check the network")
+    return Unsolvable(platform, reason)
+
+
+def _first_lines(text: str) -> str:
+    return " ".join(line.strip() for line in text.splitlines()[:3])[:400]
+
+
+def _preferences(pins: Iterable[tuple[str, str]]) -> str:
+    """A pylock.toml of names and versions: what uv takes as preferences when it is asked to write that file."""
+    rows = "".join(f'[[packages]]\nname = "{name}"\nversion = "{version}"\n' for name, version in pins)
+    return f'lock-version = "1.0"\ncreated-by = "envcompile"\n{rows}'
+
+
+def _graph(text: str) -> dict[str, set[str]]:
+    """Package to what it needs, from lines such as `numpy==2.3.5 # via pandas, -r requirements.in`."""
+    needs: dict[str, set[str]] = {}
+    for line in text.splitlines():
+        pin, _, via = line.partition("# via")
+        if "==" in pin:
+            name = canonicalize_name(pin.split("==")[0].split("[")[0].strip())
+            for source in via.split(","):
+                if (needing := source.strip()) and not needing.startswith("-r"):
+                    needs.setdefault(canonicalize_name(needing.split("[")[0]), set()).add(name)
+    return needs
+
+
+def _packages(
+    rows: Iterable[Mapping[str, Any]], graph: Mapping[str, set[str]], request: PipRequest
+) -> tuple[PipPackage, ...]:
+    kept = {package.name: package for package in request.kept()}
+    packages = [_package(row, graph, request, kept.get(row["name"])) for row in rows]
+    return tuple(sorted(packages, key=lambda package: package.name))
+
+
+def _package(
+    row: Mapping[str, Any], graph: Mapping[str, set[str]], request: PipRequest, earlier: PipPackage | None
+) -> PipPackage:
+    name, version = str(row["name"]), str(row["version"])
+    wheels = {_file_name(wheel): wheel for wheel in row.get("wheels", ())}
+    # A pin that stays keeps its file too, also when a better one was uploaded since.
+    file = None
+    if earlier and earlier.version == version and earlier.sha256 == _sha256(wheels.get(earlier.file)):
+        file = earlier.file
+    file = file or best(wheels, request.platform.machine, request.glibc, request.python)
+    if file is None:
+        raise Unsolvable(request.platform.name, f"{name} {version} has no wheel for this platform")
+    sha256 = _sha256(wheels[file])
+    if not sha256:
+        raise Unsolvable(request.platform.name, f"the index tells no sha256 of {file}")
+    return PipPackage(name, version, file, sha256, wheels[file].get("size"), depends=tuple(sorted(graph.get(name, ()))))
+
+
+def _file_name(wheel: Mapping[str, Any]) -> str:
+    return str(wheel.get("name") or unquote(urlsplit(wheel["url"]).path.rsplit("/", maxsplit=1)[-1]))
+
+
+def _sha256(wheel: Mapping[str, Any] | None) -> str:
+    return str(wheel.get("hashes", {}).get("sha256", "")) if wheel else ""

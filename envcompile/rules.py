@@ -1,0 +1,160 @@
+"""The table of rules: one row for each mistake a spec can hold.
+
+A row is a slug that never changes, a summary, and the explanation that `envcompile explain SLUG` prints.
+Each row has a folder of its name in `fixtures/errors/`, and each folder a row: a test sees to it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Rule(NamedTuple):
+    """One kind of mistake: `slug` is stable, `summary` one line, `explanation` what to know and to do."""
+
+    slug: str
+    summary: str
+    explanation: str
+
+
+_ROWS = (
+    # The file as a whole.
+    Rule(
+        "toml-syntax",
+        "the file is not TOML",
+        "The text breaks TOML's grammar at the marked place, so nothing in it can be read.",
+    ),
+    Rule(
+        "encoding",
+        "the file is not UTF-8 text",
+        "TOML is UTF-8 without a byte order mark and without NUL bytes. Save the file as plain UTF-8.",
+    ),
+    Rule(
+        "too-large",
+        "the file is larger than any spec",
+        "A spec is read only up to 1 MiB: a larger file is a mistake or an attack on the parser.",
+    ),
+    Rule(
+        "control-character",
+        "a string holds a control character",
+        "Control characters, a newline above all, have no place in any value: in a Dockerfile a newline starts an "
+        "instruction of its own. Tabs are allowed.",
+    ),
+    # Keys and shapes.
+    Rule(
+        "unknown-key",
+        "a key that this table does not have",
+        "Every key of a spec means something: one that is not known is a spelling mistake or a wish, and is never "
+        "skipped in silence.",
+    ),
+    Rule(
+        "not-supported-yet",
+        "a key whose part of the compiler is not there yet",
+        "The key is part of the format, but this release cannot honour it, and leaving it out in silence would give "
+        "an image that is not what the file says.",
+    ),
+    Rule("missing-key", "a key that must be there is not", "The table is incomplete without the named key."),
+    Rule("wrong-type", "a value of another type is expected", "The key is known, and its value is of the wrong type."),
+    Rule(
+        "nothing-to-install",
+        "the spec asks for no package",
+        "An environment without a single package needs no lock and no image of its own.",
+    ),
+    # Top level.
+    Rule(
+        "name",
+        "not a name for an image",
+        "`name` becomes the image's name: lower-case letters, digits, and single `.`, `_` or `-` between them.",
+    ),
+    Rule(
+        "python-version",
+        "not a Python version",
+        'Write X.Y, such as `python = "3.12"`; X.Y.Z names the exact patch level the base image is said to have.',
+    ),
+    Rule("platform", "not a platform that can be compiled for", "Known are linux-64 and linux-aarch64."),
+    Rule(
+        "timestamp",
+        "not a timestamp with a time zone",
+        "A point in time that means the same everywhere carries its offset: 2026-11-01T00:00:00Z.",
+    ),
+    Rule("duplicate", "the same thing twice", "Of two entries for one thing, one is not meant."),
+    # Requirements.
+    Rule(
+        "requirement",
+        "not a PEP 508 requirement",
+        "pip packages are written as PEP 508 has it: NAME[EXTRA] SPECIFIER ; MARKER.",
+    ),
+    Rule(
+        "requirement-option",
+        "a pip option in the place of a requirement",
+        "A requirement is a name and a range. Options of pip have keys of their own in the spec.",
+    ),
+    Rule(
+        "requirement-path",
+        "a path, an editable or a version-control requirement",
+        "A lock pins what anybody can fetch again. One's own code goes on top of the image: "
+        "`FROM repository:tag`, `COPY . /app`.",
+    ),
+    Rule(
+        "requirement-url",
+        "a URL in the place of a requirement",
+        "Files are found by name and hash in an index, so that a mirror can serve them.",
+    ),
+    Rule("package-name", "not the name of a package", "Letters, digits, and `.`, `_` or `-` between them."),
+    Rule(
+        "excluded-requirement",
+        "a package is asked for and excluded",
+        "What `packages` asks for by name cannot be left out by `exclude`.",
+    ),
+    Rule(
+        "userinfo",
+        "a user name or a password in a URL",
+        "Credentials are never written in a spec: they would end in the lock, in the image's history and in logs.",
+    ),
+    Rule(
+        "unsolvable",
+        "no set of packages answers the requirements",
+        "The resolver looked at every release the index has and found none that fits all requirements on the named "
+        "platform, Python and C library. Its own explanation stands below the line.",
+    ),
+    # Images.
+    Rule(
+        "image-reference",
+        "not an image reference",
+        "NAME:TAG@sha256:DIGEST, in lower case, as `docker pull` takes it.",
+    ),
+    Rule(
+        "digest-missing",
+        "an image without a digest",
+        "A tag moves; a digest does not. The lock holds every image by digest, and this release asks no registry "
+        "for one.",
+    ),
+    Rule(
+        "base-missing",
+        "no base image is given",
+        "This release asks no registry for the digest of a base image, so the spec must give one.",
+    ),
+    Rule(
+        "base-unknown",
+        "nothing is known of this base image",
+        "Which wheels fit depends on the C library of the base. Of images with other names the spec must tell.",
+    ),
+    Rule("tool", "not a tool of the build", "Known is uv."),
+    Rule("user", "not a numeric user", "UID:GID, both numbers from 0 to 2147483647, such as `1000:1000`."),
+    Rule("port", "not a port", "Ports are whole numbers from 1 to 65535."),
+    Rule("path", "not an absolute path", "An absolute path in the image, without `..`, such as `/work`."),
+    Rule("env-name", "not the name of an environment variable", "Letters, digits and `_`, not starting with a digit."),
+    Rule(
+        "env-reserved",
+        "an environment variable that the image needs for itself",
+        "`PATH` finds the environment's programs and is set by the image.",
+    ),
+    Rule(
+        "label-name",
+        "not the name of a label",
+        "Lower-case letters and digits, with `.`, `_`, `-` or `/` between them.",
+    ),
+    Rule("command", "an empty command", "A command is a list of a program and its arguments."),
+)
+
+RULES = {rule.slug: rule for rule in _ROWS}

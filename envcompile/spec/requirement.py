@@ -1,0 +1,74 @@
+"""pip requirements (PEP 508): read, refused with the right word, and written in one canonical form."""
+
+from __future__ import annotations
+
+import re
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from envcompile.diagnostics import redact
+from envcompile.spec.read import shown
+
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+_VERSION_CONTROL = re.compile(r"(?:^|@\s*)(?:git|hg|svn|bzr)\+")
+_ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz")
+RECIPE = "build the environment without it, then put your own code on top: `FROM repository:tag`, `COPY . /app`"
+
+
+class Refusal(Exception):  # noqa: N818 - it is an answer
+    """Why a string is no requirement for a spec: the rule's slug, a sentence, a hint."""
+
+    def __init__(self, rule: str, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.rule, self.message, self.hint = rule, message, hint
+
+
+def name(text: str) -> str:
+    """The normalised name (PEP 503) of a package. Raises `Refusal`."""
+    if not _NAME.fullmatch(text):
+        raise Refusal("package-name", f"`{redact(shown(text))}` is not the name of a package", "write the bare name")
+    return canonicalize_name(text)
+
+
+def requirement(text: str) -> Requirement:
+    """One requirement as `packaging` reads it. Raises `Refusal` with the rule that says what it is instead."""
+    stripped = text.strip()
+    quoted = f"`{redact(shown(stripped))}`"
+    if stripped.startswith("-") and not re.match(r"-e\b|--editable\b", stripped):
+        hint = "write a name and a range, such as `numpy >=2`; indexes and files have keys of their own"
+        raise Refusal("requirement-option", f"{quoted} is an option of pip, not a requirement", hint)
+    if re.search(r"://[^/\s]*@", stripped):
+        hint = "take the URL out of the spec, and give credentials where the package client keeps them, such as netrc"
+        raise Refusal("userinfo", f"{quoted} holds a user name or a password", hint)
+    local = stripped.startswith((".", "/", "~", "file:", "-e", "--editable")) or re.match(r"[A-Za-z]:\\", stripped)
+    if local or _VERSION_CONTROL.search(stripped) or "file:" in stripped:
+        raise Refusal("requirement-path", f"{quoted} is code of one's own, which no lock can pin", RECIPE)
+    if "://" in stripped:
+        hint = "write the package's name and version, so that any mirror can serve the file by its hash"
+        raise Refusal("requirement-url", f"{quoted} is a URL, not a requirement", hint)
+    if stripped.endswith(_ARCHIVES) or ("/" in stripped.split(";", maxsplit=1)[0]):
+        raise Refusal("requirement-path", f"{quoted} is a file, which no lock can pin", RECIPE)
+    return _parsed(stripped, quoted)
+
+
+def _parsed(stripped: str, quoted: str) -> Requirement:
+    try:
+        return Requirement(stripped)
+    except InvalidRequirement as problem:
+        reason = str(problem).splitlines()[0].rstrip(".") if str(problem) else "it cannot be read"
+        hint = 'write it as pip does, such as `"numpy >=2,<3"` or `"transformers[torch] >=5"`'
+        raise Refusal("requirement", f"{quoted} is not a requirement: {reason[0].lower()}{reason[1:]}", hint) from None
+
+
+def canonical(text: str) -> str:
+    """One text for one requirement: normalised name, sorted extras and specifiers, one spacing."""
+    return render(requirement(text))
+
+
+def render(parsed: Requirement) -> str:
+    """The canonical text of a parsed requirement."""
+    extras = f"[{','.join(sorted(canonicalize_name(extra) for extra in parsed.extras))}]" if parsed.extras else ""
+    specifiers = ",".join(sorted(str(specifier) for specifier in parsed.specifier))
+    marker = f" ; {parsed.marker}" if parsed.marker else ""
+    return f"{canonicalize_name(parsed.name)}{extras}{specifiers}{marker}"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from envcompile.lock.model import Lock, PlatformLock
-    from envcompile.resolve.protocol import Effects, PipRequest, PipResolver
+    from envcompile.resolve.protocol import Effects, PipResolver
     from envcompile.source import Source
     from envcompile.spec.model import Spec
 

@@ -9,7 +9,8 @@ import re
 
 import tomli
 
-# tomli's time grows with the square of a key's parts: its own limit (1,000) allows 9 seconds for 1 MiB.
+# tomli's time grows with the square of a key's parts: its own limit (1,000) allows 9 seconds for 1 MiB. The longest
+# key of the 57,132 in real files had 5.
 MOST_KEY_PARTS = 16
 MOST_BRACKETS = 401  # tomli's own limit
 

@@ -100,6 +100,15 @@ _ROWS = (
         "a URL in the place of a requirement",
         "Files are found by name and hash in an index, so that a mirror can serve them.",
     ),
+    Rule(
+        "match-spec",
+        "not a conda requirement that every solver reads alike",
+        "conda packages are written as MatchSpecs: `numpy >=2`, `pytorch * cuda*`, `conda-forge::libgdal`. What conda "
+        "and rattler read differently is refused, with the spelling that both understand.",
+    ),
+    Rule("channel", "not a conda channel", "A name such as conda-forge, a URL, or a local path."),
+    Rule("url", "not the URL of a package index", "http or https, a host and a path; no query, no credentials."),
+    Rule("resolver", "not a known resolver", "pip packages: uv or pip-tools. conda packages: rattler or conda-lock."),
     Rule("package-name", "not the name of a package", "Letters, digits, and `.`, `_` or `-` between them."),
     Rule(
         "excluded-requirement",
@@ -139,7 +148,11 @@ _ROWS = (
         "nothing is known of this base image",
         "Which wheels fit depends on the C library of the base. Of images with other names the spec must tell.",
     ),
-    Rule("tool", "not a tool of the build", "Known is uv."),
+    Rule("tool", "not a tool of the build", "Known are uv and micromamba."),
+    Rule("cuda-version", "not a CUDA version", "X or X.Y in quotes, or `false` to keep CUDA out."),
+    Rule("driver", "not the version of a driver", "The oldest NVIDIA driver of the hosts, such as 535 or 535.104.05."),
+    Rule("compute", "not a GPU architecture", "A compute capability as NVIDIA writes it, such as 8.0 or 9.0."),
+    Rule("export", "not a file that a lock can keep", "The name of the file tells its format."),
     Rule("user", "not a numeric user", "UID:GID, both numbers from 0 to 2147483647, such as `1000:1000`."),
     Rule("port", "not a port", "Ports are whole numbers from 1 to 65535."),
     Rule("path", "not an absolute path", "An absolute path in the image, without `..`, such as `/work`."),

@@ -48,10 +48,11 @@ class SyntaxProblem(Exception):  # noqa: N818 -- a problem of the text, not of t
 
 @dataclass(frozen=True)
 class Source:
-    """A text and the name it is shown under."""
+    """A text and the name it is shown under. Key paths start at the table `root`."""
 
     name: str
     text: str = field(repr=False)
+    root: KeyPath = ()
 
     def parse(self) -> dict[str, Any]:
         """The value of the text. Raises SyntaxProblem when it is not TOML."""
@@ -72,8 +73,8 @@ class Source:
 
     def key(self, path: KeyPath) -> Span | None:
         """Where the last part of `path` is written: a part of a key or header, or for a number the array's item."""
-        node = self._scan.find(path)
-        return Span(*(node.key or node.value)) if node and path else None
+        node = self._scan.find(self.root + path)
+        return Span(*(node.key or node.value)) if node and self.root + path else None
 
     def value(self, path: KeyPath) -> Span | None:
         """Where the value of `path` is written.
@@ -81,12 +82,12 @@ class Source:
         For a table that has no text of its own, what creates it: its header, or else the first longer header, or the
         part of a dotted key.
         """
-        node = self._scan.find(path)
-        return Span(*node.value) if node and path else None
+        node = self._scan.find(self.root + path)
+        return Span(*node.value) if node and self.root + path else None
 
     def nearest(self, path: KeyPath) -> Span | None:
         """`value(path)`, or that of the longest beginning of `path` that has a place."""
-        prefixes = (path[:length] for length in range(len(path), 0, -1))
+        prefixes = (path[:length] for length in range(len(path), -1, -1))
         return next((span for prefix in prefixes if (span := self.value(prefix))), None)
 
     def place(self, offset: int) -> Place:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 def options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    parser.add_argument("-o", "--output", metavar="FILE", help="write FILE, whole or not at all (default: standard output)")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="write FILE, whole or not at all (default: standard output)"
+    )
     parser.add_argument("--check", action="store_true", help="with -o: change nothing, exit 1 if FILE would change")
 
 
@@ -37,7 +39,9 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if current == text.encode():
         reporter.say(f"`{output}` is current")
     elif arguments.check:
-        raise NotFine(f"`{output}` is not the Dockerfile of this spec and lock", f"run `envcompile dockerfile -o {output}`")
+        raise NotFine(
+            f"`{output}` is not the Dockerfile of this spec and lock", f"run `envcompile dockerfile -o {output}`"
+        )
     else:
         write_text(path, text)
         reporter.say(f"wrote `{output}`")

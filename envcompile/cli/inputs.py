@@ -16,18 +16,27 @@ if TYPE_CHECKING:
     from envcompile.source import Source
 
 SPEC_NAME = "envcompile.toml"
+PROJECT_NAME = "pyproject.toml"
+TABLE = b"tool.envcompile"
 # A lock of 2,000 packages on two platforms is about a megabyte.
 _LOCK_LIMIT = 64 << 20
 
 
 def find_spec(file: str | None) -> Path:
-    """The spec: the file that was named, else `envcompile.toml` in this folder or the nearest above it."""
+    """The spec: the file that was named, else the nearest one in this folder or above it.
+
+    That is an `envcompile.toml`, or a `pyproject.toml` with a table `[tool.envcompile]`. Raises `Unusable`.
+    """
     if file is not None:
         return Path(file)
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / SPEC_NAME).is_file():
             return folder / SPEC_NAME
+        project = folder / PROJECT_NAME
+        # The text alone tells, so that another project's broken file far above is not our business.
+        if project.is_file() and TABLE in project.read_bytes()[:LIMIT]:
+            return project
     hint = "make one here, or name it with `-f FILE`"
     raise Unusable(f"there is no `{SPEC_NAME}` in `{here}` or above it", hint)
 
@@ -35,12 +44,13 @@ def find_spec(file: str | None) -> Path:
 def read_source(path: Path) -> Source:
     """The text of a spec. Raises `Unusable` or `Problems`."""
     data = read_bytes(path, LIMIT, "name another file with `-f FILE`")
-    return source_of(shown(path), data)
+    root = ("tool", "envcompile") if path.name == PROJECT_NAME else ()
+    return source_of(shown(path), data, root)
 
 
 def lock_path(spec: Path) -> Path:
-    """Where the lock of a spec is: beside it, `envcompile.lock` for `envcompile.toml`."""
-    return spec.with_suffix(".lock")
+    """Where the lock of a spec is: beside it, `cpu.lock` for `cpu.toml`, `envcompile.lock` for `pyproject.toml`."""
+    return (spec.with_name(SPEC_NAME) if spec.name == PROJECT_NAME else spec).with_suffix(".lock")
 
 
 def read_lock_text(path: Path) -> str | None:

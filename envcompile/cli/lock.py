@@ -76,7 +76,8 @@ def _earlier(text: str | None, name: str, reporter: Reporter) -> Lock | None:
 
 def _names(words: list[str], earlier: Lock | None) -> frozenset[str]:
     """The normalised names to upgrade. Raises `Unusable` for one that the lock does not hold."""
-    from envcompile.spec.requirement import Refusal, name  # noqa: PLC0415 - only with -P
+    from envcompile.spec.refusal import Refusal  # noqa: PLC0415 - only with -P
+    from envcompile.spec.requirement import name  # noqa: PLC0415
 
     names = set()
     known = {package.name for platform in (earlier.platforms if earlier else ()) for package in platform.pip}

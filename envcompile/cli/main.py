@@ -9,7 +9,7 @@ from importlib import import_module
 
 from envcompile import __version__
 from envcompile.cli.report import Reporter
-from envcompile.errors import BUG, EXIT_CODES, FINE, INTERRUPTED, UNUSABLE, EnvcompileError
+from envcompile.errors import BUG, EXIT_CODES, FINE, INTERRUPTED, EnvcompileError, Unusable
 
 # Command -> what it does, for the first page of the help. A module of the same name holds the rest.
 COMMANDS = {
@@ -24,10 +24,11 @@ def parser(command: str | None) -> argparse.ArgumentParser:
     """The parser of the command line, with the options of one command filled in (of all when it is None)."""
     shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     shared.add_argument("-C", "--directory", metavar="DIR", help="work as if started in DIR")
-    shared.add_argument("-f", "--file", metavar="FILE", help="the spec (default: envcompile.toml, here or above)")
+    shared.add_argument("-f", "--file", metavar="FILE", help="the spec (default: envcompile.toml or pyproject.toml, here or above)")
     shared.add_argument("-q", "--quiet", action="store_true", help="say only what is wrong")
     shared.add_argument("-v", "--verbose", action="store_true", help="say more")
     shared.add_argument("--color", choices=("auto", "always", "never"), help="colour what is said (default: auto)")
+    shared.add_argument("--format", choices=("text", "json", "github"), help="how mistakes are told (default: text)")
     codes = "\n".join(f"  {code:<4} {meaning}" for code, meaning in EXIT_CODES.items())
     top = argparse.ArgumentParser(
         prog="envcompile",
@@ -52,7 +53,7 @@ def main(argv: list[str]) -> int:
     """Run one command; the exit code. Everything for people goes to standard error."""
     command = next((word for word in argv if word in COMMANDS), None)
     options = parser(command).parse_args(argv, argparse.Namespace(**_DEFAULTS))
-    reporter = Reporter(sys.stderr, os.environ, quiet=options.quiet, verbose=options.verbose, color=options.color)
+    reporter = Reporter(sys.stderr, os.environ, options)
     try:
         if options.directory is not None:
             _enter(options.directory)
@@ -62,17 +63,21 @@ def main(argv: list[str]) -> int:
         return error.exit_code
 
 
-_DEFAULTS = {"directory": None, "file": None, "quiet": False, "verbose": False, "color": "auto"}
+_DEFAULTS = {
+    "directory": None,
+    "file": None,
+    "quiet": False,
+    "verbose": False,
+    "color": "auto",
+    "format": "text",
+}
 
 
 def _enter(folder: str) -> None:
     try:
         os.chdir(folder)
     except OSError as problem:
-        message = f"`{folder}` cannot be entered: {problem.strerror}"
-        error = EnvcompileError(message)
-        error.exit_code = UNUSABLE
-        raise error from None
+        raise Unusable(f"`{folder}` cannot be entered: {problem.strerror}") from None
 
 
 def run() -> None:

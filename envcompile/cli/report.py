@@ -7,22 +7,26 @@ from typing import TYPE_CHECKING, TextIO
 from envcompile.diagnostics import BRIGHT, PLAIN, Problems, count, draw
 
 if TYPE_CHECKING:
+    from argparse import Namespace
     from collections.abc import Mapping
 
     from envcompile.errors import EnvcompileError
 
 
 class Reporter:
-    """Says things on one stream. `color` is auto, always or never; NO_COLOR and a stream that is no terminal mean never."""
+    """Says things on one stream, as text for people, or mistakes as JSON lines or GitHub annotations.
 
-    def __init__(
-        self, stream: TextIO, environment: Mapping[str, str], *, quiet: bool, verbose: bool, color: str
-    ) -> None:
+    `color` is auto, always or never; NO_COLOR, and a stream that is no terminal, mean never.
+    """
+
+    def __init__(self, stream: TextIO, environment: Mapping[str, str], options: Namespace) -> None:
         self._stream = stream
-        self._quiet, self._verbose = quiet, verbose
-        self._terminal = stream.isatty() and environment.get("TERM") != "dumb"
-        bright = color == "always" or (color == "auto" and self._terminal and not environment.get("NO_COLOR"))
-        self._colors = BRIGHT if bright else PLAIN
+        self._quiet, self._verbose, self._format = options.quiet, options.verbose, options.format
+        self._terminal = stream.isatty() and environment.get("TERM") != "dumb" and self._format == "text"
+        bright = options.color == "always" or (
+            options.color == "auto" and self._terminal and not environment.get("NO_COLOR")
+        )
+        self._colors = BRIGHT if bright and self._format == "text" else PLAIN
         self._step = ""
 
     def step(self, text: str) -> None:
@@ -33,7 +37,7 @@ class Reporter:
 
     def say(self, text: str) -> None:
         """A result."""
-        if not self._quiet:
+        if not self._quiet and self._format == "text":
             self._clear()
             self._write(f"{text}\n")
 
@@ -44,12 +48,17 @@ class Reporter:
 
     def warn(self, text: str, hint: str | None = None) -> None:
         """Something that is not as it should be, and does not stop the work."""
-        self._message("warning", text, hint)
+        if self._format == "text":
+            self._message("warning", text, hint)
 
     def error(self, error: EnvcompileError) -> None:
         """What ended the work. Said even when quiet."""
         self._clear()
-        if isinstance(error, Problems):
+        if self._format != "text":
+            from envcompile.cli.machine import lines  # noqa: PLC0415 - only when a machine reads
+
+            self._write("".join(lines(error, self._format)))
+        elif isinstance(error, Problems):
             for index, diagnostic in enumerate(error.diagnostics):
                 self._write(("\n" if index else "") + draw(diagnostic, error.source, self._colors))
             if len(error.diagnostics) > 1:

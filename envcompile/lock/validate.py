@@ -108,7 +108,9 @@ def _platform(read: _Reader, platform: str, value: object) -> PlatformLock:
     python = read.strings(read.table(table.get("python"), f"{where}.python", set(keys)), f"{where}.python", keys)
     build, run = (_base(read, table.get(stage), f"{where}.{stage}") for stage in ("build", "run"))
     tools = tuple(
-        ToolImage(*read.strings(read.table(row, f"{where}.tools", {"name", "image"}), f"{where}.tools", ("name", "image")))
+        ToolImage(
+            *read.strings(read.table(row, f"{where}.tools", {"name", "image"}), f"{where}.tools", ("name", "image"))
+        )
         for row in read.rows(table.get("tools"), f"{where}.tools")
     )
     pip = _sorted(read, table.get("pip"), f"{where}.pip", _pip)

@@ -61,12 +61,16 @@ def _python(base: Base, asked: str, found: list[Diagnostic]) -> Python | None:
         return None
     minor = _minor(asked)
     exact = base.python or (asked if asked != minor else None)
-    if base.python and _minor(base.python) != minor or (base.python and asked not in (minor, base.python)):
+    if (base.python and _minor(base.python) != minor) or (base.python and asked not in (minor, base.python)):
         message = f"the spec asks for Python {asked}, and its base has {base.python}"
         found.append(Diagnostic("python-version", message, ("image", "base"), "make the two agree"))
         return None
     tagged = parts.tag.split("-")[0] if is_python and parts and parts.tag else minor
-    if tagged[:1].isdigit() and not f"{exact or minor}.".startswith(f"{tagged}.") and not f"{tagged}.".startswith(f"{exact or minor}."):
+    if (
+        tagged[:1].isdigit()
+        and not f"{exact or minor}.".startswith(f"{tagged}.")
+        and not f"{tagged}.".startswith(f"{exact or minor}.")
+    ):
         message = f"the spec asks for Python {asked}, and `{base.image}` is named for {tagged}"
         found.append(Diagnostic("python-version", message, ("image", "base"), "make the two agree"))
         return None

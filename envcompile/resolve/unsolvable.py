@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 def explain(answer: Unsolvable, source: Source, spec: Spec) -> Problems:
     """The answer as diagnostics: the line of every requirement that the reason says is required, the reason below."""
     paths = _blamed(answer.reason, spec) or [("pip", "packages")]
-    hint = f"the resolver's reason for `{answer.platform}`, Python and C library as in the base:\n{_indent(answer.reason)}"
+    hint = (
+        f"the resolver's reason for `{answer.platform}`, Python and C library as in the base:\n{_indent(answer.reason)}"
+    )
     found = [
         Diagnostic("unsolvable", answer.message if index == 0 else "this requirement takes part in it", path)
         for index, path in enumerate(paths)

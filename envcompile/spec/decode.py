@@ -4,124 +4,146 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from envcompile.diagnostics import Diagnostic, Problems, did_you_mean
-from envcompile.platforms import PLATFORMS, SPELLINGS
-from envcompile.spec import image as images
-from envcompile.spec import read
-from envcompile.spec.model import Base, Image, Pip, Spec
+from envcompile.diagnostics import Diagnostic, Problems
+from envcompile.spec import names
+from envcompile.spec.model import Apt, Base, Conda, Cuda, Image, Index, Pip, Spec
+from envcompile.spec.read import array, boolean, kind, mapping, table, text, wrong_type
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from envcompile.source import KeyPath, Source
-    from envcompile.spec.read import Found
+    from envcompile.spec.read import Found, Reader
 
 # A spec is some kilobytes.
 LIMIT = 1 << 20
 
-# Parts of the format (design: the spec) whose passes come with later releases.
-_LATER_TABLES = ("conda", "apt", "cuda", "lock")
-_LATER_PIP = ("allow-sdist", "resolver", "index", "extra-indexes", "metadata")
 
-_NAME = read.matching(
-    r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*", "name", "a name for an image", "lower-case letters, digits, `.`, `_`, `-`"
+def _struct(build: Callable[..., Any], readers: dict[str, Reader[Any]], required: tuple[str, ...] = ()) -> Reader[Any]:
+    """A reader of a table with known keys, answering `build(**values)`; None when a required key is not there."""
+
+    def read(found: Found, path: KeyPath, value: Any) -> Any:
+        values = table(found, path, value, readers)
+        missing = [name for name in required if isinstance(value, dict) and name not in value]
+        for name in missing:
+            message = f"`{name}` is missing from this table"
+            found.append(Diagnostic("missing-key", message, path, f"add `{name} = ...`"))
+        if any(name not in values for name in required):
+            return None
+        return build(**{name.replace("-", "_"): each for name, each in values.items()})
+
+    return read
+
+
+_base_table = _struct(
+    Base,
+    {
+        "image": text,
+        "os": names.system,
+        "glibc": names.glibc,
+        "python": names.python_exact,
+        "python-path": names.program_path,
+    },
+    required=("image",),
 )
-_PYTHON = read.matching(r"3\.[0-9]{1,2}(?:\.[0-9]{1,2})?", "python-version", "a Python version", 'write `"3.12"`')
-_PATH = read.matching(r"/|(?:/(?!\.{1,2}(?:/|$))[^/\x00-\x1f]+)+/?", "path", "an absolute path without `..`")
-_REPOSITORY = read.matching(
-    r"(?:[A-Za-z0-9.-]+(?::[0-9]+)?/)?[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*",
-    "image-reference",
-    "a repository of images",
-    "write it without a tag, such as `registry.example.com/team/ml`: the tag is the Dockerfile's hash",
+
+
+def _base(found: Found, path: KeyPath, value: Any) -> Base | None:
+    if isinstance(value, dict):
+        base: Base | None = _base_table(found, path, value)
+        return base
+    if not isinstance(value, str):
+        wrong_type(found, path, "a string or a table", value)
+        return None
+    image = text(found, path, value)
+    return Base(image) if image is not None else None
+
+
+_index = _struct(
+    Index,
+    {"name": names.index_name, "url": names.url, "packages": array(names.pattern)},
+    required=("name", "url", "packages"),
 )
 
-
-def _platform(found: Found, path: KeyPath, value: Any) -> str | None:  # noqa: ANN401
-    name = read.text(found, path, value)
-    if name is None or name in PLATFORMS:
-        return name
-    meant = f"did you mean `{SPELLINGS[name]}`?" if name in SPELLINGS else did_you_mean(name, PLATFORMS)
-    hint = meant or f"known are {', '.join(f'`{known}`' for known in PLATFORMS)}"
-    found.append(Diagnostic("platform", f"`{read.shown(name)}` is not a platform envcompile compiles for", path, hint))
-    return None
-
-
-def _timestamp(found: Found, path: KeyPath, value: Any) -> str | None:  # noqa: ANN401
-    """RFC 3339 in UTC to the second. A TOML datetime is duck-typed: this package does not import the clock's module."""
-    if not (hasattr(value, "utcoffset") and hasattr(value, "hour") and hasattr(value, "year")):
-        read.wrong_type(found, path, "a timestamp such as 2026-11-01T00:00:00Z", value)
-        return None
-    if value.utcoffset() is None:
-        message = f"`{value.isoformat()}` does not say in which time zone it is"
-        found.append(Diagnostic("timestamp", message, path, f"write `{value.replace(microsecond=0).isoformat()}Z`"))
-        return None
-    return (value - value.utcoffset()).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _pip(found: Found, path: KeyPath, value: Any) -> Pip:  # noqa: ANN401
-    readers = {"packages": read.array(read.text), "exclude": read.array(read.text)}
-    return Pip(**read.table(found, path, value, readers, _LATER_PIP))
-
-
-def _base(found: Found, path: KeyPath, value: Any) -> Base | None:  # noqa: ANN401
-    if isinstance(value, str):
-        image = read.text(found, path, value)
-        return Base(image) if image is not None else None
-    if not isinstance(value, dict):
-        read.wrong_type(found, path, "a string or a table", value)
-        return None
-    values = read.table(found, path, value, {**images.BASE_READERS, "image": read.text, "python-path": _PATH})
-    if "image" not in value:
-        found.append(Diagnostic("missing-key", "`image` is missing from this table", path, 'add `image = "..."`'))
-    image = values.pop("image", None)
-    return Base(image, **{key.replace("-", "_"): each for key, each in values.items()}) if image else None
-
-
-def _image(found: Found, path: KeyPath, value: Any) -> Image:  # noqa: ANN401
-    readers = {
-        "repository": _REPOSITORY,
-        "base": _base,
-        "env": read.mapping(images.env_name, read.text),
-        "labels": read.mapping(images.label_name, read.text),
-        "user": images.user,
-        "workdir": _PATH,
-        "expose": read.array(images.port),
-        "entrypoint": read.array(read.text),
-        "command": read.array(read.text),
-    }
-    return Image(**read.table(found, path, value, readers))
-
-
-_TOP = {
-    "name": _NAME,
-    "python": _PYTHON,
-    "platforms": read.array(_platform),
-    "exclude-newer": _timestamp,
-    "pip": _pip,
-    "image": _image,
-    "tools": read.mapping(images.tool, read.text),
+# The whole format (design: the spec), table by table.
+_TOP: dict[str, Reader[Any]] = {
+    "name": names.image_name,
+    "python": names.python_version,
+    "platforms": array(names.platform),
+    "exclude-newer": names.timestamp,
+    "conda": _struct(
+        Conda,
+        {
+            "channels": array(text),
+            "packages": array(text),
+            "resolver": names.one_of(("rattler", "conda-lock"), "resolver", "a resolver of conda packages"),
+        },
+    ),
+    "pip": _struct(
+        Pip,
+        {
+            "packages": array(text),
+            "exclude": array(text),
+            "allow-sdist": array(text),
+            "resolver": names.one_of(("uv", "pip-tools"), "resolver", "a resolver of pip packages"),
+            "index": names.url,
+            "extra-indexes": array(_index),
+        },
+    ),
+    "apt": _struct(
+        Apt,
+        {"packages": array(names.apt_package), "build": array(names.apt_package), "snapshot": names.timestamp},
+    ),
+    "cuda": _struct(
+        Cuda,
+        {
+            "version": names.cuda_version,
+            "driver": names.driver,
+            "compute": array(names.compute),
+            "jit": boolean,
+        },
+    ),
+    "image": _struct(
+        Image,
+        {
+            "repository": names.repository,
+            "base": _base,
+            "env": mapping(names.env_name, text),
+            "labels": mapping(names.label_name, text),
+            "user": names.user,
+            "workdir": names.path,
+            "expose": array(names.port),
+            "entrypoint": array(text),
+            "command": array(text),
+        },
+    ),
+    "tools": mapping(names.tool, text),
+    "lock": _struct(
+        lambda exports=(): exports, {"exports": array(names.one_of(names.EXPORTS, "export", "a file a lock can keep"))}
+    ),
 }
 
 
 def decode(source: Source, value: dict[str, Any]) -> tuple[Spec | None, list[Diagnostic]]:
     """The spec and what is wrong with its shape; no spec when what every spec must have is not there."""
     found: list[Diagnostic] = []
-    values = read.table(found, (), value, _TOP, _LATER_TABLES)
+    values = table(found, (), value, _TOP)
     for name, example in (("name", "ml"), ("python", "3.12")):
         if name not in value:
             hint = f'add `{name} = "{example}"` at the top'
             found.append(Diagnostic("missing-key", f"`{name}` is missing from `{source.name}`", (), hint))
-    if value.get("platforms") == []:
-        found.append(Diagnostic("platform", "`platforms` is empty", ("platforms",), 'write `["linux-64"]`'))
     if "name" not in values or "python" not in values:
         return None, found
-    return Spec(**{name.replace("-", "_"): each for name, each in values.items()}), found
+    exports = values.pop("lock", ())
+    return Spec(**{name.replace("-", "_"): each for name, each in values.items()}, exports=exports), found
 
 
-def source_of(name: str, data: bytes) -> Source:
-    """The text of a spec's bytes. Raises `Problems` when they are too many or no plain UTF-8."""
+def source_of(name: str, data: bytes, root: KeyPath = ()) -> Source:
+    """The text of a spec's bytes, the spec being the table at `root`. Raises `Problems` when they are too many or no plain UTF-8."""
     from envcompile.source import Source  # noqa: PLC0415 - brings the parser
 
     text = data[:LIMIT].decode(errors="replace")
-    source = Source(name, text)
+    source = Source(name, text, root)
     if len(data) > LIMIT:
         message = f"`{name}` is larger than {LIMIT >> 20} MiB, which no spec is"
         raise Problems(source, [Diagnostic("too-large", message, offset=0, hint="name another file with `-f`")])
@@ -158,9 +180,18 @@ def _value(source: Source) -> dict[str, Any]:
     from envcompile.source import SyntaxProblem  # noqa: PLC0415 - together with the parser
 
     try:
-        return source.parse()
+        value = source.parse()
     except SyntaxProblem as problem:
         raise Problems(source, [Diagnostic("toml-syntax", problem.message, offset=problem.offset)]) from None
+    for part in source.root:
+        value = value.get(str(part), {})
+        if not isinstance(value, dict):
+            raise Problems(source, [Diagnostic("wrong-type", f"`{part}` must be a table, not {kind(value)}")])
+    if source.root and not value:
+        where = ".".join(str(part) for part in source.root)
+        hint = f"add `[{where}]`, or name another file with `-f FILE`"
+        raise Problems(source, [Diagnostic("missing-key", f"`{source.name}` has no table `[{where}]`", (), hint)])
+    return value
 
 
 def _answer(source: Source, spec: Spec | None, found: list[Diagnostic]) -> Spec:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,18 +18,20 @@ def spec_digest(spec: Spec) -> str:
     """`sha256:` and the digest of the canonical JSON of the spec's question."""
     from envcompile.spec.requirement import canonical, name  # noqa: PLC0415 - brings `packaging`
 
-    base = spec.image.base
-    question = {
-        "python": spec.python,
-        "platforms": sorted(spec.platforms),
-        "exclude-newer": spec.exclude_newer,
-        "pip": {
-            "packages": sorted(canonical(text) for text in spec.pip.packages),
-            "exclude": sorted(name(text) for text in spec.pip.exclude),
-        },
-        "base": [base.image, base.os, base.glibc, base.python, base.python_path] if base else None,
-        "tools": dict(spec.tools),
-    }
+    question = asdict(spec)
+    for answered_elsewhere in ("name", "exports"):
+        del question[answered_elsewhere]
+    question["image"] = question["image"]["base"]
+    question["platforms"] = sorted(spec.platforms)
+    question["tools"] = dict(spec.tools)
+    for unordered in (question["conda"], question["apt"], question["cuda"]):
+        unordered.update({key: sorted(each) for key, each in unordered.items() if isinstance(each, tuple)})
+    question["conda"]["channels"] = list(spec.conda.channels)
+    question["pip"]["packages"] = sorted(canonical(text) for text in spec.pip.packages)
+    for names in ("exclude", "allow_sdist"):
+        question["pip"][names] = sorted(name(text) for text in question["pip"][names])
+    # Which program solves, and with it no pin that is asked for, is the lock command's business.
+    del question["pip"]["resolver"], question["conda"]["resolver"]
     text = json.dumps(question, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 class Base:
     """A base image as the spec gives it.
 
-    `image` is `name[:tag]@sha256:digest`. The rest is what the user says of an image that nobody knows:
+    `image` is `name[:tag][@sha256:digest]`. The rest is what the user says of an image that nobody knows:
     `os` such as `debian-12`, `glibc` X.Y, `python` X.Y.Z and `python_path`, the interpreter in the image.
     """
 
@@ -36,11 +36,52 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class Index:
+    """An extra index: its name, its URL without userinfo, and the only packages (names or globs) it serves."""
+
+    name: str
+    url: str
+    packages: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Pip:
     """`[pip]`: requirements as written (PEP 508), and names of packages knowingly left out of the lock."""
 
     packages: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    allow_sdist: tuple[str, ...] = ()
+    resolver: str = "uv"
+    index: str | None = None
+    extra_indexes: tuple[Index, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Conda:
+    """`[conda]`: channels in order of priority (a name, a URL or a path), and MatchSpecs as written."""
+
+    channels: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    resolver: str = "rattler"
+
+
+@dataclass(frozen=True, slots=True)
+class Apt:
+    """`[apt]`: packages of the run stage and of the build stage, from the archive at one moment (RFC 3339, UTC)."""
+
+    packages: tuple[str, ...] = ()
+    build: tuple[str, ...] = ()
+    snapshot: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cuda:
+    """`[cuda]`: a version (X or X.Y) or False to keep it out, the oldest driver, GPU architectures, a compiler at run."""
+
+    version: str | bool | None = None
+    driver: str | None = None
+    compute: tuple[str, ...] = ()
+    jit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +89,17 @@ class Spec:
     """One environment as asked for.
 
     `python` is X.Y or X.Y.Z; `platforms` conda names in the order asked; `exclude_newer` RFC 3339 in UTC;
-    `tools` maps a tool's name to its image.
+    `tools` maps a tool's name to its image; `exports` names files kept beside the lock.
     """
 
     name: str
     python: str
     platforms: tuple[str, ...] = ("linux-64",)
     exclude_newer: str | None = None
+    conda: Conda = field(default_factory=Conda)
     pip: Pip = field(default_factory=Pip)
+    apt: Apt = field(default_factory=Apt)
+    cuda: Cuda = field(default_factory=Cuda)
     image: Image = field(default_factory=Image)
     tools: tuple[tuple[str, str], ...] = ()
+    exports: tuple[str, ...] = ()

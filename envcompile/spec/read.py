@@ -31,11 +31,12 @@ def kind(value: object) -> str:
 
 def wrong_type(found: Found, path: KeyPath, expected: str, value: object) -> None:
     """Note that the value at `path` is of another type than the one expected (an article and a noun)."""
-    named = f"`{path[-1]}`" if isinstance(path[-1], str) else f"entry {path[-1] + 1} of `{path[-2]}`"
+    last = path[-1]
+    named = f"`{last}`" if isinstance(last, str) else f"entry {last + 1} of `{path[-2]}`"
     found.append(Diagnostic("wrong-type", f"{named} must be {expected}, not {kind(value)}", path))
 
 
-def text(found: Found, path: KeyPath, value: Any) -> str | None:  # noqa: ANN401 - TOML's value
+def text(found: Found, path: KeyPath, value: Any) -> str | None:
     """A string without control characters (tabs are allowed)."""
     if not isinstance(value, str):
         wrong_type(found, path, "a string", value)
@@ -56,7 +57,7 @@ def matching(pattern: str, rule: str, expected: str, hint: str | None = None) ->
     """A reader of strings that match the whole pattern. `expected` completes "`x` is not ..."."""
     compiled = re.compile(pattern)
 
-    def read(found: Found, path: KeyPath, value: Any) -> str | None:  # noqa: ANN401
+    def read(found: Found, path: KeyPath, value: Any) -> str | None:
         string = text(found, path, value)
         if string is not None and not compiled.fullmatch(string):
             found.append(Diagnostic(rule, f"`{shown(string)}` is not {expected}", path, hint))
@@ -74,7 +75,7 @@ def shown(string: str) -> str:
 def array(item: Reader[Value]) -> Reader[tuple[Value, ...]]:
     """A reader of arrays; wrong items are noted and left out."""
 
-    def read(found: Found, path: KeyPath, value: Any) -> tuple[Value, ...] | None:  # noqa: ANN401
+    def read(found: Found, path: KeyPath, value: Any) -> tuple[Value, ...] | None:
         if not isinstance(value, list):
             wrong_type(found, path, "an array", value)
             return None
@@ -87,7 +88,7 @@ def array(item: Reader[Value]) -> Reader[tuple[Value, ...]]:
 def mapping(key: Callable[[Found, KeyPath, str], bool], item: Reader[str]) -> Reader[tuple[tuple[str, str], ...]]:
     """A reader of tables with free keys, as pairs sorted by key."""
 
-    def read(found: Found, path: KeyPath, value: Any) -> tuple[tuple[str, str], ...] | None:  # noqa: ANN401
+    def read(found: Found, path: KeyPath, value: Any) -> tuple[tuple[str, str], ...] | None:
         if not isinstance(value, dict):
             wrong_type(found, path, "a table", value)
             return None
@@ -101,22 +102,25 @@ def mapping(key: Callable[[Found, KeyPath, str], bool], item: Reader[str]) -> Re
     return read
 
 
-def table(
-    found: Found, path: KeyPath, value: Any, readers: Mapping[str, Reader[Any]], later: tuple[str, ...] = ()
-) -> dict[str, Any]:
-    """The keys of one table, read by their readers; unknown keys, and keys of later releases, are noted."""
+def boolean(found: Found, path: KeyPath, value: Any) -> bool | None:
+    """True or false."""
+    if isinstance(value, bool):
+        return value
+    wrong_type(found, path, "a boolean", value)
+    return None
+
+
+def table(found: Found, path: KeyPath, value: Any, readers: Mapping[str, Reader[Any]]) -> dict[str, Any]:
+    """The keys of one table, read by their readers; unknown keys are noted."""
     if not isinstance(value, dict):
         wrong_type(found, path, "a table", value)
         return {}
-    where = f"`[{'.'.join(str(part) for part in path)}]`" if path else "the top level of a spec"
+    where = f"`{'.'.join(part for part in path if isinstance(part, str))}`" if path else "the top level of a spec"
     values: dict[str, Any] = {}
     for name, each in value.items():
         here = (*path, name)
         if name in readers:
             values[name] = readers[name](found, here, each)
-        elif name in later:
-            message = f"`{'.'.join(str(part) for part in here)}` is not supported by this release yet"
-            found.append(Diagnostic("not-supported-yet", message, here, "take it out of the spec", "key"))
         elif clean(found, here, name, "key"):
             hint = did_you_mean(name, readers) or f"known are {', '.join(f'`{key}`' for key in readers)}"
             message = f"`{shown(name)}` is not a key of {where}"

@@ -9,19 +9,11 @@ from packaging.utils import canonicalize_name
 
 from envcompile.diagnostics import redact
 from envcompile.spec.read import shown
+from envcompile.spec.refusal import RECIPE, Refusal
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _VERSION_CONTROL = re.compile(r"(?:^|@\s*)(?:git|hg|svn|bzr)\+")
 _ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz")
-RECIPE = "build the environment without it, then put your own code on top: `FROM repository:tag`, `COPY . /app`"
-
-
-class Refusal(Exception):  # noqa: N818 - it is an answer
-    """Why a string is no requirement for a spec: the rule's slug, a sentence, a hint."""
-
-    def __init__(self, rule: str, message: str, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.rule, self.message, self.hint = rule, message, hint
 
 
 def name(text: str) -> str:

@@ -1,0 +1,60 @@
+"""Mistakes for machines: a JSON object per line, or the annotations of a GitHub workflow."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from envcompile.diagnostics import Problems, redact, span_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from envcompile.errors import EnvcompileError
+
+
+def lines(error: EnvcompileError, form: str) -> Iterator[str]:
+    """One line per mistake. `form` is `json` or `github`.
+
+    JSON keys: code (a rule's slug or null), message, hint, file, line, column, end_line, end_column (from 1, the end
+    exclusive, null where there is no place).
+    """
+    for row in _rows(error):
+        yield f"{json.dumps(row)}\n" if form == "json" else _annotation(row)
+
+
+def _rows(error: EnvcompileError) -> Iterator[dict[str, str | int | None]]:
+    if not isinstance(error, Problems):
+        where = dict.fromkeys(("file", "line", "column", "end_line", "end_column"))
+        yield {"code": None, "message": error.message, "hint": error.hint, **where}
+        return
+    for found in error.diagnostics:
+        span = span_of(found, error.source)
+        start, end = error.source.place(span.start), error.source.place(span.end)
+        yield {
+            "code": found.rule,
+            "message": redact(found.message),
+            "hint": redact(found.hint) if found.hint else None,
+            "file": error.source.name,
+            "line": start.line,
+            "column": start.column,
+            "end_line": end.line,
+            "end_column": end.column,
+        }
+
+
+def _annotation(row: dict[str, str | int | None]) -> str:
+    keys = (("file", "file"), ("line", "line"), ("column", "col"), ("end_line", "endLine"), ("end_column", "endColumn"))
+    title = f"envcompile {row['code'] or 'error'}"
+    places = [f"{name}={_property(str(row[key]))}" for key, name in keys if row[key] is not None]
+    message = f"{row['message']}\n{row['hint']}" if row["hint"] else str(row["message"])
+    return f"::error {','.join([*places, f'title={_property(title)}'])}::{_data(message)}\n"
+
+
+def _data(text: str) -> str:
+    """Escaped as the workflow commands of GitHub's runner read it back."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

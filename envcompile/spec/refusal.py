@@ -1,0 +1,13 @@
+"""Why a string is not taken."""
+
+from __future__ import annotations
+
+RECIPE = "build the environment without it, then put your own code on top: `FROM repository:tag`, `COPY . /app`"
+
+
+class Refusal(Exception):  # noqa: N818 - it is an answer
+    """Why a string is no requirement for a spec: the rule's slug, a sentence, a hint."""
+
+    def __init__(self, rule: str, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.rule, self.message, self.hint = rule, message, hint

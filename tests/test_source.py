@@ -1,0 +1,162 @@
+"""Hard cases by hand: what stands at a path, what is said of a text that is not TOML, and how long it takes."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from envcompile.source import KeyPath, Place, Source, Span, SyntaxProblem
+
+
+def at(text: str, path: KeyPath) -> tuple[str, str]:
+    """The texts at the key and the value of a path."""
+    source = Source("envcompile.toml", text)
+    source.parse()
+    key, value = source.key(path), source.value(path)
+    assert key is not None
+    assert value is not None
+    return text[key.start : key.end], text[value.start : value.end]
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "key", "value"),
+    [
+        ('a = "x" # "y"', ("a",), "a", '"x"'),
+        ("a.b.c = 1", ("a",), "a", "a"),
+        ("a.b.c = 1", ("a", "b"), "b", "b"),
+        ("a.b.c = 1", ("a", "b", "c"), "c", "1"),
+        ("'a.b' . \"\\u0063\\x64\" = 1", ("a.b", "cd"), '"\\u0063\\x64"', "1"),
+        ('"" = 1\n', ("",), '""', "1"),
+        ("'' = 1\n", ("",), "''", "1"),
+        ("3.14 = 1", ("3", "14"), "14", "1"),
+        ("1979-05-27 = 1979-05-27 07:32:00.5-07:00 # c", ("1979-05-27",), "1979-05-27", "1979-05-27 07:32:00.5-07:00"),
+        ("a = 1979-05-27 # 07:32", ("a",), "a", "1979-05-27"),
+        ("a = +1_000e-3", ("a",), "a", "+1_000e-3"),
+        ("[ a . 'b' ]\nc = 1", ("a", "b"), "'b'", "[ a . 'b' ]"),
+        ("[a.b.c]\n[a.b.d]", ("a", "b"), "b", "[a.b.c]"),
+        ("[a.b]\n[a]\nc = 1", ("a",), "a", "[a]"),
+        ("[a.b]\n[a]\nc = 1", ("a", "b"), "b", "[a.b]"),
+        ("[[a]]\nx = 1\n[[a]]\nx = 2", ("a",), "a", "[[a]]"),
+        ("[[a]]\nx = 1\n[[a]]\nx = 2", ("a", 1, "x"), "x", "2"),
+        ("[[a]]\n[a.b]\nx = 1\n[[a.c]]\nd.e = 2", ("a", 0, "c", 0, "d", "e"), "e", "2"),
+        ("[[a.b]]\n[[ a.b ]]", ("a", "b", 1), "[[ a.b ]]", "[[ a.b ]]"),
+        ("a = [\r\n 1, # ]\r\n [2, 'x]'], # c\r\n]\r\n", ("a", 1, 1), "'x]'", "'x]'"),
+        ("a = [\r\n 1, # ]\r\n [2, 'x]'], # c\r\n]\r\nb = 1", ("b",), "b", "1"),
+        ("a = [{b = [{c.d = {}}]}, []]", ("a", 0, "b", 0, "c", "d"), "d", "{}"),
+        ("a = [{b = [{c.d = {}}]}, []]", ("a", 1), "[]", "[]"),
+        ("a = [ ]\nb = {\n x = 1, # }\n y = [2],\n}", ("b", "y", 0), "2", "2"),
+        ('a = """x"""""\nb = 1', ("a",), "a", '"""x"""""'),
+        ("a = '''x''\\'''''\nb = 1", ("a",), "a", "'''x''\\'''''"),
+        ('a = """\\\r\n  \\"""x" ""y"""\nb = 1', ("b",), "b", "1"),
+        ('a = """"""\nb = 1', ("b",), "b", "1"),
+        ('a = "\\\\"\nb = "\\e\\x41"', ("b",), "b", '"\\e\\x41"'),
+        ("'clé\U0001f600' = 1", ("clé\U0001f600",), "'clé\U0001f600'", "1"),
+    ],
+)
+def test_what_stands_at_a_path(text: str, path: KeyPath, key: str, value: str) -> None:
+    assert at(text, path) == (key, value)
+
+
+def test_a_path_without_a_place() -> None:
+    source = Source("s", "[a]\nb = [1]")
+    assert source.key(()) is source.value(()) is source.nearest(()) is source.nearest(("z",)) is None
+    assert source.key(("a", "z")) is source.value(("a", "b", 1)) is source.value(("a", "b", 0, "c")) is None
+    assert source.nearest(("a", "z", 3)) == Span(0, 3)
+    assert source.nearest(("a", "b", 7, "c")) == source.value(("a", "b")) == Span(8, 11)
+
+
+def test_lines_and_columns_count_from_one_in_characters() -> None:
+    source = Source("s", "a = 'é\U0001f600' # x\r\n\r\nb = 1")
+    places = [source.place(offset) for offset in (0, 8, 16, 20)]
+    assert places == [Place(1, 1), Place(1, 9), Place(3, 1), Place(3, 5)]
+    assert [source.line(number) for number in range(5)] == ["", "a = 'é\U0001f600' # x", "", "b = 1", ""]
+    assert Source("s", "").place(0) == Place(1, 1)
+    assert Source("s", "a = 1\n").place(6) == Place(2, 1)
+    assert Source("s", "a = 1\n").line(2) == ""
+
+
+DEEP = 3_000
+LONG = "a." * 20_000 + "a"
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "offset"),
+    [
+        ("a = 1\r\nb = 2\r\nc = \r\n", "invalid value", 18),
+        ("\r\n\r\na = [1,", "invalid value", 11),
+        ('a = "x\r\n', "illegal end of line", 6),
+        ("[a.b]\n[a.b]\n", "cannot declare 'a.b' twice", 10),
+        ("[a]\n[a]\n", "cannot declare 'a' twice", 6),
+        ("a = 1\na = 2\n", "cannot overwrite a value", 11),
+        ("a = " + "[" * DEEP + "]" * DEEP, "nested too deeply", 405),
+        ("a = " + "{a=" * DEEP + "1" + "}" * DEEP, "nested too deeply", 1207),
+        ("a = " + "[" * 1_000_000, "nested too deeply", 405),
+        (
+            f'# {"1" * 5000}\nb = "{"1" * 5000}"\na = [0x{"1" * 5000},\n -{"1" * 5000}]',
+            "a number of too many digits",
+            15020,
+        ),
+        ("a = 1" + "_1" * 400_000, "a number of too many digits", 4),
+        (f"x = 1\n{LONG} = 1", "a key of more than 16 parts", 6),
+        (f"x = 1\n[{LONG}]", "a key of more than 16 parts", 7),
+        (f"x = [1, {{y = 1, {LONG} = 1}}]", "a key of more than 16 parts", 16),
+        ("'a' . \"b\"\t." * 10 + "c = 1", "a key of more than 16 parts", 0),
+        ("a." * 400_000, "a key of more than 16 parts", 0),
+        (f"x = \n{LONG} = 1", "invalid value", 4),
+        (f'x = """\n{LONG} = 1\n', "unterminated string", 40014),
+        (f"x = 1{'.1' * 20_000}", "expected newline or end of document after a statement", 7),
+    ],
+)
+def test_a_text_that_is_not_toml(text: str, message: str, offset: int) -> None:
+    began = time.perf_counter()
+    with pytest.raises(SyntaxProblem) as caught:
+        Source("s", text).parse()
+    assert (caught.value.message, caught.value.offset) == (message, offset)
+    assert str(caught.value) == message
+    assert time.perf_counter() - began < 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"# {LONG}\na = 1 # {LONG} = 1",
+        f'a = \'{LONG}\'\nb = "\\"{LONG}"',
+        f"a = '''\n{LONG} = 1\n'''\nb = \"\"\"\n{LONG} = 1\n\"\"\"",
+        f"'{LONG}'.\"{LONG}\" = 1",
+        "a." * 15 + "a = 1",
+        "a = " + "[" * 200 + "]" * 200,
+        f"a = 0x{'1' * 5000}",
+        "a = ['" + "x==1.2.3', '" * 1000 + "']",
+    ],
+)
+def test_no_false_alarm(text: str) -> None:
+    assert Source("s", text).parse()
+
+
+def test_places_are_found_up_to_where_the_text_breaks() -> None:
+    source = Source("s", "a = [1]\nb = [2, {c = \nd = 3")
+    assert source.value(("a", 0)) == Span(5, 6)
+    assert source.key(("b", 1, "c")) == Span(17, 18)
+    assert source.key(("d",)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("a = [" + "1," * 200_000 + "]", ("a", 199_999)),
+        ("a = [" + "#\n" * 500_000 + "]", ("a",)),
+        ('a = """' + "\\n" * 500_000 + '"""', ("a",)),
+        ("".join(f"a{number} = {'[' * 300}{']' * 300}\n" for number in range(600)), ("a599", *(0,) * 299)),
+    ],
+)
+def test_places_of_a_large_text_take_linear_time(text: str, path: KeyPath) -> None:
+    began = time.perf_counter()
+    assert Source("s", text).value(path)
+    assert time.perf_counter() - began < 2
+
+
+def test_a_good_file_is_not_scanned() -> None:
+    source = Source("s", 'name = "x"\n[pip]\npackages = ["numpy>=1.26"]')
+    source.parse()
+    assert "_scan" not in vars(source)

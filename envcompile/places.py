@@ -17,9 +17,8 @@ MOST_BRACKETS = 401  # tomli's own limit
 _STRING = r"""(?:"(?:[^"\\\n]|\\.)*"|'[^'\n]*')"""
 _LONG_STRING = r"""(?:\"{3}(?:[^"\\]|\\.|"(?!""))*"{3,5}|'{3}(?:[^']|'(?!''))*'{3,5})"""  # two quotes may be its own
 SCALAR = rf"""{_LONG_STRING}|(?!\"{{3}}|'{{3}}){_STRING}|\d{{4}}-\d\d-\d\d\ \d\d:[\w.:+-]+|[\w.:+-]+"""
-_scalar = re.compile(SCALAR, re.DOTALL)
-_key_part = re.compile(rf"[ \t]*({_STRING}|[A-Za-z0-9_-]+)[ \t]*(\.?)", re.DOTALL)
-_blank = re.compile(r"[ \t\r\n]*")
+_KEY_PART = rf"[ \t]*({_STRING}|[A-Za-z0-9_-]+)[ \t]*(\.?)"
+_BLANK = r"[ \t\r\n]*"
 
 
 class Node:
@@ -51,6 +50,8 @@ class Scan:
     def __init__(self, text: str) -> None:
         self.text = text
         self.at = 0
+        # compiled here: a good file is never scanned, and should not wait for it
+        self.scalar, self.key_part, self.blank = (re.compile(p, re.DOTALL) for p in (SCALAR, _KEY_PART, _BLANK))
         self.root = Node((0, 0), (0, 0))
         self.long_key: tuple[int, int] | None = None  # the first key of too many parts, up to the one too many
         self.depth, self.deepest = 0, 0  # the most brackets open at once, and where the innermost stands
@@ -77,7 +78,7 @@ class Scan:
             mark = self.text[self.at : self.at + 1]
             if mark == "#":
                 self.at = (self.text.find("\n", self.at) + 1) or len(self.text)
-            elif mark and mark in " \t\r\n" and (found := _blank.match(self.text, self.at)):
+            elif mark and mark in " \t\r\n" and (found := self.blank.match(self.text, self.at)):
                 self.at = found.end()
             else:
                 return mark
@@ -92,7 +93,7 @@ class Scan:
         parts: list[tuple[str, tuple[int, int]]] = []
         dot = "."
         while dot:
-            found = _key_part.match(self.text, self.at)
+            found = self.key_part.match(self.text, self.at)
             if not found:
                 raise ValueError("key")
             name, dot = found.groups()
@@ -143,7 +144,7 @@ class Scan:
                 if self.depth > MOST_BRACKETS:
                     raise ValueError("nested")
                 self.at += 1
-            elif found := _scalar.match(self.text, self.at):
+            elif found := self.scalar.match(self.text, self.at):
                 node.value = found.span()
                 self.at = found.end()
             else:

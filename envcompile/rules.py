@@ -32,7 +32,7 @@ _ROWS = (
     Rule(
         "too-large",
         "the file is larger than any spec",
-        "A spec is read only up to 1 MiB: a larger file is a mistake or an attack on the parser.",
+        "A spec is read only up to 256 KiB: a larger file is a mistake or an attack on the parser.",
     ),
     Rule(
         "control-character",

@@ -18,13 +18,28 @@ if TYPE_CHECKING:
 # Of 64 hexadecimal digits: 128 bits, so that nobody finds two Dockerfiles for one tag.
 TAG_DIGITS = 32
 
+# Every value of TARGETARCH on Linux: the architectures of the Go toolchain (`go tool dist list`), which names them.
+ARCHITECTURES = (
+    *("386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle"),
+    *("ppc64", "ppc64le", "riscv64", "s390x"),
+)
+
 
 def dockerfile(plan: Plan) -> str:
     """The text of the Dockerfile: LF line ends, ends with a newline, the same for the same plan everywhere."""
     several = len(plan.targets) > 1
+    locked = {target.arch for target in plan.targets}
     tools = [name for name, _ in plan.targets[0].tools]
-    selected = [*tools, "build-base", "run-base", "lock"] if several else []
-    return _template().render(plan=plan, several=several, selected=selected)
+    return _template().render(
+        plan=plan,
+        several=several,
+        suffix=lambda target: f"-{target.arch}" if several else "",
+        # On every stage: one that is made from another stage is for the builder's platform, unless it says otherwise.
+        platform="" if several else f"--platform={plan.targets[0].docker} ",
+        selected=[*tools, "lock", "build-base", "run-base"],
+        foreign=[arch for arch in ARCHITECTURES if arch not in locked],
+        refusal=f"this Dockerfile is locked for {' and '.join(target.docker for target in plan.targets)} only",
+    )
 
 
 def tag(text: str) -> str:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from envcompile.source import KeyPath, Source
     from envcompile.spec.read import Found, Reader
 
-# A spec is some kilobytes.
-LIMIT = 1 << 20
+# A spec is some kilobytes, and no TOML of this size keeps the parser busy for a second.
+LIMIT = 256 << 10
 
 
 def _struct(build: Callable[..., Any], readers: dict[str, Reader[Any]], required: tuple[str, ...] = ()) -> Reader[Any]:
@@ -145,7 +145,7 @@ def source_of(name: str, data: bytes, root: KeyPath = ()) -> Source:
     text = data[:LIMIT].decode(errors="replace")
     source = Source(name, text, root)
     if len(data) > LIMIT:
-        message = f"`{name}` is larger than {LIMIT >> 20} MiB, which no spec is"
+        message = f"`{name}` is larger than {LIMIT >> 10} KiB, which no spec is"
         raise Problems(source, [Diagnostic("too-large", message, offset=0, hint="name another file with `-f`")])
     hint = "save it as UTF-8 without a byte order mark"
     if text.startswith("\N{BYTE ORDER MARK}"):

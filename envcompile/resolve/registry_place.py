@@ -1,0 +1,139 @@
+"""Where an image is: its reference, its registry's address, and the name of that registry in docker's settings."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from envcompile.errors import MissingOutside, Unusable
+from envcompile.spec.image import reference as parse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Docker Hub goes by several names. In a reference it is `docker.io` (or nothing); its distribution API is served
+# elsewhere; `docker login` keeps its credentials under the address of the first version of that API, still today.
+HUB = "docker.io"
+HUB_ALIASES = frozenset({HUB, "index.docker.io", "registry-1.docker.io"})
+HUB_API = "registry-1.docker.io"
+HUB_LOGIN = "https://index.docker.io/v1/"
+# Images of the hub without a user name in front live here.
+HUB_OFFICIAL = "library"
+
+_LOOPBACK = re.compile(r"localhost|127(?:\.[0-9]{1,3}){3}|::1|\[::1\]")
+# The port that an address means when it names none.
+PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One image and where it is asked for.
+
+    `reference` as the user wrote it; `host` is the registry that is asked, as people name it (`docker.io`, or the
+    mirror's host), `login` its key in docker's config.json, `base` its address without a path; `repository` as that
+    registry knows it; `version` is the digest if the reference has one, else the tag.
+    """
+
+    reference: str
+    host: str
+    login: str
+    base: str
+    repository: str
+    version: str
+
+    @property
+    def digest(self) -> str | None:
+        """The digest that the reference gives, if it gives one."""
+        return self.version if ":" in self.version else None
+
+    @property
+    def hint(self) -> str:
+        """What helps when this registry does not answer."""
+        if self.digest is None:
+            return f'give its digest in the spec: `"{self.reference}@sha256:..."`'
+        image = f'image = "{self.reference}"'
+        return f'say what it is in the spec: `base = {{ {image}, os = "debian-12", glibc = "2.36", python = "3.12.12" }}`'
+
+    def api(self, kind: str, version: str) -> str:
+        """The address of a `manifests` or `blobs` entry, by tag or digest."""
+        return f"{self.base}/v2/{self.repository}/{kind}/{version}"
+
+    def strange(self, what: str) -> MissingOutside:
+        """The error for an answer that no registry gives; `what` follows a colon."""
+        return MissingOutside(f"`{self.host}` does not answer as a registry does for `{self.reference}`: {what}", self.hint)
+
+    def denied(self, status: int) -> MissingOutside:
+        """The error for 401 and 403. The hub and others say so too of an image that is not there."""
+        login = "docker login" if self.login == HUB_LOGIN else f"docker login {self.host}"
+        message = f"`{self.host}` does not let `{self.reference}` be read, or has no such image (HTTP {status})"
+        return MissingOutside(message, f"check the name, or run `{login}`")
+
+
+def locate(reference: str, mirrors: Mapping[str, str]) -> Place:
+    """The place of a `name[:tag][@digest]`; without either, docker's `latest`.
+
+    `mirrors` says for a registry's host (`docker.io` for the hub) where to ask instead: a host with its port, or an
+    http(s) URL. As for BuildKit, a path of it stands before the repository. Raises `Unusable`.
+    """
+    parts = parse(reference)
+    if parts is None:
+        raise Unusable("an image reference cannot be read", 'write it as `"python:3.12-slim-bookworm"`')
+    host, repository = _split(parts.name)
+    version = parts.digest or parts.tag or "latest"
+    if host in mirrors:
+        base, path = _mirror(host, mirrors[host])
+        asked = urlsplit(base).netloc
+        return Place(reference, asked, asked, base, f"{path}/{repository}".lstrip("/"), version)
+    if host == HUB:
+        return Place(reference, HUB, HUB_LOGIN, f"https://{HUB_API}", repository, version)
+    return Place(reference, host, host, f"{_scheme(host)}://{host}", repository, version)
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Host and repository, by docker's rule: a first part with a dot or a port, or `localhost`, is a host."""
+    first, slash, rest = name.partition("/")
+    if not slash or not (first == "localhost" or "." in first or ":" in first):
+        first, rest = HUB, name
+    if first not in HUB_ALIASES:
+        return first, rest
+    return HUB, rest if "/" in rest else f"{HUB_OFFICIAL}/{rest}"
+
+
+def _mirror(host: str, setting: str) -> tuple[str, str]:
+    """A mirror's address and the path that goes before repositories."""
+    url = setting if "://" in setting else f"{_scheme(setting.partition('/')[0])}://{setting}"
+    if not web_address(url):
+        # The setting itself is not shown: it might hold a password.
+        hint = 'write it as `"mirror.example.com:5000"`; a login is kept by `docker login`'
+        raise Unusable(f"the mirror of `{host}` is not a host or URL without a user name", hint)
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}", parts.path.strip("/")
+
+
+def web_address(url: str) -> bool:
+    """Whether a URL that came from outside may be asked: http or https, plain ASCII, no user name or password in it."""
+    if not re.fullmatch(r"https?://[!-~]+", url):
+        return False
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.username is None and (parts.port is None or parts.port > 0)
+    except ValueError:  # half an IPv6 address, or a port that is no number
+        return False
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port of a web address: who may see what was meant for it."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", parts.port or PORTS[parts.scheme]
+
+
+def _scheme(host: str) -> str:
+    """Docker talks http to this machine itself, https to everybody else."""
+    return "http" if is_loopback(host) else "https"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, with or without a port, is this machine."""
+    return _LOOPBACK.fullmatch(host if host == "::1" else re.sub(r":[0-9]+$", "", host)) is not None

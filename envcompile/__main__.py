@@ -1,5 +1,5 @@
 """`python -m envcompile`."""
 
-from envcompile.cli.main import run
+from envcompile.cli.start import run
 
 run()

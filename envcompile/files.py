@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from envcompile.errors import NotFine, Unusable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 
 def read_bytes(path: Path, limit: int, hint: str | None = None) -> bytes:
@@ -44,6 +50,32 @@ def write_text(path: Path, text: str) -> None:
         raise NotFine(f"`{path}` cannot be written: {problem.strerror}") from None
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def alone(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold a file's lock while the body runs, so that two runs do not interleave; ends with the process, however.
+
+    The lock is the system's, on an open descriptor: no file stays behind. `waiting` is called once when another
+    process holds it. Where the system has no such lock (Windows, some network folders) the body runs all the same:
+    writing is atomic, and the last run wins.
+    """
+    try:
+        import fcntl  # noqa: PLC0415 - not on Windows
+    except ImportError:
+        yield
+        return
+    with path.open("rb") as file:
+        try:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waiting()
+                fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as problem:
+            if problem.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.EBADF, errno.EINVAL):
+                raise NotFine(f"`{path}` cannot be locked against another run: {problem.strerror}") from None
+        yield
 
 
 def _mode(path: Path) -> int:

@@ -9,23 +9,25 @@ from envcompile.lock.fresh import known, stale
 from envcompile.spec.decode import parse, parse_known
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from envcompile.lock.model import Lock, PlatformLock
+    from envcompile.lock.model import Lock, PipPackage, PlatformLock
     from envcompile.resolve.protocol import Effects, PipResolver
     from envcompile.source import Source
     from envcompile.spec.model import Spec
 
 
-def resolve(
+def resolve(  # noqa: PLR0913, PLR0917 - every effect is an argument
     source: Source,
     spec: Spec,
-    earlier: Lock | None,
+    earlier: Mapping[str, tuple[PipPackage, ...]],
     resolver: PipResolver,
     effects: Effects,
     upgrade: frozenset[str] | bool = frozenset(),
 ) -> Lock:
-    """Spec -> Lock: one solve per platform, side by side; `earlier` pins are kept unless they are to be upgraded.
+    """Spec -> Lock: one solve per platform, side by side.
+
+    `earlier` maps a platform to the pins to keep where the spec allows it, unless they are to be upgraded.
 
     Raises `Problems` with the place in the spec when the base is not known or no set of packages answers.
     """
@@ -42,7 +44,6 @@ def resolve(
         raise Problems(source, found)
 
     def one(name: str) -> PlatformLock:
-        before = earlier.platform(name) if earlier else None
         request = PipRequest(
             requirements=spec.pip.packages,
             exclude=spec.pip.exclude,
@@ -50,7 +51,7 @@ def resolve(
             python=ground.python.version,
             glibc=ground.base.glibc,
             exclude_newer=spec.exclude_newer,
-            preferences=before.pip if before else (),
+            preferences=earlier.get(name, ()),
             upgrade=upgrade,
         )
         packages = resolver.resolve(request, effects)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from envcompile.cli.inputs import find_spec, lock_path, read_lock_text, read_source, shown
 from envcompile.diagnostics import count, did_you_mean
 from envcompile.errors import FINE, NotFine, Unusable
-from envcompile.files import write_text
+from envcompile.files import alone, write_text
 from envcompile.lock.diff import changes
-from envcompile.lock.file import dumps, loads
+from envcompile.lock.file import Newer, dumps, loads
+from envcompile.lock.model import PipPackage
 from envcompile.pipeline import resolve
 from envcompile.resolve.process import run as run_process
 from envcompile.resolve.protocol import Effects
@@ -20,6 +22,7 @@ from envcompile.spec.decode import parse
 
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
     from envcompile.cli.report import Reporter
     from envcompile.lock.model import Lock
@@ -36,16 +39,23 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     """Solve with the earlier lock as preference; write only what differs."""
-    started = time.monotonic()
     path = find_spec(arguments.file)
+    # Before the system's lock on it, which needs a file: what is wrong with the spec is said at once.
+    parse(read_source(path))
+    with alone(path, lambda: reporter.say(f"waiting for another run that locks `{shown(path)}`")):
+        return _run(arguments, path, reporter)
+
+
+def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
+    started = time.monotonic()
     source = read_source(path)
     spec = parse(source)
     target = lock_path(path)
     text = read_lock_text(target)
-    earlier = _earlier(text, shown(target), reporter)
-    upgrade = arguments.upgrade or _names(arguments.upgrade_package, earlier)
+    earlier, pins = _earlier(text, shown(target), reporter)
+    upgrade = arguments.upgrade or _names(arguments.upgrade_package, pins)
     reporter.step(f"resolving {count(len(spec.pip.packages), 'requirement')} for {', '.join(spec.platforms)}")
-    lock = resolve(source, spec, earlier, Uv(), Effects(run_process, os.environ), upgrade)
+    lock = resolve(source, spec, pins, Uv(), Effects(run_process, os.environ), upgrade)
     new = dumps(lock)
     took = f"{time.monotonic() - started:.1f} s"
     if text is not None and text.replace("\r\n", "\n") == new:
@@ -61,32 +71,40 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     return FINE
 
 
-def _earlier(text: str | None, name: str, reporter: Reporter) -> Lock | None:
-    """The lock that is there. One that cannot be read is told of and solved anew; a newer one is left alone."""
+Pins = Mapping[str, tuple[PipPackage, ...]]
+
+
+def _earlier(text: str | None, name: str, reporter: Reporter) -> tuple[Lock | None, Pins]:
+    """The lock that is there, and its pins. Of one that is broken the pins that can be read; a newer one is refused."""
     if text is None:
-        return None
+        return None, {}
     try:
-        return loads(text, name)
+        lock = loads(text, name)
+    except Newer:
+        raise
     except Unusable as problem:
-        if problem.hint != "run `envcompile lock`":
-            raise
-        reporter.warn(f"{problem.message}; its pins are not kept")
-        return None
+        from envcompile.lock.salvage import salvage  # noqa: PLC0415 - only for a lock that is broken
+
+        pins = salvage(text)
+        kept = count(sum(len(each) for each in pins.values()), "pin")
+        reporter.warn(f"{problem.message}; {kept} of it can be read and will be kept where the spec allows it")
+        return None, pins
+    return lock, {each.platform: each.pip for each in lock.platforms}
 
 
-def _names(words: list[str], earlier: Lock | None) -> frozenset[str]:
+def _names(words: list[str], pins: Pins) -> frozenset[str]:
     """The normalised names to upgrade. Raises `Unusable` for one that the lock does not hold."""
     from envcompile.spec.refusal import Refusal  # noqa: PLC0415 - only with -P
     from envcompile.spec.requirement import name  # noqa: PLC0415
 
     names = set()
-    known = {package.name for platform in (earlier.platforms if earlier else ()) for package in platform.pip}
+    known = {package.name for each in pins.values() for package in each}
     for word in words:
         try:
             normal = name(word)
         except Refusal as refusal:
             raise Unusable(f"{refusal.message}", "write `-P NAME`") from None
-        if earlier and normal not in known:
+        if known and normal not in known:
             raise Unusable(f"`{normal}` is not in the lock, so it cannot be upgraded", did_you_mean(normal, known))
         names.add(normal)
     return frozenset(names)

@@ -1,4 +1,4 @@
-"""`envcompile`: the commands, their options, and the one place where errors become exit codes."""
+"""The commands, their options, and the place where errors become exit codes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib import import_module
 
 from envcompile import __version__
 from envcompile.cli.report import Reporter
-from envcompile.errors import BUG, EXIT_CODES, FINE, INTERRUPTED, EnvcompileError, Unusable
+from envcompile.errors import EXIT_CODES, EnvcompileError, Unusable
 
 # Command -> what it does, for the first page of the help. A module of the same name holds the rest.
 COMMANDS = {
@@ -21,10 +21,12 @@ COMMANDS = {
 
 
 def parser(command: str | None) -> argparse.ArgumentParser:
-    """The parser of the command line, with the options of one command filled in (of all when it is None)."""
+    """The parser of the command line, with the options of one command filled in: only its module is imported."""
     shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     shared.add_argument("-C", "--directory", metavar="DIR", help="work as if started in DIR")
-    shared.add_argument("-f", "--file", metavar="FILE", help="the spec (default: envcompile.toml or pyproject.toml, here or above)")
+    shared.add_argument(
+        "-f", "--file", metavar="FILE", help="the spec (default: envcompile.toml or pyproject.toml, here or above)"
+    )
     shared.add_argument("-q", "--quiet", action="store_true", help="say only what is wrong")
     shared.add_argument("-v", "--verbose", action="store_true", help="say more")
     shared.add_argument("--color", choices=("auto", "always", "never"), help="colour what is said (default: auto)")
@@ -44,7 +46,7 @@ def parser(command: str | None) -> argparse.ArgumentParser:
         sub = commands.add_parser(
             name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", parents=[shared], allow_abbrev=False
         )
-        if command in (None, name):
+        if command == name:
             import_module(f"envcompile.cli.{name}").options(sub)
     return top
 
@@ -78,28 +80,3 @@ def _enter(folder: str) -> None:
         os.chdir(folder)
     except OSError as problem:
         raise Unusable(f"`{folder}` cannot be entered: {problem.strerror}") from None
-
-
-def run() -> None:
-    """The console script: `main` with the real arguments, and an answer to everything that can end a process."""
-    try:
-        code = main(sys.argv[1:])
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        sys.stderr.write("\ninterrupted\n")
-        code = INTERRUPTED
-    except BrokenPipeError:
-        # The reader has gone, as in `envcompile dockerfile | head`: not an error, and nobody to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = FINE
-    except Exception:  # noqa: BLE001 - the last resort: a bug is told as one, with what is needed to mend it
-        import traceback  # noqa: PLC0415
-
-        traceback.print_exc()
-        sys.stderr.write("error: this is a bug of envcompile; please report it with the lines above\n")
-        code = BUG
-    sys.exit(code)
-
-
-if __name__ == "__main__":
-    run()

@@ -25,6 +25,10 @@ _FORMAT = re.compile(r"^format = ([0-9]{1,9})$", re.MULTILINE)
 _CONFLICT = re.compile(r"^(?:<{7}|={7}|>{7}|\|{7})(?: |$)", re.MULTILINE)
 
 
+class Newer(Unusable):
+    """A lock of a release to come: nothing in it may be overwritten by this one."""
+
+
 def dumps(lock: Lock) -> str:
     """The canonical text of a lock."""
     body = "".join(_body(lock))
@@ -44,11 +48,12 @@ def loads(text: str, name: str) -> Lock:
     version = _FORMAT.search(text)
     if version and int(version[1]) > FORMAT:
         message = f"`{name}` has format {version[1]}, and this release reads formats up to {FORMAT}"
-        raise Unusable(message, "upgrade envcompile")
+        raise Newer(message, "upgrade envcompile")
     digest = _DIGEST.search(text)
     if not version or not digest:
         raise Unusable(f"`{name}` is not a lock of envcompile, or its head is missing", hint)
-    whole = hashlib.sha256(text[digest.end() :].encode()).hexdigest() == digest[1]
+    sound = hashlib.sha256(text[digest.end() :].encode()).hexdigest() == digest[1]
+    whole = sound and text[: digest.start()] == f"{_HEAD}format = {FORMAT}\n"
     return decode(_toml(text, name, hint, whole=whole), name, hint, whole=whole)
 
 

@@ -101,6 +101,11 @@ def decode(value: dict[str, Any], name: str, hint: str, *, whole: bool) -> Lock:
     return lock
 
 
+def pip_package(row: object) -> PipPackage:
+    """One row of a lock by itself. Raises `Unusable` when a field is wrong."""
+    return _pip(_Reader("a row", ""), row, "pip")
+
+
 def _platform(read: _Reader, platform: str, value: object) -> PlatformLock:
     where = f"platforms.{platform}"
     table = read.table(value, where, {"python", "build", "run", "tools", "pip"})

@@ -1,1 +1,1 @@
-"""The middle end: Spec and Lock -> Plan. Which base, which files, which layers: every decision, and no text. No effects."""
+"""The middle end: Spec and Lock -> Plan. Bases, files, layers: every decision, and no text. No effects."""

@@ -1,13 +1,7 @@
-"""Asking a web server: time limits, a few attempts, redirects that carry no credentials elsewhere, proxies.
-
-Why urllib.request of the standard library: it knows HTTPS_PROXY and NO_PROXY, and ssl knows SSL_CERT_FILE. Measured on
-Python 3.11, median of 15 starts over a bare interpreter's 9 ms: http.client with ssl 28 ms, urllib.request 38 ms,
-urllib3 72 ms, requests 90 ms; and urllib3 has neither the proxies of the environment nor a limit on a whole answer.
-"""
+"""Asking a web server: a few attempts, redirects that carry no credentials elsewhere, and sentences for what fails."""
 
 from __future__ import annotations
 
-import io
 import random
 import re
 import socket
@@ -16,22 +10,22 @@ import time
 from contextlib import closing
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead, InvalidURL
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar, cast
+from http import HTTPStatus
+from http.client import HTTPException, IncompleteRead, InvalidURL
+from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 from urllib.error import URLError
 from urllib.parse import urljoin, urlsplit
-from urllib.request import AbstractHTTPHandler, OpenerDirector, ProxyHandler, Request, getproxies, proxy_bypass
 
 from envcompile.errors import MissingOutside
-from envcompile.resolve.registry_place import is_loopback, origin, web_address
+from envcompile.resolve.registry_connection import Opener, TimedRequest, is_proxied
+from envcompile.resolve.registry_place import origin, web_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from http.client import HTTPResponse
 
 T = TypeVar("T")
 
-_TOO_MANY = 429
-_SERVER_ERROR = 500
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HOPS = 5
 _FIRST_PAUSE = 0.5
@@ -55,7 +49,7 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One request. What may hold a credential does not show in its text; `hint` is for the error, if it comes to one."""
+    """One request. What may hold a credential does not show in its text; `hint` is for the error, if there is one."""
 
     url: str
     headers: Mapping[str, str] = field(repr=False)
@@ -67,7 +61,11 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[T]):
-    """Status, headers, the address that answered (after redirects), and what was made of the body if status is 200."""
+    """What came back from the address that answered in the end.
+
+    Headers are spelt `Like-This`; `challenges` are those of WWW-Authenticate, which may come more than once; `value`
+    is what was made of the body if the status is 200.
+    """
 
     status: int
     headers: Mapping[str, str]
@@ -88,10 +86,7 @@ class Web:
 
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
-        self._opener = OpenerDirector()  # without handlers for ftp: and file:, nor for redirects and errors
-        self._opener.addheaders = [("User-Agent", "envcompile")]
-        for handler in (_Proxies(), _Handler()):
-            self._opener.add_handler(handler)
+        self._opener = Opener()
 
     def ask(self, question: Question, consume: Callable[[Readable], T]) -> Answer[T]:
         """The answer, whatever its status, but for 429 and 5xx: those, and a broken connection, are tried again.
@@ -111,7 +106,7 @@ class Web:
                     break
                 retry_after = None
             else:
-                if answer.status != _TOO_MANY and answer.status < _SERVER_ERROR:
+                if answer.status != HTTPStatus.TOO_MANY_REQUESTS and answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
                     return answer
                 failure = _busy(answer.status, _host(answer.url), self._patience.attempts)
                 retry_after = answer.headers.get("Retry-After")
@@ -124,110 +119,27 @@ class Web:
         headers = dict(question.headers)
         for _ in range(_HOPS):
             url = asked[-1]
-            with closing(self._open(question, url, headers)) as response:
+            request = TimedRequest(url, question.data, dict(headers), method=question.method)
+            request.total = question.total or self._patience.limit
+            with closing(self._opener.open(request, self._patience.limit)) as response:
                 target = _redirect(url, response) if question.method != "POST" else None
                 if target is None:
                     challenges = tuple(response.headers.get_all("WWW-Authenticate", []))
-                    value = _finish(response, consume) if response.status == 200 else None  # noqa: PLR2004
-                    return Answer(response.status, response.headers, challenges, url, value)
+                    value = _finish(response, consume) if response.status == HTTPStatus.OK else None
+                    named = {name.title(): value for name, value in response.headers.items()}
+                    return Answer(response.status, named, challenges, url, value)
             if origin(target) != origin(url):
                 # Stores of layers are other people's: what proves who we are is for the registry alone.
                 headers.pop("Authorization", None)
             asked.append(target)
         raise InvalidURL("too many redirects")
 
-    def _open(self, question: Question, url: str, headers: Mapping[str, str]) -> HTTPResponse:
-        request = _Request(url, question.data, dict(headers), method=question.method)
-        request.total = question.total or self._patience.limit
-        return cast("HTTPResponse", self._opener.open(request, timeout=self._patience.limit))
-
     def _pause(self, attempt: int, retry_after: str | None) -> float:
-        """Seconds before the next attempt: as the server asks, else growing and uneven, so that not all come at once."""
+        """Seconds to the next attempt: as the server asks, else growing and uneven, so that not all come at once."""
         asked = _seconds(retry_after) if retry_after else None
         if asked is None:
             asked = _FIRST_PAUSE * 2**attempt * (0.5 + self._patience.random())
         return min(max(asked, 0.0), _LONGEST_PAUSE)
-
-
-class _Request(Request):
-    total: float
-
-
-class _Proxies(ProxyHandler):
-    """The environment's proxies, but as for docker never for this machine itself."""
-
-    def proxy_open(self, req: Request, proxy: str, type: str) -> Any:  # noqa: A002 - the name is the base's
-        return None if is_loopback(req.host) else super().proxy_open(req, proxy, type)
-
-
-class _Handler(AbstractHTTPHandler):
-    """http and https over connections with a deadline."""
-
-    http_request = https_request = AbstractHTTPHandler.do_request_
-    _context: ssl.SSLContext | None = None
-
-    def http_open(self, request: Request) -> HTTPResponse:
-        return self.do_open(_Plain, request, total=cast("_Request", request).total)
-
-    def https_open(self, request: Request) -> HTTPResponse:
-        if self._context is None:  # reading the system's certificates takes 20 ms: not for a registry on this machine
-            self._context = ssl.create_default_context()
-        return self.do_open(_Secure, request, total=cast("_Request", request).total, context=self._context)
-
-
-class _Plain(HTTPConnection):
-    def __init__(self, *arguments: Any, total: float, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._deadline = time.monotonic() + total
-
-    def connect(self) -> None:
-        super().connect()
-        self.sock = cast("socket.socket", _TimedSocket(self.sock, self._deadline))
-
-
-class _Secure(HTTPSConnection):
-    def __init__(self, *arguments: Any, total: float, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._deadline = time.monotonic() + total
-
-    def connect(self) -> None:
-        super().connect()
-        self.sock = cast("socket.socket", _TimedSocket(self.sock, self._deadline))
-
-
-class _TimedSocket:
-    """What http.client uses of a socket. A socket's own timeout starts anew with every byte that drips in."""
-
-    def __init__(self, sock: socket.socket, deadline: float) -> None:
-        self._sock = sock
-        self._deadline = deadline
-        self.sendall = sock.sendall
-        self.close = sock.close
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_TimedReader(self._sock, self._deadline))
-
-
-class _TimedReader(io.RawIOBase):
-    def __init__(self, sock: socket.socket, deadline: float) -> None:
-        self._sock = sock
-        self._raw = sock.makefile("rb", buffering=0)  # keeps the connection open until this is closed
-        self._deadline = deadline
-        self._limit = sock.gettimeout()
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        self._sock.settimeout(left if self._limit is None else min(left, self._limit))
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
 
 
 def whole(cap: int) -> Callable[[Readable], bytes]:
@@ -305,17 +217,12 @@ def _explain(problem: Exception, url: str, limit: float) -> str:
         text += f" (HTTP {tunnel[1]} from the proxy)"
     elif text == _WORDINGS[-1].text and isinstance(reason, OSError) and reason.strerror:
         text += f" ({reason.strerror})"
-    proxy = " (asked through the proxy that the environment names)" if _is_proxied(url) else ""
+    proxy = " (asked through the proxy that the environment names)" if is_proxied(url) else ""
     return f"`{_host(url)}` {text}{proxy}"
 
 
-def _is_proxied(url: str) -> bool:
-    parts = urlsplit(url)
-    return parts.scheme in getproxies() and not is_loopback(parts.hostname or "") and not proxy_bypass(parts.netloc)
-
-
 def _busy(status: int, host: str, attempts: int) -> str:
-    if status == _TOO_MANY:
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
         return f"`{host}` has been asked too often and wants us to wait (HTTP 429, {attempts} attempts)"
     return f"`{host}` has a fault of its own (HTTP {status}, {attempts} attempts)"
 

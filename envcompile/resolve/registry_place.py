@@ -54,7 +54,8 @@ class Place:
         if self.digest is None:
             return f'give its digest in the spec: `"{self.reference}@sha256:..."`'
         image = f'image = "{self.reference}"'
-        return f'say what it is in the spec: `base = {{ {image}, os = "debian-12", glibc = "2.36", python = "3.12.12" }}`'
+        facts = 'os = "debian-12", glibc = "2.36", python = "3.12.12"'
+        return f"say what it is in the spec: `base = {{ {image}, {facts} }}`"
 
     def api(self, kind: str, version: str) -> str:
         """The address of a `manifests` or `blobs` entry, by tag or digest."""
@@ -62,7 +63,8 @@ class Place:
 
     def strange(self, what: str) -> MissingOutside:
         """The error for an answer that no registry gives; `what` follows a colon."""
-        return MissingOutside(f"`{self.host}` does not answer as a registry does for `{self.reference}`: {what}", self.hint)
+        message = f"`{self.host}` does not answer as a registry does for `{self.reference}`: {what}"
+        return MissingOutside(message, self.hint)
 
     def denied(self, status: int) -> MissingOutside:
         """The error for 401 and 403. The hub and others say so too of an image that is not there."""

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import tomli
-from packaging.utils import canonicalize_name
 
 from envcompile.errors import MissingOutside
 from envcompile.lock.model import PipPackage
+from envcompile.resolve.annotations import graph
 from envcompile.resolve.protocol import Unsolvable
 from envcompile.resolve.wheels import best
 
@@ -47,8 +47,8 @@ class Uv:
                 (here / "pylock.toml").write_text(_preferences((each.name, each.version) for each in kept), "utf-8")
             self._compile(request, effects, folder, ("--format", "pylock.toml", "-o", "pylock.toml"))
             packages = tomli.loads((here / "pylock.toml").read_text("utf-8")).get("packages", [])
-            graph = self._graph(request, effects, here, packages)
-        return _packages(packages, graph, request)
+            needs = self._graph(request, effects, here, packages)
+        return _packages(packages, needs, request)
 
     def _graph(
         self, request: PipRequest, effects: Effects, here: Path, packages: Iterable[Mapping[str, Any]]
@@ -63,7 +63,7 @@ class Uv:
             # No cache, or one that another process has just cleaned: the same question with the network.
             (here / "graph.txt").write_text(pins, "utf-8")
             self._compile(request, effects, str(here), form)
-        return _graph((here / "graph.txt").read_text("utf-8"))
+        return graph((here / "graph.txt").read_text("utf-8"))
 
     def _compile(self, request: PipRequest, effects: Effects, folder: str, form: tuple[str, ...]) -> None:
         platform = f"{request.platform.machine}-manylinux_{request.glibc.replace('.', '_')}"
@@ -120,29 +120,16 @@ def _preferences(pins: Iterable[tuple[str, str]]) -> str:
     return f'lock-version = "1.0"\ncreated-by = "envcompile"\n{rows}'
 
 
-def _graph(text: str) -> dict[str, set[str]]:
-    """Package to what it needs, from lines such as `numpy==2.3.5 # via pandas, -r requirements.in`."""
-    needs: dict[str, set[str]] = {}
-    for line in text.splitlines():
-        pin, _, via = line.partition("# via")
-        if "==" in pin:
-            name = canonicalize_name(pin.split("==")[0].split("[")[0].strip())
-            for source in via.split(","):
-                if (needing := source.strip()) and not needing.startswith("-r"):
-                    needs.setdefault(canonicalize_name(needing.split("[")[0]), set()).add(name)
-    return needs
-
-
 def _packages(
-    rows: Iterable[Mapping[str, Any]], graph: Mapping[str, set[str]], request: PipRequest
+    rows: Iterable[Mapping[str, Any]], needs: Mapping[str, set[str]], request: PipRequest
 ) -> tuple[PipPackage, ...]:
     kept = {package.name: package for package in request.kept()}
-    packages = [_package(row, graph, request, kept.get(row["name"])) for row in rows]
+    packages = [_package(row, needs, request, kept.get(row["name"])) for row in rows]
     return tuple(sorted(packages, key=lambda package: package.name))
 
 
 def _package(
-    row: Mapping[str, Any], graph: Mapping[str, set[str]], request: PipRequest, earlier: PipPackage | None
+    row: Mapping[str, Any], needs: Mapping[str, set[str]], request: PipRequest, earlier: PipPackage | None
 ) -> PipPackage:
     name, version = str(row["name"]), str(row["version"])
     wheels = {_file_name(wheel): wheel for wheel in row.get("wheels", ())}
@@ -156,7 +143,7 @@ def _package(
     sha256 = _sha256(wheels[file])
     if not sha256:
         raise Unsolvable(request.platform.name, f"the index tells no sha256 of {file}")
-    return PipPackage(name, version, file, sha256, wheels[file].get("size"), depends=tuple(sorted(graph.get(name, ()))))
+    return PipPackage(name, version, file, sha256, wheels[file].get("size"), depends=tuple(sorted(needs.get(name, ()))))
 
 
 def _file_name(wheel: Mapping[str, Any]) -> str:

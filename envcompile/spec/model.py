@@ -76,7 +76,7 @@ class Apt:
 
 @dataclass(frozen=True, slots=True)
 class Cuda:
-    """`[cuda]`: a version (X or X.Y) or False to keep it out, the oldest driver, GPU architectures, a compiler at run."""
+    """`[cuda]`: a version (X or X.Y; False keeps it out), the oldest driver, GPU architectures, a compiler at run."""
 
     version: str | bool | None = None
     driver: str | None = None

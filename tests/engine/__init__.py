@@ -1,0 +1,1 @@
+"""Tests on the real Docker engine that `.ci/engine` starts."""

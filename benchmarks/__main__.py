@@ -1,0 +1,125 @@
+"""`python -m benchmarks`: runs the comparisons and prints a table of each."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import signal
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, NamedTuple
+
+from benchmarks import dockerfile, lock, pip_compile
+from benchmarks.measure import CommandFailed
+from benchmarks.setting import Setting
+from envcompile.errors import EnvcompileError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from types import FrameType
+
+    from benchmarks.report import Goal, Result
+
+
+class Comparison(NamedTuple):
+    """What it compares, for `--list`, and the function that yields its tables."""
+
+    summary: str
+    results: Callable[[Setting], Iterator[Result]]
+
+
+COMPARISONS = {
+    "lock-warm": Comparison("envcompile lock and uv pip compile, one filled cache", lock.warm),
+    "lock-cold": Comparison("envcompile lock and uv pip compile, an empty cache for each run", lock.cold),
+    "dockerfile": Comparison("envcompile dockerfile and tag, and a process that only imports", dockerfile.compare),
+    "pip-compile": Comparison("envcompile lock and pip-compile, both with empty caches", pip_compile.compare),
+}
+_DESCRIPTION = """\
+Times envcompile as whole processes (wall seconds) beside the tools that people would use instead. The commands of a
+table run in turn, A B A B, after one run of each that is not counted; ratios are of medians, to the first row.
+A missed goal is printed and does not count as a failure."""
+_EPILOG = """\
+`lock-warm` may need the index: uv asks whether a cached answer still holds, unless the index has said for how long it
+does. Its offline table leaves that out.
+
+`dockerfile` takes hundredths of a second and runs four times as often as N says; `pip-compile` runs once unless N is
+given. `lock-cold` and `pip-compile` ask the package index anew in each run. Settings of pip, uv and Python in the
+environment are not passed on; proxies and certificates are.
+
+exit codes: 0 everything ran, 1 a command failed, 2 usage, 130 interrupted"""
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--runs", type=_count, metavar="N", help="counted runs of each command (default: 5)")
+    parser.add_argument("--only", nargs="+", choices=COMPARISONS, metavar="NAME", help="run these comparisons alone")
+    parser.add_argument("--list", action="store_true", help="say which comparisons there are, and run none")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "envcompile-benchmarks"
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=cache,
+        metavar="DIR",
+        help="where pip-tools is installed and stays (default: %(default)s)",
+    )
+    return parser.parse_args(argv)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run what was asked for. Returns the exit code: a failed command is 1, a missed goal is not."""
+    arguments = _arguments(argv)
+    if arguments.list:
+        for name, comparison in COMPARISONS.items():
+            print(f"{name:<12} {comparison.summary}")
+        return 0
+    print(f"Python {platform.python_version()}, {os.cpu_count()} processors, {platform.system()} {platform.machine()}")
+    names = [name for name in COMPARISONS if name in (arguments.only or COMPARISONS)]
+    goals: list[Goal] = []
+    with TemporaryDirectory(prefix="envcompile-benchmarks-", ignore_cleanup_errors=True) as scratch:
+        setting = Setting(Path(scratch).resolve(), arguments.cache.absolute(), arguments.runs)
+        failed = [name for name in names if not _printed(name, setting, goals)]
+    print(f"\n{sum(goal.met for goal in goals)} of {len(goals)} goals met", end="")
+    print(f"; failed: {', '.join(failed)}" if failed else "")
+    return 1 if failed else 0
+
+
+def _printed(name: str, setting: Setting, goals: list[Goal]) -> bool:
+    """Run and print one comparison; False when a command of it failed."""
+    try:
+        for result in COMPARISONS[name].results(setting):
+            print("", *result.lines(), sep="\n", flush=True)
+            goals.extend(result.goals)
+    except pip_compile.Skipped as reason:
+        print(f"\n{name} is skipped: {reason}", flush=True)
+    except (CommandFailed, EnvcompileError) as problem:
+        print(f"\n{name} failed: {problem}", flush=True)
+        return False
+    return True
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    # A request to end is an interrupt: the scratch folder goes either way.
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        sys.exit(130)

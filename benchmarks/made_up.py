@@ -1,0 +1,56 @@
+"""Specs with fresh locks of any size, of packages that do not exist."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from benchmarks.question import EXAMPLE
+from envcompile.cli.inputs import read_source
+from envcompile.lock.file import dumps
+from envcompile.lock.model import Lock, PipPackage, PlatformLock
+from envcompile.plan.base import choose
+from envcompile.spec.decode import parse
+from envcompile.spec.digest import spec_digest, text_digest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_WORDS = (
+    "array async client cloud core data event graph image json kernel lazy model parser schema signal table".split()
+)
+_REQUIRED = 10
+
+
+def write(folder: Path, packages: int) -> None:
+    """A spec, which is the example's with other requirements, and a lock of so many packages that answers it."""
+    locked = tuple(sorted((_package(number, packages) for number in range(packages)), key=lambda each: each.name))
+    path = folder / EXAMPLE.name
+    head, _, rest = EXAMPLE.read_text("utf-8").partition("packages = [")
+    asked = ", ".join(f'"{package.name} >=1"' for package in locked[:_REQUIRED])
+    path.write_text(f"{head}packages = [{asked}]{rest.partition(']')[2]}", "utf-8")
+    source = read_source(path)
+    spec = parse(source)
+    ground, _ = choose(spec)
+    if ground is None:
+        raise ValueError(f"{EXAMPLE} no longer says which base image it is for")
+    platform = PlatformLock(spec.platforms[0], ground.python, ground.base, ground.base, ground.tools, locked)
+    lock = Lock(spec_digest(spec), text_digest(source.text), (platform,))
+    path.with_suffix(".lock").write_text(dumps(lock), "utf-8")
+
+
+def _package(number: int, packages: int) -> PipPackage:
+    name, version = _name(number), f"{number % 7}.{number % 23}.{number % 11}"
+    depends = sorted({_name((number * step + step) % packages) for step in (3, 7, 31, 101)} - {name})
+    return PipPackage(
+        name=name,
+        version=version,
+        file=f"{name.replace('-', '_')}-{version}-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
+        sha256=hashlib.sha256(name.encode()).hexdigest(),
+        size=10_000 + 1_237 * number,
+        depends=tuple(depends),
+    )
+
+
+def _name(number: int) -> str:
+    return f"{_WORDS[number % len(_WORDS)]}-{_WORDS[number // len(_WORDS) % len(_WORDS)]}-{number}"

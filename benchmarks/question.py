@@ -1,0 +1,85 @@
+"""What the example asks, for resolvers that are called directly: read with envcompile's own front end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from envcompile.cli.inputs import read_source
+from envcompile.lock.file import loads
+from envcompile.plan.base import choose
+from envcompile.platforms import PLATFORMS
+from envcompile.resolve.uv import find_uv
+from envcompile.spec.decode import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "ml" / "envcompile.toml"
+REQUIREMENTS, EXCLUDED, OUTPUT = "requirements.in", "exclude.txt", "requirements.txt"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """The example's requirements for its one platform; `python` is X.Y.Z, `platform` uv's name of it."""
+
+    requirements: tuple[str, ...]
+    excluded: tuple[str, ...]
+    python: str
+    platform: str
+    exclude_newer: str | None
+
+    def write(self, folder: Path) -> None:
+        """The lists that `uv pip compile` and `pip-compile` read."""
+        (folder / REQUIREMENTS).write_text(_lines(self.requirements), "utf-8")
+        (folder / EXCLUDED).write_text(_lines(self.excluded), "utf-8")
+
+    def uv(self) -> tuple[str, ...]:
+        """The one `uv pip compile` that answers the question: the same uv, and the same options as ours."""
+        newer = ("--exclude-newer", self.exclude_newer) if self.exclude_newer else ()
+        return (
+            *(uv(), "pip", "compile", REQUIREMENTS, "--excludes", EXCLUDED, "--quiet", "--no-config", "--no-header"),
+            *("--generate-hashes", "--only-binary", ":all:", "-o", OUTPUT, "--python", sys.executable),
+            *("--no-python-downloads", "--python-version", self.python, "--python-platform", self.platform, *newer),
+        )
+
+
+def uv() -> str:
+    """The uv that `envcompile lock` runs, too."""
+    return find_uv(os.environ)
+
+
+def example() -> Question:
+    """The question of the example, which names its base image and one platform."""
+    spec = parse(read_source(EXAMPLE))
+    ground, _ = choose(spec)
+    (name,) = spec.platforms
+    if ground is None:
+        raise ValueError(f"{EXAMPLE} no longer says which base image it is for")
+    platform = f"{PLATFORMS[name].machine}-manylinux_{ground.base.glibc.replace('.', '_')}"
+    return Question(spec.pip.packages, spec.pip.exclude, ground.python.version, platform, spec.exclude_newer)
+
+
+def copy_example(folder: Path) -> Path:
+    """The example's spec in a folder of its own, without a lock. Returns the path that its lock will have."""
+    shutil.copy(EXAMPLE, folder)
+    return folder / EXAMPLE.with_suffix(".lock").name
+
+
+def compare_answers(lock: Path, requirements: Path) -> str:
+    """Whether both sides have given the same answer, as a sentence: fast and wrong would be no comparison."""
+    (platform,) = loads(lock.read_text("utf-8"), lock.name).platforms
+    ours = {f"{package.name}=={package.version}" for package in platform.pip}
+    rows = (line.split() for line in requirements.read_text("utf-8").splitlines())
+    theirs = {row[0] for row in rows if row and "==" in row[0] and not row[0].startswith("#")}
+    if ours == theirs:
+        return f"both answer the same {len(ours)} pins"
+    return f"{len(ours & theirs)} pins are the same, {len(ours - theirs)} only ours, {len(theirs - ours)} only theirs"
+
+
+def _lines(rows: Iterable[str]) -> str:
+    return "".join(f"{row}\n" for row in rows)

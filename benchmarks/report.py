@@ -1,0 +1,50 @@
+"""What is printed: a table per comparison, ratios, and goals beside what was reached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from benchmarks.measure import Series
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What was aimed at and what came out, as a sentence, and whether that will do."""
+
+    sentence: str
+    met: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One table: the first series is the one that the others are divided by."""
+
+    title: str
+    series: Sequence[Series]
+    goals: Sequence[Goal] = ()
+    notes: Sequence[str] = ()
+
+    def lines(self) -> Iterator[str]:
+        """The table as lines of text."""
+        width = max(len(each.name) for each in self.series)
+        reference = self.series[0]
+        runs = len(reference.seconds)
+        yield f"{self.title} ({runs} {'run' if runs == 1 else 'runs'} each)"
+        yield f"  {'':<{width}}  {'median':>9}  {'min - max':>19}  ratio"
+        for each in self.series:
+            reach = f"{min(each.seconds):.3f} - {max(each.seconds):.3f} s"
+            yield f"  {each.name:<{width}}  {each.median:>7.3f} s  {reach:>19}  {each.median / reference.median:5.2f}"
+        yield from (f"  note: {note}" for note in self.notes)
+        yield from (f"  goal {'met' if goal.met else 'MISSED'}: {goal.sentence}" for goal in self.goals)
+
+
+def at_most(ours: Series, theirs: Series, factor: float, more: float = 0.0) -> Goal:
+    """The goal that one command takes at most `factor` times another, plus `more` seconds."""
+    limit = factor * theirs.median + more
+    plus = f" plus {more:g} s" if more else ""
+    reached = f"{limit:.3f} s at most, {ours.median:.3f} s reached"
+    return Goal(f"`{ours.name}` at most {factor:g} x `{theirs.name}`{plus}: {reached}", ours.median <= limit)

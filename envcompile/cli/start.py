@@ -1,0 +1,48 @@
+"""The console script: one command in a process of its own, and an answer to everything that can end it."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+
+from envcompile.errors import BUG, FINE, INTERRUPTED
+
+
+def run() -> None:
+    """Run the command line of this process, and exit.
+
+    A command lives for a tenth of a second and makes nothing that outlives it: collecting garbage and taking the
+    interpreter apart would be a fifth of its time (measured on `dockerfile` with 200 packages).
+    """
+    gc.disable()
+    code = _code()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        pass
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _code() -> int:
+    try:
+        from envcompile.cli.main import main  # noqa: PLC0415 - after the collector is off
+
+        code = main(sys.argv[1:])
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader has gone, as in `envcompile dockerfile | head`: not an error, and nobody to tell.
+        return FINE
+    except SystemExit as end:  # argparse: help and usage
+        return end.code if isinstance(end.code, int) else FINE
+    except Exception:  # noqa: BLE001 - the last resort: a bug is told as one, with what is needed to mend it
+        import traceback  # noqa: PLC0415
+
+        traceback.print_exc()
+        sys.stderr.write("error: this is a bug of envcompile; please report it with the lines above\n")
+        return BUG
+    return code

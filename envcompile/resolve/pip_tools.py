@@ -1,0 +1,197 @@
+"""pip-tools as pip resolver: pip-compile chooses the versions, the index's own pages tell the files and hashes.
+
+pip-compile prints neither file names nor sizes, and where the index has no JSON API beside the simple one it downloads
+every file of a release to hash it; so it is not asked for hashes.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, NamedTuple
+
+from packaging.requirements import Requirement
+from packaging.tags import sys_tags
+from packaging.utils import canonicalize_name
+
+from envcompile.errors import MissingOutside, Unusable
+from envcompile.resolve.annotations import graph
+from envcompile.resolve.pip_files import check, packages, unseen
+from envcompile.resolve.pip_reasons import INSTALL, failure, skipped_page
+from envcompile.resolve.protocol import Unsolvable
+from envcompile.resolve.simple_index import SimpleIndex
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from envcompile.lock.model import PipPackage
+    from envcompile.resolve.protocol import Effects, PipRequest
+
+# Of the user's environment only what says where the network is and who the user is there: no PIP_*, no PYTHON*.
+_KEPT = frozenset(
+    "PATH HOME USER LOGNAME TMPDIR XDG_CACHE_HOME HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY http_proxy https_proxy "
+    "all_proxy no_proxy SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE NETRC".split()
+)
+_ASK_PIP = "import sys; from pip._internal.models.index import PyPI; sys.stderr.write(PyPI.simple_url)"
+_PIN = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?===?([^\s;]+)")
+_TAG = re.compile(r"manylinux_(\d+)_(\d+)_(\w+)")
+_HINT = 'write `resolver = "uv"`, which resolves for any platform and Python from here'
+
+
+class Here(NamedTuple):
+    """The running interpreter as wheel tags and markers see it; `glibc` is X.Y, "" where there is none."""
+
+    python: str
+    machine: str
+    glibc: str
+
+
+class PipTools:
+    """The pip-compile of the environment that envcompile runs in."""
+
+    def resolve(self, request: PipRequest, effects: Effects) -> tuple[PipPackage, ...]:
+        """The packages for one platform; see `PipResolver`. Raises `Unusable` when that is not the one it runs on."""
+        here = running()
+        refuse_elsewhere(request, here)
+        with TemporaryDirectory(prefix="envcompile-") as folder:
+            url = index_url(effects, folder)
+            text = _solve(request, effects, Path(folder), url)
+        pins = dict(pin for line in text.splitlines() if (pin := _pin(line)))
+        needs = _without(request, pins, graph(text))
+        projects = SimpleIndex(url, effects.environment).files(sorted(needs))
+        if hidden := unseen(projects, pins, request, here.glibc):
+            said = f"`{hidden}` fits the base image, but not the glibc {here.glibc} of this machine"
+            raise Unusable(f"{said}, for which alone `pip-tools` resolves", _HINT)
+        answer = packages(pins, needs, projects, request)
+        check(answer, _asked(request), request)
+        return answer
+
+
+def running() -> Here:
+    """The interpreter that runs, read off the first of the manylinux tags that pip itself goes by."""
+    python = platform.python_version()
+    for tag in sys_tags():
+        # The first is the newest. Another ABI than the interpreter's is a debug or a free-threaded build.
+        if found := _TAG.fullmatch(tag.platform):
+            ours = tag.interpreter.startswith("cp") and tag.abi == tag.interpreter
+            return Here(python, found[3], f"{found[1]}.{found[2]}" if ours else "")
+    return Here(python, "", "")
+
+
+def refuse_elsewhere(request: PipRequest, here: Here) -> None:
+    """Raises `Unusable` unless the request is for this platform and this very Python.
+
+    pip-compile evaluates markers, `python_full_version` too, with the interpreter it runs in.
+    """
+    if not here.glibc:
+        raise Unusable("`pip-tools` resolves for where it runs, and that is not CPython on Linux with glibc", _HINT)
+    if request.platform.machine != here.machine:
+        said = f"`pip-tools` resolves only for the machine it runs on, `{here.machine}`"
+        raise Unusable(f"{said}, and `{request.platform.name}` is `{request.platform.machine}`", _HINT)
+    if request.python != here.python:
+        said = f"`pip-tools` resolves only for the Python it runs in, `{here.python}`"
+        raise Unusable(f"{said}, and the base image has `{request.python}`", _HINT)
+
+
+def index_url(effects: Effects, folder: str) -> str:
+    """The index to ask: the user's PIP_INDEX_URL, else the default of the pip that is installed, as that pip says."""
+    if given := effects.environment.get("PIP_INDEX_URL"):
+        return given
+    finished = effects.run((sys.executable, "-c", _ASK_PIP), folder, _environment(effects.environment))
+    if finished.code:
+        raise MissingOutside("`pip`, which `pip-tools` works with, is not there", INSTALL)
+    return finished.errors.split()[-1]
+
+
+def _environment(outer: Mapping[str, str]) -> dict[str, str]:
+    kept = {key: value for key, value in outer.items() if key in _KEPT}
+    # The null device as configuration file is pip's way of reading none at all, the machine's and the user's included.
+    return {**kept, "PIP_CONFIG_FILE": os.devnull, "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+
+
+def _solve(request: PipRequest, effects: Effects, folder: Path, url: str) -> str:
+    """The text that pip-compile writes, with the kept pins as its earlier output."""
+    lines = tuple(str(each) for each in _asked(request))
+    (folder / "requirements.in").write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    # PEP 600: this module tells pip which glibc to believe in. It stands in the folder that `python -m` looks in first.
+    limit = tuple(int(part) for part in request.glibc.split("."))
+    module = f"def manylinux_compatible(major, minor, arch):\n    return (major, minor) <= {limit}\n"
+    (folder / "_manylinux.py").write_text(module, "utf-8")
+    return _settle(request, effects, folder, url, {package.name: package.version for package in request.kept()})
+
+
+def _settle(request: PipRequest, effects: Effects, folder: Path, url: str, pins: Mapping[str, str]) -> str:
+    """The text that pip-compile writes, with kept pins given up where it cannot keep them.
+
+    pip-compile takes its earlier output as constraints and drops one that is itself the cause of a conflict, but fails
+    when the cause is what a kept package requires; so of the kept, those that the reason names are then let go.
+    """
+    try:
+        return _compile(request, effects, folder, url, pins)
+    except Unsolvable as answer:
+        if not pins:
+            raise
+        named = set(re.findall(r"[a-z0-9]+(?:-[a-z0-9]+)*", canonicalize_name(answer.reason)))
+    # None of them named: then what they require stands further back, and all must be free to move.
+    fewer = {name: version for name, version in pins.items() if named & set(pins) and name not in named}
+    return _settle(request, effects, folder, url, fewer)
+
+
+def _compile(request: PipRequest, effects: Effects, folder: Path, url: str, pins: Mapping[str, str]) -> str:
+    out, log = folder / "requirements.txt", folder / "pip.log"
+    out.write_text("".join(f"{name}=={version}\n" for name, version in sorted(pins.items())), "utf-8")
+    log.unlink(missing_ok=True)
+    newer = ("--uploaded-prior-to", request.exclude_newer) if request.exclude_newer else ()
+    argv = (
+        *(sys.executable, "-m", "piptools", "compile", "requirements.in", "--output-file", out.name, "--no-config"),
+        *("--quiet", "--no-header", "--no-emit-options", "--annotate", "--annotation-style", "line", *newer),
+        # Without --allow-unsafe it leaves out pip and setuptools, also where a package needs them.
+        *("--strip-extras", "--allow-unsafe", "--resolver", "backtracking"),
+        # Its log is where pip says why there is no answer, and where it hides that a page could not be read.
+        *("--pip-args", f"--only-binary=:all: --retries=3 --log={log.name}"),
+    )
+    # In the environment, not in argv: it may hold a password, and argv can be read by every user of the machine.
+    finished = effects.run(argv, str(folder), {**_environment(effects.environment), "PIP_INDEX_URL": url})
+    said = log.read_text("utf-8", "replace") if log.exists() else ""
+    if finished.code:
+        raise failure(said, finished.errors, request, tuple(str(each) for each in _asked(request)))
+    if trouble := skipped_page(said):
+        raise trouble
+    return out.read_text("utf-8")
+
+
+def _asked(request: PipRequest) -> list[Requirement]:
+    """What the spec requires on this platform, without what it excludes."""
+    excluded = {canonicalize_name(name) for name in request.exclude}
+    every = [Requirement(text) for text in request.requirements]
+    return [
+        each
+        for each in every
+        if canonicalize_name(each.name) not in excluded and (not each.marker or each.marker.evaluate())
+    ]
+
+
+def _pin(line: str) -> tuple[str, str] | None:
+    found = _PIN.match(line)
+    return (canonicalize_name(found[1]), found[2]) if found else None
+
+
+def _without(request: PipRequest, pins: Mapping[str, str], needs: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    """The graph of what is reached from the requirements without passing an excluded package.
+
+    pip-compile cannot leave a package out. What remains is consistent all the same, being part of a consistent whole;
+    only it may be older than need be where an excluded package asked for less, or unsolvable because of it.
+    """
+    excluded = {canonicalize_name(name) for name in request.exclude}
+    reached: dict[str, set[str]] = {}
+    waiting: list[str] = [canonicalize_name(each.name) for each in _asked(request)]
+    while waiting:
+        name = waiting.pop()
+        if name in pins and name not in reached:
+            reached[name] = needs.get(name, set()) - excluded
+            waiting.extend(reached[name])
+    return reached

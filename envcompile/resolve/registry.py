@@ -1,0 +1,225 @@
+"""An OCI distribution API client for the time of locking: tag to digest, and what is inside an image.
+
+Specification: OCI distribution 1.1 ("Pulling manifests", "Pulling blobs") and docker's own media types. Nothing is
+believed that does not match its digest.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from envcompile.errors import Unusable
+from envcompile.resolve.registry_auth import authorization, credentials
+from envcompile.resolve.registry_document import (
+    DIGEST,
+    INDEXES,
+    checked,
+    descriptor,
+    document,
+    environment,
+    mismatch,
+    no_platform,
+    parsed,
+    platform_name,
+    platforms,
+    refused,
+    rows,
+    sha256,
+)
+from envcompile.resolve.registry_helper import helper_runner
+from envcompile.resolve.registry_http import Answer, Patience, Question, Readable, Web, whole
+from envcompile.resolve.registry_image import Blob, Clues, look
+from envcompile.resolve.registry_place import locate, origin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from envcompile.resolve.registry_place import Place
+
+T = TypeVar("T")
+
+_MANIFESTS = (
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+_ACCEPT = {"Accept": ", ".join((*INDEXES, *_MANIFESTS))}
+_MANIFEST_CAP = 4 << 20  # the distribution specification lets registries refuse more
+_CONFIG_CAP = 8 << 20
+_LAYERS_CAP = 512 << 20  # of all layers of one image that are read, compressed
+_CREATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,18}(?:Z|[+-][0-9]{2}:[0-9]{2})")
+_EXACT_PYTHON = re.compile(r"3\.[0-9]{1,2}\.[0-9]{1,2}")
+# Where the interpreter is in the `python` images of the hub (their Dockerfile configures --prefix=/usr/local).
+_IMAGES_PYTHON = "/usr/local/bin/python3"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """What an image says of itself; None is not known.
+
+    `os` is os-release's ID-VERSION_ID (`debian-12`), `glibc` X.Y, `python` X.Y.Z, `python_path` where that one is (both
+    or neither), `created` RFC 3339.
+    """
+
+    os: str | None = None
+    glibc: str | None = None
+    python: str | None = None
+    python_path: str | None = None
+    created: str | None = None
+
+
+class Registry:
+    """Registries, as one docker configuration and one set of mirrors see them.
+
+    `docker_config` is the folder of docker's config.json. `mirrors` says for a registry's host (`docker.io` for the
+    hub) which other is asked instead, and never it: `"127.0.0.1:5001"`, `"https://mirror.example.invalid/hub"`.
+    `run` runs a credential helper: argv and standard input to standard output, whatever its exit code.
+    """
+
+    def __init__(
+        self,
+        docker_config: Path,
+        mirrors: Mapping[str, str] | None = None,
+        patience: Patience | None = None,
+        run: Callable[[tuple[str, ...], str], str] | None = None,
+    ) -> None:
+        self._docker_config = docker_config
+        self._mirrors = dict(mirrors or {})
+        self._patience = patience or Patience()
+        self._run = run or helper_runner(os.environ)
+        self._web = Web(self._patience)
+        self._authorized: dict[tuple[str, str], str] = {}
+
+    def digest(self, reference: str) -> str:
+        """The digest (`sha256:...`) of the index or manifest that a `name[:tag][@digest]` means now.
+
+        It is the digest of bytes that were received. Raises `MissingOutside`.
+        """
+        place = locate(reference, self._mirrors)
+        digest = place.digest or self._told(place)
+        body = self._manifest(place, digest or place.version)
+        document(place, body, digest)
+        return sha256(body)
+
+    def facts(self, reference: str, platform: str) -> ImageFacts:
+        """What is in a `name[:tag]@sha256:...` for a platform as docker spells it (`linux/amd64`).
+
+        Reads the base layer, up to 512 MB of layers if Python has to be searched. Raises `MissingOutside`.
+        """
+        place = locate(reference, self._mirrors)
+        if place.digest is None:
+            raise Unusable(f"`{reference}` has no digest", 'write it as `"python:3.12-slim-bookworm@sha256:..."`')
+        manifest = self._chosen(place, place.digest, platform)
+        config = self._config(place, manifest, platform)
+        python = environment(config).get("PYTHON_VERSION") or None
+        clues = self._clues(place, manifest, whole=python is None)
+        found = clues.python
+        if python is not None:  # said by the image: a Debian python3 that is there too is not the one meant
+            found = (python, _IMAGES_PYTHON) if _EXACT_PYTHON.fullmatch(python) else None
+        created = config.get("created")
+        return ImageFacts(
+            os=clues.os,
+            glibc=clues.glibc,
+            python=found[0] if found else None,
+            python_path=found[1] if found else None,
+            created=created if isinstance(created, str) and _CREATED.fullmatch(created) else None,
+        )
+
+    def _told(self, place: Place) -> str | None:
+        """The digest that the registry tells for a tag, if it does; asking so does not count against a rate limit."""
+        question = Question(place.api("manifests", place.version), _ACCEPT, "HEAD", hint=place.hint)
+        answer = self._ask(place, question, whole(0))
+        told = answer.headers.get("Docker-Content-Digest", "") if answer.value is not None else ""
+        return told if DIGEST.fullmatch(told) else None
+
+    def _chosen(self, place: Place, digest: str, platform: str) -> dict[str, Any]:
+        """The manifest for a platform: of an index, the entry for it."""
+        found = document(place, self._manifest(place, digest), digest)
+        if "manifests" not in found and found.get("mediaType") not in INDEXES:
+            return found
+        entries = platforms(place, found)
+        names = [name for name in entries if f"{name}/".startswith(f"{platform}/")]
+        if not names:
+            raise no_platform(place, platform, entries)
+        entry = entries[min(names, key=len)]  # `linux/arm64` itself before `linux/arm64/v8`
+        chosen, _ = descriptor(place, entry)
+        return document(place, self._manifest(place, chosen), chosen)
+
+    def _manifest(self, place: Place, version: str) -> bytes:
+        """A manifest's bytes, by tag or digest; a digest is checked."""
+        question = Question(place.api("manifests", version), _ACCEPT, hint=place.hint)
+        answer = self._ask(place, question, whole(_MANIFEST_CAP))
+        expected = version if DIGEST.fullmatch(version) else answer.headers.get("Docker-Content-Digest")
+        return checked(place, answer, expected, _MANIFEST_CAP)
+
+    def _config(self, place: Place, manifest: Mapping[str, Any], platform: str) -> dict[str, Any]:
+        """The image's configuration, which has to be for this platform where it says one."""
+        digest, _ = descriptor(place, manifest.get("config"))
+        question = Question(place.api("blobs", digest), {}, hint=place.hint)
+        body = checked(place, self._ask(place, question, whole(_CONFIG_CAP)), digest, _CONFIG_CAP)
+        config = parsed(place, body)
+        said = platform_name(config)
+        if said and not f"{said}/".startswith(f"{platform}/") and not f"{platform}/".startswith(f"{said}/"):
+            raise no_platform(place, platform, (said,))
+        return config
+
+    def _clues(self, place: Place, manifest: Mapping[str, Any], *, whole: bool) -> Clues:
+        """What the layers tell. `whole`: the packages too, so from the uppermost down to a list of packages.
+
+        Else from the lowest up, and nearly always that one alone: it is the operating system.
+        """
+        clues, budget = Clues(), _LAYERS_CAP
+        layers = rows(place, manifest.get("layers"))
+        for layer in reversed(layers) if whole else layers:
+            if clues.os and clues.glibc and (clues.has_status or not whole):
+                break
+            digest, size = descriptor(place, layer)
+            if size > budget or str(layer.get("mediaType", "")).endswith("zstd"):
+                clues.skip()
+                continue
+            budget -= size
+            clues = self._layer(place, digest, size, clues)
+        return clues
+
+    def _layer(self, place: Place, digest: str, size: int, clues: Clues) -> Clues:
+        """Read one layer and check it: what does not match its digest is an error, whatever was seen in it."""
+
+        def consume(body: Readable) -> tuple[Clues, str]:
+            blob, found = Blob(body, size), copy.copy(clues)  # a broken attempt leaves nothing behind
+            look(blob, found)
+            return found, blob.digest()
+
+        url = place.api("blobs", digest)
+        answer = self._ask(place, Question(url, {}, total=self._patience.layer_limit, hint=place.hint), consume)
+        if answer.value is None:
+            raise refused(place, answer.status)
+        found, actual = answer.value
+        if actual != digest:
+            raise mismatch(place, digest, actual)
+        return found
+
+    def _ask(self, place: Place, question: Question, consume: Callable[[Readable], T]) -> Answer[T]:
+        """Ask; and when the registry wants to know who we are, once more as somebody."""
+        key = (place.base, place.repository)
+        known = self._authorized.get(key)
+        answer = self._web.ask(_signed(question, known), consume)
+        # A 401 of a store that we were redirected to is none of our credentials' business.
+        if answer.status == HTTPStatus.UNAUTHORIZED and origin(answer.url) == origin(place.base):
+            who = credentials(self._docker_config, place, self._run)
+            header = authorization(self._web, place, answer.challenges, who)
+            if header is not None:
+                self._authorized[key] = header
+                answer = self._web.ask(_signed(question, header), consume)
+        if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            raise place.denied(answer.status)
+        return answer
+
+
+def _signed(question: Question, header: str | None) -> Question:
+    headers = {**question.headers, **({"Authorization": header} if header else {})}
+    return Question(question.url, headers, question.method, question.data, question.total, question.hint)

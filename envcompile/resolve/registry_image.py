@@ -1,0 +1,182 @@
+"""Reading an image's operating system, C library and Python out of its layers, without unpacking them to disk."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import re
+import tarfile
+import zlib
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from envcompile.resolve.registry_http import Readable
+
+_CHUNK = 1 << 16
+_UNPACKED_CAP = 8 << 30  # of one layer
+_FILE_CAP = 32 << 20  # of one file that is looked into; a large image's dpkg status has 2 MB
+_GZIP = b"\x1f\x8b"
+_ZSTD = b"\x28\xb5\x2f\xfd"
+
+_RELEASES = ("etc/os-release", "usr/lib/os-release")  # the first, where it is no link, wins
+_STATUS = "var/lib/dpkg/status"
+_STATUS_PARTS = "var/lib/dpkg/status.d/"  # images without dpkg itself: one file per package (distroless)
+_LIBC = re.compile(r"(?:usr/)?lib(?:64)?/(?:[^/]+-linux-gnu[^/]*/)?libc(?:\.so\.6|-2\.[0-9]+\.so)")
+_LIBC_BANNER = re.compile(rb"GNU C Library [^\n]{0,200}release version (2\.[0-9]{1,2})\b")
+_PYTHON = "usr/bin/python3"
+_PACKAGES = re.compile(r"libc6|python3|python3-minimal|python3\.[0-9]{1,2}-minimal")
+
+# What is taken over from an image ends up in the lock: nothing but these shapes.
+_OS = re.compile(r"[a-z][a-z0-9]*-[0-9]+(?:\.[0-9]+)*")
+
+
+@dataclass(slots=True)
+class Clues:
+    """What the layers seen so far tell. What is known already stays: see the uppermost layer first, or the lowest."""
+
+    releases: dict[str, str] = field(default_factory=dict)
+    packages: dict[str, str] = field(default_factory=dict)
+    libc: str | None = None
+    link: str | None = None  # where /usr/bin/python3 leads
+    has_status: bool = False  # all of dpkg's packages are known: lower layers' lists are out of date
+    skipped: bool = False  # a layer above was not read: that some package is not there is not certain
+
+    @property
+    def os(self) -> str | None:
+        """`debian-12`: ID and VERSION_ID of os-release."""
+        text = next((self.releases[path] for path in _RELEASES if path in self.releases), "")
+        values = {key: re.search(rf"^{key}=[\"']?([^\"'\s]*)", text, re.MULTILINE) for key in ("ID", "VERSION_ID")}
+        name = "-".join(found[1] for found in values.values() if found)
+        return name if _OS.fullmatch(name) else None
+
+    @property
+    def glibc(self) -> str | None:
+        """`2.36`: of Debian's package, else as the library itself says."""
+        found = re.match(r"(?:[0-9]+:)?(2\.[0-9]{1,2})\b", self.packages.get("libc6", ""))
+        return found[1] if found else self.libc
+
+    @property
+    def python(self) -> tuple[str, str] | None:
+        """Exact version and path of Debian's python3, else of the one python3.X there is."""
+        minors = [name[: -len("-minimal")] for name in self.packages if re.fullmatch(r"python3\.[0-9]+-minimal", name)]
+        default = self.packages.get("python3-minimal") or self.packages.get("python3") or ""
+        usual = re.match(r"3\.[0-9]{1,2}\b", default)
+        wanted = self.link or (f"python{usual[0]}" if usual else None)
+        path = f"/{_PYTHON}"
+        if wanted is None and len(minors) == 1:  # no python3 that is known of, but python3.11-minimal has a python3.11
+            wanted, path = minors[0], f"/usr/bin/{minors[0]}"
+        version = self.packages.get(f"{wanted}-minimal", "")
+        exact = re.match(r"(?:[0-9]+:)?(3\.[0-9]{1,2}\.[0-9]{1,2})(?=[-+]|$)", version)
+        return None if self.skipped or exact is None else (exact[1], path)
+
+    def skip(self) -> None:
+        """A layer is not read."""
+        self.skipped |= not self.has_status
+
+    def add(self, path: str, content: bytes) -> None:
+        """Take in one file of a layer."""
+        text = content.decode("utf-8", "replace")
+        if path in _RELEASES:
+            self.releases = {path: text, **self.releases}
+        elif path == _PYTHON:
+            self.link = self.link or text.rsplit("/", maxsplit=1)[-1]
+        elif path.startswith(_STATUS):
+            self.packages = self.packages if self.has_status else {**_installed(text), **self.packages}
+        elif found := _LIBC_BANNER.search(content):
+            self.libc = self.libc or found[1].decode("ascii")
+
+
+class Blob:
+    """A body that is hashed while it is read, and ends one byte after `size` at the latest."""
+
+    def __init__(self, body: Readable, size: int) -> None:
+        self._body = body
+        self._left = size + 1
+        self._hash = hashlib.sha256()
+        self._ahead = b""
+
+    def read(self, amount: int) -> bytes:
+        """Up to so many bytes."""
+        if self._ahead:
+            piece, self._ahead = self._ahead[:amount], self._ahead[amount:]
+            return piece
+        piece = self._body.read(min(amount, self._left))
+        self._left -= len(piece)
+        self._hash.update(piece)
+        return piece
+
+    def peek(self) -> bytes:
+        """The first four bytes, which stay to be read."""
+        head = b""
+        while len(head) < len(_ZSTD) and (piece := self.read(len(_ZSTD) - len(head))):
+            head += piece
+        self._ahead = head
+        return head
+
+    def digest(self) -> str:
+        """The digest of the whole, what is left of it included."""
+        while self.read(_CHUNK):
+            pass
+        return f"sha256:{self._hash.hexdigest()}"
+
+
+def look(blob: Blob, clues: Clues) -> None:
+    """Read one layer, a tar or a gzipped tar. One that is something else, or broken, counts as skipped."""
+    head = blob.peek()
+    seen: set[str] = set()
+    try:
+        if head.startswith(_ZSTD):
+            clues.skip()
+        elif head.startswith(_GZIP):
+            with gzip.GzipFile(
+                fileobj=cast("IO[bytes]", blob)
+            ) as unpacked:  # of several members too, which tarfile's own cannot
+                _look(unpacked, clues, seen)
+        else:
+            _look(blob, clues, seen)
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError):
+        clues.skip()
+    clues.has_status |= _STATUS in seen
+
+
+def _look(unpacked: Readable, clues: Clues, seen: set[str]) -> None:
+    """Take in every file of a layer that tells something; `seen` gets their paths."""
+    with tarfile.open(fileobj=cast("IO[bytes]", _Capped(unpacked)), mode="r|", bufsize=_CHUNK) as archive:
+        for member in archive:
+            path = re.sub(r"^(?:\./|/)+", "", member.name)
+            if path == _PYTHON and member.issym():
+                clues.add(path, member.linkname.encode("utf-8", "replace"))
+            elif member.isreg() and _tells(path) and (file := archive.extractfile(member)):
+                clues.add(path, file.read(_FILE_CAP))
+                seen.add(path)
+
+
+def _tells(path: str) -> bool:
+    return path in _RELEASES or path == _STATUS or path.startswith(_STATUS_PARTS) or bool(_LIBC.fullmatch(path))
+
+
+class _Capped:
+    """Unpacked bytes, up to the cap: a few megabytes of zeros may grow a thousandfold."""
+
+    def __init__(self, unpacked: Readable) -> None:
+        self._unpacked = unpacked
+        self._left = _UNPACKED_CAP
+
+    def read(self, amount: int) -> bytes:
+        piece = self._unpacked.read(amount)
+        self._left -= len(piece)
+        if self._left < 0:
+            raise tarfile.ReadError
+        return piece
+
+
+def _installed(text: str) -> dict[str, str]:
+    """The packages that matter of a dpkg status file (Debian policy, control files), by name, with their versions."""
+    found: dict[str, str] = {}
+    for paragraph in text.split("\n\n"):
+        fields = dict(re.findall(r"^(Package|Version|Status): *(.*?) *$", paragraph, re.MULTILINE))
+        installed = fields.get("Status", "ok installed").endswith("ok installed")
+        if installed and _PACKAGES.fullmatch(fields.get("Package", "")):
+            found.setdefault(fields["Package"], fields.get("Version", ""))
+    return found

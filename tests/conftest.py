@@ -1,0 +1,34 @@
+"""What all tests share: the goldens and the one option that rewrites them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--rewrite-goldens", action="store_true", help="write what the tests got into fixtures/: then read the diff"
+    )
+
+
+class Golden(Protocol):
+    """Compares a text with a whole file of fixtures/."""
+
+    def __call__(self, path: Path, text: str) -> None: ...
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    def compare(path: Path, text: str) -> None:
+        if request.config.getoption("--rewrite-goldens"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(text.encode())
+        assert path.is_file(), f"{path} is not there: run pytest --rewrite-goldens, and read it"
+        assert text == path.read_bytes().decode()
+
+    return compare

@@ -1,0 +1,29 @@
+"""What changed, as lines."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from envcompile.lock.diff import changes
+from tests.made import parsed
+
+
+def test_lines() -> None:
+    _, lock = parsed("several")
+    both = []
+    for platform in lock.platforms:
+        first, second, third, *rest = platform.pip
+        moved = dataclasses.replace(first, version="99")
+        refiled = dataclasses.replace(second, sha256="0" * 64)
+        both.append(dataclasses.replace(platform, pip=(moved, refiled, *rest)))
+    everywhere = dataclasses.replace(lock, platforms=tuple(both))
+    first, second, third = lock.platforms[0].pip[:3]
+    assert changes(None, lock) == []
+    assert changes(lock, lock) == []
+    lines = changes(lock, everywhere)
+    assert f"  ~ {first.name} {first.version} -> 99" in lines
+    assert f"  - {third.name} {third.version}" in lines
+    assert any(line.startswith(f"  ~ {second.name} {second.version}: another file") for line in lines)
+    one = dataclasses.replace(lock, platforms=(both[0], lock.platforms[1]))
+    assert f"  ~ {first.name} {first.version} -> 99 (linux-64)" in changes(lock, one)
+    assert f"  + {third.name} {third.version}" in changes(everywhere, lock)

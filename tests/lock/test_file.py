@@ -1,0 +1,200 @@
+"""The lock's text: one text for one value, and no damage that goes unnoticed."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import tomli
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from envcompile.errors import UNUSABLE, Unusable
+from envcompile.lock.file import Newer, dumps, loads
+from envcompile.lock.model import BaseImage, Lock, PipPackage, PlatformLock, Python, ToolImage
+from envcompile.lock.salvage import salvage
+from tests.made import CASES, FIXTURES, case
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KEPT = sorted((FIXTURES / "locks" / "v1").glob("*.lock"))
+
+sha256 = st.text("0123456789abcdef", min_size=64, max_size=64)
+names = st.from_regex(r"[a-z0-9]+(-[a-z0-9]+)*", fullmatch=True)
+versions = st.from_regex(r"[0-9]+(\.[0-9]+)*(rc[0-9]+)?(\.post[0-9]+)?(\+[a-z0-9]+(\.[a-z0-9]+)*)?", fullmatch=True)
+images = st.builds("registry.example.com/{}@sha256:{}".format, names, sha256)
+bases = st.builds(BaseImage, images, st.just("debian-12"), st.just("2.36"))
+packages = st.builds(
+    PipPackage,
+    name=names,
+    version=versions,
+    file=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl", fullmatch=True),
+    sha256=sha256,
+    size=st.none() | st.integers(0, 10**10),
+    index=names,
+    depends=st.lists(names, max_size=4).map(lambda each: tuple(sorted(each))),
+)
+sorted_packages = st.lists(packages, max_size=6, unique_by=lambda each: each.name).map(
+    lambda each: tuple(sorted(each, key=lambda package: package.name))
+)
+
+
+def platform_locks(name: str) -> st.SearchStrategy[PlatformLock]:
+    python = st.builds(Python, st.just("3.12.13"), st.just("/usr/bin/python3"), st.sampled_from(["spec", "assumed"]))
+    tools = st.builds(lambda image: (ToolImage("uv", image),), images)
+    return st.builds(PlatformLock, st.just(name), python, bases, bases, tools, sorted_packages)
+
+
+locks = st.builds(
+    Lock,
+    sha256.map("sha256:{}".format),
+    sha256.map("sha256:{}".format),
+    st.tuples(platform_locks("linux-64")) | st.tuples(platform_locks("linux-64"), platform_locks("linux-aarch64")),
+)
+
+
+@settings(deadline=None)
+@given(locks)
+def test_a_lock_is_read_back_as_it_was(lock: Lock) -> None:
+    """One text for one value, in TOML's own reading too."""
+    text = dumps(lock)
+    assert loads(text, "x.lock") == lock
+    assert dumps(loads(text, "x.lock")) == text
+    assert loads(text.replace("\n", "\r\n"), "x.lock") == lock
+    assert tomli.loads(text)["counts"]["pip"] == sum(len(each.pip) for each in lock.platforms)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_package_per_line(name: str) -> None:
+    """So that diffs read and merges work."""
+    lock = loads(case(name)[1], "x.lock")
+    rows = [line for line in case(name)[1].splitlines() if 'kind = "wheel"' in line]
+    assert len(rows) == sum(len(each.pip) for each in lock.platforms)
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
+def test_every_format_ever_released_is_read(path: object) -> None:
+    text = path.read_text("utf-8")  # type: ignore[attr-defined]
+    assert dumps(loads(text, "x.lock")) == text
+    assert len(KEPT) > 1
+
+
+def test_truncation_at_any_byte_is_noticed() -> None:
+    """Promise 10, in part: nothing is half-written, and what was cut is not taken for a smaller lock."""
+    text = case("several")[1]
+    for end in range(len(text)):
+        with pytest.raises(Unusable) as said:
+            loads(text[:end], "x.lock")
+        assert said.value.hint == "run `envcompile lock`"
+        assert said.value.exit_code == UNUSABLE
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_any_edit_by_hand_is_noticed(data: st.DataObject) -> None:
+    text = case("several")[1]
+    place = data.draw(st.integers(0, len(text) - 1))
+    kind = data.draw(st.sampled_from(["delete", "insert", "replace", "line"]))
+    character = data.draw(st.characters(codec="ascii", exclude_characters="\r"))
+    edited = {
+        "delete": text[:place] + text[place + 1 :],
+        "insert": text[:place] + character + text[place:],
+        "replace": text[:place] + character + text[place + 1 :],
+        "line": "".join(line for number, line in enumerate(text.splitlines(keepends=True)) if number != place % 30),
+    }[kind]
+    if edited == text:
+        return
+    with pytest.raises(Unusable):
+        loads(edited, "x.lock")
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda text: "\ufeff" + text, "starts with a byte order mark"),
+        (lambda text: text.replace("format = 1\n", "format = 2\n"), "has format 2, and this release reads formats up"),
+        (lambda text: text.replace("[plat", "<<<<<<< ours\n=======\n>>>>>>> b\n[plat", 1), "merge conflict in line 8"),
+        (lambda text: text[: len(text) // 2], "is cut off"),
+        (lambda text: text.replace('version = "3.', 'version = "4.', 1), "was edited by hand"),
+        (lambda _: "", "is not a lock of envcompile"),
+        (lambda _: "[package]\n", "is not a lock of envcompile"),
+    ],
+)
+def test_each_damage_has_its_own_sentence(damage: Callable[[str], str], sentence: str) -> None:
+    with pytest.raises(Unusable) as said:
+        loads(damage(case("several")[1]), "x.lock")
+    assert sentence in said.value.message
+    assert said.value.hint
+
+
+def test_a_lock_with_a_right_digest_is_still_not_trusted() -> None:
+    """Threats: the lock file as vector. What reaches the Dockerfile is matched again when a lock is read."""
+    lock = loads(case("several")[1], "x.lock")
+    platform = lock.platforms[0]
+    package = platform.pip[0]
+    wrong: list[dict[str, Any]] = [
+        {"version": "1.0 --index-url https://example.invalid"},
+        {"version": "1\nRUN id"},
+        {"name": "a b"},
+        {"sha256": "0" * 63},
+        {"file": "../x.whl"},
+        {"kind": "sdist"},
+        {"index": "A"},
+        {"depends": ("x y",)},
+        {"size": -1},
+    ]
+    for fields in wrong:
+        rows = (dataclasses.replace(package, **fields), *platform.pip[1:])
+        with pytest.raises(Unusable, match="not a valid lock"):
+            loads(dumps(with_first(lock, dataclasses.replace(platform, pip=rows))), "x.lock")
+    image = dataclasses.replace(platform.build, image="python:3.12")
+    for broken in (
+        dataclasses.replace(platform, build=image),
+        dataclasses.replace(platform, pip=platform.pip[::-1]),
+        dataclasses.replace(platform, pip=(package, package)),
+        dataclasses.replace(platform, python=dataclasses.replace(platform.python, path="/usr/bin/python3;id")),
+        dataclasses.replace(platform, tools=(ToolImage("uv", "uv:latest"),)),
+    ):
+        with pytest.raises(Unusable, match="not a valid lock"):
+            loads(dumps(with_first(lock, broken)), "x.lock")
+
+
+def with_first(lock: Lock, platform: PlatformLock) -> Lock:
+    return dataclasses.replace(lock, platforms=(platform, *lock.platforms[1:]))
+
+
+def test_a_newer_lock_is_its_own_case() -> None:
+    """It must not be written over."""
+    with pytest.raises(Newer):
+        loads(case("ml")[1].replace("format = 1\n", "format = 7\n"), "x.lock")
+
+
+def test_the_pins_of_both_sides_of_a_conflict_are_kept() -> None:
+    """Each side has a package of its own, and of one package another version: the newer of them is preferred."""
+    text = case("several")[1]
+    row = next(line for line in text.splitlines() if 'name = "idna"' in line)
+    ours = row.replace("idna", "ours")
+    theirs = row.replace("idna", "theirs")
+    older = re.sub(r'version = "[^"]*"', 'version = "0.1"', row)
+    conflict = f"<<<<<<< ours\n{ours}\n{older}\n=======\n{row}\n{theirs}\n>>>>>>> theirs\n"
+    damaged = text.replace(f"{row}\n", conflict, 1)
+    with pytest.raises(Unusable, match="merge conflict"):
+        loads(damaged, "x.lock")
+    whole = loads(text, "x.lock")
+    pins = salvage(damaged)
+    locked = {package.name for package in whole.platforms[0].pip}
+    assert {package.name for package in pins["linux-64"]} == locked | {"ours", "theirs"}
+    assert set(whole.platforms[0].pip) <= set(pins["linux-64"])
+    assert pins["linux-aarch64"] == whole.platforms[1].pip
+
+
+@settings(deadline=None)
+@given(st.integers(0, 100_000), st.binary(max_size=30))
+def test_salvage_survives_anything(place: int, junk: bytes) -> None:
+    text = case("several")[1]
+    place %= len(text)
+    pins = salvage(text[:place] + junk.decode("latin-1") + text[place + len(junk) :])
+    assert set(pins) <= {"linux-64", "linux-aarch64"}

@@ -1,0 +1,37 @@
+"""Values that tests are made of: real specs and locks from the fixtures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from envcompile.lock.file import loads
+from envcompile.pipeline import compile_dockerfile
+from envcompile.source import Source
+from envcompile.spec.decode import parse
+
+if TYPE_CHECKING:
+    from envcompile.lock.model import Lock
+    from envcompile.spec.model import Spec
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+CASES = sorted(path.name for path in (FIXTURES / "compile").iterdir())
+
+
+def spec_of(text: str) -> Spec:
+    return parse(Source("envcompile.toml", text))
+
+
+def case(name: str) -> tuple[str, str]:
+    """The texts of a case's spec and lock."""
+    folder = FIXTURES / "compile" / name
+    return (folder / "envcompile.toml").read_text("utf-8"), (folder / "envcompile.lock").read_text("utf-8")
+
+
+def parsed(name: str) -> tuple[Spec, Lock]:
+    spec, lock = case(name)
+    return spec_of(spec), loads(lock, "envcompile.lock")
+
+
+def dockerfile_of(name: str) -> str:
+    return compile_dockerfile(*parsed(name))

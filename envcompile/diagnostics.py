@@ -17,8 +17,17 @@ if TYPE_CHECKING:
 
     from envcompile.source import KeyPath, Place, Source, Span
 
-_USERINFO = re.compile(r"(?<=://)[^/\s@\"']+(?=@)")
+# What may be a secret: all between `//` and `@` (with a slash in it only after a colon that starts no port, or the path
+# before a revision would be starred), what follows a colon where `https://` was forgotten, a conda channel's token.
+_SECRET = re.compile(
+    r"""(?<=//)[^/\s:@]*:(?![0-9]+/)\S{1,1000}(?=@)"""
+    r"""|(?<=//)[^/\s]+(?=@)"""
+    r"""|(?<=[\w.-]:)[^\s/@:"']+(?=@(?!sha256:))"""
+    r"""|(?<=/t/)[^/\s"']+"""
+)
 _WIDEST = 160
+# Of one file: nobody reads more, and a broken file may hold a mistake in every other character.
+_MOST = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +46,17 @@ class Diagnostic:
     offset: int | None = None
 
 
-class Problems(EnvcompileError):
-    """All the mistakes of one file at once."""
+class Problems(EnvcompileError):  # noqa: N818 - it names an answer
+    """All the mistakes of one file at once: the first hundred in `diagnostics`, the number of all in `total`."""
 
     exit_code = UNUSABLE
 
     def __init__(self, source: Source, diagnostics: Iterable[Diagnostic], exit_code: int = UNUSABLE) -> None:
         self.source = source
-        self.diagnostics = sorted(diagnostics, key=lambda found: (span_of(found, source).start, found.message))
+        ordered = sorted(diagnostics, key=lambda found: (span_of(found, source).start, found.message))
+        self.diagnostics, self.total = ordered[:_MOST], len(ordered)
         self.exit_code = exit_code
-        super().__init__(f"`{source.name}` has {count(len(self.diagnostics), 'mistake')}")
+        super().__init__(f"`{source.name}` has {count(self.total, 'mistake')}")
 
 
 def count(number: int, noun: str) -> str:
@@ -63,8 +73,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
 
 
 def redact(text: str) -> str:
-    """The text with user names and passwords of URLs starred out, every character in its column."""
-    return _USERINFO.sub(lambda found: "*" * len(found.group()), text)
+    """The text with user names, passwords and tokens of URLs starred out, every character in its column."""
+    return _SECRET.sub(lambda found: "*" * len(found.group()), text)
+
+
+def visible(text: str) -> str:
+    """The text without what a terminal would obey or hide, every character in its column."""
+    return "".join(c if c.isprintable() or c in "\t\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def span_of(diagnostic: Diagnostic, source: Source) -> Span:
@@ -95,13 +110,13 @@ def draw(diagnostic: Diagnostic, source: Source, colors: Colors = PLAIN) -> str:
     """The diagnostic for a person: the sentence, file:line:column, the line, a caret, the hint. Ends with a newline."""
     span = span_of(diagnostic, source)
     place = source.place(span.start)
-    message = redact(diagnostic.message)
+    message = visible(redact(diagnostic.message))
     lines = [f"{colors.error}error[{RULES[diagnostic.rule].slug}]{colors.end}: {message}"]
     gutter = " " * len(str(place.line))
     lines.append(f"{gutter}{colors.place}-->{colors.end} {source.name}:{place.line}:{place.column}")
     lines.extend(_excerpt(source, span, place, colors))
     if diagnostic.hint:
-        lines.append(f"{gutter} {colors.hint}= hint:{colors.end} {redact(diagnostic.hint)}")
+        lines.append(f"{gutter} {colors.hint}= hint:{colors.end} {visible(redact(diagnostic.hint))}")
     return "\n".join(lines) + "\n"
 
 
@@ -111,10 +126,9 @@ def _excerpt(source: Source, span: Span, place: Place, colors: Colors) -> Sequen
         return ()
     number, bar = str(place.line), f"{colors.place}|{colors.end}"
     gutter = " " * len(number)
-    # Very long lines are shown around the place, and what a terminal would obey is not shown at all.
+    # Very long lines are shown around the place.
     first = max(0, place.column - 1 - _WIDEST // 2) if len(text) > _WIDEST else 0
-    shown = "".join(c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in redact(text))
-    shown = shown[first : first + _WIDEST]
+    shown = visible(redact(text)[first : first + _WIDEST])
     start = place.column - 1 - first
     before = "".join("\t" if c == "\t" else " " for c in shown[:start])
     width = max(1, min(span.end - span.start, len(shown) - start))

@@ -117,7 +117,7 @@ _ROWS = (
     ),
     Rule(
         "userinfo",
-        "a user name or a password in a URL",
+        "a user name, a password or a token in a URL",
         "Credentials are never written in a spec: they would end in the lock, in the image's history and in logs.",
     ),
     Rule(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envcompile.cli.compiled import compiled
-from envcompile.errors import FINE, NotFine
+from envcompile.errors import FINE, NotFine, Unusable
 from envcompile.files import write_text
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     """Write or compare; 0, or `NotFine` when the compared file differs."""
     output = arguments.output
     if arguments.check and output is None:
-        raise NotFine("`--check` compares a file, and none is named", "add `-o Dockerfile`")
+        raise Unusable("`--check` compares a file, and none is named", "add `-o Dockerfile`")
     _, text = compiled(arguments.file)
     if output is None or output == "-":
         # Bytes: the same on every terminal, in every locale, with LF line ends on every system.

@@ -101,7 +101,7 @@ class Web:
             try:
                 answer = self._once(question, consume, asked)
             except (OSError, HTTPException) as problem:
-                failure = _explain(problem, asked[-1], question.total or self._patience.limit)
+                failure = _explain(problem, asked[-1], self._limits(question))
                 if not _passes(problem):
                     break
                 retry_after = None
@@ -133,6 +133,10 @@ class Web:
                 headers.pop("Authorization", None)
             asked.append(target)
         raise InvalidURL("too many redirects")
+
+    def _limits(self, question: Question) -> str:
+        limit = f"{self._patience.limit:g} seconds"
+        return f"{limit} for a wait, {question.total:g} for all of it" if question.total else limit
 
     def _pause(self, attempt: int, retry_after: str | None) -> float:
         """Seconds to the next attempt: as the server asks, else growing and uneven, so that not all come at once."""
@@ -196,7 +200,7 @@ class _Wording(NamedTuple):
 _WORDINGS = (
     _Wording(ssl.SSLCertVerificationError, "shows a TLS certificate that is not trusted here"),
     _Wording(ssl.SSLError, "and this machine find no way to speak TLS"),
-    _Wording(TimeoutError, "did not answer within {limit:g} seconds"),
+    _Wording(TimeoutError, "did not answer in time ({limits})"),
     _Wording(socket.gaierror, "is not a name that the network knows"),
     _Wording(ConnectionRefusedError, "refuses the connection"),
     _Wording(ConnectionError, "broke off the connection"),
@@ -207,10 +211,10 @@ _WORDINGS = (
 )
 
 
-def _explain(problem: Exception, url: str, limit: float) -> str:
+def _explain(problem: Exception, url: str, limits: str) -> str:
     """The sentence for a failed connection."""
     reason = _reason(problem)
-    text = next(wording.text for wording in _WORDINGS if isinstance(reason, wording.kind)).format(limit=limit)
+    text = next(wording.text for wording in _WORDINGS if isinstance(reason, wording.kind)).format(limits=limits)
     if isinstance(reason, ssl.SSLCertVerificationError):
         text += f" ({reason.verify_message}); `SSL_CERT_FILE` names a file of trusted ones"
     elif tunnel := re.match(r"Tunnel connection failed: ([0-9]{3})", str(reason)):

@@ -6,10 +6,10 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from envcompile.diagnostics import Diagnostic
+from envcompile.diagnostics import Diagnostic, redact
 from envcompile.spec.image import reference
 from envcompile.spec.match_spec import match_spec
-from envcompile.spec.read import shown
+from envcompile.spec.read import CONTROL, shown
 from envcompile.spec.refusal import Refusal
 from envcompile.spec.requirement import name, requirement
 
@@ -75,7 +75,7 @@ def _at(value: dict[str, Any], *path: str) -> Any:
 def _strings(value: dict[str, Any], *path: str) -> Iterator[tuple[KeyPath, str]]:
     array = _at(value, *path)
     for index, each in enumerate(array if isinstance(array, list) else ()):
-        if isinstance(each, str) and not any(ord(c) < ord(" ") and c != "\t" for c in each):
+        if isinstance(each, str) and not CONTROL.search(each):
             yield (*path, index), each
 
 
@@ -100,7 +100,7 @@ def _requirements(value: dict[str, Any]) -> Iterator[Diagnostic]:
             continue
         normal, marker = name(parsed.name), str(parsed.marker)
         if (normal, marker) in seen:
-            message = f"`{normal}` is asked for twice, as `{seen[normal, marker]}` and `{text}`"
+            message = f"`{normal}` is asked for twice, as `{shown(seen[normal, marker])}` and `{shown(text)}`"
             yield Diagnostic("duplicate", message, path, "write the two as one requirement")
         seen[normal, marker] = text
 
@@ -114,14 +114,14 @@ def _conda(value: dict[str, Any]) -> Iterator[Diagnostic]:
             yield Diagnostic(refusal.rule, refusal.message, path, refusal.hint)
             continue
         if parsed.name in seen:
-            message = f"`{parsed.name}` is asked for twice, as `{seen[parsed.name]}` and `{text}`"
+            message = f"`{parsed.name}` is asked for twice, as `{shown(seen[parsed.name])}` and `{shown(text)}`"
             yield Diagnostic("duplicate", message, path, "write the two as one requirement")
         seen[parsed.name] = text
     for path, text in _strings(value, "conda", "channels"):
-        if re.search(r"//[^/]*@|/t/[A-Za-z]", text):
+        if redact(text) != text:
             hint = "give credentials where the conda client keeps them"
             yield Diagnostic("userinfo", "this channel holds a user name, a password or a token", path, hint)
-        elif not re.fullmatch(r"(?:https?://|file:///|\.{0,2}/)?[A-Za-z0-9][A-Za-z0-9._~%+/:-]*", text):
+        elif not re.fullmatch(r"(?:https?://|file:///|\.{0,2}/)?[A-Za-z0-9](?:[A-Za-z0-9._~%+/-]|:(?!//))*", text):
             hint = "write a name such as `conda-forge`, a URL or a path"
             yield Diagnostic("channel", f"`{shown(text)}` is not a channel", path, hint)
 
@@ -147,7 +147,7 @@ def _excluded(value: dict[str, Any]) -> Iterator[Diagnostic]:
     for path, text in _strings(value, "pip", "exclude"):
         with suppress(Refusal):
             if name(text) in asked:
-                message = f"`{text}` is excluded, and asked for as `{asked[name(text)]}`"
+                message = f"`{shown(text)}` is excluded, and asked for as `{shown(asked[name(text)])}`"
                 yield Diagnostic("excluded-requirement", message, path, "take it out of one of the two")
 
 
@@ -159,31 +159,32 @@ def _images(value: dict[str, Any]) -> Iterator[Diagnostic]:
     tools = _at(value, "tools")
     named = tools.items() if isinstance(tools, dict) else ()
     for where, image in [(path, base), *((("tools", key), each) for key, each in named)]:
-        if not isinstance(image, str) or any(ord(c) < ord(" ") for c in image):
+        if not isinstance(image, str) or CONTROL.search(image):
             continue
-        parts = reference(image)
+        parts, quoted = reference(image), f"`{shown(image)}`"
         hint = "write `name:tag@sha256:` and the 64 hexadecimal digits of its digest"
         if "@" in image and "://" not in image and "@sha256:" not in image:
-            yield Diagnostic("image-reference", f"`{image}` has no sha256 digest after its `@`", where, hint)
+            yield Diagnostic("image-reference", f"{quoted} has no sha256 digest after its `@`", where, hint)
         elif parts is None:
-            yield Diagnostic("image-reference", f"`{image}` is not an image reference", where, hint)
+            yield Diagnostic("image-reference", f"{quoted} is not an image reference", where, hint)
         elif parts.digest is None:
-            message = f"`{image}` has no digest, so tomorrow it can be another image"
+            message = f"{quoted} has no digest, so tomorrow it can be another image"
             yield Diagnostic("digest-missing", message, where, hint)
 
 
 def _commands(value: dict[str, Any]) -> Iterator[Diagnostic]:
     for key in ("entrypoint", "command"):
         words = _at(value, "image", key)
-        if words == [] or (isinstance(words, list) and words[0] == ""):
-            hint = f"name a program, or take `{key}` out"
-            yield Diagnostic("command", f"`{key}` names no program", ("image", key), hint)
+        if isinstance(words, list) and words[:1] in ([], [""]):
+            path: KeyPath = ("image", key, 0) if words else ("image", key)
+            yield Diagnostic("command", f"`{key}` names no program", path, f"name a program, or take `{key}` out")
 
 
 def _duplicates(value: dict[str, Any], path: tuple[str, ...], noun: str) -> Iterator[Diagnostic]:
     array = _at(value, *path)
-    seen: list[object] = []
+    seen: set[str | int] = set()
     for index, each in enumerate(array if isinstance(array, list) else ()):
-        if each in seen:
-            yield Diagnostic("duplicate", f"{noun} `{each}` is named twice", (*path, index), "keep one")
-        seen.append(each)
+        if isinstance(each, (str, int)) and not isinstance(each, bool):
+            if each in seen:
+                yield Diagnostic("duplicate", f"{noun} `{shown(str(each))}` is named twice", (*path, index), "keep one")
+            seen.add(each)

@@ -26,8 +26,8 @@ def _struct(build: Callable[..., Any], readers: dict[str, Reader[Any]], required
         values = table(found, path, value, readers)
         missing = [name for name in required if isinstance(value, dict) and name not in value]
         for name in missing:
-            message = f"`{name}` is missing from this table"
-            found.append(Diagnostic("missing-key", message, path, f"add `{name} = ...`"))
+            where = ".".join(part for part in path if isinstance(part, str))
+            found.append(Diagnostic("missing-key", f"`{name}` is missing from `{where}`", path, f"add `{name} = ...`"))
         if any(name not in values for name in required):
             return None
         return build(**{name.replace("-", "_"): each for name, each in values.items()})
@@ -139,7 +139,10 @@ def decode(source: Source, value: dict[str, Any]) -> tuple[Spec | None, list[Dia
 
 
 def source_of(name: str, data: bytes, root: KeyPath = ()) -> Source:
-    """The text of a spec's bytes, the spec being the table at `root`. Raises `Problems` when they are too many or no plain UTF-8."""
+    """The text of a spec's bytes, the spec being the table at `root`.
+
+    Raises `Problems` when they are too many or no plain UTF-8.
+    """
     from envcompile.source import Source  # noqa: PLC0415 - brings the parser
 
     text = data[:LIMIT].decode(errors="replace")
@@ -178,17 +181,20 @@ def parse_known(source: Source) -> Spec:
 
 def _value(source: Source) -> dict[str, Any]:
     from envcompile.source import SyntaxProblem  # noqa: PLC0415 - together with the parser
+    from envcompile.spec.syntax import syntax_hint  # noqa: PLC0415
 
     try:
         value = source.parse()
     except SyntaxProblem as problem:
-        raise Problems(source, [Diagnostic("toml-syntax", problem.message, offset=problem.offset)]) from None
+        found = Diagnostic("toml-syntax", problem.message, hint=syntax_hint(problem.message), offset=problem.offset)
+        raise Problems(source, [found]) from None
+    where = ".".join(str(part) for part in source.root)
     for part in source.root:
         value = value.get(str(part), {})
         if not isinstance(value, dict):
-            raise Problems(source, [Diagnostic("wrong-type", f"`{part}` must be a table, not {kind(value)}")])
+            message = f"`{part}` must be a table, not {kind(value)}"
+            raise Problems(source, [Diagnostic("wrong-type", message, hint=f"write the spec in `[{where}]`")])
     if source.root and not value:
-        where = ".".join(str(part) for part in source.root)
         hint = f"add `[{where}]`, or name another file with `-f FILE`"
         raise Problems(source, [Diagnostic("missing-key", f"`{source.name}` has no table `[{where}]`", (), hint)])
     return value

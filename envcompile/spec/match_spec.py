@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from envcompile.diagnostics import redact
 from envcompile.spec.read import shown
-from envcompile.spec.refusal import RECIPE, Refusal
+from envcompile.spec.refusal import LONGEST, RECIPE, Refusal
 
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 _PLAIN = re.compile(rf"(?:(?P<channel>[^\s\[\]]+?)::)?(?P<name>{_NAME})(?P<rest>.*)", re.DOTALL)
@@ -19,6 +19,8 @@ _VERSION = r"[0-9]+(?:![0-9]+)?[0-9A-Za-z_.+]*"
 _CONSTRAINT = re.compile(rf"(?P<operator>==|!=|~=|>=|<=|>|<|=)?(?P<version>{_VERSION}|\*)(?P<star>\.?\*)?")
 _BRACKET = re.compile(r"""(?P<key>[a-z_0-9]+)\s*=\s*(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>[^,'"\s]+))""")
 _BRACKET_KEYS = ("version", "build", "channel", "subdir", "build_number", "md5", "sha256")
+_DIFFERENT = "means different things to conda and rattler"
+_BRACKETS_HINT = 'write `[version=">=2", build="cuda*"]`'
 _BUILD = re.compile(r"[A-Za-z0-9_.*+]+")
 
 
@@ -34,7 +36,7 @@ class MatchSpec(NamedTuple):
 def match_spec(text: str) -> MatchSpec:
     """One conda requirement. Raises `Refusal` with the rule that says what it is instead, and the spelling to use."""
     stripped = text.strip()
-    quoted = f"`{redact(shown(stripped))}`"
+    quoted = f"`{shown(stripped)}`"
     _refuse_others(stripped, quoted)
     found = _PLAIN.fullmatch(stripped)
     if found is None:
@@ -44,6 +46,8 @@ def match_spec(text: str) -> MatchSpec:
         hint = f"write two colons: `{found['name']}::{rest.lstrip(':')}`"
         raise Refusal("match-spec", f"{quoted} names a channel with a single colon", hint)
     brackets: dict[str, str] = {}
+    if ("[" in rest) != rest.endswith("]"):
+        raise Refusal("match-spec", f"{quoted} has brackets that cannot be read", _BRACKETS_HINT)
     if rest.endswith("]"):
         rest, _, inside = rest[:-1].partition("[")
         brackets = _brackets(inside, quoted)
@@ -55,11 +59,13 @@ def match_spec(text: str) -> MatchSpec:
 
 
 def _refuse_others(stripped: str, quoted: str) -> None:
+    if len(stripped) > LONGEST:
+        raise Refusal("match-spec", f"{quoted} is longer than any requirement", "write a name and a range")
     if stripped.startswith("-"):
         raise Refusal("requirement-option", f"{quoted} is an option, not a requirement", "write a name and a range")
-    if re.search(r"://[^/\s]*@", stripped):
+    if redact(stripped) != stripped:
         hint = "take it out of the spec, and give credentials where the conda client keeps them"
-        raise Refusal("userinfo", f"{quoted} holds a user name or a password", hint)
+        raise Refusal("userinfo", f"{quoted} holds a user name, a password or a token", hint)
     if stripped.startswith((".", "/", "~")) or stripped.endswith((".conda", ".tar.bz2")):
         raise Refusal("requirement-path", f"{quoted} is a file, which no lock can pin", RECIPE)
     if "://" in stripped:
@@ -75,9 +81,7 @@ def _brackets(inside: str, quoted: str) -> dict[str, str]:
         known = ", ".join(f"`{key}`" for key in _BRACKET_KEYS)
         raise Refusal("match-spec", f"{quoted} has the key `{strange[0]}` in brackets", f"known are {known}")
     if _BRACKET.sub("", inside).strip(", \t"):
-        raise Refusal(
-            "match-spec", f"{quoted} has brackets that cannot be read", 'write `[version=">=2", build="cuda*"]`'
-        )
+        raise Refusal("match-spec", f"{quoted} has brackets that cannot be read", _BRACKETS_HINT)
     return values
 
 
@@ -108,8 +112,8 @@ def _check_version(version: str, quoted: str) -> None:
         operator, number, star = found["operator"], found["version"], found["star"]
         if operator in (">", "<", ">=", "<=") and star:
             hint = f"write `{operator}{number.rstrip('.')}`"
-            raise Refusal("match-spec", f"`{part}` in {quoted} means different things to conda and rattler", hint)
+            raise Refusal("match-spec", f"`{part}` in {quoted} {_DIFFERENT}", hint)
         if operator == "!=" and star == "*":
-            raise Refusal("match-spec", f"`{part}` in {quoted} is read differently", f"write `!={number}.*`")
+            raise Refusal("match-spec", f"`{part}` in {quoted} {_DIFFERENT}", f"write `!={number}.*`")
         if operator == "~=" and (star or "." not in number):
-            raise Refusal("match-spec", f"`{part}` in {quoted} is read differently", f"write `>={number}`")
+            raise Refusal("match-spec", f"`{part}` in {quoted} {_DIFFERENT}", f"write `>={number}`")

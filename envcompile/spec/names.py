@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from envcompile.diagnostics import Diagnostic, did_you_mean
+from envcompile.diagnostics import Diagnostic, did_you_mean, redact
 from envcompile.platforms import PLATFORMS, SPELLINGS
 from envcompile.spec import read
 from envcompile.spec.read import matching
@@ -21,7 +21,10 @@ _BIGGEST_ID = 2**31 - 1
 _BIGGEST_PORT = 65535
 
 image_name = matching(
-    r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*", "name", "a name for an image", "lower-case letters, digits, `.`, `_`, `-`"
+    r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*",
+    "name",
+    "a name for an image",
+    "write lower-case letters and digits, with `.`, `_` or `-` between them",
 )
 repository = matching(
     r"(?:[A-Za-z0-9.-]+(?::[0-9]+)?/)?[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*",
@@ -41,14 +44,16 @@ apt_package = matching(
     r"[a-z0-9][a-z0-9.+-]+",
     "package-name",
     "the name of a Debian package",
-    "the bare name: the snapshot fixes versions",
+    "write the bare name: the snapshot fixes versions",
 )
-index_name = matching(r"[a-z0-9]+(?:-[a-z0-9]+)*", "name", "a name for an index", "lower-case letters, digits and `-`")
+index_name = matching(
+    r"[a-z0-9]+(?:-[a-z0-9]+)*", "name", "a name for an index", "write lower-case letters, digits and `-`"
+)
 pattern = matching(
     r"[A-Za-z0-9*?](?:[A-Za-z0-9._*?-]*[A-Za-z0-9*?])?",
     "package-name",
     "a package's name or a glob",
-    'such as `"acme-*"`',
+    'write it as `"acme"` or `"acme-*"`',
 )
 driver = matching(r"[0-9]{3}(?:\.[0-9]{1,3}){0,2}", "driver", "a driver's version", 'write `"535"` or `"535.104.05"`')
 compute = matching(r"[0-9]{1,2}\.[0-9]", "compute", "a GPU architecture", 'write `"8.0"`')
@@ -138,9 +143,9 @@ def url(found: Found, at: KeyPath, value: Any) -> str | None:
     string = read.text(found, at, value)
     if string is None:
         return None
-    if re.search(r"//[^/]*@", string):
+    if redact(string) != string:
         hint = "give credentials where the package client keeps them, such as netrc or its keyring"
-        found.append(Diagnostic("userinfo", "this URL holds a user name or a password", at, hint))
+        found.append(Diagnostic("userinfo", "this URL holds a user name, a password or a token", at, hint))
         return None
     if not re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+(?:/[A-Za-z0-9._~%+/-]*)?", string):
         hint = "write `https://host/path`, without a query"
@@ -155,7 +160,7 @@ def env_name(found: Found, at: KeyPath, name: str) -> bool:
         return False
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         message = f"`{read.shown(name)}` is not the name of an environment variable"
-        found.append(Diagnostic("env-name", message, at, "letters, digits and `_`", "key"))
+        found.append(Diagnostic("env-name", message, at, "write letters, digits and `_`, no digit first", "key"))
         return False
     if name == "PATH":
         message = "`PATH` is set by the image, to find the environment's programs"
@@ -169,7 +174,7 @@ def label_name(found: Found, at: KeyPath, name: str) -> bool:
     if not read.clean(found, at, name, "key"):
         return False
     if not re.fullmatch(r"[a-z0-9](?:[a-z0-9._/-]*[a-z0-9])?", name):
-        hint = "lower-case letters, digits, and `.`, `_`, `-`, `/` between them"
+        hint = "write lower-case letters and digits, with `.`, `_`, `-` or `/` between them"
         found.append(Diagnostic("label-name", f"`{read.shown(name)}` is not the name of a label", at, hint, "key"))
         return False
     return True

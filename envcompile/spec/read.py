@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from envcompile.diagnostics import Diagnostic, did_you_mean
+from envcompile.diagnostics import Diagnostic, did_you_mean, redact, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,7 +20,19 @@ if TYPE_CHECKING:
     Value = TypeVar("Value")
     Reader = Callable[[Found, KeyPath, Any], Value | None]
 
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+_LINE_END = re.compile(r"[\n\r\x0b\x0c\x85\u2028\u2029]")
+# What mends a value of a wrong type: by what is expected and, where that tells more, by what is there.
+_MENDING = {
+    ("a string", "an array"): "write one string in quotes",
+    ("a string", "a table"): "write one string in quotes",
+    "a string": "put it in quotes",
+    "an array": "put it in brackets: `[...]`",
+    ("an array", "a table"): "write a list in brackets: `[...]`",
+    "an integer": "write the bare number, without quotes",
+    "a boolean": "write `true` or `false`, without quotes",
+    "a table": "write keys with values, such as `{ key = ... }`",
+}
 
 
 def kind(value: object) -> str:
@@ -32,8 +44,9 @@ def kind(value: object) -> str:
 def wrong_type(found: Found, path: KeyPath, expected: str, value: object) -> None:
     """Note that the value at `path` is of another type than the one expected (an article and a noun)."""
     last = path[-1]
-    named = f"`{last}`" if isinstance(last, str) else f"entry {last + 1} of `{path[-2]}`"
-    found.append(Diagnostic("wrong-type", f"{named} must be {expected}, not {kind(value)}", path))
+    named = f"`{shown(last)}`" if isinstance(last, str) else f"entry {last + 1} of `{path[-2]}`"
+    hint = _MENDING.get((expected, kind(value))) or _MENDING.get(expected) or f"write {expected}"
+    found.append(Diagnostic("wrong-type", f"{named} must be {expected}, not {kind(value)}", path, hint))
 
 
 def text(found: Found, path: KeyPath, value: Any) -> str | None:
@@ -46,10 +59,11 @@ def text(found: Found, path: KeyPath, value: Any) -> str | None:
 
 def clean(found: Found, path: KeyPath, value: str, of: str = "value") -> bool:
     """Whether a string holds no control character; notes it if it does."""
-    control = _CONTROL.search(value)
+    control = CONTROL.search(value)
     if control:
         message = f"a control character (U+{ord(control.group()):04X}) stands in this {of}"
-        found.append(Diagnostic("control-character", message, path, "write the text on one line", of))
+        hint = "write the text on one line" if _LINE_END.search(value) else "take it out"
+        found.append(Diagnostic("control-character", message, path, hint, of))
     return not control
 
 
@@ -68,8 +82,9 @@ def matching(pattern: str, rule: str, expected: str, hint: str | None = None) ->
 
 
 def shown(string: str) -> str:
-    """A string short enough for a sentence."""
-    return string if len(string) <= 80 else string[:77] + "..."  # noqa: PLR2004 - a line of a terminal
+    """A string fit for a sentence: secrets starred out before it is shortened, nothing that a terminal would obey."""
+    safe = visible(redact(string)) or '""'
+    return safe if len(safe) <= 80 else safe[:77] + "..."  # noqa: PLR2004 - a line of a terminal
 
 
 def array(item: Reader[Value]) -> Reader[tuple[Value, ...]]:

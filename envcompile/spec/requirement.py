@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from envcompile.diagnostics import redact
 from envcompile.spec.read import shown
-from envcompile.spec.refusal import RECIPE, Refusal
+from envcompile.spec.refusal import LONGEST, RECIPE, Refusal
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _VERSION_CONTROL = re.compile(r"(?:^|@\s*)(?:git|hg|svn|bzr)\+")
@@ -19,18 +20,20 @@ _ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz")
 def name(text: str) -> str:
     """The normalised name (PEP 503) of a package. Raises `Refusal`."""
     if not _NAME.fullmatch(text):
-        raise Refusal("package-name", f"`{redact(shown(text))}` is not the name of a package", "write the bare name")
+        raise Refusal("package-name", f"`{shown(text)}` is not the name of a package", "write the bare name")
     return canonicalize_name(text)
 
 
 def requirement(text: str) -> Requirement:
     """One requirement as `packaging` reads it. Raises `Refusal` with the rule that says what it is instead."""
     stripped = text.strip()
-    quoted = f"`{redact(shown(stripped))}`"
+    quoted = f"`{shown(stripped)}`"
+    if len(text) > LONGEST:
+        raise Refusal("requirement", f"{quoted} is longer than any requirement", "write a name and a range")
     if stripped.startswith("-") and not re.match(r"-e\b|--editable\b", stripped):
         hint = "write a name and a range, such as `numpy >=2`; indexes and files have keys of their own"
         raise Refusal("requirement-option", f"{quoted} is an option of pip, not a requirement", hint)
-    if re.search(r"://[^/\s]*@", stripped):
+    if redact(stripped) != stripped:
         hint = "take the URL out of the spec, and give credentials where the package client keeps them, such as netrc"
         raise Refusal("userinfo", f"{quoted} holds a user name or a password", hint)
     local = stripped.startswith((".", "/", "~", "file:", "-e", "--editable")) or re.match(r"[A-Za-z]:\\", stripped)
@@ -47,10 +50,30 @@ def requirement(text: str) -> Requirement:
 def _parsed(stripped: str, quoted: str) -> Requirement:
     try:
         return Requirement(stripped)
-    except InvalidRequirement as problem:
-        reason = str(problem).splitlines()[0].rstrip(".") if str(problem) else "it cannot be read"
-        hint = 'write it as pip does, such as `"numpy >=2,<3"` or `"transformers[torch] >=5"`'
-        raise Refusal("requirement", f"{quoted} is not a requirement: {reason[0].lower()}{reason[1:]}", hint) from None
+    except InvalidRequirement:
+        reason, hint = _why_not(stripped)
+        raise Refusal("requirement", f"{quoted} is not a requirement: {reason}", hint) from None
+
+
+def _why_not(text: str) -> tuple[str, str]:
+    """What is wrong with a requirement that `packaging` does not read, and what mends it.
+
+    Our own words: those of `packaging` speak of its grammar, and change from release to release.
+    """
+    if not text:
+        return "it is empty", "name a package, or take it out"
+    head, semicolon, _ = text.partition(";")
+    if head.count("[") != head.count("]"):
+        return "its bracket is not closed", 'write extras as `"transformers[torch] >=5"`'
+    if equals := re.fullmatch(rf"({_NAME.pattern}(?:\[.*\])?)\s*=?\s*([0-9]\S*)\s*", head):
+        return "a version stands without a comparison", f"write `{equals[1]} =={equals[2]}`"
+    if re.search(r"[<>=!~]=?\s*[^\s,]+\s+[<>=!~]", head):
+        return "two ranges stand without a comma", "put a comma between them: `numpy >=2,<3`"
+    if semicolon:
+        with suppress(InvalidRequirement):
+            Requirement(head)
+            return "its marker cannot be read", "write it as `; python_version < '3.13'`"
+    return "it cannot be read", 'write it as pip does, such as `"numpy >=2,<3"` or `"transformers[torch] >=5"`'
 
 
 def canonical(text: str) -> str:

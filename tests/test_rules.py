@@ -1,0 +1,107 @@
+"""Promise 11: every mistake points at the text. One folder of fixtures/errors/ per rule, through the real command line.
+
+A folder holds `envcompile.toml`, and `expected/stderr`. Beside them may stand `command`, the words after `envcompile`
+where they are not `lock`, and `padding`, the bytes of comment that the test adds below the spec.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from envcompile.cli.main import main
+from envcompile.errors import NOT_FINE, UNUSABLE
+from envcompile.rules import RULES
+from tests.made import FIXTURES
+from tests.resolve.loopback import Index, Wheel, served
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.conftest import Golden
+
+ERRORS = FIXTURES / "errors"
+LOCK = (FIXTURES / "compile" / "ml" / "envcompile.lock").read_bytes()
+# Below this line stand the resolver's own words, which change from release to release.
+REASON = "the resolver's reason for "
+
+
+def test_every_rule_has_a_folder_and_every_folder_a_rule() -> None:
+    assert sorted(path.name for path in ERRORS.iterdir()) == sorted(RULES)
+
+
+def test_every_rule_is_explained() -> None:
+    for slug, rule in RULES.items():
+        assert slug == rule.slug
+        assert rule.summary == rule.summary.strip().rstrip(".")
+        assert rule.explanation.endswith((".", "`"))
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An index with one tiny wheel, and nothing of the user's cache: what `unsolvable` is asked of."""
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    with served(Index((Wheel("tiny", "1.0"),))) as index:
+        monkeypatch.setenv("UV_DEFAULT_INDEX", index.url())
+        yield
+
+
+@pytest.mark.usefixtures("index")
+@pytest.mark.parametrize("slug", sorted(RULES))
+def test_rule(
+    slug: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], golden: Golden
+) -> None:
+    folder = place(slug, tmp_path / "work")
+    monkeypatch.chdir(folder)
+    code = main(words(slug))
+    said, errors = capsys.readouterr()
+    assert said == ""
+    assert code == (NOT_FINE if slug == "unsolvable" else UNUSABLE)
+    assert f"error[{slug}]: " in errors
+    assert (folder / "envcompile.lock").read_bytes() == LOCK
+    assert sorted(path.name for path in folder.iterdir()) == ["envcompile.lock", "envcompile.toml"]
+    golden(ERRORS / slug / "expected" / "stderr", above_the_reason(errors))
+
+
+@pytest.mark.parametrize("slug", ["encoding", "missing-key", "wrong-type"])
+def test_rule_in_a_process_of_its_own(slug: str, tmp_path: Path) -> None:
+    """The same bytes where the standard streams are pipes and the locale knows nothing but ASCII."""
+    folder = place(slug, tmp_path / "work")
+    done = subprocess.run(
+        [sys.executable, "-m", "envcompile", *words(slug)],
+        cwd=folder,
+        capture_output=True,
+        env={"PYTHONUTF8": "1", "LC_ALL": "C"},
+        check=False,
+    )
+    assert (done.stdout, done.returncode) == (b"", UNUSABLE)
+    assert done.stderr == (ERRORS / slug / "expected" / "stderr").read_bytes()
+
+
+def place(slug: str, folder: Path) -> Path:
+    """A folder with the rule's spec, and a lock of an earlier day beside it."""
+    folder.mkdir()
+    spec = (ERRORS / slug / "envcompile.toml").read_bytes()
+    padding = ERRORS / slug / "padding"
+    if padding.exists():
+        spec += b"#" * int(padding.read_text("utf-8")) + b"\n"
+    (folder / "envcompile.toml").write_bytes(spec)
+    (folder / "envcompile.lock").write_bytes(LOCK)
+    return folder
+
+
+def words(slug: str) -> list[str]:
+    command = ERRORS / slug / "command"
+    return shlex.split(command.read_text("utf-8")) if command.exists() else ["lock"]
+
+
+def above_the_reason(errors: str) -> str:
+    """What we say ourselves, up to the line that names the resolver's reason."""
+    lines = errors.splitlines(keepends=True)
+    last = next((number for number, line in enumerate(lines) if REASON in line), len(lines))
+    return "".join(lines[: last + 1])

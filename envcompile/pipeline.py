@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.errors import NotFine
 from envcompile.lock.fresh import known, stale
@@ -12,38 +12,45 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from envcompile.lock.model import Lock, PipPackage, PlatformLock
+    from envcompile.resolve.images import Images
     from envcompile.resolve.protocol import Effects, PipResolver
     from envcompile.source import Source
     from envcompile.spec.model import Spec
 
 
+class Earlier(NamedTuple):
+    """What was locked before: the lock if it is whole, and the pins of each platform, also those of a broken lock."""
+
+    lock: Lock | None
+    pins: Mapping[str, tuple[PipPackage, ...]]
+
+
 def resolve(  # noqa: PLR0913, PLR0917 - every effect is an argument
     source: Source,
     spec: Spec,
-    earlier: Mapping[str, tuple[PipPackage, ...]],
+    earlier: Earlier,
     resolver: PipResolver,
+    images: Images,
     effects: Effects,
     upgrade: frozenset[str] | bool = frozenset(),
 ) -> Lock:
     """Spec -> Lock: one solve per platform, side by side.
 
-    `earlier` maps a platform to the pins to keep where the spec allows it, unless they are to be upgraded.
+    What is pinned earlier is kept where the spec allows it, unless it is to be upgraded.
 
     Raises `Problems` with the place in the spec when the base is not known or no set of packages answers.
     """
-    from envcompile.diagnostics import Problems  # noqa: PLC0415 - only on the way to a lock
-    from envcompile.lock.model import Lock, PlatformLock  # noqa: PLC0415
-    from envcompile.plan.base import choose  # noqa: PLC0415
+    from envcompile.lock.model import Lock, PlatformLock  # noqa: PLC0415 - only on the way to a lock
     from envcompile.platforms import PLATFORMS  # noqa: PLC0415
+    from envcompile.resolve.images import lay_ground  # noqa: PLC0415
     from envcompile.resolve.protocol import PipRequest, Unsolvable  # noqa: PLC0415
     from envcompile.resolve.unsolvable import explain  # noqa: PLC0415
     from envcompile.spec.digest import spec_digest, text_digest  # noqa: PLC0415
 
-    ground, found = choose(spec)
-    if ground is None:
-        raise Problems(source, found)
+    grounds = lay_ground(source, spec, earlier.lock, images, upgrade=upgrade is True)
 
     def one(name: str) -> PlatformLock:
+        ground = grounds[name]
         request = PipRequest(
             requirements=spec.pip.packages,
             exclude=spec.pip.exclude,
@@ -51,7 +58,7 @@ def resolve(  # noqa: PLR0913, PLR0917 - every effect is an argument
             python=ground.python.version,
             glibc=ground.base.glibc,
             exclude_newer=spec.exclude_newer,
-            preferences=earlier.get(name, ()),
+            preferences=earlier.pins.get(name, ()),
             upgrade=upgrade,
         )
         packages = resolver.resolve(request, effects)

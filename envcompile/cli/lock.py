@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from envcompile.cli.inputs import find_spec, lock_path, read_lock_text, read_source, shown
+from envcompile.cli.settings import registry
 from envcompile.diagnostics import count, did_you_mean
 from envcompile.errors import FINE, NotFine, Unusable
 from envcompile.files import alone, write_text
 from envcompile.lock.diff import changes
 from envcompile.lock.file import Newer, dumps, loads
-from envcompile.lock.model import PipPackage
-from envcompile.pipeline import resolve
+from envcompile.pipeline import Earlier, resolve
 from envcompile.resolve.process import run as run_process
 from envcompile.resolve.protocol import Effects
 from envcompile.resolve.uv import Uv
@@ -22,10 +21,12 @@ from envcompile.spec.decode import parse
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
     from pathlib import Path
 
     from envcompile.cli.report import Reporter
-    from envcompile.lock.model import Lock
+    from envcompile.lock.model import PipPackage
+    from envcompile.resolve.protocol import PipResolver
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -52,16 +53,17 @@ def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
     spec = parse(source)
     target = lock_path(path)
     text = read_lock_text(target)
-    earlier, pins = _earlier(text, shown(target), reporter)
-    upgrade = arguments.upgrade or _names(arguments.upgrade_package, pins)
+    earlier = _earlier(text, shown(target), reporter)
+    upgrade = arguments.upgrade or _names(arguments.upgrade_package, earlier.pins)
     reporter.step(f"resolving {count(len(spec.pip.packages), 'requirement')} for {', '.join(spec.platforms)}")
-    lock = resolve(source, spec, pins, Uv(), Effects(run_process, os.environ), upgrade)
+    effects = Effects(run_process, os.environ)
+    lock = resolve(source, spec, earlier, _resolver(spec.pip.resolver), registry(os.environ), effects, upgrade)
     new = dumps(lock)
     took = f"{time.monotonic() - started:.1f} s"
     if text is not None and text.replace("\r\n", "\n") == new:
         reporter.say(f"`{shown(target)}` is current ({took})")
         return FINE
-    for line in changes(earlier, lock):
+    for line in changes(earlier.lock, lock):
         reporter.say(line)
     if arguments.check:
         raise NotFine(f"`{shown(target)}` would change", "run `envcompile lock`")
@@ -71,13 +73,18 @@ def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
     return FINE
 
 
-Pins = Mapping[str, tuple[PipPackage, ...]]
+def _resolver(name: str) -> PipResolver:
+    if name == "pip-tools":
+        from envcompile.resolve.pip_tools import PipTools  # noqa: PLC0415 - only when it is asked for
+
+        return PipTools()
+    return Uv()
 
 
-def _earlier(text: str | None, name: str, reporter: Reporter) -> tuple[Lock | None, Pins]:
+def _earlier(text: str | None, name: str, reporter: Reporter) -> Earlier:
     """The lock that is there, and its pins. Of one that is broken the pins that can be read; a newer one is refused."""
     if text is None:
-        return None, {}
+        return Earlier(None, {})
     try:
         lock = loads(text, name)
     except Newer:
@@ -88,11 +95,11 @@ def _earlier(text: str | None, name: str, reporter: Reporter) -> tuple[Lock | No
         pins = salvage(text)
         kept = count(sum(len(each) for each in pins.values()), "pin")
         reporter.warn(f"{problem.message}; {kept} of it can be read and will be kept where the spec allows it")
-        return None, pins
-    return lock, {each.platform: each.pip for each in lock.platforms}
+        return Earlier(None, pins)
+    return Earlier(lock, {each.platform: each.pip for each in lock.platforms})
 
 
-def _names(words: list[str], pins: Pins) -> frozenset[str]:
+def _names(words: list[str], pins: Mapping[str, tuple[PipPackage, ...]]) -> frozenset[str]:
     """The normalised names to upgrade. Raises `Unusable` for one that the lock does not hold."""
     from envcompile.spec.refusal import Refusal  # noqa: PLC0415 - only with -P
     from envcompile.spec.requirement import name  # noqa: PLC0415

@@ -31,8 +31,8 @@ class PipPackage:
 class Python:
     """The interpreter: exact version, its path in the base image, and who said so.
 
-    `source` is `spec` (the user says so) or `assumed` (the newest patch known to this release): either way a step of
-    the build compares it with the image and fails with a sentence.
+    `source` is `spec` (the user says so), `image` (read from the image when it was locked) or `assumed` (the newest
+    patch known to the release that locked). Whoever said it, a step of the build compares it with the image.
     """
 
     version: str

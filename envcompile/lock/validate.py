@@ -33,7 +33,7 @@ _PATTERNS = {
     "path": _PATH,
     "os": re.compile(r"[a-z][a-z0-9]*-[0-9]+(?:\.[0-9]+)*"),
     "glibc": re.compile(r"2\.[0-9]{1,2}"),
-    "source": re.compile("spec|assumed"),
+    "source": re.compile("spec|image|assumed"),
     "digest": _DIGEST,
     "text": _DIGEST,
 }

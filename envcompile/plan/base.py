@@ -1,84 +1,105 @@
-"""Which base image, with which C library and which Python: decided before anything is resolved."""
+"""Which base image, with which C library and which Python: decided before anything is resolved.
+
+What has to be looked up is said here, and looked up elsewhere: `wanted` names the images, `needs_look` says whether one
+must be opened, `choose` decides with what was found.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.diagnostics import Diagnostic
-from envcompile.lock.model import BaseImage, Python, ToolImage
+from envcompile.lock.model import BaseImage, Python
 from envcompile.plan.catalogue import PYTHON_IMAGE, PYTHON_PATCHES, PYTHON_PATH, SYSTEMS, TOOLS
 from envcompile.spec.image import reference
+from envcompile.spec.model import Base
 
 if TYPE_CHECKING:
-    from envcompile.spec.model import Base, Spec
+    from envcompile.source import KeyPath
+    from envcompile.spec.model import Spec
 
 
-class Ground(NamedTuple):
-    """What everything else stands on: the base image, its interpreter, and the tools of the build, sorted by name."""
+class Facts(NamedTuple):
+    """What an image says of itself; None is not known. Versions as in `BaseImage` and `Python`."""
 
-    base: BaseImage
-    python: Python
-    tools: tuple[ToolImage, ...]
-
-
-def choose(spec: Spec) -> tuple[Ground | None, list[Diagnostic]]:
-    """The ground for a spec, or what must be said of the base first."""
-    base = spec.image.base
-    if base is None:
-        hint = f'add `[image]` with `base = "python:{_minor(spec.python)}-slim-bookworm@sha256:..."`'
-        message = "no base image is given, and this release asks no registry for the digest of one"
-        return None, [Diagnostic("base-missing", message, ("image",), hint)]
-    found: list[Diagnostic] = []
-    system = _system(base, found)
-    python = _python(base, spec.python, found)
-    tools = {**TOOLS, **dict(spec.tools)}
-    if system is None or python is None:
-        return None, found
-    return Ground(system, python, tuple(ToolImage(name, tools[name]) for name in sorted(tools))), found
+    os: str | None = None
+    glibc: str | None = None
+    python: str | None = None
+    python_path: str | None = None
 
 
-def _system(base: Base, found: list[Diagnostic]) -> BaseImage | None:
+def wanted(spec: Spec) -> Base:
+    """The base image that the spec gives, else the one every pip environment starts from."""
+    return spec.image.base or Base(f"{PYTHON_IMAGE}:{_minor(spec.python)}-slim-bookworm")
+
+
+def tools(spec: Spec) -> tuple[tuple[str, str], ...]:
+    """The tools of the build and their images, sorted by name: the shipped ones, unless the spec gives others."""
+    return tuple(sorted({**TOOLS, **{name: image for name, image in spec.tools if name in TOOLS}}.items()))
+
+
+def needs_look(base: Base) -> bool:
+    """Whether an image must be opened to know its system, its C library and where its Python is."""
+    told = _told(base)
+    return told.os is None or told.glibc is None or told.python_path is None
+
+
+def choose(spec: Spec, base: Base, image: str, found: Facts) -> tuple[BaseImage, Python] | Diagnostic:
+    """The base and its interpreter, `image` being the base by digest; or what must be said of it first."""
+    told = _told(base)
+    path = told.python_path or found.python_path
+    os, glibc = told.os or found.os, told.glibc or found.glibc
+    if not os or not glibc or not path:
+        unknown = "which system and C library it has" if not (os and glibc) else "where its Python is"
+        facts = f'os = "debian-12", glibc = "2.36", python = "{_minor(spec.python)}.1", python-path = "/usr/bin/python3"'
+        hint = f'say it, such as `base = {{ image = "{image}", {facts} }}`'
+        return _said("base-unknown", f"`{image}` does not tell {unknown}", hint)
+    if wrong := _disagreement(spec.python, base, found):
+        return _said("python-version", wrong, "make the two agree")
+    minor = _minor(spec.python)
+    exact = base.python or (spec.python if spec.python != minor else None)
+    version = exact or found.python or PYTHON_PATCHES.get(minor)
+    if version is None:
+        hint = f'say which patch level the base has, such as `python = "{minor}.0"`'
+        return Diagnostic("python-version", f"no release of Python {minor} is known", ("python",), hint)
+    source = "spec" if exact else "image" if found.python else "assumed"
+    return BaseImage(image, os, glibc), Python(version, path, source)
+
+
+def _told(base: Base) -> Facts:
+    """What the spec says of the image, or its name."""
     parts = reference(base.image)
     words = parts.tag.split("-") if parts and parts.tag else []
     known = next((SYSTEMS[word] for word in words if word in SYSTEMS), None)
-    os, glibc = base.os or (known and known.os), base.glibc or (known and known.glibc)
-    if os and glibc:
-        return BaseImage(base.image, os, glibc)
-    hint = f'say it: `base = {{ image = "{base.image}", os = "debian-12", glibc = "2.36", python = "3.12.12" }}`'
-    message = f"nothing is known of `{base.image}`: neither its operating system nor its C library"
-    found.append(Diagnostic("base-unknown", message, ("image", "base"), hint))
+    path = PYTHON_PATH if parts and _is_python(parts.name) else None
+    return Facts(base.os or (known and known.os), base.glibc or (known and known.glibc), None, base.python_path or path)
+
+
+def _disagreement(asked: str, base: Base, found: Facts) -> str | None:
+    """How the Python that is asked for differs from that of the base, by its table, its own word or its tag."""
+    if base.python and not _within(base.python, asked):
+        return f"the spec asks for Python {asked}, and its base has {base.python}"
+    if found.python and not _within(found.python, base.python or asked):
+        return f"the spec asks for Python {base.python or asked}, and `{base.image}` has {found.python}"
+    parts = reference(base.image)
+    tagged = parts.tag.split("-")[0] if parts and parts.tag and _is_python(parts.name) else ""
+    exact = base.python or asked
+    if tagged[:1].isdigit() and not _within(exact, tagged) and not _within(tagged, exact):
+        return f"the spec asks for Python {asked}, and `{base.image}` is named for {tagged}"
     return None
 
 
-def _python(base: Base, asked: str, found: list[Diagnostic]) -> Python | None:
-    parts = reference(base.image)
-    is_python = parts is not None and parts.name.rsplit("/", maxsplit=1)[-1] == PYTHON_IMAGE
-    path = base.python_path or (PYTHON_PATH if is_python else None)
-    if path is None:
-        hint = 'write the base as a table and add `python-path = "/usr/bin/python3"`'
-        message = f"where Python is in `{base.image}` is not known"
-        found.append(Diagnostic("base-unknown", message, ("image", "base"), hint))
-        return None
-    minor = _minor(asked)
-    exact = base.python or (asked if asked != minor else None)
-    if (base.python and _minor(base.python) != minor) or (base.python and asked not in (minor, base.python)):
-        message = f"the spec asks for Python {asked}, and its base has {base.python}"
-        found.append(Diagnostic("python-version", message, ("image", "base"), "make the two agree"))
-        return None
-    tagged = parts.tag.split("-")[0] if is_python and parts and parts.tag else minor
-    if (
-        tagged[:1].isdigit()
-        and not f"{exact or minor}.".startswith(f"{tagged}.")
-        and not f"{tagged}.".startswith(f"{exact or minor}.")
-    ):
-        message = f"the spec asks for Python {asked}, and `{base.image}` is named for {tagged}"
-        found.append(Diagnostic("python-version", message, ("image", "base"), "make the two agree"))
-        return None
-    if exact is None and minor not in PYTHON_PATCHES:
-        hint = f'say which patch level the base has, such as `python = "{minor}.0"`'
-        found.append(Diagnostic("python-version", f"no release of Python {minor} is known", ("python",), hint))
-        return None
-    return Python(exact or PYTHON_PATCHES[minor], path, "spec" if exact else "assumed")
+def _within(version: str, asked: str) -> bool:
+    return f"{version}.".startswith(f"{asked}.")
+
+
+def _is_python(name: str) -> bool:
+    return name.rsplit("/", maxsplit=1)[-1] == PYTHON_IMAGE
+
+
+def _said(rule: str, message: str, hint: str) -> Diagnostic:
+    path: KeyPath = ("image", "base")
+    return Diagnostic(rule, message, path, hint)
 
 
 def _minor(version: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -40,7 +41,8 @@ def packages(
 def _file(
     name: str, pin: str, files: Iterable[IndexFile], request: PipRequest, earlier: PipPackage | None
 ) -> IndexFile:
-    release = [file for version, file in _usable(name, files, request) if version == Version(pin)]
+    # Usable is asked last: reading what Python a file requires takes longer than all the rest.
+    release = [file for version, file in _wheels(name, files) if version == Version(pin) and _usable(file, request)]
     # A yanked file is for those who pin it, and then only where nothing else is left (PEP 592).
     wheels = {file.name: file for file in [each for each in release if not each.yanked] or release}
     if earlier and earlier.version == pin:
@@ -56,23 +58,24 @@ def _file(
     return wheels[chosen]
 
 
-def _usable(name: str, files: Iterable[IndexFile], request: PipRequest) -> Iterator[tuple[Version, IndexFile]]:
-    """The wheels that pip could have taken, with their versions; for which platform they are is not looked at."""
+def _wheels(name: str, files: Iterable[IndexFile]) -> Iterator[tuple[Version, IndexFile]]:
     for file in files:
         project, _, rest = file.name.partition("-")
-        if not file.name.endswith(".whl") or canonicalize_name(project) != name or _too_new(file, request):
-            continue
-        try:
-            if SpecifierSet(file.requires_python).contains(request.python, prereleases=True):
+        if file.name.endswith(".whl") and canonicalize_name(project) == name:
+            with suppress(InvalidVersion):
                 yield Version(rest.partition("-")[0]), file
-        except (InvalidSpecifier, InvalidVersion):
-            continue
 
 
-def _too_new(file: IndexFile, request: PipRequest) -> bool:
+def _usable(file: IndexFile, request: PipRequest) -> bool:
+    """Whether pip could have taken it on some platform: for this Python, and not too new."""
     # Both are RFC 3339 in UTC (PEP 700): without the Z they sort as text, also where only one has a fraction.
     limit = request.exclude_newer
-    return limit is not None and not "" < file.uploaded.rstrip("Z") < limit.rstrip("Z")
+    if limit is not None and not "" < file.uploaded.rstrip("Z") < limit.rstrip("Z"):
+        return False
+    try:
+        return SpecifierSet(file.requires_python).contains(request.python, prereleases=True)
+    except InvalidSpecifier:
+        return True  # as pip does
 
 
 def unseen(
@@ -87,18 +90,16 @@ def unseen(
     for name, files in projects.items():
         here: set[Version] = set()
         there: dict[Version, str] = {}
-        for version, file in _usable(name, files, request):
-            if version > Version(pins[name]) and best([file.name], request.platform.machine, glibc, request.python):
+        for version, file in _wheels(name, files):
+            if version <= Version(pins[name]) or not _usable(file, request):
+                continue
+            if best([file.name], request.platform.machine, glibc, request.python):
                 here.add(version)
-            elif version > Version(pins[name]) and _fits(file, request):
+            elif best([file.name], request.platform.machine, request.glibc, request.python):
                 there[version] = file.name
         if hidden := [there[version] for version in sorted(there) if version not in here]:
             return hidden[-1]
     return None
-
-
-def _fits(file: IndexFile, request: PipRequest) -> bool:
-    return best([file.name], request.platform.machine, request.glibc, request.python) is not None
 
 
 def _parts(glibc: str) -> tuple[int, ...]:

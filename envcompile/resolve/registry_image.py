@@ -46,8 +46,10 @@ class Clues:
     def os(self) -> str | None:
         """`debian-12`: ID and VERSION_ID of os-release."""
         text = next((self.releases[path] for path in _RELEASES if path in self.releases), "")
-        values = {key: re.search(rf"^{key}=[\"']?([^\"'\s]*)", text, re.MULTILINE) for key in ("ID", "VERSION_ID")}
-        name = "-".join(found[1] for found in values.values() if found)
+        values = [
+            re.search(rf"^{key}=([\"']?)([^\"'\s]+)\1[ \t]*$", text, re.MULTILINE) for key in ("ID", "VERSION_ID")
+        ]
+        name = "-".join(found[2] for found in values if found)
         return name if _OS.fullmatch(name) else None
 
     @property

@@ -7,8 +7,10 @@ import re
 import ssl
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from html.parser import HTMLParser
-from http.client import HTTPException
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +18,6 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import (  # type: ignore[attr-defined] # typeshed does not know the last one
     HTTPSHandler,
-    OpenerDirector,
     ProxyHandler,
     Request,
     build_opener,
@@ -32,7 +33,7 @@ _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+h
 _CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _ATTEMPTS = 3
 _SECONDS = 60
-_THREADS = 8
+_THREADS = 4
 # What another attempt does not change, and what credentials may.
 _FINAL = re.compile(r"4\d\d ")
 _REFUSED = re.compile(r"40[137]\b")
@@ -54,30 +55,64 @@ class SimpleIndex:
 
     def __init__(self, url: str, environment: Mapping[str, str]) -> None:
         """Raises `Unusable` when `url` is no web address."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(url)
+            web = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            web = False
+        if not web:
             raise Unusable("the package index is not a web address", "give it as `https://host/simple`")
-        host = parts.netloc.rpartition("@")[2]
-        self._root = parts._replace(netloc=host, path=parts.path.rstrip("/"), query="", fragment="").geturl()
+        self._host = parts.netloc.rpartition("@")[2]
+        self._root = parts._replace(netloc=self._host, path=parts.path.rstrip("/"), query="", fragment="")
         self._authorization = _authorization(parts, environment)
-        self._opener = _opener(parts, environment)
+        self._proxies = _proxies(parts.scheme, self._host, environment)
+        self._context = _context(environment) if parts.scheme == "https" else None
+        handlers = (ProxyHandler(self._proxies), *([HTTPSHandler(context=self._context)] if self._context else []))
+        self._opener = build_opener(*handlers)
 
     def files(self, names: Iterable[str]) -> dict[str, tuple[IndexFile, ...]]:
         """Every file of each project. Raises `MissingOutside` when the index does not answer for one of them."""
         wanted = list(names)
         with ThreadPoolExecutor(_THREADS) as pool:
-            return dict(zip(wanted, pool.map(self._project, wanted), strict=True))
+            shares = list(pool.map(self._share, [wanted[first::_THREADS] for first in range(_THREADS)]))
+        return {name: files for share in shares for name, files in share.items()}
 
-    def _project(self, name: str) -> tuple[IndexFile, ...]:
-        request = Request(f"{self._root}/{name}/", headers={"Accept": _ACCEPT})  # noqa: S310 - http(s), checked above
+    def _share(self, names: list[str]) -> dict[str, tuple[IndexFile, ...]]:
+        """Some of the projects, over one connection: a look-up of the host and a handshake for each would be slower."""
+        secure = self._context
+        connection = (
+            HTTPSConnection(self._host, timeout=_SECONDS, context=secure)
+            if secure
+            else HTTPConnection(self._host, timeout=_SECONDS)
+        )
+        with closing(connection):
+            return {name: self._project(name, connection) for name in names}
+
+    def _project(self, name: str, connection: HTTPConnection) -> tuple[IndexFile, ...]:
+        page = self._root._replace(path=f"{self._root.path}/{name}/")
+        request = Request(page.geturl(), headers={"Accept": _ACCEPT})  # noqa: S310 - http(s), checked above
         if self._authorization:
             # Unredirected: a password is for this host, not for one that it points to.
             request.add_unredirected_header("Authorization", self._authorization)
-        kind, body = self._fetch(request, name)
+        kind, body = self._kept(page.path, connection) or self._fetch(request, name)
         try:
             return tuple(_from_json(body) if kind.endswith("+json") else _from_html(body))
         except (ValueError, KeyError, TypeError, AttributeError):
             raise MissingOutside(f"the package index answers for `{name}` with something else than a page") from None
+
+    def _kept(self, path: str, connection: HTTPConnection) -> tuple[str, bytes] | None:
+        """The plain case: no proxy, no redirect, no trouble. None for any other, which `_fetch` is for."""
+        if self._proxies:
+            return None
+        headers = {"Accept": _ACCEPT, **({"Authorization": self._authorization} if self._authorization else {})}
+        try:
+            connection.request("GET", path, headers=headers)
+            answer = connection.getresponse()
+            body = answer.read()
+        except (OSError, HTTPException):
+            connection.close()
+            return None
+        return (answer.headers.get_content_type(), body) if answer.status == HTTPStatus.OK else None
 
     def _fetch(self, request: Request, name: str) -> tuple[str, bytes]:
         answer: tuple[str, bytes] | str = ""
@@ -109,25 +144,19 @@ def silent(reason: str, name: str) -> MissingOutside:
     return MissingOutside(said, hint or "check the network")
 
 
-def _opener(parts: SplitResult, environment: Mapping[str, str]) -> OpenerDirector:
-    proxies = {
-        scheme: value
-        for scheme in ("http", "https")
-        for key in (f"{scheme.upper()}_PROXY", f"{scheme}_proxy", "ALL_PROXY", "all_proxy")
-        if (value := environment.get(key))
-    }
+def _proxies(scheme: str, host: str, environment: Mapping[str, str]) -> dict[str, str]:
     around = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
-    if proxy_bypass_environment(parts.netloc.rpartition("@")[2], {"no": around}):
-        proxies = {}
-    handlers: list[Any] = [ProxyHandler(proxies)]
-    if parts.scheme == "https":
-        file = next((environment[key] for key in _CERTIFICATES if environment.get(key)), None)
-        try:
-            context = ssl.create_default_context(cafile=file)
-        except OSError as problem:
-            raise MissingOutside(f"the certificates in `{file}` cannot be read: {problem.strerror}") from None
-        handlers.append(HTTPSHandler(context=context))
-    return build_opener(*handlers)
+    keys = (f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY")
+    proxy = next((environment[key] for key in keys if environment.get(key)), None)
+    return {scheme: proxy} if proxy and not proxy_bypass_environment(host, {"no": around}) else {}
+
+
+def _context(environment: Mapping[str, str]) -> ssl.SSLContext:
+    file = next((environment[key] for key in _CERTIFICATES if environment.get(key)), None)
+    try:
+        return ssl.create_default_context(cafile=file)
+    except OSError as problem:
+        raise MissingOutside(f"the certificates in `{file}` cannot be read: {problem.strerror}") from None
 
 
 def _authorization(parts: SplitResult, environment: Mapping[str, str]) -> str:
@@ -136,7 +165,7 @@ def _authorization(parts: SplitResult, environment: Mapping[str, str]) -> str:
         file = environment.get("NETRC") or str(Path(environment.get("HOME", "")) / ".netrc")
         try:
             found = netrc(file).authenticators(parts.hostname or "")
-        except (OSError, NetrcParseError):
+        except (OSError, NetrcParseError, UnicodeDecodeError):
             found = None
         if not found:
             return ""

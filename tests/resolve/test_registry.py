@@ -394,7 +394,7 @@ def test_tls_is_checked_against_ssl_cert_file(
 ) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     argv = (
-        f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=example.invalid "
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=example.invalid "
     )
     argv += f"-addext subjectAltName=IP:127.0.0.1 -keyout {key} -out {certificate}"
     subprocess.run(argv.split(), check=True, capture_output=True)
@@ -455,7 +455,7 @@ def test_a_hanging_registry_costs_a_bounded_time(server: Server, make: Make, how
     assert 0.5 < now() - begun < 2
 
 
-def test_a_refused_connection(servers: Callable[..., Server], make: Make) -> None:
+def test_a_refused_connection(make: Make) -> None:
     assert "`127.0.0.1:1` refuses the connection" in fails(lambda: make().digest("127.0.0.1:1/team/python:1"))
 
 
@@ -532,7 +532,7 @@ def test_packages_without_dpkg(server: Server, make: Make) -> None:
 
 def test_a_system_without_packages_of_debian(server: Server, make: Make) -> None:
     banner = b"\0GNU C Library (GNU libc) stable release version 2.34.\nCopyright\0"
-    files = {"usr/lib64/libc.so.6": banner, "etc/os-release": "ID='rocky'\nVERSION_ID='9.4'\n"}
+    files: dict[str, str | bytes] = {"usr/lib64/libc.so.6": banner, "etc/os-release": "ID='rocky'\nVERSION_ID='9.4'\n"}
     found = facts(server, make, [layer({"opt/x/lib64/libc.so.6": banner.replace(b"34", b"99"), **files})])
     assert found == ImageFacts("rocky-9.4", "2.34", created="2026-11-01T00:00:00Z")
 
@@ -545,8 +545,7 @@ def test_an_image_says_strange_things(server: Server, make: Make, text: str) -> 
     found = facts(
         server, make, [layer({"etc/os-release": text, "var/lib/dpkg/status": "Package: libc6\nVersion: $(x)\n"})]
     )
-    assert found.os in {None, "debian-12"}
-    assert (found.glibc, found.python) == (None, None)
+    assert (found.os, found.glibc, found.python) == (None, None, None)
 
 
 @pytest.mark.parametrize("which_one", ["config", "layers"])

@@ -1,0 +1,69 @@
+"""The settings of the user and the machine: mirrors of registries. Never part of a spec, a lock or a Dockerfile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from envcompile.cli.inputs import shown
+from envcompile.errors import Unusable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from envcompile.resolve.images import ImageFacts, Images
+
+_LIMIT = 1 << 20
+
+
+def registry(environment: Mapping[str, str]) -> Images:
+    """The registry client as this user has it: docker's own configuration, our mirrors. Nothing is read before it asks."""
+    return _Later(environment)
+
+
+class _Later:
+    """A registry client that is imported when the first image has to be asked for, which in most runs is never."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._client: Images | None = None
+
+    def digest(self, reference: str) -> str:
+        return self._real().digest(reference)
+
+    def facts(self, reference: str, platform: str) -> ImageFacts:
+        return self._real().facts(reference, platform)
+
+    def _real(self) -> Images:
+        if self._client is None:
+            from envcompile.resolve.registry import Registry  # noqa: PLC0415 - brings an HTTP client
+
+            home = Path(self._environment.get("HOME") or Path.home())
+            docker = self._environment.get("DOCKER_CONFIG") or home / ".docker"
+            self._client = Registry(Path(docker), mirrors(self._environment))
+        return self._client
+
+
+def mirrors(environment: Mapping[str, str]) -> dict[str, str]:
+    """From a registry's host to the one that is asked instead, out of `~/.config/envcompile/config.toml`.
+
+    The table is `[mirrors]`, such as `"docker.io" = "mirror.example.com"`. Raises `Unusable`.
+    """
+    import tomli  # noqa: PLC0415 - only when a registry is asked
+
+    home = Path(environment.get("HOME") or Path.home())
+    path = Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "envcompile" / "config.toml"
+    try:
+        with path.open("rb") as file:
+            value = tomli.loads(file.read(_LIMIT).decode())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as problem:
+        raise Unusable(f"`{shown(path)}` cannot be read: {problem}", "mend or remove it") from None
+    if strange := sorted(set(value) - {"mirrors"}):
+        raise Unusable(f"`{strange[0]}` in `{shown(path)}` is not a setting", "known is `[mirrors]`")
+    table = value.get("mirrors", {})
+    if not isinstance(table, dict) or not all(isinstance(each, str) for each in table.values()):
+        hint = 'write `"docker.io" = "mirror.example.com"`'
+        raise Unusable(f"`mirrors` in `{shown(path)}` must be a table of strings", hint)
+    return dict(table)

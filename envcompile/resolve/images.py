@@ -1,0 +1,107 @@
+"""Images by digest: those that have one ask nobody, those that the lock pins keep their pin, the rest ask a registry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from envcompile.diagnostics import Diagnostic, Problems
+from envcompile.errors import OUTSIDE, MissingOutside
+from envcompile.lock.model import BaseImage, Python, ToolImage
+from envcompile.plan.base import Facts, choose, needs_look, tools, wanted
+from envcompile.platforms import PLATFORMS
+from envcompile.spec.image import reference
+
+if TYPE_CHECKING:
+    from envcompile.lock.model import Lock, PlatformLock
+    from envcompile.source import Source
+    from envcompile.spec.model import Spec
+
+
+class ImageFacts(Protocol):
+    """What a registry tells of an image; see `Facts`."""
+
+    @property
+    def os(self) -> str | None: ...  # noqa: D102
+    @property
+    def glibc(self) -> str | None: ...  # noqa: D102
+    @property
+    def python(self) -> str | None: ...  # noqa: D102
+    @property
+    def python_path(self) -> str | None: ...  # noqa: D102
+
+
+class Images(Protocol):
+    """Whoever knows images: a registry client. Raises `MissingOutside`."""
+
+    def digest(self, reference: str) -> str:
+        """The digest that `name[:tag]` means now."""
+
+    def facts(self, reference: str, platform: str) -> ImageFacts:
+        """What `name[:tag]@digest` holds for a platform as docker spells it."""
+
+
+class Ground(NamedTuple):
+    """What everything else on one platform stands on: the base image, its interpreter, the tools of the build."""
+
+    base: BaseImage
+    python: Python
+    tools: tuple[ToolImage, ...]
+
+
+def lay_ground(
+    source: Source, spec: Spec, earlier: Lock | None, images: Images, *, upgrade: bool
+) -> dict[str, Ground]:
+    """The ground of each platform. A digest that the earlier lock holds is kept unless it is to be upgraded.
+
+    Raises `Problems` with the place in the spec when a base cannot be used, `MissingOutside` when a digest or what is
+    in an image cannot be had.
+    """
+    kept = {} if upgrade or earlier is None else _kept(earlier)
+    pinned = tuple(ToolImage(name, _pin(image, kept, images)) for name, image in tools(spec))
+    base = wanted(spec)
+    image = _pin(base.image, kept, images)
+    grounds: dict[str, Ground] = {}
+    found: list[Diagnostic] = []
+    for name in spec.platforms:
+        before = earlier.platform(name) if earlier and not upgrade else None
+        facts = _facts(source, spec, image, before, images, name)
+        answer = choose(spec, base, image, facts)
+        if isinstance(answer, Diagnostic):
+            found.append(answer)
+        else:
+            grounds[name] = Ground(*answer, pinned)
+    if found:
+        raise Problems(source, dict.fromkeys(found))
+    return grounds
+
+
+def _kept(earlier: Lock) -> dict[str, str]:
+    """From `name:tag` to the same with its digest, for every image of a lock."""
+    images = [image for each in earlier.platforms for image in (each.build.image, *(tool.image for tool in each.tools))]
+    return {image.partition("@")[0]: image for image in images}
+
+
+def _pin(image: str, kept: dict[str, str], images: Images) -> str:
+    if "@" in image:
+        return image
+    return kept.get(image) or f"{image}@{images.digest(image)}"
+
+
+def _facts(source: Source, spec: Spec, image: str, before: PlatformLock | None, images: Images, platform: str) -> Facts:
+    """What is in the image: nothing needs to be asked when the spec and the image's name tell it all."""
+    base = wanted(spec)
+    parts = reference(base.image)
+    if before and before.build.image == image and before.python.source == "image":
+        return Facts(before.build.os, before.build.glibc, before.python.version, before.python.path)
+    if parts and parts.digest and not needs_look(base):
+        return Facts()
+    try:
+        told = images.facts(image, PLATFORMS[platform].docker)
+    except MissingOutside as problem:
+        if not (parts and parts.digest):
+            raise
+        # With a digest nobody need be asked, if only the spec says what is in the image.
+        message = f"nothing is known of `{base.image}`, and its registry could not be asked: {problem.message}"
+        hint = 'say it: `base = { image = "...", os = "debian-12", glibc = "2.36", python = "3.12.12", python-path = "..." }`'
+        raise Problems(source, [Diagnostic("base-unknown", message, ("image", "base"), hint)], OUTSIDE) from None
+    return Facts(told.os, told.glibc, told.python, told.python_path)

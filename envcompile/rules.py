@@ -130,23 +130,13 @@ _ROWS = (
     Rule(
         "image-reference",
         "not an image reference",
-        "NAME:TAG@sha256:DIGEST, in lower case, as `docker pull` takes it.",
-    ),
-    Rule(
-        "digest-missing",
-        "an image without a digest",
-        "A tag moves; a digest does not. The lock holds every image by digest, and this release asks no registry "
-        "for one.",
-    ),
-    Rule(
-        "base-missing",
-        "no base image is given",
-        "This release asks no registry for the digest of a base image, so the spec must give one.",
+        "NAME:TAG or NAME:TAG@sha256:DIGEST, the name in lower case, as `docker pull` takes it.",
     ),
     Rule(
         "base-unknown",
         "nothing is known of this base image",
-        "Which wheels fit depends on the C library of the base. Of images with other names the spec must tell.",
+        "Which wheels fit depends on the C library of the base. What its name, its registry and its files do not tell, "
+        "the spec must: os, glibc, python and python-path.",
     ),
     Rule("tool", "not a tool of the build", "Known are uv and micromamba."),
     Rule("cuda-version", "not a CUDA version", "X or X.Y in quotes, or `false` to keep CUDA out."),

@@ -17,7 +17,7 @@ _LIMIT = 1 << 20
 
 
 def registry(environment: Mapping[str, str]) -> Images:
-    """The registry client as this user has it: docker's own configuration, our mirrors. Nothing is read before it asks."""
+    """The registry client as this user has it: docker's configuration, our mirrors. Read when it is first asked."""
     return _Later(environment)
 
 
@@ -36,7 +36,7 @@ class _Later:
 
     def _real(self) -> Images:
         if self._client is None:
-            from envcompile.resolve.registry import Registry  # noqa: PLC0415 - brings an HTTP client
+            from envcompile.resolve.registry.client import Registry  # noqa: PLC0415 - brings an HTTP client
 
             home = Path(self._environment.get("HOME") or Path.home())
             docker = self._environment.get("DOCKER_CONFIG") or home / ".docker"

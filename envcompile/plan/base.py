@@ -6,6 +6,7 @@ must be opened, `choose` decides with what was found.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.diagnostics import Diagnostic
@@ -17,6 +18,12 @@ from envcompile.spec.model import Base
 if TYPE_CHECKING:
     from envcompile.source import KeyPath
     from envcompile.spec.model import Spec
+
+
+_EXACT = re.compile(r"3\.[0-9]{1,2}\.[0-9]{1,2}")
+EXAMPLE = (
+    '`base = { image = "...", os = "debian-12", glibc = "2.36", python = "3.12.12", python-path = "/usr/bin/python3" }`'
+)
 
 
 class Facts(NamedTuple):
@@ -47,17 +54,20 @@ def needs_look(base: Base) -> bool:
 def choose(spec: Spec, base: Base, image: str, found: Facts) -> tuple[BaseImage, Python] | Diagnostic:
     """The base and its interpreter, `image` being the base by digest; or what must be said of it first."""
     told = _told(base)
-    path = told.python_path or found.python_path
-    os, glibc = told.os or found.os, told.glibc or found.glibc
+    # The spec's word, then the image's, then what its name lets expect.
+    path = base.python_path or found.python_path or told.python_path
+    os, glibc = base.os or found.os or told.os, base.glibc or found.glibc or told.glibc
     if not os or not glibc or not path:
         unknown = "which system and C library it has" if not (os and glibc) else "where its Python is"
-        facts = f'os = "debian-12", glibc = "2.36", python = "{_minor(spec.python)}.1", python-path = "/usr/bin/python3"'
+        facts = (
+            f'os = "debian-12", glibc = "2.36", python = "{_minor(spec.python)}.1", python-path = "/usr/bin/python3"'
+        )
         hint = f'say it, such as `base = {{ image = "{image}", {facts} }}`'
         return _said("base-unknown", f"`{image}` does not tell {unknown}", hint)
     if wrong := _disagreement(spec.python, base, found):
         return _said("python-version", wrong, "make the two agree")
     minor = _minor(spec.python)
-    exact = base.python or (spec.python if spec.python != minor else None)
+    exact = base.python or (spec.python if spec.python != minor else None) or told.python
     version = exact or found.python or PYTHON_PATCHES.get(minor)
     if version is None:
         hint = f'say which patch level the base has, such as `python = "{minor}.0"`'
@@ -72,7 +82,9 @@ def _told(base: Base) -> Facts:
     words = parts.tag.split("-") if parts and parts.tag else []
     known = next((SYSTEMS[word] for word in words if word in SYSTEMS), None)
     path = PYTHON_PATH if parts and _is_python(parts.name) else None
-    return Facts(base.os or (known and known.os), base.glibc or (known and known.glibc), None, base.python_path or path)
+    exact = words[0] if path and words and _EXACT.fullmatch(words[0]) else None
+    os, glibc = base.os or (known and known.os), base.glibc or (known and known.glibc)
+    return Facts(os, glibc, base.python or exact, base.python_path or path)
 
 
 def _disagreement(asked: str, base: Base, found: Facts) -> str | None:

@@ -1,4 +1,4 @@
-"""Images by digest: those that have one ask nobody, those that the lock pins keep their pin, the rest ask a registry."""
+"""Images by digest: those that have one ask nobody, those that are locked keep their pin, the rest ask a registry."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from envcompile.diagnostics import Diagnostic, Problems
 from envcompile.errors import OUTSIDE, MissingOutside
 from envcompile.lock.model import BaseImage, Python, ToolImage
-from envcompile.plan.base import Facts, choose, needs_look, tools, wanted
+from envcompile.plan.base import EXAMPLE, Facts, choose, needs_look, tools, wanted
 from envcompile.platforms import PLATFORMS
 from envcompile.spec.image import reference
 
@@ -48,9 +48,7 @@ class Ground(NamedTuple):
     tools: tuple[ToolImage, ...]
 
 
-def lay_ground(
-    source: Source, spec: Spec, earlier: Lock | None, images: Images, *, upgrade: bool
-) -> dict[str, Ground]:
+def lay_ground(source: Source, spec: Spec, earlier: Lock | None, images: Images, *, upgrade: bool) -> dict[str, Ground]:
     """The ground of each platform. A digest that the earlier lock holds is kept unless it is to be upgraded.
 
     Raises `Problems` with the place in the spec when a base cannot be used, `MissingOutside` when a digest or what is
@@ -87,7 +85,9 @@ def _pin(image: str, kept: dict[str, str], images: Images) -> str:
     return kept.get(image) or f"{image}@{images.digest(image)}"
 
 
-def _facts(source: Source, spec: Spec, image: str, before: PlatformLock | None, images: Images, platform: str) -> Facts:
+def _facts(  # noqa: PLR0913, PLR0917
+    source: Source, spec: Spec, image: str, before: PlatformLock | None, images: Images, platform: str
+) -> Facts:
     """What is in the image: nothing needs to be asked when the spec and the image's name tell it all."""
     base = wanted(spec)
     parts = reference(base.image)
@@ -102,6 +102,6 @@ def _facts(source: Source, spec: Spec, image: str, before: PlatformLock | None, 
             raise
         # With a digest nobody need be asked, if only the spec says what is in the image.
         message = f"nothing is known of `{base.image}`, and its registry could not be asked: {problem.message}"
-        hint = 'say it: `base = { image = "...", os = "debian-12", glibc = "2.36", python = "3.12.12", python-path = "..." }`'
-        raise Problems(source, [Diagnostic("base-unknown", message, ("image", "base"), hint)], OUTSIDE) from None
+        found = Diagnostic("base-unknown", message, ("image", "base"), f"say it: {EXAMPLE}")
+        raise Problems(source, [found], OUTSIDE) from None
     return Facts(told.os, told.glibc, told.python, told.python_path)

@@ -30,6 +30,8 @@ _KEPT = frozenset(
     "SSL_CERT_DIR SSL_CLIENT_CERT NETRC UV_CACHE_DIR UV_NO_CACHE UV_SYSTEM_CERTS UV_NATIVE_TLS UV_HTTP_TIMEOUT "
     "UV_HTTP_RETRIES UV_INSECURE_HOST UV_KEYRING_PROVIDER UV_DEFAULT_INDEX UV_CONCURRENT_DOWNLOADS UV_OFFLINE".split()
 )
+# The values of `--python-platform` (uv 0.13.9). A base with a glibc between two of them gets wheels for the older one.
+_POLICIES = (17, 28, *range(31, 41))
 _NO_SOLUTION = "No solution found"
 _OFFLINE = re.compile(r"dns error|error trying to connect|Failed to fetch|network|timed out", re.IGNORECASE)
 
@@ -66,7 +68,7 @@ class Uv:
         return graph((here / "graph.txt").read_text("utf-8"))
 
     def _compile(self, request: PipRequest, effects: Effects, folder: str, form: tuple[str, ...]) -> None:
-        platform = f"{request.platform.machine}-manylinux_{request.glibc.replace('.', '_')}"
+        platform = f"{request.platform.machine}-manylinux_2_{_policy(request.glibc)}"
         newer = ("--exclude-newer", request.exclude_newer) if request.exclude_newer else ()
         argv = (
             *(find_uv(effects.environment), "pip", "compile", "requirements.in", "--excludes", "exclude.txt"),
@@ -78,6 +80,12 @@ class Uv:
         finished = effects.run(argv, folder, environment)
         if finished.code:
             raise _failure(finished.errors, request.platform.name)
+
+
+def _policy(glibc: str) -> int:
+    """The newest minor version of glibc 2 that uv knows a platform for and that is not newer than the base's."""
+    minor = int(glibc.split(".")[1])
+    return max((known for known in _POLICIES if known <= minor), default=min(_POLICIES))
 
 
 def _passes(key: str) -> bool:

@@ -162,14 +162,11 @@ def _images(value: dict[str, Any]) -> Iterator[Diagnostic]:
         if not isinstance(image, str) or CONTROL.search(image):
             continue
         parts, quoted = reference(image), f"`{shown(image)}`"
-        hint = "write `name:tag@sha256:` and the 64 hexadecimal digits of its digest"
+        hint = "write `name:tag`, or `name:tag@sha256:` and the 64 hexadecimal digits of a digest"
         if "@" in image and "://" not in image and "@sha256:" not in image:
             yield Diagnostic("image-reference", f"{quoted} has no sha256 digest after its `@`", where, hint)
         elif parts is None:
             yield Diagnostic("image-reference", f"{quoted} is not an image reference", where, hint)
-        elif parts.digest is None:
-            message = f"{quoted} has no digest, so tomorrow it can be another image"
-            yield Diagnostic("digest-missing", message, where, hint)
 
 
 def _commands(value: dict[str, Any]) -> Iterator[Diagnostic]:
@@ -184,7 +181,7 @@ def _duplicates(value: dict[str, Any], path: tuple[str, ...], noun: str) -> Iter
     array = _at(value, *path)
     seen: set[str | int] = set()
     for index, each in enumerate(array if isinstance(array, list) else ()):
-        if isinstance(each, (str, int)) and not isinstance(each, bool):
+        if isinstance(each, str) or (type(each) is int and 0 < each < 2**63):
             if each in seen:
                 yield Diagnostic("duplicate", f"{noun} `{shown(str(each))}` is named twice", (*path, index), "keep one")
             seen.add(each)

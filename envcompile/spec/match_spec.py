@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from envcompile.diagnostics import redact
 from envcompile.spec.read import shown
-from envcompile.spec.refusal import LONGEST, RECIPE, Refusal
+from envcompile.spec.refusal import ARCHIVES, LONGEST, RECIPE, Refusal
 
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 _PLAIN = re.compile(rf"(?:(?P<channel>[^\s\[\]]+?)::)?(?P<name>{_NAME})(?P<rest>.*)", re.DOTALL)
@@ -66,7 +66,7 @@ def _refuse_others(stripped: str, quoted: str) -> None:
     if redact(stripped) != stripped:
         hint = "take it out of the spec, and give credentials where the conda client keeps them"
         raise Refusal("userinfo", f"{quoted} holds a user name, a password or a token", hint)
-    if stripped.startswith((".", "/", "~")) or stripped.endswith((".conda", ".tar.bz2")):
+    if stripped.startswith((".", "/", "~")) or stripped.endswith((*ARCHIVES, ".conda")):
         raise Refusal("requirement-path", f"{quoted} is a file, which no lock can pin", RECIPE)
     if "://" in stripped:
         raise Refusal("requirement-url", f"{quoted} is a URL", "write `channel::name`, and the channel in `channels`")

@@ -133,7 +133,9 @@ def port(found: Found, at: KeyPath, value: Any) -> int | None:
         read.wrong_type(found, at, "an integer", value)
         return None
     if not 1 <= value <= _BIGGEST_PORT:
-        found.append(Diagnostic("port", f"`{value}` is not a port", at, f"ports go from 1 to {_BIGGEST_PORT}"))
+        # Python refuses to write a number of thousands of digits.
+        number = f"`{value}`" if abs(value) < 2**63 else "this number"
+        found.append(Diagnostic("port", f"{number} is not a port", at, f"ports go from 1 to {_BIGGEST_PORT}"))
         return None
     return value
 

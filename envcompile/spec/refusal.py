@@ -5,6 +5,8 @@ from __future__ import annotations
 RECIPE = "build the environment without it, then put your own code on top: `FROM repository:tag`, `COPY . /app`"
 # Longer than people write a requirement; what reads one may take the square of its length.
 LONGEST = 2000
+# How the names of files end.
+ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz")
 
 
 class Refusal(Exception):  # noqa: N818 - it is an answer

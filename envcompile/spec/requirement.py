@@ -10,16 +10,15 @@ from packaging.utils import canonicalize_name
 
 from envcompile.diagnostics import redact
 from envcompile.spec.read import shown
-from envcompile.spec.refusal import LONGEST, RECIPE, Refusal
+from envcompile.spec.refusal import ARCHIVES, LONGEST, RECIPE, Refusal
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _VERSION_CONTROL = re.compile(r"(?:^|@\s*)(?:git|hg|svn|bzr)\+")
-_ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz")
 
 
 def name(text: str) -> str:
     """The normalised name (PEP 503) of a package. Raises `Refusal`."""
-    if not _NAME.fullmatch(text):
+    if not _NAME.fullmatch(text) or text.endswith(ARCHIVES):
         raise Refusal("package-name", f"`{shown(text)}` is not the name of a package", "write the bare name")
     return canonicalize_name(text)
 
@@ -42,7 +41,7 @@ def requirement(text: str) -> Requirement:
     if "://" in stripped:
         hint = "write the package's name and version, so that any mirror can serve the file by its hash"
         raise Refusal("requirement-url", f"{quoted} is a URL, not a requirement", hint)
-    if stripped.endswith(_ARCHIVES) or ("/" in stripped.split(";", maxsplit=1)[0]):
+    if stripped.endswith(ARCHIVES) or ("/" in stripped.split(";", maxsplit=1)[0]):
         raise Refusal("requirement-path", f"{quoted} is a file, which no lock can pin", RECIPE)
     return _parsed(stripped, quoted)
 

@@ -168,3 +168,31 @@ def write(wheels: tuple[Wheel, ...], folder: Path) -> Path:
     for wheel in wheels:
         (folder / wheel.file).write_bytes(wheel.content())
     return folder
+
+
+def world(machine: str, python: str) -> tuple[Wheel, ...]:
+    """A small index with a case of everything, for a machine as wheel tags spell it and a Python X.Y.Z."""
+    return (
+        Wheel("app", "1.0", ("lib >=1",)),
+        Wheel("app", "2.0", ("lib >=1,<4", "two-words ; python_version < '3'", "plug ; extra == 'more'"), ("more",)),
+        Wheel("lib", "1.0", uploaded="2024-01-01T00:00:00.000000Z"),
+        Wheel("lib", "1.1", uploaded="2024-06-01T00:00:00.500000Z"),
+        Wheel("lib", "2.0", uploaded="2025-06-01T00:00:00.000000Z"),
+        Wheel("lib", "2.1", yanked=True),
+        Wheel("lib", "2.2", python=">=99"),
+        Wheel("lib", "3.0rc1"),
+        Wheel("plug", "1.0", ("lib <2",)),
+        Wheel("strict", "1.0", ("lib ==1.0",)),
+        Wheel("strict", "2.0", ("lib >=2",)),
+        Wheel("two-words", "1.0"),
+        Wheel("chooses", "1.0", (f"lib ==1.1 ; python_full_version >= '{python}'",)),
+        Wheel("chooses", "0.9", ("lib ==1.0",)),
+        Wheel("lost", "1.0", ("nowhere >=1",)),
+        Wheel("native", "1.0", tag=f"py3-none-manylinux_2_17_{machine}"),
+        Wheel("native", "1.0", tag=f"py3-none-manylinux_2_28_{machine}"),
+        Wheel("native", "1.0", tag="py3-none-win_amd64"),
+        Wheel("native", "2.0", tag=f"py3-none-manylinux_2_31_{machine}"),
+        Wheel("windows", "1.0", tag="py3-none-win_amd64"),
+        # One of those that pip-compile leaves out unless it is told not to.
+        Wheel("setuptools", "80.0"),
+    )

@@ -15,7 +15,7 @@ from envcompile.resolve.pip_tools import PipTools, running
 from envcompile.resolve.process import run
 from envcompile.resolve.protocol import Effects, PipRequest, Unsolvable
 from envcompile.resolve.uv import Uv
-from tests.resolve.loopback import Index, Wheel, served, write
+from tests.resolve.loopback import Index, Wheel, served, world, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -29,28 +29,7 @@ if TYPE_CHECKING:
 HERE = running()
 MACHINE = HERE.machine or platform.machine()
 GLIBC = HERE.glibc or "2.36"
-WORLD = (
-    Wheel("app", "1.0", ("lib >=1",)),
-    Wheel("app", "2.0", ("lib >=1,<4", "two-words ; python_version < '3'", "plug ; extra == 'more'"), ("more",)),
-    Wheel("lib", "1.0", uploaded="2024-01-01T00:00:00.000000Z"),
-    Wheel("lib", "1.1", uploaded="2024-06-01T00:00:00.500000Z"),
-    Wheel("lib", "2.0", uploaded="2025-06-01T00:00:00.000000Z"),
-    Wheel("lib", "2.1", yanked=True),
-    Wheel("lib", "2.2", python=">=99"),
-    Wheel("lib", "3.0rc1"),
-    Wheel("plug", "1.0", ("lib <2",)),
-    Wheel("strict", "1.0", ("lib ==1.0",)),
-    Wheel("strict", "2.0", ("lib >=2",)),
-    Wheel("two-words", "1.0"),
-    Wheel("chooses", "1.0", (f"lib ==1.1 ; python_full_version >= '{HERE.python}'",)),
-    Wheel("chooses", "0.9", ("lib ==1.0",)),
-    Wheel("lost", "1.0", ("nowhere >=1",)),
-    Wheel("native", "1.0", tag=f"py3-none-manylinux_2_17_{MACHINE}"),
-    Wheel("native", "1.0", tag=f"py3-none-manylinux_2_28_{MACHINE}"),
-    Wheel("native", "1.0", tag="py3-none-win_amd64"),
-    Wheel("native", "2.0", tag=f"py3-none-manylinux_2_31_{MACHINE}"),
-    Wheel("windows", "1.0", tag="py3-none-win_amd64"),
-)
+WORLD = world(MACHINE, HERE.python)
 
 
 @pytest.fixture(scope="module")
@@ -104,12 +83,14 @@ def test_every_field(ask: Ask, *, html: bool) -> None:
     assert (lib.name, lib.version, lib.file, lib.sha256) == ("lib", "2.0", wheel.file, wheel.sha256())
     assert lib.size == (None if html else len(wheel.content()))
     assert (app.depends, lib.depends, app.index, app.kind) == (("lib",), (), "default", "wheel")
+    # An extra's packages are needed by the package itself.
+    assert [each.depends for each in ask("app[more]")] == [("lib", "plug"), (), ("lib",)]
 
 
 @pytest.mark.parametrize(
     ("requirements", "expected"),
     [
-        (["app ==1.0", "lib ==1.1"], ["app==1.0", "lib==1.1"]),
+        (["app ==1.0", "lib ==1.1", "setuptools"], ["app==1.0", "lib==1.1", "setuptools==80.0"]),
         (["app[more]"], ["app==2.0", "lib==1.1", "plug==1.0"]),
         (["two_words", "plug ; python_version < '3'", "lib ; sys_platform == 'linux'"], ["lib==2.0", "two-words==1.0"]),
         (["chooses"], ["chooses==1.0", "lib==1.1"]),
@@ -122,10 +103,6 @@ def test_every_field(ask: Ask, *, html: bool) -> None:
 )
 def test_versions(ask: Ask, requirements: list[str], expected: list[str]) -> None:
     assert pins(ask(*requirements)) == expected
-
-
-def test_an_extra_is_an_edge_of_its_package(ask: Ask) -> None:
-    assert [each.depends for each in ask("app[more]")] == [("lib", "plug"), (), ("lib",)]
 
 
 def test_pins_are_kept_moved_and_given_up(ask: Ask) -> None:

@@ -14,6 +14,7 @@ from envcompile.resolve.pip_tools import Here, PipTools, index_url, refuse_elsew
 from envcompile.resolve.process import Finished
 from envcompile.resolve.protocol import Effects, PipRequest, Unsolvable
 from envcompile.resolve.simple_index import IndexFile, SimpleIndex
+from tests.resolve.loopback import Index, Wheel, served
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -138,7 +139,19 @@ def test_an_index_is_a_web_address() -> None:
             SimpleIndex(url, {})
 
 
-def test_it_asks_before_anything_runs() -> None:
+def test_the_proxies_and_their_exceptions_are_the_given_environments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    with served(Index((Wheel("lib", "1"),))) as index:
+        # To a proxy the whole address is sent, and this index looks only at its end: so it can stand in for one.
+        (file,) = SimpleIndex("http://index.invalid/simple", {"HTTP_PROXY": index.url()}).files(["lib"])["lib"]
+        assert index.asked == ["http://index.invalid/simple/lib/"]
+        around = {"HTTP_PROXY": "http://127.0.0.1:1", "no_proxy": "127.0.0.1"}
+        assert SimpleIndex(index.url(), around).files(["lib"])["lib"] == (file,)
+        with pytest.raises(MissingOutside):
+            SimpleIndex(index.url(), {"HTTP_PROXY": "http://127.0.0.1:1"}).files(["lib"])
+
+
+def test_it_refuses_before_anything_runs() -> None:
     def run(argv: tuple[str, ...], folder: str, environment: Mapping[str, str]) -> Finished:
         raise AssertionError((argv, folder, environment))
 

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile.errors import EnvcompileError, MissingOutside, Unusable
-from envcompile.resolve.registry import ImageFacts, Registry
-from envcompile.resolve.registry_connection import is_proxied
-from envcompile.resolve.registry_helper import helper_runner
-from envcompile.resolve.registry_http import Patience
-from envcompile.resolve.registry_place import HUB_LOGIN, is_loopback, locate, web_address
+from envcompile.resolve.registry.client import ImageFacts, Registry
+from envcompile.resolve.registry.connection import is_proxied
+from envcompile.resolve.registry.helper import helper_runner
+from envcompile.resolve.registry.http import Patience
+from envcompile.resolve.registry.place import HUB_LOGIN, is_loopback, locate, web_address
 from tests.resolve.registry_server import (
     BASIC,
     IDENTITY,
@@ -503,6 +503,12 @@ def test_the_uppermost_list_of_packages_counts(server: Server, make: Make) -> No
     newer = STATUS.replace("3.11.2-6+deb12u6", "1:3.11.9-1")
     found = facts(server, make, [layer(BASE), layer({"var/lib/dpkg/status": newer}), layer({"x": "y"})])
     assert (found.os, found.python) == ("debian-12", "3.11.9")
+
+
+def test_a_python_that_a_layer_above_has_removed_is_not_there(server: Server, make: Make) -> None:
+    without = layer({"var/lib/dpkg/status": STATUS.partition("\n\n")[0]})
+    found = facts(server, make, [layer(BASE), without])
+    assert (found.os, found.glibc, found.python) == ("debian-12", "2.36", None)
 
 
 def test_a_layer_that_cannot_be_read_leaves_python_unknown(server: Server, make: Make) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from envcompile.resolve.registry_http import Readable
+    from envcompile.resolve.registry.http import Readable
 
 _CHUNK = 1 << 16
 _UNPACKED_CAP = 8 << 30  # of one layer

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from envcompile.errors import MissingOutside
-from envcompile.resolve.registry_http import Question, whole
-from envcompile.resolve.registry_place import HUB_ALIASES, HUB_LOGIN, web_address
+from envcompile.resolve.registry.http import Question, whole
+from envcompile.resolve.registry.place import HUB_ALIASES, HUB_LOGIN, web_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from envcompile.resolve.registry_http import Web
-    from envcompile.resolve.registry_place import Place
+    from envcompile.resolve.registry.http import Web
+    from envcompile.resolve.registry.place import Place
 
     Helper = Callable[[tuple[str, ...], str], str]
 

@@ -13,8 +13,8 @@ from envcompile.errors import MissingOutside
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from envcompile.resolve.registry_http import Answer
-    from envcompile.resolve.registry_place import Place
+    from envcompile.resolve.registry.http import Answer
+    from envcompile.resolve.registry.place import Place
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 INDEXES = (

@@ -14,8 +14,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from envcompile.errors import Unusable
-from envcompile.resolve.registry_auth import authorization, credentials
-from envcompile.resolve.registry_document import (
+from envcompile.resolve.registry.auth import authorization, credentials
+from envcompile.resolve.registry.document import (
     DIGEST,
     INDEXES,
     checked,
@@ -31,16 +31,16 @@ from envcompile.resolve.registry_document import (
     rows,
     sha256,
 )
-from envcompile.resolve.registry_helper import helper_runner
-from envcompile.resolve.registry_http import Answer, Patience, Question, Readable, Web, whole
-from envcompile.resolve.registry_image import Blob, Clues, look
-from envcompile.resolve.registry_place import locate, origin
+from envcompile.resolve.registry.helper import helper_runner
+from envcompile.resolve.registry.http import Answer, Patience, Question, Readable, Web, whole
+from envcompile.resolve.registry.image import Blob, Clues, look
+from envcompile.resolve.registry.place import locate, origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from envcompile.resolve.registry_place import Place
+    from envcompile.resolve.registry.place import Place
 
 T = TypeVar("T")
 

@@ -1,0 +1,79 @@
+"""Which base, which Python: from the spec, the image, or what is known of its name."""
+
+from __future__ import annotations
+
+import pytest
+
+from envcompile.diagnostics import Diagnostic
+from envcompile.plan.base import Facts, choose, needs_look, tools, wanted
+from envcompile.spec.model import Base, Image, Spec
+
+DIGEST = "sha256:" + "0" * 64
+NOTHING = Facts()
+
+
+def decided(python: str, base: Base | None, found: Facts = NOTHING) -> tuple[str, str, str, str, str] | str:
+    spec = Spec("x", python, image=Image(base=base))
+    image = wanted(spec).image
+    answer = choose(spec, wanted(spec), image if "@" in image else f"{image}@{DIGEST}", found)
+    if isinstance(answer, Diagnostic):
+        return answer.rule
+    ground, interpreter = answer
+    return ground.os, ground.glibc, interpreter.version, interpreter.path, interpreter.source
+
+
+USUAL = "/usr/local/bin/python3"
+
+
+@pytest.mark.parametrize(
+    ("python", "base", "found", "expected"),
+    [
+        # Nothing is said and nobody is asked: the newest patch that is known, marked as assumed.
+        ("3.12", None, NOTHING, ("debian-12", "2.36", "3.12.13", USUAL, "assumed")),
+        ("3.12.4", None, NOTHING, ("debian-12", "2.36", "3.12.4", USUAL, "spec")),
+        ("3.98", None, NOTHING, "python-version"),
+        # The image's own word, where there is one.
+        ("3.12", None, Facts("debian-12", "2.36", "3.12.9", USUAL), ("debian-12", "2.36", "3.12.9", USUAL, "image")),
+        ("3.12.4", None, Facts("debian-12", "2.36", "3.12.9", USUAL), "python-version"),
+        (
+            *("3.11", Base("example.com/python:3.11-slim-bookworm")),
+            *(Facts(python="3.11.2", python_path="/usr/bin/python3"),),
+            ("debian-12", "2.36", "3.11.2", "/usr/bin/python3", "image"),
+        ),
+        # Tags name a release of the system, and a Python.
+        ("3.13", Base("python:3.13-slim-trixie"), NOTHING, ("debian-13", "2.41", "3.13.15", USUAL, "assumed")),
+        ("3.13", Base("python:3.12-slim-bookworm"), NOTHING, "python-version"),
+        ("3.12", Base("python:3.12.7-slim-bookworm"), NOTHING, ("debian-12", "2.36", "3.12.7", USUAL, "spec")),
+        ("3.1", Base("python:3.12-slim-bookworm"), NOTHING, "python-version"),
+        # An image that nobody knows.
+        ("3.12", Base("example.com/x:1"), NOTHING, "base-unknown"),
+        ("3.12", Base("example.com/x:1", "debian-12", "2.36"), NOTHING, "base-unknown"),
+        (
+            *("3.12", Base("example.com/x:1", "ubuntu-24.04", "2.39", "3.12.3", "/usr/bin/python3"), NOTHING),
+            ("ubuntu-24.04", "2.39", "3.12.3", "/usr/bin/python3", "spec"),
+        ),
+        (
+            "3.11",
+            Base("example.com/x:1", "ubuntu-24.04", "2.39", "3.12.3", "/usr/bin/python3"),
+            NOTHING,
+            "python-version",
+        ),
+        ("3.12.4", Base("example.com/x", "a-1", "2.39", "3.12.3", "/usr/bin/python3"), NOTHING, "python-version"),
+    ],
+)
+def test_choose(python: str, base: Base | None, found: Facts, expected: tuple[str, ...] | str) -> None:
+    assert decided(python, base, found) == expected
+
+
+def test_only_what_is_not_told_is_looked_up() -> None:
+    assert not needs_look(Base("python:3.12-slim-bookworm"))
+    assert needs_look(Base("python:3.12-slim"))
+    assert needs_look(Base("debian:bookworm-slim"))
+    assert not needs_look(Base("debian:bookworm-slim", python_path="/usr/bin/python3"))
+    assert not needs_look(Base("x", "a-1", "2.1", "3.12.1", "/p"))
+
+
+def test_tools() -> None:
+    assert [name for name, _ in tools(Spec("x", "3.12"))] == ["uv"]
+    own = Spec("x", "3.12", tools=(("uv", "mine@x"), ("micromamba", "theirs@x")))
+    assert tools(own) == (("uv", "mine@x"),)

@@ -86,7 +86,7 @@ TABLES = [(), *(path for path, value in paths() if isinstance(value, dict) and p
 
 def changed(path: KeyPath, new: Any) -> dict[str, Any]:
     """A spec of what must be there and the table of `path`, in which the value at `path` is another one."""
-    return put({key: FULL[key] for key in ("name", "python", "pip", *path[:1]) if key in FULL}, path, new)  # type: ignore[index]
+    return put({key: FULL[key] for key in ("name", "python", "pip", *path[:1]) if key in FULL}, path, new)
 
 
 def put(value: dict[str, Any], path: KeyPath, new: Any) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from tests.made import FIXTURES, parsed, spec_of
 from tests.spec_keys import FREE, FULL, STRINGS, TABLES, TYPES, changed, dumps, paths, put, without
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from envcompile.source import KeyPath
@@ -74,7 +75,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("what", FILES)
-def test_file(what: str, folder: Path, record_property: pytest.RecordProperty) -> None:
+def test_file(what: str, folder: Path, record_property: Callable[[str, object], None]) -> None:
     data, slug = FILES[what]
     (folder / "envcompile.toml").write_bytes(data)
     started = time.monotonic()
@@ -363,7 +364,8 @@ def test_nothing_injects(path: KeyPath) -> None:
     _, lock = parsed("everything")
     good = compiled_today()
     benign = compile_dockerfile(spec_of(dumps(good)), lock)
-    for hostile in HOSTILE:
+    # With a slash before it, for where a path belongs.
+    for hostile in (*HOSTILE, *(f"/{each}" for each in HOSTILE)):
         try:
             spec = spec_of(dumps(put(good, path, hostile)))
         except Problems:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from envcompile.errors import Unusable
 from envcompile.lock.model import FORMAT
-from envcompile.lock.validate import decode
+from envcompile.lock.validate import counts, decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from envcompile.lock.model import BaseImage, Lock, PipPackage, PlatformLock
+    from envcompile.lock.model import BaseImage, CondaPackage, Lock, PipPackage, PlatformLock
 
 _HEAD = "# Made by `envcompile lock`; an edit by hand is noticed. Change the spec and lock again.\n"
 _DIGEST = re.compile(r'digest = "sha256:([0-9a-f]{64})"\n')
@@ -70,8 +70,9 @@ def _toml(text: str, name: str, hint: str, *, whole: bool) -> dict[str, object]:
 def _body(lock: Lock) -> Iterable[str]:
     yield f"layout = {lock.layout}\n"
     yield f"spec = {_table({'digest': lock.spec, 'text': lock.spec_text})}\n"
-    packages = sum(len(each.pip) for each in lock.platforms)
-    yield f"counts = {_table({'platforms': len(lock.platforms), 'pip': packages})}\n"
+    yield f"counts = {_table(counts(lock))}\n"
+    if lock.channels:
+        yield from _rows("channels", ({"name": each.name, "url": each.url} for each in lock.channels))
     for platform in lock.platforms:
         yield from _platform(platform)
 
@@ -83,11 +84,29 @@ def _platform(platform: PlatformLock) -> Iterable[str]:
     yield f"build = {_image(platform.build)}\n"
     yield f"run = {_image(platform.run)}\n"
     yield from _rows("tools", ({"name": tool.name, "image": tool.image} for tool in platform.tools))
+    if platform.conda:
+        yield from _rows("conda", (_conda(package) for package in platform.conda))
     yield from _rows("pip", (_pip(package) for package in platform.pip))
 
 
 def _image(base: BaseImage) -> str:
     return _table({"image": base.image, "os": base.os, "glibc": base.glibc})
+
+
+def _conda(package: CondaPackage) -> Mapping[str, object]:
+    return {
+        "name": package.name,
+        "version": package.version,
+        "build": package.build,
+        "channel": package.channel,
+        "subdir": package.subdir,
+        "file": package.file,
+        "sha256": package.sha256,
+        "md5": package.md5,
+        "size": package.size,
+        "depends": list(package.depends) or None,
+        "provides": list(package.provides) or None,
+    }
 
 
 def _pip(package: PipPackage) -> Mapping[str, object]:

@@ -28,6 +28,36 @@ class PipPackage:
 
 
 @dataclass(frozen=True, slots=True)
+class Channel:
+    """A conda channel: the name it has in the lock, and its URL without userinfo, token or platform."""
+
+    name: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class CondaPackage:
+    """One pinned conda package: the one archive.
+
+    `subdir` is the channel's folder (`linux-64` or `noarch`), `channel` the name of a `Channel` of the lock, `file` the
+    archive's name, `sha256` and `md5` hexadecimal, `size` in bytes. `depends` are the record's own MatchSpecs, as the
+    channel has them; `provides` the normalised names (PEP 503) of the Python distributions in it, sorted.
+    """
+
+    name: str
+    version: str
+    build: str
+    channel: str
+    subdir: str
+    file: str
+    sha256: str
+    md5: str | None = None
+    size: int | None = None
+    depends: tuple[str, ...] = ()
+    provides: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Python:
     """The interpreter: exact version, its path in the base image, and who said so.
 
@@ -67,16 +97,21 @@ class PlatformLock:
     run: BaseImage
     tools: tuple[ToolImage, ...]
     pip: tuple[PipPackage, ...]
+    conda: tuple[CondaPackage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """One lock: the digests of the spec it answers, and what is pinned, sorted by platform."""
+    """One lock: the digests of the spec it answers, and what is pinned, sorted by platform.
+
+    `channels` are in the order of their priority, and those alone that a package comes from or could have come from.
+    """
 
     spec: str
     spec_text: str
     platforms: tuple[PlatformLock, ...]
     layout: int = LAYOUT
+    channels: tuple[Channel, ...] = ()
 
     def platform(self, name: str) -> PlatformLock | None:
         """What is pinned for one platform, if it is locked."""

@@ -6,14 +6,16 @@ What reaches the Dockerfile is matched against a strict pattern here, whoever wr
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from envcompile.errors import Unusable
-from envcompile.lock.model import BaseImage, Lock, PipPackage, PlatformLock, Python, ToolImage
+from envcompile.lock.model import BaseImage, Channel, CondaPackage, Lock, PipPackage, PlatformLock, Python, ToolImage
 from envcompile.platforms import PLATFORMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    Package = TypeVar("Package", PipPackage, CondaPackage)
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -22,6 +24,7 @@ _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _VERSION = re.compile(r"[0-9]+(?:![0-9]+)?[a-z0-9.+]*")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl")
 _PATH = re.compile(r"(?:/[A-Za-z0-9._+@-]+)+")
+_KINDS = ("pip", "conda")
 _PATTERNS = {
     "name": _NAME,
     "version": _VERSION,
@@ -36,6 +39,25 @@ _PATTERNS = {
     "source": re.compile("spec|image|assumed"),
     "digest": _DIGEST,
     "text": _DIGEST,
+}
+
+
+_MD5 = re.compile(r"[0-9a-f]{32}")
+_CONDA_NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]*")
+_MATCH_SPEC = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.<>=!~,|*+\[\]'\"() :/-]*")
+_CHANNEL = {
+    "name": re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*"),
+    # A folder of this machine is locked by its path, which no build can see.
+    "url": re.compile(r"(?:https?|file)://[A-Za-z0-9._~%+:\[\]/ -]*"),
+}
+_CONDA = {
+    "name": _CONDA_NAME,
+    "version": re.compile(r"[A-Za-z0-9_.!+-]+"),
+    "build": re.compile(r"[A-Za-z0-9_.+-]+"),
+    "channel": _CHANNEL["name"],
+    "subdir": re.compile(r"linux-64|linux-aarch64|noarch"),
+    "file": re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+!-]*(?:\.conda|\.tar\.bz2)"),
+    "sha256": _SHA256,
 }
 
 
@@ -60,10 +82,9 @@ class _Reader:
             raise self.fail(where, "is missing or not an array")
         return value
 
-    def string(self, table: Mapping[str, Any], where: str, key: str) -> str:
-        value = table.get(key)
-        if not isinstance(value, str) or not _PATTERNS[key].fullmatch(value):
-            raise self.fail(f"{where}.{key}", "is missing or malformed")
+    def matching(self, value: object, where: str, pattern: re.Pattern[str]) -> str:
+        if not isinstance(value, str) or not pattern.fullmatch(value):
+            raise self.fail(where, "is missing or malformed")
         return value
 
     def number(self, value: object, where: str) -> int:
@@ -71,21 +92,29 @@ class _Reader:
             raise self.fail(where, "is missing or not a whole number")
         return value
 
-    def strings(self, table: Mapping[str, Any], where: str, keys: tuple[str, ...]) -> list[str]:
-        return [self.string(table, where, key) for key in keys]
+    def string(self, table: Mapping[str, Any], where: str, key: str) -> str:
+        return self.matching(table.get(key), f"{where}.{key}", _PATTERNS[key])
+
+    def strings(
+        self,
+        table: Mapping[str, Any],
+        where: str,
+        keys: tuple[str, ...],
+        patterns: Mapping[str, re.Pattern[str]] | None = None,
+    ) -> list[str]:
+        known = patterns or _PATTERNS
+        return [self.matching(table.get(key), f"{where}.{key}", known[key]) for key in keys]
 
 
 def decode(value: dict[str, Any], name: str, hint: str, *, whole: bool) -> Lock:
     """The lock of a TOML value. Raises `Unusable` when a field is wrong, or when it is not `whole`: cut or edited."""
     read = _Reader(name, hint)
     platforms = value.get("platforms", {})
-    counts = read.table(value.get("counts"), "counts", {"platforms", "pip"})
-    rows = [len(each.get("pip", ())) for each in platforms.values() if isinstance(each, dict)]
     if not whole:
-        cut = len(rows) < counts.get("platforms", 0) or sum(rows) < counts.get("pip", 0)
+        cut = _cut(value.get("counts"), platforms)
         message = "is cut off: packages are missing at its end" if cut else "was edited by hand or by another program"
         raise Unusable(f"`{name}` {message}", hint)
-    read.table(value, name, {"format", "digest", "layout", "spec", "counts", "platforms"})
+    read.table(value, name, {"format", "digest", "layout", "spec", "counts", "channels", "platforms"})
     spec = read.table(value.get("spec"), "spec", {"digest", "text"})
     names = sorted(read.table(platforms, "platforms", set(PLATFORMS)))
     lock = Lock(
@@ -93,12 +122,28 @@ def decode(value: dict[str, Any], name: str, hint: str, *, whole: bool) -> Lock:
         spec_text=read.string(spec, "spec", "text"),
         platforms=tuple(_platform(read, each, platforms[each]) for each in names),
         layout=read.number(value.get("layout"), "layout"),
+        channels=tuple(_channel(read, row) for row in read.rows(value.get("channels", []), "channels")),
     )
-    if counts != {"platforms": len(lock.platforms), "pip": sum(len(each.pip) for each in lock.platforms)}:
+    if value.get("counts") != counts(lock):
         raise read.fail("counts", "disagrees with the packages")
     if not lock.platforms:
         raise read.fail("platforms", "is empty")
     return lock
+
+
+def counts(lock: Lock) -> dict[str, int]:
+    """How many platforms and packages a lock holds, as its head says."""
+    found = {"platforms": len(lock.platforms), "pip": sum(len(each.pip) for each in lock.platforms)}
+    conda = sum(len(each.conda) for each in lock.platforms)
+    return {**found, "conda": conda} if conda else found
+
+
+def _cut(said: object, platforms: Mapping[str, Any]) -> bool:
+    """Whether fewer platforms or packages are there than the head says."""
+    told = said if isinstance(said, dict) else {}
+    tables = [each for each in platforms.values() if isinstance(each, dict)]
+    there = {"platforms": len(tables), **{kind: sum(len(each.get(kind, ())) for each in tables) for kind in _KINDS}}
+    return any(isinstance(told.get(key), int) and there[key] < told[key] for key in there)
 
 
 def pip_package(row: object) -> PipPackage:
@@ -108,7 +153,7 @@ def pip_package(row: object) -> PipPackage:
 
 def _platform(read: _Reader, platform: str, value: object) -> PlatformLock:
     where = f"platforms.{platform}"
-    table = read.table(value, where, {"python", "build", "run", "tools", "pip"})
+    table = read.table(value, where, {"python", "build", "run", "tools", "conda", "pip"})
     keys = ("version", "path", "source")
     python = read.strings(read.table(table.get("python"), f"{where}.python", set(keys)), f"{where}.python", keys)
     build, run = (_base(read, table.get(stage), f"{where}.{stage}") for stage in ("build", "run"))
@@ -119,12 +164,31 @@ def _platform(read: _Reader, platform: str, value: object) -> PlatformLock:
         for row in read.rows(table.get("tools"), f"{where}.tools")
     )
     pip = _sorted(read, table.get("pip"), f"{where}.pip", _pip)
-    return PlatformLock(platform, Python(*python), build, run, tools, pip)
+    conda = _sorted(read, table.get("conda", []), f"{where}.conda", _conda)
+    return PlatformLock(platform, Python(*python), build, run, tools, pip, conda)
+
+
+def _channel(read: _Reader, value: object) -> Channel:
+    keys = ("name", "url")
+    name, url = read.strings(read.table(value, "channels", set(keys)), "channels", keys, _CHANNEL)
+    return Channel(name, url)
+
+
+def _conda(read: _Reader, value: object, where: str) -> CondaPackage:
+    keys = ("name", "version", "build", "channel", "subdir", "file", "sha256")
+    table = read.table(value, where, {*keys, "md5", "size", "depends", "provides"})
+    depends, provides = (
+        tuple(read.matching(each, f"{where}.{key}", pattern) for each in read.rows(table.get(key, []), where))
+        for key, pattern in (("depends", _MATCH_SPEC), ("provides", _NAME))
+    )
+    md5 = None if table.get("md5") is None else read.matching(table["md5"], f"{where}.md5", _MD5)
+    size = None if table.get("size") is None else read.number(table["size"], f"{where}.size")
+    return CondaPackage(*read.strings(table, where, keys, _CONDA), md5, size, depends, provides)
 
 
 def _sorted(
-    read: _Reader, value: object, where: str, item: Callable[[_Reader, object, str], PipPackage]
-) -> tuple[PipPackage, ...]:
+    read: _Reader, value: object, where: str, item: Callable[[_Reader, object, str], Package]
+) -> tuple[Package, ...]:
     packages = tuple(item(read, row, f"{where}[{index}]") for index, row in enumerate(read.rows(value, where)))
     names = [package.name for package in packages]
     if names != sorted(set(names)):

@@ -17,6 +17,7 @@ COMMANDS = {
     "dockerfile": "write the Dockerfile of a locked spec",
     "tag": "print repository:hash, the hash being that of the Dockerfile",
     "explain": "say what an error code means",
+    "schema": "print the JSON Schema of the spec or of the lock, for editors",
 }
 
 

@@ -183,7 +183,8 @@ def _conda(read: _Reader, value: object, where: str) -> CondaPackage:
     )
     md5 = None if table.get("md5") is None else read.matching(table["md5"], f"{where}.md5", _MD5)
     size = None if table.get("size") is None else read.number(table["size"], f"{where}.size")
-    return CondaPackage(*read.strings(table, where, keys, _CONDA), md5, size, depends, provides)
+    name, version, build, channel, subdir, file, sha256 = read.strings(table, where, keys, _CONDA)
+    return CondaPackage(name, version, build, channel, subdir, file, sha256, md5, size, depends, provides)
 
 
 def _sorted(

@@ -31,7 +31,7 @@ _KEPT = frozenset(
     "UV_HTTP_RETRIES UV_INSECURE_HOST UV_KEYRING_PROVIDER UV_DEFAULT_INDEX UV_CONCURRENT_DOWNLOADS UV_OFFLINE".split()
 )
 # The values of `--python-platform` (uv 0.13.9). A base with a glibc between two of them gets wheels for the older one.
-_POLICIES = (17, 28, *range(31, 41))
+_POLICIES: tuple[int, ...] = (17, 28, *range(31, 41))
 _NO_SOLUTION = "No solution found"
 _OFFLINE = re.compile(r"dns error|error trying to connect|Failed to fetch|network|timed out", re.IGNORECASE)
 

@@ -1,0 +1,43 @@
+"""Mistakes for machines."""
+
+from __future__ import annotations
+
+import json
+
+from envcompile.cli.machine import lines
+from envcompile.diagnostics import Diagnostic, Problems
+from envcompile.errors import NotFine
+from envcompile.source import Source
+
+SOURCE = Source("a,b:c.toml", 'x = 1\nurl = "https://u:canary@h/"\n')
+PROBLEMS = Problems(
+    SOURCE,
+    [
+        Diagnostic("userinfo", "`https://u:canary@h/` is 100%\nwrong", ("url",), "mend"),
+        Diagnostic("unknown-key", "no", ("x",), of="key"),
+    ],
+)
+
+
+def test_json_is_a_line_per_mistake() -> None:
+    rows = [json.loads(line) for line in lines(PROBLEMS, "json")]
+    assert [(row["code"], row["line"], row["column"], row["end_column"]) for row in rows] == [
+        ("unknown-key", 1, 1, 2),
+        ("userinfo", 2, 7, 28),
+    ]
+    assert rows[0]["hint"] is None
+    assert "canary" not in json.dumps(rows)
+    (row,) = (json.loads(line) for line in lines(NotFine("stale", "lock"), "json"))
+    assert row == {
+        "code": None,
+        "message": "stale",
+        "hint": "lock",
+        **dict.fromkeys(row.keys() - {"code", "message", "hint"}),
+    }
+
+
+def test_annotations_are_escaped() -> None:
+    first, second = lines(PROBLEMS, "github")
+    assert first == "::error file=a%2Cb%3Ac.toml,line=1,col=1,endLine=1,endColumn=2,title=envcompile unknown-key::no\n"
+    assert second.endswith("::`https://********@h/` is 100%25%0Awrong%0Amend\n")
+    assert list(lines(NotFine("stale"), "github")) == ["::error title=envcompile error::stale\n"]

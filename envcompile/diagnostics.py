@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from envcompile.errors import UNUSABLE, EnvcompileError
@@ -72,6 +73,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     return f"did you mean `{near[0]}`?" if near else None
 
 
+@lru_cache(maxsize=8)  # one long line may hold many mistakes
 def redact(text: str) -> str:
     """The text with user names, passwords and tokens of URLs starred out, every character in its column."""
     if "@" not in text and "/t/" not in text:

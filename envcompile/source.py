@@ -60,7 +60,8 @@ class Source:
         try:
             value = tomli.loads(self.text if long_key is None else self.text[: long_key.end])
         except tomli.TOMLDecodeError as error:
-            offset = _with_carriage_returns(self.text, error.pos)
+            # tomli may point one past the end of a text that ends in the middle of an escape.
+            offset = min(_with_carriage_returns(self.text, error.pos), len(self.text))
             if long_key is None or offset < long_key.end:
                 raise SyntaxProblem(_plain(error.msg), offset) from None
         except RecursionError:

@@ -19,7 +19,9 @@ FILES = {"spec": "spec.v1.json", "lock": "lock.v1.json"}
 
 def options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    parser.add_argument("of", metavar="spec|lock", nargs="?", choices=tuple(FILES), default="spec", help="default: spec")
+    parser.add_argument(
+        "of", metavar="spec|lock", nargs="?", choices=tuple(FILES), default="spec", help="default: spec"
+    )
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:

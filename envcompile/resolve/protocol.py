@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from envcompile.errors import NotFine
@@ -20,7 +20,8 @@ class PipRequest:
     """One platform's question.
 
     `python` is X.Y.Z, `glibc` X.Y; `preferences` are the pins to keep where the requirements allow it; `upgrade` says
-    of which names no pin is kept, or True for all. `exclude_newer` is RFC 3339 in UTC.
+    of which names no pin is kept, or True for all. `exclude_newer` is RFC 3339 in UTC. `provided` maps each distribution
+    that conda has already brought to its stub's version: the answer must neither hold nor contradict it.
     """
 
     requirements: tuple[str, ...]
@@ -31,6 +32,7 @@ class PipRequest:
     exclude_newer: str | None = None
     preferences: tuple[PipPackage, ...] = ()
     upgrade: frozenset[str] | bool = frozenset()
+    provided: Mapping[str, str] = field(default_factory=dict)
 
     def kept(self) -> tuple[PipPackage, ...]:
         """The preferences that are not to be upgraded."""

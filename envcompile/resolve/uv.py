@@ -15,6 +15,7 @@ from envcompile.errors import MissingOutside
 from envcompile.lock.model import PipPackage
 from envcompile.resolve.annotations import graph
 from envcompile.resolve.protocol import Unsolvable
+from envcompile.resolve.stubs import write_stubs
 from envcompile.resolve.wheels import best
 
 if TYPE_CHECKING:
@@ -45,6 +46,10 @@ class Uv:
             here = Path(folder)
             (here / "requirements.in").write_text("".join(f"{line}\n" for line in request.requirements), "utf-8")
             (here / "exclude.txt").write_text("".join(f"{name}\n" for name in request.exclude), "utf-8")
+            constraints = "".join(f"{name}=={version}\n" for name, version in request.provided.items())
+            (here / "provided.txt").write_text(constraints, "utf-8")
+            (here / "stubs").mkdir()
+            write_stubs(here / "stubs", dict(request.provided))
             if kept := request.kept():
                 (here / "pylock.toml").write_text(_preferences((each.name, each.version) for each in kept), "utf-8")
             self._compile(request, effects, folder, ("--format", "pylock.toml", "-o", "pylock.toml"))
@@ -75,6 +80,7 @@ class Uv:
             *("--quiet", "--no-config", "--no-header", "--no-progress", "--color", "never", "--only-binary", ":all:"),
             *("--python", sys.executable, "--no-python-downloads", "--python-version", request.python),
             *("--python-platform", platform, *newer, *form),
+            *(("--constraints", "provided.txt", "--find-links", "stubs") if request.provided else ()),
         )
         environment = {key: value for key, value in effects.environment.items() if _passes(key)}
         finished = effects.run(argv, folder, environment)
@@ -132,7 +138,9 @@ def _packages(
     rows: Iterable[Mapping[str, Any]], needs: Mapping[str, set[str]], request: PipRequest
 ) -> tuple[PipPackage, ...]:
     kept = {package.name: package for package in request.kept()}
-    packages = [_package(row, needs, request, kept.get(row["name"])) for row in rows]
+    # What conda has brought is in the answer as a stub, and not in the lock.
+    own = [row for row in rows if row["name"] not in request.provided]
+    packages = [_package(row, needs, request, kept.get(row["name"])) for row in own]
     return tuple(sorted(packages, key=lambda package: package.name))
 
 

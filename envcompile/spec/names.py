@@ -36,7 +36,10 @@ python_version = matching(r"3\.[0-9]{1,2}(?:\.[0-9]{1,2})?", "python-version", "
 python_exact = matching(r"3\.[0-9]{1,2}\.[0-9]{1,2}", "python-version", "an exact Python version", 'write `"3.12.12"`')
 system = matching(r"[a-z][a-z0-9]*-[0-9]+(?:\.[0-9]+)*", "base-unknown", "an operating system", 'write `"debian-12"`')
 glibc = matching(r"2\.[0-9]{1,2}", "base-unknown", "a version of glibc", 'write `"2.36"`')
-path = matching(r"/|(?:/(?!\.{1,2}(?:/|$))[^/]+)+", "path", "an absolute path without `..`", 'write it as `"/work"`')
+# No blank at the end: the line of the Dockerfile's list of folders would lose it when it is read.
+path = matching(
+    r"/|(?:/(?!\.{1,2}(?:/|$))[^/]+)+(?<![ \t])", "path", "an absolute path without `..`", 'write it as `"/work"`'
+)
 program_path = matching(
     r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._+@-]+)+", "path", "the path of a program", 'write `"/usr/bin/python3"`'
 )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 RECIPE = "build the environment without it, then put your own code on top: `FROM repository:tag`, `COPY . /app`"
-# Longer than people write a requirement; what reads one may take the square of its length.
-LONGEST = 2000
+# More than people write in a requirement; what reads one may take the square of its length, and recurses.
+LONGEST, DEEPEST = 2000, 20
 # How the names of files end.
 ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz")
 

@@ -10,7 +10,7 @@ from packaging.utils import canonicalize_name
 
 from envcompile.diagnostics import redact
 from envcompile.spec.read import shown
-from envcompile.spec.refusal import ARCHIVES, LONGEST, RECIPE, Refusal
+from envcompile.spec.refusal import ARCHIVES, DEEPEST, LONGEST, RECIPE, Refusal
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _VERSION_CONTROL = re.compile(r"(?:^|@\s*)(?:git|hg|svn|bzr)\+")
@@ -27,8 +27,8 @@ def requirement(text: str) -> Requirement:
     """One requirement as `packaging` reads it. Raises `Refusal` with the rule that says what it is instead."""
     stripped = text.strip()
     quoted = f"`{shown(stripped)}`"
-    if len(text) > LONGEST:
-        raise Refusal("requirement", f"{quoted} is longer than any requirement", "write a name and a range")
+    if len(text) > LONGEST or text.count("(") > DEEPEST:
+        raise Refusal("requirement", f"{quoted} is longer or deeper than any requirement", "write a name and a range")
     if stripped.startswith("-") and not re.match(r"-e\b|--editable\b", stripped):
         hint = "write a name and a range, such as `numpy >=2`; indexes and files have keys of their own"
         raise Refusal("requirement-option", f"{quoted} is an option of pip, not a requirement", hint)

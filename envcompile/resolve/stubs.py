@@ -1,0 +1,49 @@
+"""Wheels that hold nothing but a name and a version: how a pip resolver sees what conda has already brought.
+
+A constraint alone is not enough: a resolver may then take an old release of something else that does not need the
+package at all. A stub has no dependencies (conda has solved them) and a local version that no index has.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from packaging.version import InvalidVersion, Version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from envcompile.lock.model import CondaPackage
+
+LOCAL = "conda"
+
+
+def provided(packages: Iterable[CondaPackage]) -> dict[str, str]:
+    """Distribution name to its version with the stub's local part, such as `2.9.0+conda`, sorted by name.
+
+    A conda version that is no PEP 440 version is taken as far as its leading numbers go.
+    """
+    found = {name: _version(package.version) for package in packages for name in package.provides}
+    return dict(sorted(found.items()))
+
+
+def _version(conda: str) -> str:
+    for end in range(len(conda), 0, -1):
+        try:
+            return f"{Version(conda[:end]).public}+{LOCAL}"
+        except InvalidVersion:
+            continue
+    return f"0+{LOCAL}"
+
+
+def write_stubs(folder: Path, distributions: dict[str, str]) -> None:
+    """One wheel for each distribution."""
+    for name, version in distributions.items():
+        stem = f"{name.replace('-', '_')}-{version}"
+        with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w") as wheel:
+            info = f"{stem}.dist-info"
+            wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+            wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(f"{info}/RECORD", "")

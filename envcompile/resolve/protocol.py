@@ -20,7 +20,7 @@ class PipRequest:
     """One platform's question.
 
     `python` is X.Y.Z, `glibc` X.Y; `preferences` are the pins to keep where the requirements allow it; `upgrade` says
-    of which names no pin is kept, or True for all. `exclude_newer` is RFC 3339 in UTC. `provided` maps each distribution
+    of which names no pin is kept, or True for all. `exclude_newer` is RFC 3339 in UTC. `provided` maps a distribution
     that conda has already brought to its stub's version: the answer must neither hold nor contradict it.
     """
 

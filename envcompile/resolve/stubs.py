@@ -6,36 +6,35 @@ package at all. A stub has no dependencies (conda has solved them) and a local v
 
 from __future__ import annotations
 
+import re
 import zipfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import VERSION_PATTERN, Version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from envcompile.lock.model import CondaPackage
 
 LOCAL = "conda"
+# Not anchored at the end: it matches as much of a conda version as PEP 440 has a reading for.
+VERSION = re.compile(VERSION_PATTERN, re.VERBOSE | re.IGNORECASE)
 
 
 def provided(packages: Iterable[CondaPackage]) -> dict[str, str]:
     """Distribution name to its version with the stub's local part, such as `2.9.0+conda`, sorted by name.
 
-    A conda version that is no PEP 440 version is taken as far as its leading numbers go.
+    A conda version that is no PEP 440 version is taken as far as it is one.
     """
     found = {name: _version(package.version) for package in packages for name in package.provides}
     return dict(sorted(found.items()))
 
 
 def _version(conda: str) -> str:
-    for end in range(len(conda), 0, -1):
-        try:
-            return f"{Version(conda[:end]).public}+{LOCAL}"
-        except InvalidVersion:
-            continue
-    return f"0+{LOCAL}"
+    known = VERSION.match(conda)
+    return f"{Version(known[0]).public if known else '0'}+{LOCAL}"
 
 
 def write_stubs(folder: Path, distributions: dict[str, str]) -> None:

@@ -1,36 +1,62 @@
-"""conda requirements (MatchSpec): the subset that conda, mamba and rattler read alike; the rest is refused with a hint.
+"""conda requirements (MatchSpec): the subset that conda and rattler read alike; the rest is refused with a hint.
 
-Facts: conda and rattler differ in `>1.26.*`, `!=1.26*`, `1.*.4`, `~=1` and letter prefixes, and rattler's lenient
-parser swallows a missing comma and a single-colon channel (measured with py-rattler 0.28 against conda-lock 4.0.3).
+CEP 29 describes the language: https://github.com/conda/ceps/blob/main/cep-0029.md. What the tools make of it was
+measured with py-rattler 0.28 and conda 24.7.1 (the one inside conda-lock 4.0.3). They differ in `>1.26.*`, `>=1.26*`,
+`!=1.26*`, `1.*.4`, `~=1`, `=1.26+cu118`, parentheses, and blanks within brackets; rattler's lenient parser swallows
+a missing comma and a single-colon channel. `numpy=1.26=py*` is exactly 1.26 to both, and `numpy=1.26` the series.
 """
 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from envcompile.diagnostics import redact
+from envcompile.platforms import PLATFORMS
 from envcompile.spec.read import shown
 from envcompile.spec.refusal import ARCHIVES, LONGEST, RECIPE, Refusal
+from envcompile.spec.version_order import version as version_of
 
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 _PLAIN = re.compile(rf"(?:(?P<channel>[^\s\[\]]+?)::)?(?P<name>{_NAME})(?P<rest>.*)", re.DOTALL)
-_VERSION = r"[0-9]+(?:![0-9]+)?[0-9A-Za-z_.+]*"
+_CHANNEL = re.compile(r"[A-Za-z0-9_][\w.~+-]*(?:/[\w.~+-]+)*", re.ASCII)
+_WORDS = r"[0-9A-Za-z]*(?:[._-][0-9A-Za-z]+)*"
+_VERSION = rf"(?:[0-9]+!)?[0-9]{_WORDS}_?(?:\+[0-9A-Za-z]{_WORDS})?"
 _CONSTRAINT = re.compile(rf"(?P<operator>==|!=|~=|>=|<=|>|<|=)?(?P<version>{_VERSION}|\*)(?P<star>\.?\*)?")
-_BRACKET = re.compile(r"""(?P<key>[a-z_0-9]+)\s*=\s*(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>[^,'"\s]+))""")
-_BRACKET_KEYS = ("version", "build", "channel", "subdir", "build_number", "md5", "sha256")
+_BUILD = re.compile(r"[A-Za-z0-9_.*+]+")
+_PAIR = r"""(?P<key>[a-z_0-9]+)=(?:"(?P<double>[^"]+)"|'(?P<single>[^']+)'|(?P<bare>[^][=,'"\s]+))"""
+_BRACKET = re.compile(rf"{_PAIR}(?: *, *(?=[a-z])|$)")
+_BRACKET_KEYS = {
+    "version": re.compile(r"[^ ].*[^ ]|[^ ]"),
+    "build": _BUILD,
+    "channel": re.compile(".+"),
+    "subdir": re.compile("|".join((*PLATFORMS, "noarch"))),
+    "md5": re.compile("[0-9a-f]{32}"),
+    "sha256": re.compile("[0-9a-f]{64}"),
+}
+_PLATFORM = re.compile("noarch|(?:linux|osx|win|freebsd|emscripten|wasi|zos)-[0-9a-z]+", re.IGNORECASE)
+# rattler counts to 2**64.
+_TOO_LONG = re.compile("[0-9]{20}")
 _DIFFERENT = "means different things to conda and rattler"
 _BRACKETS_HINT = 'write `[version=">=2", build="cuda*"]`'
-_BUILD = re.compile(r"[A-Za-z0-9_.*+]+")
+_VERSIONS_HINT = 'write versions as `">=2,<3"`, `"2.*"` or `"=1.26"`'
+_MISSPELT = {"===": "==", "=>": ">=", "=<": "<=", "<>": "!=", "=!": "!=", "=~": "~="}
 
 
 class MatchSpec(NamedTuple):
-    """A conda requirement in its parts: `channel::name version build`; brackets are folded in."""
+    """A conda requirement in its parts: `channel/subdir::name version build`; brackets are folded in.
+
+    `version` has one spelling for one meaning: `==1.26`, `1.26.*`, `!=1.26`, `!=1.26.*`, `>=1.26`, `~=1.26` and so on,
+    `,` for and, which binds closer than `|` for or. `build` may hold `*`. What is not asked for is None.
+    """
 
     name: str
     version: str | None
     build: str | None
     channel: str | None
+    subdir: str | None = None
+    md5: str | None = None
+    sha256: str | None = None
 
 
 def match_spec(text: str) -> MatchSpec:
@@ -39,28 +65,34 @@ def match_spec(text: str) -> MatchSpec:
     quoted = f"`{shown(stripped)}`"
     _refuse_others(stripped, quoted)
     found = _PLAIN.fullmatch(stripped)
-    if found is None:
-        raise Refusal("match-spec", f"{quoted} is not a conda requirement", 'write it as `"numpy >=2,<3"`')
-    channel, rest = found["channel"], found["rest"].strip()
-    if rest.startswith(":"):
-        hint = f"write two colons: `{found['name']}::{rest.lstrip(':')}`"
-        raise Refusal("match-spec", f"{quoted} names a channel with a single colon", hint)
-    brackets: dict[str, str] = {}
-    if ("[" in rest) != rest.endswith("]"):
-        raise Refusal("match-spec", f"{quoted} has brackets that cannot be read", _BRACKETS_HINT)
-    if rest.endswith("]"):
-        rest, _, inside = rest[:-1].partition("[")
-        brackets = _brackets(inside, quoted)
-    version, build = _version_and_build(rest.strip(), quoted)
-    version, build = brackets.get("version", version), brackets.get("build", build)
-    if version is not None:
-        _check_version(version, quoted)
-    return MatchSpec(found["name"].lower(), version, build, brackets.get("channel", channel))
+    if found is None or ":" in found["rest"]:
+        _refuse_name(stripped, quoted)
+    rest, brackets = _brackets(found["rest"].strip(" "), quoted)
+    version, build = _version_and_build(rest, quoted)
+    asked = brackets.get("version", version)
+    if asked is not None:
+        asked = _version(asked, quoted, build if "version" not in brackets else None)
+    channel, subdir = _channel(brackets.get("channel", found["channel"]), found["name"], quoted)
+    build = brackets.get("build", build)
+    return MatchSpec(
+        found["name"].lower(),
+        None if asked == "*" else asked,
+        None if build == "*" else build,
+        channel,
+        brackets.get("subdir", subdir),
+        brackets.get("md5"),
+        brackets.get("sha256"),
+    )
+
+
+def _refuse(message: str, hint: str) -> NoReturn:
+    rule = "match-spec"
+    raise Refusal(rule, message, hint)
 
 
 def _refuse_others(stripped: str, quoted: str) -> None:
     if len(stripped) > LONGEST:
-        raise Refusal("match-spec", f"{quoted} is longer than any requirement", "write a name and a range")
+        _refuse(f"{quoted} is longer than any requirement", "write a name and a range")
     if stripped.startswith("-"):
         raise Refusal("requirement-option", f"{quoted} is an option, not a requirement", "write a name and a range")
     if redact(stripped) != stripped:
@@ -70,50 +102,154 @@ def _refuse_others(stripped: str, quoted: str) -> None:
         raise Refusal("requirement-path", f"{quoted} is a file, which no lock can pin", RECIPE)
     if "://" in stripped:
         raise Refusal("requirement-url", f"{quoted} is a URL", "write `channel::name`, and the channel in `channels`")
+    if any(each.isspace() and each != " " for each in stripped):
+        _refuse(f"{quoted} holds a tab or another blank that is not a space", "write a space")
+    if "#" in stripped:
+        _refuse(f"{quoted} holds a comment", "write the comment outside the quotes")
+    if ";" in stripped or " if " in stripped:
+        _refuse(f"{quoted} holds a condition, and a conda requirement has none", f"write `{_before(stripped, '; ')}`")
+    if "(" in stripped or ")" in stripped:
+        hint = "write it without them: `,` binds closer than `|`"
+        _refuse(f"{quoted} has parentheses, and with them it {_DIFFERENT}", hint)
 
 
-def _brackets(inside: str, quoted: str) -> dict[str, str]:
-    values = {
-        each["key"]: next(value for value in (each["double"], each["single"], each["bare"]) if value is not None)
-        for each in _BRACKET.finditer(inside)
-    }
+def _before(text: str, ends: str) -> str:
+    return shown(re.split(f"[{ends}]", text, maxsplit=1)[0])
+
+
+def _refuse_name(stripped: str, quoted: str) -> NoReturn:
+    channel, _, name = stripped.partition("[")[0].rpartition(":")
+    channel = channel.split(":")[0].strip() or "conda-forge"
+    if not stripped.partition("[")[0].count(":"):
+        _refuse(f"{quoted} is not a conda requirement", 'write it as `"numpy >=2,<3"`')
+    if stripped.startswith("::"):
+        _refuse(f"{quoted} names no channel before its colons", f"write `{shown(name)}`")
+    if "::" not in stripped:
+        _refuse(f"{quoted} names a channel with a single colon", f"write two colons: `{channel}::{name.strip()}`")
+    _refuse(f"{quoted} does not name one package of one channel", f"write `{channel}::{name.strip()}`")
+
+
+def _brackets(rest: str, quoted: str) -> tuple[str, dict[str, str]]:
+    if "[" not in rest and "]" not in rest:
+        return rest, {}
+    rest, _, inside = rest.partition("[")
+    if not inside.endswith("]"):
+        _refuse(f"{quoted} has brackets that cannot be read", _BRACKETS_HINT)
+    pairs = list(_BRACKET.finditer(inside[:-1]))
+    values = {each["key"]: each["double"] or each["single"] or each["bare"] for each in pairs}
+    if "build_number" in values:
+        hint = f'write the build: `[build="*_{shown(values["build_number"])}"]`'
+        _refuse(f"{quoted} asks for a build number, which no lock holds", hint)
     if strange := [key for key in values if key not in _BRACKET_KEYS]:
         known = ", ".join(f"`{key}`" for key in _BRACKET_KEYS)
-        raise Refusal("match-spec", f"{quoted} has the key `{strange[0]}` in brackets", f"known are {known}")
-    if _BRACKET.sub("", inside).strip(", \t"):
-        raise Refusal("match-spec", f"{quoted} has brackets that cannot be read", _BRACKETS_HINT)
-    return values
+        _refuse(f"{quoted} has the key `{strange[0]}` in brackets", f"known are {known}")
+    if "".join(each.group() for each in pairs) != inside[:-1] or len(values) != len(pairs) or not pairs:
+        _refuse(f"{quoted} has brackets that cannot be read", _BRACKETS_HINT)
+    for key, value in values.items():
+        if not _BRACKET_KEYS[key].fullmatch(value):
+            hint = f"write one of {', '.join(f'`{each}`' for each in (*PLATFORMS, 'noarch'))}"
+            _refuse(f"`{shown(value)}` in {quoted} is not a {key}", hint if key == "subdir" else _BRACKETS_HINT)
+    return rest.rstrip(" "), values
 
 
 def _version_and_build(rest: str, quoted: str) -> tuple[str | None, str | None]:
+    """The two words, as written; an operator may stand apart from its version: `>= 2, < 3`."""
     if not rest:
         return None, None
-    # Operators may stand apart from their version: `>= 2, < 3`.
-    words = re.sub(r"\s*([,|])\s*", r"\1", re.sub(r"([=<>!~]=?|,|\|)\s+", r"\1", rest)).split()
-    if len(words) == 1 and (fuzzy := re.fullmatch(r"(={1,2}[^=,|<>]+)=([^=]+)", words[0])):
-        words = [fuzzy[1], fuzzy[2]]
-    if len(words) > 1 and re.match(r"[<>=!~]", words[1]):
+    words = re.sub(r" *([,|]) *", r"\1", re.sub(r"([=<>!~]=?) +(?![=<>!~])", r"\1", rest)).split(" ")
+    words = [word for word in words if word]
+    if len(words) == 1 and (split := re.fullmatch(r"(.*[^=<>!~,|])=([^=<>!~,|]+)", words[0])):
+        words = [split[1], split[2]]
+    if len(words) > 1 and words[1][0] in "<>=!~":
+        if re.match(r"=[^=0-9]", words[1]):
+            _refuse(f"{quoted} has a blank before the `=` of its build", f"write `{words[0]}{words[1]}`")
         hint = f"put a comma between them: `{','.join(words[:2])}`"
-        raise Refusal("match-spec", f"{quoted} has two ranges without a comma", hint)
+        _refuse(f"{quoted} has two ranges without a comma", hint)
     if len(words) > 2:  # noqa: PLR2004 - a version and a build
-        raise Refusal("match-spec", f"{quoted} has more than a version and a build", 'write `"pytorch 2.* cuda*"`')
+        _refuse(f"{quoted} has more than a version and a build", 'write `"pytorch 2.* cuda*"`')
     build = words[1] if len(words) > 1 else None
     if build is not None and not _BUILD.fullmatch(build):
-        raise Refusal("match-spec", f"`{shown(build)}` in {quoted} is not a build", 'write `"pytorch * cuda*"`')
+        _refuse(f"`{shown(build)}` in {quoted} is not a build", 'write `"pytorch * cuda*"`')
     return words[0], build
 
 
-def _check_version(version: str, quoted: str) -> None:
-    for part in re.split(r"[,|]", re.sub(r"\s", "", version).strip("()")):
-        found = _CONSTRAINT.fullmatch(part)
-        if found is None:
-            hint = 'write versions as `">=2,<3"`, `"2.*"` or `"=1.26"`'
-            raise Refusal("match-spec", f"`{shown(part)}` in {quoted} is not a version", hint)
-        operator, number, star = found["operator"], found["version"], found["star"]
-        if operator in (">", "<", ">=", "<=") and star:
-            hint = f"write `{operator}{number.rstrip('.')}`"
-            raise Refusal("match-spec", f"`{part}` in {quoted} {_DIFFERENT}", hint)
-        if operator == "!=" and star == "*":
-            raise Refusal("match-spec", f"`{part}` in {quoted} {_DIFFERENT}", f"write `!={number}.*`")
-        if operator == "~=" and (star or "." not in number):
-            raise Refusal("match-spec", f"`{part}` in {quoted} {_DIFFERENT}", f"write `>={number}`")
+def _version(text: str, quoted: str, build: str | None) -> str:
+    """The one spelling. `build` is the one that stands behind the version: beside it, `=1.26` means `==1.26`."""
+    parts = re.split(r" *([,|]) *", text)
+    if build is not None and len(parts) == 1 and re.fullmatch(rf"={_VERSION}", text):
+        parts = [f"={text}"]
+    if build is not None and (series := next((each for each in parts if re.match(r"==.*\*$", each)), None)):
+        # rattler drops the star.
+        hint = f"write `{series.strip('=')} {build}`"
+        _refuse(f"`{series}` beside a build in {quoted} {_DIFFERENT}", hint)
+    return "".join(each if index % 2 else _constraint(each, quoted) for index, each in enumerate(parts))
+
+
+def _constraint(part: str, quoted: str) -> str:
+    found = _CONSTRAINT.fullmatch(part)
+    if found is None:
+        _refuse_constraint(part, quoted)
+    operator, number, star = found["operator"] or "", found["version"], found["star"]
+    if number == "*":
+        if operator in ("", "=") and not star:
+            return "*"
+        _refuse(f"`{part}` in {quoted} {_DIFFERENT}", "write `*`")
+    _check_number(number, quoted)
+    if operator in (">", "<=") and star or operator in (">=", "<", "!=") and star == "*":
+        hint = f"write `{operator}{number}.*`" if operator == "!=" else f"write `{operator}{number}`"
+        _refuse(f"`{part}` in {quoted} {_DIFFERENT}", hint)
+    if operator == "~=" and (star or "." not in number or re.search("[-_+]", number)):
+        _refuse(f"`{part}` in {quoted} {_DIFFERENT}", f"write `>={number}`")
+    series = operator in ("", "=", "==", "!=") and (star or operator == "=")
+    if series and "+" in number:
+        _refuse(f"`{part}` in {quoted} {_DIFFERENT}", f"write `{'!=' if operator == '!=' else '=='}{number}`")
+    if series:
+        return f"{operator.strip('=') and operator}{number}.*"
+    return f"{operator or '=='}{number}"
+
+
+def _check_number(number: str, quoted: str) -> None:
+    try:
+        version_of(number)
+    except ValueError:
+        hint = f"write `{number.replace('-', '_')}`"
+        _refuse(f"`{shown(number)}` in {quoted} has both `-` and `_`, and is no version", hint)
+    if _TOO_LONG.search(number):
+        _refuse(
+            f"`{shown(number)}` in {quoted} is longer than a number of rattler's", "write the version that you need"
+        )
+    if re.search("[A-Za-z]_(?:[+]|$)", number):
+        _refuse(f"`{number}` in {quoted} {_DIFFERENT}", f"write `{number.replace('_', '')}`")
+
+
+def _refuse_constraint(part: str, quoted: str) -> NoReturn:
+    if not part:
+        _refuse(f"{quoted} has a `,` or a `|` with nothing beside it", _VERSIONS_HINT)
+    for wrong, right in _MISSPELT.items():
+        if part.startswith(wrong):
+            _refuse(
+                f"`{wrong}` in {quoted} is not a comparison", f"write `{shown(right + part[len(wrong) :].strip())}`"
+            )
+    if re.search(r"[^<>=!~ ] *[<>=!~]", part):
+        _refuse(f"{quoted} has two ranges without a comma", "put a comma between them: `>=2,<3`")
+    if re.match(r"[=<>!~]* *[0-9*][^ ]*\*.", part):
+        _refuse(f"`{shown(part)}` in {quoted} {_DIFFERENT}", f"write `{_before(part, '*')}*`, or a range")
+    _refuse(f"`{shown(part)}` in {quoted} is not a version", _VERSIONS_HINT)
+
+
+def _channel(channel: str | None, name: str, quoted: str) -> tuple[str | None, str | None]:
+    """Channel and subdir of `conda-forge/noarch`."""
+    if channel is None:
+        return None, None
+    start, _, last = channel.rpartition("/")
+    if channel == "defaults":
+        hint = f"name the one that is meant: `pkgs/main::{name}`"
+        _refuse(f"{quoted} names `defaults`, which is several channels to conda and none to rattler", hint)
+    if not _CHANNEL.fullmatch(channel):
+        _refuse(f"`{shown(channel)}` in {quoted} is not the name of one channel", f"write `conda-forge::{name}`")
+    if not start or not _PLATFORM.fullmatch(last):
+        return channel, None
+    if last not in PLATFORMS and last != "noarch":
+        hint = f"known are {', '.join(f'`{each}`' for each in (*PLATFORMS, 'noarch'))}"
+        _refuse(f"`{last}` in {quoted} is not a platform that can be locked", hint)
+    return start, last

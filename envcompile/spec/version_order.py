@@ -21,9 +21,7 @@ _WORDS: dict[str, Component] = {"dev": (_DEV, 0, ""), "_": (1, 0, ""), "post": (
 _ZERO: Component = (_NUMBER, 0, "")
 
 _PART = r"[0-9A-Za-z]+(?:[._-][0-9A-Za-z]+)*[_-]?"
-# Also what a requirement may say, except that its release starts with a digit.
-VERSION = rf"(?:[0-9]+!)?{_PART}(?:\+{_PART})?"
-_VERSION = re.compile(VERSION)
+_VERSION = re.compile(rf"(?:[0-9]+!)?{_PART}(?:\+{_PART})?")
 _COMPONENT = re.compile(r"[0-9]+|[a-z]+|_")
 _SEPARATOR = re.compile(r"[._](?=.)")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
 import sysconfig
@@ -223,6 +224,21 @@ def mistakes(value: Any) -> st.SearchStrategy[Any]:
 
 def _mistyped(value: str, at: int, character: str) -> str:
     return value[:at] + character + value[at + len(value) % 2 :]
+
+
+PATTERNS = [(path, node["pattern"]) for path, node in nodes(SPEC) if "pattern" in node and "format" not in node]
+
+
+@pytest.mark.parametrize(("path", "pattern"), PATTERNS, ids=str)
+@given(data=st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+def test_pattern(path: KeyPath, pattern: str, data: st.DataObject) -> None:
+    """Strings of a wider pattern than the schema's, with repetitions too many, and such with a character changed."""
+    wider = re.sub(r"\{([0-9]+),([0-9]+)\}", lambda found: f"{{{found[1]},{int(found[2]) + 1}}}", pattern)
+    strings = st.from_regex(wider)
+    near = st.tuples(strings, st.integers(0, 20), st.sampled_from(UGLY)).map(lambda drawn: _mistyped(*drawn))
+    value = put(FULL, path, data.draw(strings | near))
+    assert schema_takes(value) == (not shape_of(value)), shape_of(value)
 
 
 EXAMPLES = sorted(FIXTURES.glob("schema/*/*.toml"))

@@ -9,10 +9,13 @@ from envcompile.spec.version_order import Version, compare, starts_with, version
 if TYPE_CHECKING:
     from envcompile.spec.match_spec import MatchSpec
 
+_ORDERS = {"==": (0,), "!=": (-1, 1), "<": (-1,), "<=": (-1, 0), ">": (1,), ">=": (0, 1)}
+
 
 class Package(Protocol):
     """What is asked of a package: a `CondaPackage` of the lock has it. `channel` is the channel's name."""
 
+    # ruff: noqa: D102 - the fields of a record say themselves
     @property
     def name(self) -> str: ...
     @property

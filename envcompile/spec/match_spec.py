@@ -40,7 +40,7 @@ _TOO_LONG = re.compile("[0-9]{20}")
 _DIFFERENT = "means different things to conda and rattler"
 _BRACKETS_HINT = 'write `[version=">=2", build="cuda*"]`'
 _VERSIONS_HINT = 'write versions as `">=2,<3"`, `"2.*"` or `"=1.26"`'
-_MISSPELT = {"===": "==", "=>": ">=", "=<": "<=", "<>": "!=", "=!": "!=", "=~": "~="}
+_MISSPELT = {"===": "==", "=>": ">=", "=<": "<=", "<>": "!="}
 
 
 class MatchSpec(NamedTuple):
@@ -133,6 +133,9 @@ def _brackets(rest: str, quoted: str) -> tuple[str, dict[str, str]]:
     if "[" not in rest and "]" not in rest:
         return rest, {}
     rest, _, inside = rest.partition("[")
+    if re.match(r"[A-Za-z0-9_., -]+\]", inside):
+        hint = "name the packages that the extra stands for, or ask pip for it, under `[pip]`"
+        _refuse(f"{quoted} asks for an extra, which conda has none of", hint)
     if not inside.endswith("]"):
         _refuse(f"{quoted} has brackets that cannot be read", _BRACKETS_HINT)
     pairs = list(_BRACKET.finditer(inside[:-1]))
@@ -195,7 +198,7 @@ def _constraint(part: str, quoted: str) -> str:
             return "*"
         _refuse(f"`{part}` in {quoted} {_DIFFERENT}", "write `*`")
     _check_number(number, quoted)
-    if operator in (">", "<=") and star or operator in (">=", "<", "!=") and star == "*":
+    if (operator in (">", "<=") and star) or (operator in (">=", "<", "!=") and star == "*"):
         hint = f"write `{operator}{number}.*`" if operator == "!=" else f"write `{operator}{number}`"
         _refuse(f"`{part}` in {quoted} {_DIFFERENT}", hint)
     if operator == "~=" and (star or "." not in number or re.search("[-_+]", number)):

@@ -58,9 +58,9 @@ def _component(text: str) -> Component:
 
 
 def compare(left: Version, right: Version) -> int:
-    """Negative, 0 or positive, as `left` stands below, with or above `right`."""
+    """-1, 0 or 1, as `left` stands below, with or above `right`."""
     if left.epoch != right.epoch:
-        return left.epoch - right.epoch
+        return -1 if left.epoch < right.epoch else 1
     return _compare(left.release, right.release) or _compare(left.local, right.local)
 
 

@@ -60,7 +60,7 @@ FILES = {
         GOOD.replace("numpy", f"numpy ; {'(' * 300}os_name == 'a'{')' * 300}").encode(),
         "requirement",
     ),
-    "60,000 times the same": (GOOD.replace('"numpy"', '"a",' * 60_000).encode(), "duplicate"),
+    "20,000 times the same": (GOOD.replace('"numpy"', '"a",' * 20_000).encode(), "duplicate"),
     "a line of passwords": (f'{GOOD}exclude = ["{"//a:b@" * 30_000}"{",1" * 10_000}]\n'.encode(), "wrong-type"),
     "a conda requirement of 200 KB": (f'{GOOD}[conda]\npackages = ["numpy[{"a" * 200_000}]"]\n'.encode(), "match-spec"),
     "a URL of 200 KB": (f'{GOOD}index = "https:{"//a:" * 50_000}"\n'.encode(), "url"),
@@ -391,11 +391,8 @@ def test_nothing_injects(path: KeyPath) -> None:
             continue
         text = compile_dockerfile(spec, lock)
         assert shape(text) == shape(benign), hostile
-        if path[:2] in (("pip", "packages"), ("pip", "exclude"), ("image", "base")):
-            assert hostile in ("EOF", "/EOF", "/--privileged"), "a name or a path like any other, not in this lock"
-            continue
-        if path[1] == "repository":
-            continue  # of the tag, not of the Dockerfile
+        if path[0] != "image" or path[1] in ("base", "repository"):
+            continue  # a name or a path like any other, which stands in the lock or the tag
         word = hostile if re.fullmatch(r"[\w./:@+=-]+", hostile, re.ASCII) else quoted(hostile)
         expected = json.dumps(hostile, ensure_ascii=False) if path[1] in ("entrypoint", "command") else word
         assert re.search(rf"(?m)[ =\[]{re.escape(expected)}(?:\]| \\)?$", text), hostile

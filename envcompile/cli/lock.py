@@ -7,16 +7,14 @@ import time
 from typing import TYPE_CHECKING
 
 from envcompile.cli.inputs import find_spec, lock_path, read_lock_text, read_source, shown
-from envcompile.cli.settings import registry
+from envcompile.cli.solvers import solvers
 from envcompile.diagnostics import count, did_you_mean
 from envcompile.errors import FINE, NotFine, Unusable
 from envcompile.files import alone, write_text
 from envcompile.lock.diff import changes
 from envcompile.lock.file import Newer, dumps, loads
-from envcompile.pipeline import Earlier, resolve
-from envcompile.resolve.process import run as run_process
-from envcompile.resolve.protocol import Effects
-from envcompile.resolve.uv import Uv
+from envcompile.pipeline import resolve
+from envcompile.resolve.environment import Earlier
 from envcompile.spec.decode import parse
 
 if TYPE_CHECKING:
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 
     from envcompile.cli.report import Reporter
     from envcompile.lock.model import PipPackage
-    from envcompile.resolve.protocol import PipResolver
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -55,9 +52,9 @@ def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
     text = read_lock_text(target)
     earlier = _earlier(text, shown(target), reporter)
     upgrade = arguments.upgrade or _names(arguments.upgrade_package, earlier.pins)
-    reporter.step(f"resolving {count(len(spec.pip.packages), 'requirement')} for {', '.join(spec.platforms)}")
-    effects = Effects(run_process, os.environ)
-    lock = resolve(source, spec, earlier, _resolver(spec.pip.resolver), registry(os.environ), effects, upgrade)
+    asked = count(len(spec.conda.packages) + len(spec.pip.packages), "requirement")
+    reporter.step(f"resolving {asked} for {', '.join(spec.platforms)}")
+    lock = resolve(source, spec, earlier, solvers(spec, path.parent, os.environ), upgrade)
     new = dumps(lock)
     took = f"{time.monotonic() - started:.1f} s"
     if text is not None and text.replace("\r\n", "\n") == new:
@@ -68,17 +65,11 @@ def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
     if arguments.check:
         raise NotFine(f"`{shown(target)}` would change", "run `envcompile lock`")
     write_text(target, new)
-    sizes = ", ".join(f"{count(len(each.pip), 'package')} for {each.platform}" for each in lock.platforms)
+    sizes = ", ".join(
+        f"{count(len(each.pip) + len(each.conda), 'package')} for {each.platform}" for each in lock.platforms
+    )
     reporter.say(f"wrote `{shown(target)}`: {sizes} ({took})")
     return FINE
-
-
-def _resolver(name: str) -> PipResolver:
-    if name == "pip-tools":
-        from envcompile.resolve.pip_tools import PipTools  # noqa: PLC0415 - only when it is asked for
-
-        return PipTools()
-    return Uv()
 
 
 def _earlier(text: str | None, name: str, reporter: Reporter) -> Earlier:

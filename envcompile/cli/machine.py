@@ -26,7 +26,8 @@ def lines(error: EnvcompileError, form: str) -> Iterator[str]:
 def _rows(error: EnvcompileError) -> Iterator[dict[str, str | int | None]]:
     if not isinstance(error, Problems):
         where = dict.fromkeys(("file", "line", "column", "end_line", "end_column"))
-        yield {"code": None, "message": error.message, "hint": error.hint, **where}
+        hint = redact(error.hint) if error.hint else None
+        yield {"code": None, "message": redact(error.message), "hint": hint, **where}
         return
     for found in error.diagnostics:
         span = span_of(found, error.source)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TextIO
 
-from envcompile.diagnostics import BRIGHT, PLAIN, Problems, count, draw
+from envcompile.diagnostics import BRIGHT, PLAIN, Problems, count, draw, redact
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -61,17 +61,20 @@ class Reporter:
         elif isinstance(error, Problems):
             for index, diagnostic in enumerate(error.diagnostics):
                 self._write(("\n" if index else "") + draw(diagnostic, error.source, self._colors))
-            if len(error.diagnostics) > 1:
-                self._write(f"\n{count(len(error.diagnostics), 'mistake')} in `{error.source.name}`\n")
+            if error.total > 1:
+                first = (
+                    f", the first {len(error.diagnostics)} are shown" if error.total > len(error.diagnostics) else ""
+                )
+                self._write(f"\n{count(error.total, 'mistake')} in `{error.source.name}`{first}\n")
         else:
             self._message("error", error.message, error.hint)
 
     def _message(self, level: str, text: str, hint: str | None) -> None:
         self._clear()
         colors = self._colors
-        self._write(f"{colors.error}{level}{colors.end}: {text}\n")
+        self._write(f"{colors.error}{level}{colors.end}: {redact(text)}\n")
         if hint:
-            self._write(f"  {colors.hint}= hint:{colors.end} {hint}\n")
+            self._write(f"  {colors.hint}= hint:{colors.end} {redact(hint)}\n")
 
     def _clear(self) -> None:
         if self._step:

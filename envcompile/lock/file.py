@@ -78,9 +78,9 @@ def _body(lock: Lock) -> Iterable[str]:
 
 
 def _platform(platform: PlatformLock) -> Iterable[str]:
-    python = platform.python
     yield f"\n[platforms.{platform.platform}]\n"
-    yield f"python = {_table({'version': python.version, 'path': python.path, 'source': python.source})}\n"
+    if python := platform.python:
+        yield f"python = {_table({'version': python.version, 'path': python.path, 'source': python.source})}\n"
     yield f"build = {_image(platform.build)}\n"
     yield f"run = {_image(platform.run)}\n"
     yield from _rows("tools", ({"name": tool.name, "image": tool.image} for tool in platform.tools))

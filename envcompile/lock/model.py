@@ -59,10 +59,11 @@ class CondaPackage:
 
 @dataclass(frozen=True, slots=True)
 class Python:
-    """The interpreter: exact version, its path in the base image, and who said so.
+    """The interpreter: exact version, its path in the image, and who said so.
 
-    `source` is `spec` (the user says so), `image` (read from the image when it was locked) or `assumed` (the newest
-    patch known to the release that locked). Whoever said it, a step of the build compares it with the image.
+    `source` is `conda` (a locked package), or for the base's own `spec` (the user says so), `image` (read from it when
+    it was locked) or `assumed` (the newest patch known to the release that locked). Whoever said it of a base, a
+    step of the build compares it with the image.
     """
 
     version: str
@@ -89,10 +90,13 @@ class ToolImage:
 
 @dataclass(frozen=True, slots=True)
 class PlatformLock:
-    """Everything pinned for one platform (conda's name of it). Tools and packages are sorted by name."""
+    """Everything pinned for one platform (conda's name of it). Tools and packages are sorted by name.
+
+    `python` is None where nothing that is installed needs one.
+    """
 
     platform: str
-    python: Python
+    python: Python | None
     build: BaseImage
     run: BaseImage
     tools: tuple[ToolImage, ...]

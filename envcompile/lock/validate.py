@@ -36,7 +36,7 @@ _PATTERNS = {
     "path": _PATH,
     "os": re.compile(r"[a-z][a-z0-9]*-[0-9]+(?:\.[0-9]+)*"),
     "glibc": re.compile(r"2\.[0-9]{1,2}"),
-    "source": re.compile("spec|image|assumed"),
+    "source": re.compile("spec|image|assumed|conda"),
     "digest": _DIGEST,
     "text": _DIGEST,
 }
@@ -155,7 +155,10 @@ def _platform(read: _Reader, platform: str, value: object) -> PlatformLock:
     where = f"platforms.{platform}"
     table = read.table(value, where, {"python", "build", "run", "tools", "conda", "pip"})
     keys = ("version", "path", "source")
-    python = read.strings(read.table(table.get("python"), f"{where}.python", set(keys)), f"{where}.python", keys)
+    python = None
+    if "python" in table:
+        row = read.table(table["python"], f"{where}.python", set(keys))
+        python = Python(*read.strings(row, f"{where}.python", keys))
     build, run = (_base(read, table.get(stage), f"{where}.{stage}") for stage in ("build", "run"))
     tools = tuple(
         ToolImage(
@@ -165,7 +168,7 @@ def _platform(read: _Reader, platform: str, value: object) -> PlatformLock:
     )
     pip = _sorted(read, table.get("pip"), f"{where}.pip", _pip)
     conda = _sorted(read, table.get("conda", []), f"{where}.conda", _conda)
-    return PlatformLock(platform, Python(*python), build, run, tools, pip, conda)
+    return PlatformLock(platform, python, build, run, tools, pip, conda)
 
 
 def _channel(read: _Reader, value: object) -> Channel:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.diagnostics import Diagnostic
 from envcompile.lock.model import BaseImage, Python
-from envcompile.plan.catalogue import PYTHON_IMAGE, PYTHON_PATCHES, PYTHON_PATH, SYSTEMS, TOOLS
+from envcompile.plan.catalogue import CONDA_BASE, PYTHON_IMAGE, PYTHON_PATCHES, PYTHON_PATH, SYSTEMS, TOOLS
 from envcompile.spec.image import reference
 from envcompile.spec.model import Base
 
@@ -36,38 +36,44 @@ class Facts(NamedTuple):
 
 
 def wanted(spec: Spec) -> Base:
-    """The base image that the spec gives, else the one every pip environment starts from."""
-    return spec.image.base or Base(f"{PYTHON_IMAGE}:{_minor(spec.python)}-slim-bookworm")
+    """The base image that the spec gives, else the usual one: with Python for pip alone, without for conda."""
+    if spec.image.base:
+        return spec.image.base
+    return Base(CONDA_BASE if spec.conda.packages else f"{PYTHON_IMAGE}:{_minor(spec.python or '')}-slim-bookworm")
 
 
 def tools(spec: Spec) -> tuple[tuple[str, str], ...]:
-    """The tools of the build and their images, sorted by name: the shipped ones, unless the spec gives others."""
-    return tuple(sorted({**TOOLS, **{name: image for name, image in spec.tools if name in TOOLS}}.items()))
+    """The tools that the build needs and their images, sorted by name: shipped ones, unless the spec gives others."""
+    needed = [*(["micromamba"] if spec.conda.packages else []), *(["uv"] if spec.pip.packages else [])]
+    images = {**TOOLS, **dict(spec.tools)}
+    return tuple((name, images[name]) for name in needed)
 
 
-def needs_look(base: Base) -> bool:
-    """Whether an image must be opened to know its system, its C library and where its Python is."""
-    told = _told(base)
-    return told.os is None or told.glibc is None or told.python_path is None
+def needs_look(spec: Spec) -> bool:
+    """Whether the base must be opened to know its system, its C library and, for pip alone, where its Python is."""
+    told = _told(wanted(spec))
+    return told.os is None or told.glibc is None or (told.python_path is None and not spec.conda.packages)
 
 
-def choose(spec: Spec, base: Base, image: str, found: Facts) -> tuple[BaseImage, Python] | Diagnostic:
-    """The base and its interpreter, `image` being the base by digest; or what must be said of it first."""
+def choose(spec: Spec, base: Base, image: str, found: Facts) -> tuple[BaseImage, Python | None] | Diagnostic:
+    """The base and its interpreter, `image` being the base by digest; or what must be said of it first.
+
+    With conda packages the base's interpreter, if it has one, is none of the environment's business: None.
+    """
     told = _told(base)
     # The spec's word, then the image's, then what its name lets expect.
-    path = base.python_path or found.python_path or told.python_path
+    path = base.python_path or found.python_path or told.python_path or ("none" if spec.conda.packages else None)
     os, glibc = base.os or found.os or told.os, base.glibc or found.glibc or told.glibc
     if not os or not glibc or not path:
         unknown = "which system and C library it has" if not (os and glibc) else "where its Python is"
-        facts = (
-            f'os = "debian-12", glibc = "2.36", python = "{_minor(spec.python)}.1", python-path = "/usr/bin/python3"'
-        )
-        hint = f'say it, such as `base = {{ image = "{image}", {facts} }}`'
-        return _said("base-unknown", f"`{image}` does not tell {unknown}", hint)
-    if wrong := _disagreement(spec.python, base, found):
+        return _said("base-unknown", f"`{image}` does not tell {unknown}", f"say it: {EXAMPLE}")
+    if spec.conda.packages:
+        return BaseImage(image, os, glibc), None
+    asked = spec.python or ""
+    if wrong := _disagreement(asked, base, found):
         return _said("python-version", wrong, "make the two agree")
-    minor = _minor(spec.python)
-    exact = base.python or (spec.python if spec.python != minor else None) or told.python
+    minor = _minor(asked)
+    exact = base.python or (asked if asked != minor else None) or told.python
     version = exact or found.python or PYTHON_PATCHES.get(minor)
     if version is None:
         hint = f'say which patch level the base has, such as `python = "{minor}.0"`'

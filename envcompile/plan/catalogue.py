@@ -37,8 +37,13 @@ PYTHON_PATCHES = {
 PYTHON_IMAGE = "python"
 PYTHON_PATH = "/usr/local/bin/python3"
 
+# What conda environments are built on: conda brings all but the C library.
+CONDA_BASE = "debian:bookworm-slim"
+
 # Images that hold one static program, by digest as other public projects pin them (gathered 2026-11-22, one source
 # each; not read from a registry).
 TOOLS = {
+    "micromamba": "mambaorg/micromamba:2.0.5-ubuntu24.04"
+    "@sha256:1c62a28916ad7a4533555a542a5410e55ea2ed2c1e29f00c8fc3f1c8add111d5",
     "uv": "ghcr.io/astral-sh/uv:0.12.7@sha256:95f2aa1fe59274951cfe9b0cbc7972e879ff1004bc8945d130a32eb0dbd85945",
 }

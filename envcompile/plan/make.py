@@ -31,11 +31,17 @@ def _target(image: Image, locked: PlatformLock) -> Target:
         run=locked.run.image,
         tools=tuple((tool.name, tool.image) for tool in locked.tools),
         files=(
-            File("/python", (f"{locked.python.version} {locked.python.path}",)),
+            *_interpreter(locked),
             *lists(locked),
             *_account(image),
         ),
     )
+
+
+def _interpreter(locked: PlatformLock) -> tuple[File, ...]:
+    """What the base's own Python must be, where the environment is made with it."""
+    python = locked.python
+    return (File("/python", (f"{python.version} {python.path}",)),) if python and python.source != "conda" else ()
 
 
 def _home(image: Image) -> str:

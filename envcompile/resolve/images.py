@@ -44,7 +44,7 @@ class Ground(NamedTuple):
     """What everything else on one platform stands on: the base image, its interpreter, the tools of the build."""
 
     base: BaseImage
-    python: Python
+    python: Python | None
     tools: tuple[ToolImage, ...]
 
 
@@ -91,9 +91,9 @@ def _facts(  # noqa: PLR0913, PLR0917
     """What is in the image: nothing needs to be asked when the spec and the image's name tell it all."""
     base = wanted(spec)
     parts = reference(base.image)
-    if before and before.build.image == image and before.python.source == "image":
+    if before and before.build.image == image and before.python and before.python.source == "image":
         return Facts(before.build.os, before.build.glibc, before.python.version, before.python.path)
-    if parts and parts.digest and not needs_look(base):
+    if parts and parts.digest and not needs_look(spec):
         return Facts()
     try:
         told = images.facts(image, PLATFORMS[platform].docker)

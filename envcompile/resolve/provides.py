@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import cache
 from importlib.resources import files
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from envcompile.lock.model import CondaPackage
 
 
 @cache
@@ -16,3 +21,8 @@ def _names() -> dict[str, tuple[str, ...]]:
 def provides(name: str) -> tuple[str, ...]:
     """The normalised names (PEP 503) of the distributions in a conda package, sorted; () when it is none or unknown."""
     return _names().get(name, ())
+
+
+def with_distributions(packages: tuple[CondaPackage, ...]) -> tuple[CondaPackage, ...]:
+    """The packages, each with the distributions it brings."""
+    return tuple(dataclasses.replace(package, provides=provides(package.name)) for package in packages)

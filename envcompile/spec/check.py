@@ -45,6 +45,7 @@ def check(value: dict[str, Any]) -> list[Diagnostic]:
     """All mistakes of meaning in a spec's TOML value; shapes are `decode`'s business and are passed over here."""
     return [
         *_later(value),
+        *_python(value),
         *_nothing_to_install(value),
         *_requirements(value),
         *_conda(value),
@@ -62,6 +63,12 @@ def _later(value: dict[str, Any]) -> Iterator[Diagnostic]:
         if _at(value, *path) is not None:
             message = f"`{'.'.join(path)}` is part of the format, and this release cannot compile it yet"
             yield Diagnostic("not-supported-yet", message, path, "take it out of the spec", "key")
+
+
+def _python(value: dict[str, Any]) -> Iterator[Diagnostic]:
+    if "python" not in value and not (_at(value, "conda", "packages") and not _at(value, "pip", "packages")):
+        hint = 'add `python = "3.12"` at the top'
+        yield Diagnostic("missing-key", "`python` is missing, and pip packages need one", (), hint)
 
 
 def _at(value: dict[str, Any], *path: str) -> Any:

@@ -128,11 +128,10 @@ def decode(source: Source, value: dict[str, Any]) -> tuple[Spec | None, list[Dia
     """The spec and what is wrong with its shape; no spec when what every spec must have is not there."""
     found: list[Diagnostic] = []
     values = table(found, (), value, _TOP)
-    for name, example in (("name", "ml"), ("python", "3.12")):
-        if name not in value:
-            hint = f'add `{name} = "{example}"` at the top'
-            found.append(Diagnostic("missing-key", f"`{name}` is missing from `{source.name}`", (), hint))
-    if "name" not in values or "python" not in values:
+    if "name" not in value:
+        hint = 'add `name = "ml"` at the top'
+        found.append(Diagnostic("missing-key", f"`name` is missing from `{source.name}`", (), hint))
+    if "name" not in values:
         return None, found
     exports = values.pop("lock", ())
     return Spec(**{name.replace("-", "_"): each for name, each in values.items()}, exports=exports), found

@@ -15,21 +15,20 @@ _ORDERS = {"==": (0,), "!=": (-1, 1), "<": (-1,), "<=": (-1, 0), ">": (1,), ">="
 class Package(Protocol):
     """What is asked of a package: a `CondaPackage` of the lock has it. `channel` is the channel's name."""
 
-    # ruff: noqa: D102 - the fields of a record say themselves
     @property
-    def name(self) -> str: ...
+    def name(self) -> str: ...  # noqa: D102
     @property
-    def version(self) -> str: ...
+    def version(self) -> str: ...  # noqa: D102
     @property
-    def build(self) -> str: ...
+    def build(self) -> str: ...  # noqa: D102
     @property
-    def channel(self) -> str: ...
+    def channel(self) -> str: ...  # noqa: D102
     @property
-    def subdir(self) -> str: ...
+    def subdir(self) -> str: ...  # noqa: D102
     @property
-    def md5(self) -> str | None: ...
+    def md5(self) -> str | None: ...  # noqa: D102
     @property
-    def sha256(self) -> str: ...
+    def sha256(self) -> str: ...  # noqa: D102
 
 
 def matches(spec: MatchSpec, package: Package) -> bool:

@@ -88,12 +88,12 @@ class Cuda:
 class Spec:
     """One environment as asked for.
 
-    `python` is X.Y or X.Y.Z; `platforms` conda names in the order asked; `exclude_newer` RFC 3339 in UTC;
-    `tools` maps a tool's name to its image; `exports` names files kept beside the lock.
+    `python` is X.Y or X.Y.Z, None where no Python is asked for; `platforms` conda names in the order asked;
+    `exclude_newer` RFC 3339 in UTC; `tools` maps a tool's name to its image; `exports` names files kept by the lock.
     """
 
     name: str
-    python: str
+    python: str | None = None
     platforms: tuple[str, ...] = ("linux-64",)
     exclude_newer: str | None = None
     conda: Conda = field(default_factory=Conda)

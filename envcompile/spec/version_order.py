@@ -21,9 +21,7 @@ _WORDS: dict[str, Component] = {"dev": (_DEV, 0, ""), "_": (1, 0, ""), "post": (
 _ZERO: Component = (_NUMBER, 0, "")
 
 _PART = r"[0-9A-Za-z]+(?:[._-][0-9A-Za-z]+)*[_-]?"
-_VERSION = re.compile(rf"(?:[0-9]+!)?{_PART}(?:\+{_PART})?")
-_COMPONENT = re.compile(r"[0-9]+|[a-z]+|_")
-_SEPARATOR = re.compile(r"[._](?=.)")
+_VERSION = rf"(?:[0-9]+!)?{_PART}(?:\+{_PART})?"
 
 
 class Version(NamedTuple):
@@ -36,7 +34,7 @@ class Version(NamedTuple):
 
 def version(text: str) -> Version:
     """The version that a text says. Raises ValueError where it says none."""
-    if not _VERSION.fullmatch(text) or ("-" in text and "_" in text):
+    if not re.fullmatch(_VERSION, text) or ("-" in text and "_" in text):
         raise ValueError(text)
     rest, _, local = text.lower().replace("-", "_").partition("+")
     epoch, mark, release = rest.rpartition("!")
@@ -44,11 +42,11 @@ def version(text: str) -> Version:
 
 
 def _segments(text: str) -> tuple[Segment, ...]:
-    return tuple(_segment(each) for each in _SEPARATOR.split(text) if each)
+    return tuple(_segment(each) for each in re.split("[._](?=.)", text) if each)
 
 
 def _segment(text: str) -> Segment:
-    components = tuple(_component(each) for each in _COMPONENT.findall(text))
+    components = tuple(_component(each) for each in re.findall("[0-9]+|[a-z]+|_", text))
     # Letters stand where a number could: 1.rc1 is 1.0rc1.
     return components if text[0].isdigit() else (_ZERO, *components)
 

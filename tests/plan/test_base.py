@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from envcompile.diagnostics import Diagnostic
+from envcompile.lock.model import BaseImage
 from envcompile.plan.base import Facts, choose, needs_look, tools, wanted
-from envcompile.spec.model import Base, Image, Spec
+from envcompile.spec.model import Base, Conda, Image, Pip, Spec
 
 DIGEST = "sha256:" + "0" * 64
 NOTHING = Facts()
@@ -66,14 +67,30 @@ def test_choose(python: str, base: Base | None, found: Facts, expected: tuple[st
 
 
 def test_only_what_is_not_told_is_looked_up() -> None:
-    assert not needs_look(Base("python:3.12-slim-bookworm"))
-    assert needs_look(Base("python:3.12-slim"))
-    assert needs_look(Base("debian:bookworm-slim"))
-    assert not needs_look(Base("debian:bookworm-slim", python_path="/usr/bin/python3"))
-    assert not needs_look(Base("x", "a-1", "2.1", "3.12.1", "/p"))
+    assert not needs_look(spec(Base("python:3.12-slim-bookworm")))
+    assert needs_look(spec(Base("python:3.12-slim")))
+    assert needs_look(spec(Base("debian:bookworm-slim")))
+    assert not needs_look(spec(Base("debian:bookworm-slim", python_path="/usr/bin/python3")))
+    assert not needs_look(spec(Base("x", "a-1", "2.1", "3.12.1", "/p")))
+
+
+def spec(base: Base) -> Spec:
+    return Spec("x", "3.12", image=Image(base=base))
+
+
+def test_conda_brings_its_own_python() -> None:
+    """On a base without one."""
+    conda = Spec("x", conda=Conda(("conda-forge",), ("numpy",)))
+    assert wanted(conda) == Base("debian:bookworm-slim")
+    assert not needs_look(conda)
+    assert choose(conda, wanted(conda), f"x@{DIGEST}", NOTHING) == (BaseImage(f"x@{DIGEST}", "debian-12", "2.36"), None)
 
 
 def test_tools() -> None:
-    assert [name for name, _ in tools(Spec("x", "3.12"))] == ["uv"]
-    own = Spec("x", "3.12", tools=(("uv", "mine@x"), ("micromamba", "theirs@x")))
+    """Those that the build needs, and no others."""
+    pip, conda = Pip(("six",)), Conda(("conda-forge",), ("numpy",))
+    assert [name for name, _ in tools(Spec("x", "3.12", pip=pip))] == ["uv"]
+    assert [name for name, _ in tools(Spec("x", conda=conda))] == ["micromamba"]
+    assert [name for name, _ in tools(Spec("x", "3.12", pip=pip, conda=conda))] == ["micromamba", "uv"]
+    own = Spec("x", "3.12", pip=pip, tools=(("uv", "mine@x"), ("micromamba", "theirs@x")))
     assert tools(own) == (("uv", "mine@x"),)

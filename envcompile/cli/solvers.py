@@ -1,0 +1,32 @@
+"""Who solves what: the back ends that the spec names, with the effects of this process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from envcompile.cli.settings import registry
+from envcompile.resolve.environment import Solvers
+from envcompile.resolve.process import run
+from envcompile.resolve.protocol import Effects
+from envcompile.resolve.uv import Uv
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from envcompile.resolve.protocol import PipResolver
+    from envcompile.spec.model import Spec
+
+
+def solvers(spec: Spec, folder: Path, environment: Mapping[str, str]) -> Solvers:
+    """The back ends for a spec in `folder`, which local channels are relative to."""
+    del folder
+    return Solvers(_pip(spec.pip.resolver), None, registry(environment), (), Effects(run, environment))
+
+
+def _pip(name: str) -> PipResolver:
+    if name == "pip-tools":
+        from envcompile.resolve.pip_tools import PipTools  # noqa: PLC0415 - only when it is asked for
+
+        return PipTools()
+    return Uv()

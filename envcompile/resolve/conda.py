@@ -1,0 +1,41 @@
+"""What every conda resolver is asked and answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from envcompile.lock.model import Channel, CondaPackage
+    from envcompile.platforms import Platform
+    from envcompile.resolve.protocol import Effects
+
+
+@dataclass(frozen=True, slots=True)
+class CondaRequest:
+    """One platform's question.
+
+    `requirements` are MatchSpecs as users write them; `channels` in the order of their strict priority; `glibc` and
+    `cuda` X.Y, for the virtual packages; `preferences` are the pins to keep where the requirements allow it; `upgrade`
+    says of which names no pin is kept, or True for all. `exclude_newer` is RFC 3339 in UTC.
+    """
+
+    requirements: tuple[str, ...]
+    channels: tuple[Channel, ...]
+    platform: Platform
+    glibc: str
+    cuda: str | None = None
+    exclude_newer: str | None = None
+    preferences: tuple[CondaPackage, ...] = ()
+    upgrade: frozenset[str] | bool = frozenset()
+    offline: bool = False
+
+
+class CondaResolver(Protocol):
+    """A back end: requirements in, the one archive of each package out.
+
+    Raises `Unsolvable`, or `MissingOutside` when the program, a channel or the network is not there.
+    """
+
+    def resolve(self, requests: tuple[CondaRequest, ...], effects: Effects) -> tuple[tuple[CondaPackage, ...], ...]:
+        """The packages of each request, sorted by name."""

@@ -1,0 +1,161 @@
+"""Conda and pip as one environment: conda first, then pip with what conda has brought as fixed ground."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from envcompile.diagnostics import Diagnostic, Problems
+from envcompile.lock.model import PlatformLock, Python
+from envcompile.platforms import PLATFORMS
+from envcompile.resolve.conda import CondaRequest
+from envcompile.resolve.protocol import PipRequest
+from envcompile.resolve.provides import with_distributions
+from envcompile.resolve.stubs import provided
+from envcompile.spec.match_spec import match_spec
+from envcompile.spec.requirement import name as distribution
+from envcompile.spec.requirement import requirement
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from envcompile.lock.model import Channel, CondaPackage, Lock, PipPackage
+    from envcompile.resolve.conda import CondaResolver
+    from envcompile.resolve.images import Ground, Images
+    from envcompile.resolve.protocol import Effects, PipResolver
+    from envcompile.source import Source
+    from envcompile.spec.model import Spec
+
+Upgrade: TypeAlias = "frozenset[str] | bool"
+# Where conda puts its Python: the environment is made there and stays there.
+CONDA_PYTHON = "/env/bin/python"
+
+
+class Earlier(NamedTuple):
+    """What was locked before: the lock if it is whole, and the pins of each platform, also those of a broken lock."""
+
+    lock: Lock | None
+    pins: Mapping[str, tuple[PipPackage, ...]]
+
+
+class Solvers(NamedTuple):
+    """Whoever answers: a resolver for each kind of package, a registry client, and what they may do to the world.
+
+    `channels` are the conda channels of the spec, by their URLs; `conda` is None where the spec asks nothing of it.
+    """
+
+    pip: PipResolver
+    conda: CondaResolver | None
+    images: Images
+    channels: tuple[Channel, ...]
+    effects: Effects
+
+
+def solve(  # noqa: PLR0913, PLR0917 - every effect is an argument
+    source: Source, spec: Spec, grounds: Mapping[str, Ground], earlier: Earlier, solvers: Solvers, upgrade: Upgrade
+) -> tuple[tuple[PlatformLock, ...], tuple[Channel, ...]]:
+    """What is pinned for each platform, sorted, and the channels it comes from.
+
+    Raises `Unsolvable`, `MissingOutside`, or `Problems` when a package is asked of conda and of pip.
+    """
+    names = sorted(spec.platforms)
+    conda = dict(zip(names, _conda(spec, names, grounds, earlier, solvers, upgrade), strict=True))
+    _refuse_twice(source, spec, conda)
+
+    def one(name: str) -> PlatformLock:
+        ground, brought = grounds[name], conda[name]
+        python = _interpreter(brought) or ground.python
+        pip = (
+            _pip(spec, name, ground, python, brought, earlier, solvers, upgrade) if spec.pip.packages and python else ()
+        )
+        return PlatformLock(name, python, ground.base, ground.base, ground.tools, pip, brought)
+
+    used = {package.channel for packages in conda.values() for package in packages}
+    return tuple(_side_by_side(one, names)), tuple(each for each in solvers.channels if each.name in used)
+
+
+def _conda(  # noqa: PLR0913, PLR0917 - a request is made of all that was decided before
+    spec: Spec, names: list[str], grounds: Mapping[str, Ground], earlier: Earlier, solvers: Solvers, upgrade: Upgrade
+) -> tuple[tuple[CondaPackage, ...], ...]:
+    if solvers.conda is None or not spec.conda.packages:
+        return tuple(() for _ in names)
+    before = {each.platform: each.conda for each in earlier.lock.platforms} if earlier.lock else {}
+    requests = tuple(
+        CondaRequest(
+            requirements=asked_of_conda(spec),
+            channels=solvers.channels,
+            platform=PLATFORMS[name],
+            glibc=grounds[name].base.glibc,
+            exclude_newer=spec.exclude_newer,
+            preferences=before.get(name, ()),
+            upgrade=upgrade,
+        )
+        for name in names
+    )
+    answers = solvers.conda.resolve(requests, solvers.effects)
+    return tuple(with_distributions(packages) for packages in answers)
+
+
+def asked_of_conda(spec: Spec) -> tuple[str, ...]:
+    """The conda requirements, and with them the Python that the spec asks for at its top."""
+    asked = {match_spec(text).name for text in spec.conda.packages}
+    if spec.python is None or "python" in asked:
+        return spec.conda.packages
+    exact = spec.python.count(".") > 1
+    return (*spec.conda.packages, f"python =={spec.python}" if exact else f"python {spec.python}.*")
+
+
+def _refuse_twice(source: Source, spec: Spec, conda: Mapping[str, tuple[CondaPackage, ...]]) -> None:
+    """The lock never holds a distribution from both sides: what is asked of both is a mistake, and is told as one."""
+    asked = {match_spec(text).name: text for text in spec.conda.packages}
+    brought = {name: each for packages in conda.values() for each in packages for name in each.provides}
+    found = []
+    for index, text in enumerate(spec.pip.packages):
+        package = brought.get(distribution(requirement(text).name))
+        if package and package.name in asked:
+            message = f"`{text}` is asked of pip, and of conda as `{asked[package.name]}`"
+            hint = "take it out of one of the two: conda's serves pip's packages too"
+            found.append(Diagnostic("duplicate", message, ("pip", "packages", index), hint))
+    if found:
+        raise Problems(source, found)
+
+
+def _interpreter(brought: tuple[CondaPackage, ...]) -> Python | None:
+    version = next((package.version for package in brought if package.name == "python"), None)
+    return Python(version, CONDA_PYTHON, "conda") if version else None
+
+
+def _pip(  # noqa: PLR0913, PLR0917 - a request is made of all that was decided before
+    spec: Spec,
+    name: str,
+    ground: Ground,
+    python: Python,
+    brought: tuple[CondaPackage, ...],
+    earlier: Earlier,
+    solvers: Solvers,
+    upgrade: Upgrade,
+) -> tuple[PipPackage, ...]:
+    request = PipRequest(
+        requirements=spec.pip.packages,
+        exclude=spec.pip.exclude,
+        platform=PLATFORMS[name],
+        python=python.version,
+        glibc=ground.base.glibc,
+        exclude_newer=spec.exclude_newer,
+        preferences=earlier.pins.get(name, ()),
+        upgrade=upgrade,
+        provided=provided(brought),
+    )
+    packages = solvers.pip.resolve(request, solvers.effects)
+    both = {package.name for package in packages} & set(request.provided)
+    if both:
+        raise AssertionError(f"a resolver took from pip what conda has brought: {sorted(both)}")
+    return packages
+
+
+def _side_by_side(one: Callable[[str], PlatformLock], names: list[str]) -> list[PlatformLock]:
+    if len(names) == 1:
+        return [one(names[0])]
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - 8 ms, for several platforms only
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        return list(pool.map(one, names))

@@ -1,0 +1,274 @@
+"""conda requirements: what they ask for, which packages they admit, and what is said of those that are refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import subprocess
+import sys
+from itertools import pairwise
+
+import pytest
+
+from envcompile.lock.model import CondaPackage
+from envcompile.spec.match import matches
+from envcompile.spec.match_spec import MatchSpec, match_spec
+from envcompile.spec.refusal import LONGEST, Refusal
+from envcompile.spec.version_order import compare, version
+
+READ = {
+    "numpy": (None, None),
+    "numpy *": (None, None),
+    "numpy=*": (None, None),
+    "numpy * *": (None, None),
+    "numpy 1.26": ("==1.26", None),
+    "numpy ==1.26": ("==1.26", None),
+    "numpy==1.26": ("==1.26", None),
+    "numpy = 1.26": ("1.26.*", None),
+    "numpy=1.26": ("1.26.*", None),
+    "numpy 1.26.*": ("1.26.*", None),
+    "numpy 1.26*": ("1.26.*", None),
+    "numpy ==1.26.*": ("1.26.*", None),
+    "numpy==1.26.*,>=1.26.2": ("1.26.*,>=1.26.2", None),
+    "numpy=1.26*": ("1.26.*", None),
+    "numpy !=1.26": ("!=1.26", None),
+    "numpy !=1.26.*": ("!=1.26.*", None),
+    "numpy >=1.26.*": (">=1.26", None),
+    "numpy>=2,<3": (">=2,<3", None),
+    "numpy >= 2 , < 3": (">=2,<3", None),
+    "numpy 1.26|>=2,!=2.1": ("==1.26|>=2,!=2.1", None),
+    "numpy ~=1.26.1": ("~=1.26.1", None),
+    "x264 >=1!164.3095,<1!165": (">=1!164.3095,<1!165", None),
+    "astroid >=3.3.8,<3.4.0-dev0": (">=3.3.8,<3.4.0-dev0", None),
+    "pytorch * cuda*": (None, "cuda*"),
+    "pytorch=*=cuda*": (None, "cuda*"),
+    "pytorch 2.* cuda*": ("2.*", "cuda*"),
+    "pytorch=2.*=cuda*": ("2.*", "cuda*"),
+    "pytorch >=2,<3 cuda*": (">=2,<3", "cuda*"),
+    "pytorch>=2,<3=cuda*": (">=2,<3", "cuda*"),
+    # A build makes a series one version.
+    "numpy=1.26=py*": ("==1.26", "py*"),
+    "numpy =1.26 py*": ("==1.26", "py*"),
+    "numpy=1.26=*": ("==1.26", None),
+    "numpy=1.26,<2=py*": ("1.26.*,<2", "py*"),
+    "numpy=1.26[build='py*']": ("1.26.*", "py*"),
+    "numpy[version='>=2,<3', build=py*]": (">=2,<3", "py*"),
+    'numpy 1.26[version="2|3"]': ("==2|==3", None),
+}
+
+WHERE = {
+    "numpy": (None, None),
+    "conda-forge::numpy": ("conda-forge", None),
+    "conda-forge/noarch::numpy": ("conda-forge", "noarch"),
+    "pkgs/main/linux-64::numpy": ("pkgs/main", "linux-64"),
+    "conda-forge/label/dev::numpy": ("conda-forge/label/dev", None),
+    "numpy[channel=conda-forge/noarch]": ("conda-forge", "noarch"),
+    "conda-forge::numpy[channel=nvidia,subdir=noarch]": ("nvidia", "noarch"),
+}
+
+DIFFERENT = "means different things to conda and rattler"
+# The message, less the requirement itself; what the hint says.
+REFUSED = {
+    "": ("is not a conda requirement", "`"),
+    "numpy*": ("is not a conda requirement", "`"),
+    "numpy@1.26": ("is not a conda requirement", "`"),
+    "ümlaut": ("is not a conda requirement", "`"),
+    "numpy >1.26.*": (DIFFERENT, "`>1.26`"),
+    "numpy >=1.26*": (DIFFERENT, "`>=1.26`"),
+    "numpy !=1.26*": (DIFFERENT, "`!=1.26.*`"),
+    "numpy 1.*.4": (DIFFERENT, "`1.*`"),
+    "numpy *.4": (DIFFERENT, "`*`"),
+    "numpy 1.26.**": (DIFFERENT, "`1.26.*`"),
+    "numpy ~=1": (DIFFERENT, "`>=1`"),
+    "numpy ~=1.26.*": (DIFFERENT, "`>=1.26`"),
+    "numpy ~=1.26_1": (DIFFERENT, "`>=1.26_1`"),
+    "torch =2.4+cu118": (DIFFERENT, "`==2.4+cu118`"),
+    "torch !=2.4+cu118.*": (DIFFERENT, "`!=2.4+cu118`"),
+    "openssl >1.1a_": (DIFFERENT, "`1.1a`"),
+    "numpy ==1.26.* py*": (DIFFERENT, "`1.26.*`"),
+    "numpy >=1,==1.26.*": (DIFFERENT, "`1.26.*`"),
+    "numpy[version='==1.26.*']": (DIFFERENT, "`1.26.*`"),
+    "numpy >=1,=1.26*": (DIFFERENT, "`1.26.*`"),
+    "numpy[version='=1.26*']": (DIFFERENT, "`1.26.*`"),
+    "numpy (1.26)": (DIFFERENT, "`,` binds closer than `|`"),
+    "numpy[version='(1.2|1.3),<2']": (DIFFERENT, "`,` binds closer than `|`"),
+    "numpy !=*": ("compares with nothing", "`*`"),
+    "numpy >=1 <2": ("has two ranges without a comma", "`>=1,<2`"),
+    "numpy >=1 =1.26": ("has two ranges without a comma", "`>=1,=1.26`"),
+    "numpy>=1<2": ("has two ranges without a comma", "`>=2,<3`"),
+    "numpy[version='>=1 <2']": ("has two ranges without a comma", "`>=2,<3`"),
+    "numpy >=1,": ("has a `,` or a `|` with nothing beside it", "`"),
+    "numpy =>1": ("is not a comparison", "`>=1`"),
+    "numpy===1": ("is not a comparison", "`==1`"),
+    "numpy > =1": ("has a blank before an `=`", "`>=1`"),
+    "numpy >=1, =1.26": ("has a blank before an `=`", "`>=1,=1.26`"),
+    "numpy 1.26 =py*": ("has a blank before an `=`", "`1.26=py*`"),
+    "x264 v164": ("is not a version", "`"),
+    "numpy 1.26.": ("is not a version", "`"),
+    "numpy 1.2_3-4": ("has both `-` and `_`", "`1.2_3_4`"),
+    "numpy 20240101000000000000": ("is longer than any version", "shorter"),
+    "numpy\t1.26": ("holds a tab", "space"),
+    "numpy\x1f": ("holds a tab", "space"),
+    "numpy 1.26  # the last one": ("holds a comment", "outside"),
+    "numpy >=2 # https://example.com/1": ("holds a comment", "outside"),
+    "numpy >=2; python_version<'3'": ("holds a condition", "`numpy >=2`"),
+    "numpy >=2 if linux": ("holds a condition", "`numpy >=2`"),
+    "pytorch >=2 cuda* mkl": ("has more than a version and a build", "`"),
+    "pytorch * ^cuda.*$": ("is not a build", "`"),
+    "pytorch * cuda**": ("is not a build", "`"),
+    "uvicorn[standard] >=0.30": ("asks for an extra", "`[pip]`"),
+    "ffmpeg[licence=gpl]": ("has the key `licence` in brackets", "`version`, `build`"),
+    "numpy[build_number=2]": ("asks for a build number", '`[build="*_2"]`'),
+    "numpy[version='>=2'": ("has brackets that cannot be read", "`"),
+    "numpy[version = '2']": ("has brackets that cannot be read", "`"),
+    "numpy[version='2' build='py*']": ("has brackets that cannot be read", "`"),
+    "numpy[version='2',]": ("has brackets that cannot be read", "`"),
+    "numpy[version='2',version='3']": ("has brackets that cannot be read", "`"),
+    "numpy[sha256=abc]": ("is not a sha256", "lower case"),
+    "numpy[subdir=osx-64]": ("is not a subdir", "`linux-64`"),
+    "conda-forge:numpy": ("names a channel with a single colon", "`conda-forge::numpy`"),
+    "conda-forge/noarch:numpy": ("names a channel with a single colon", "`conda-forge/noarch::numpy`"),
+    "::numpy": ("names no channel before its colons", "`numpy`"),
+    "conda-forge:: numpy": ("does not name one package of one channel", "`conda-forge::numpy`"),
+    "*::numpy": ("is not the name of one channel", "`conda-forge::numpy`"),
+    "defaults::numpy": ("names `defaults`", "`pkgs/main::numpy`"),
+    "conda-forge/osx-arm64::numpy": ("is not a platform that can be locked", "`linux-aarch64`"),
+}
+
+OTHER_RULES = {
+    "-c conda-forge": "requirement-option",
+    "./numpy-1.26-py312_0.conda": "requirement-path",
+    "numpy-1.26-py312_0.tar.bz2": "requirement-path",
+    "https://conda.anaconda.org/conda-forge::numpy": "requirement-url",
+    "https://me:secret@example.com/channel::numpy": "userinfo",
+}
+
+# Sorted; what stands in one row is equal. Most are the examples of CEP 33.
+ORDER = (
+    ("0.4.1.rc", "0.4.1.RC"),
+    ("0.4.1+local",),
+    ("0.4.1", "0.4.1.0", "0.4.1+0", "00.4.01"),
+    ("0.4.1+1.local",),
+    ("0.5dev",),
+    ("0.5_",),
+    ("0.5a1",),
+    ("0.5rc1",),
+    ("0.5.dev1", "0.5.0dev1"),
+    ("0.5.0rc1", "0.5.rc1"),
+    ("0.5",),
+    ("0.5.1-1", "0.5.1_1", "0.5.1.1"),
+    ("0.5post1",),
+    ("0.960923",),
+    ("1.0",),
+    ("1.0.post1",),
+    ("1!0.1",),
+)
+
+PACKAGE = CondaPackage(
+    "numpy", "1.26.4", "py312h1_0", "conda-forge", "linux-64", "n.conda", sha256=64 * "a", md5=32 * "b"
+)
+ADMITTED = (
+    *("numpy", "NumPy", "numpy =1.26", "numpy 1.26.4", "numpy 1.26.4.0", "numpy >1.26,<2", "numpy <1|>=1.26"),
+    *("numpy ~=1.26.1", "numpy !=1.26", "numpy !=1.25.*", "numpy * py312*", "numpy * *_0", "numpy * p*h*_*"),
+    *("conda-forge::numpy", "conda-forge/linux-64::numpy", "numpy[subdir=linux-64]", "numpy * PY312H1_0"),
+    *(f"numpy[sha256={64 * 'a'}]", f"numpy[md5={32 * 'b'}]"),
+)
+NOT_ADMITTED = (
+    *("scipy", "numpy 1.26", "numpy =1.2", "numpy=1.26=py*", "numpy >1.26.4", "numpy <1.26.4", "numpy ~=1.25.1"),
+    *("numpy !=1.26.*", "numpy >=1,<1.26|>=2", "numpy * py31", "numpy * *h2_*", "numpy * py312h1_0*0", "numpy * cuda*"),
+    *("nvidia::numpy", "conda-forge/noarch::numpy", "numpy[channel=nvidia]", f"numpy[sha256={64 * 'b'}]"),
+)
+
+
+@pytest.mark.parametrize(("text", "parts"), READ.items())
+def test_one_spelling_for_one_meaning(text: str, parts: tuple[str | None, str | None]) -> None:
+    spec = match_spec(text)
+    assert (spec.version, spec.build) == parts
+    if spec.version is not None:
+        name = f"{spec.name}[version='{spec.version}']"
+        assert match_spec(name).version == spec.version
+
+
+@pytest.mark.parametrize(("text", "place"), WHERE.items())
+def test_channel_and_subdir(text: str, place: tuple[str | None, str | None]) -> None:
+    assert match_spec(text) == MatchSpec("numpy", None, None, *place)
+
+
+@pytest.mark.parametrize(("text", "said"), REFUSED.items())
+def test_what_is_refused_is_refused_with_the_spelling_to_use(text: str, said: tuple[str, str]) -> None:
+    with pytest.raises(Refusal) as caught:
+        match_spec(text)
+    message, hint = said
+    assert caught.value.rule == "match-spec"
+    assert message in caught.value.message
+    assert hint in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(("text", "rule"), OTHER_RULES.items())
+def test_what_is_no_requirement_at_all(text: str, rule: str) -> None:
+    with pytest.raises(Refusal) as caught:
+        match_spec(text)
+    assert caught.value.rule == rule
+    assert "secret" not in f"{caught.value.message} {caught.value.hint}"
+
+
+def test_no_text_is_too_long() -> None:
+    for text in ("numpy " + "=" * LONGEST, "a::" * 500, "n" * LONGEST + "*", "numpy[" + "a=b," * 400):
+        with pytest.raises(Refusal):
+            match_spec(text)
+
+
+@pytest.mark.parametrize("text", ADMITTED)
+def test_a_package_that_is_admitted(text: str) -> None:
+    assert matches(match_spec(text), PACKAGE)
+
+
+@pytest.mark.parametrize("text", NOT_ADMITTED)
+def test_a_package_that_is_not_admitted(text: str) -> None:
+    assert not matches(match_spec(text), PACKAGE)
+
+
+@pytest.mark.parametrize(
+    ("text", "admitted", "others"),
+    [
+        ("numpy <2", "2.0rc1 2.0.dev0 1.26.post1 1.26 2+cu118", "2 2.0 2.0.post1 1!1.0"),
+        ("numpy >1.0", "1.0.post1 1.0.1 1.0+1 1!0.1", "1 1.0.0 1.0rc1 1.0+cu118"),
+        ("numpy =1.26", "1.26 1.26.0 1.26rc1 1.26.post1 1.26+cu118", "1.260 1.2 1!1.26 1.27"),
+        ("numpy =1.26.0", "1.26 1.26.0rc1 1.26rc1 1.26.0.1", "1.26.1 1.27"),
+        ("numpy ~=1.26.0", "1.26 1.26.4 1.26.post1", "1.26rc1 1.27 2"),
+    ],
+)
+def test_the_edges_of_a_range(text: str, admitted: str, others: str) -> None:
+    spec = match_spec(text)
+    made = [dataclasses.replace(PACKAGE, version=each) for each in (admitted + " " + others).split()]
+    assert [each.version for each in made if matches(spec, each)] == admitted.split()
+
+
+def test_a_version_that_cannot_be_read_is_in_no_range() -> None:
+    package = dataclasses.replace(PACKAGE, version="1..2")
+    assert matches(match_spec("numpy"), package)
+    assert not matches(match_spec("numpy !=1"), package)
+
+
+def test_the_order_of_versions() -> None:
+    for row in ORDER:
+        assert {compare(version(row[0]), version(each)) for each in row} == {0}, row
+    for (lower, *_), (upper, *_) in pairwise(ORDER):
+        assert (compare(version(lower), version(upper)), compare(version(upper), version(lower))) == (-1, 1)
+
+
+@pytest.mark.parametrize("text", ["", ".1", "1.", "1..2", "1!", "1+", "1-2_3", "1 2", "1*", "é", "1!2!3"])
+def test_what_is_no_version(text: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+        version(text)
+
+
+def test_nothing_heavy_is_imported_to_match() -> None:
+    """Both stand on the path of `verify`."""
+    program = (
+        "import sys, envcompile.spec.match, envcompile.spec.match_spec; "
+        "print({'packaging', 'rattler', 'jinja2', 'tomli', 'fnmatch', 'os.path', 'json'} & (set(sys.modules) - early))"
+    )
+    started = f"import sys; early = set(sys.modules); {program}"
+    done = subprocess.run([sys.executable, "-I", "-c", started], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("set()\n", "")

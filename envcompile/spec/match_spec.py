@@ -81,7 +81,8 @@ def match_spec(text: str) -> MatchSpec:
     if "version" in brackets:
         version = _version(brackets["version"], quoted, bare=False)
     if "channel" in brackets:
-        channel, subdir = _channel(brackets["channel"], found["name"], quoted)
+        channel, inside = _channel(brackets["channel"], found["name"], quoted)
+        subdir = inside or subdir
     build = brackets.get("build", build)
     return MatchSpec(
         found["name"].lower(),

@@ -54,6 +54,7 @@ def test_a_tag_becomes_a_digest_and_stays_it(engine: Engine, tmp_path: Path) -> 
     first = locked(tmp_path)
     assert first.build.image == f"{moving}@{engine.base.partition('@')[2]}"
     assert (first.build.os, first.build.glibc) == ("debian-12", "2.36")
+    assert first.python
     assert (first.python.version, first.python.path, first.python.source) == (
         engine.python,
         "/usr/bin/python3",

@@ -151,6 +151,7 @@ def test_a_lock_with_a_right_digest_is_still_not_trusted() -> None:
         with pytest.raises(Unusable, match="not a valid lock"):
             loads(dumps(with_first(lock, dataclasses.replace(platform, pip=rows))), "x.lock")
     image = dataclasses.replace(platform.build, image="python:3.12")
+    assert platform.python
     for broken in (
         dataclasses.replace(platform, build=image),
         dataclasses.replace(platform, pip=platform.pip[::-1]),

@@ -20,6 +20,7 @@ def decided(python: str, base: Base | None, found: Facts = NOTHING) -> tuple[str
     if isinstance(answer, Diagnostic):
         return answer.rule
     ground, interpreter = answer
+    assert interpreter
     return ground.os, ground.glibc, interpreter.version, interpreter.path, interpreter.source
 
 

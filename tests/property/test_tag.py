@@ -86,6 +86,7 @@ def test_any_pin_moves_the_tag(name: str, data: st.DataObject) -> None:
         tool = dataclasses.replace(platform.tools[0], image=f"uv@sha256:{digest}")
         moved = dataclasses.replace(moved, tools=(tool,))
     elif kind in ("python", "path"):
+        assert platform.python
         changed = {"version": "3.99.9"} if kind == "python" else {"path": "/opt/python3"}
         moved = dataclasses.replace(moved, python=dataclasses.replace(platform.python, **changed))
     platforms = (*lock.platforms[:index], moved, *lock.platforms[index + 1 :])

@@ -64,6 +64,8 @@ WHERE = {
     "conda-forge/label/dev::numpy": ("conda-forge/label/dev", None),
     "numpy[channel=conda-forge/noarch]": ("conda-forge", "noarch"),
     "conda-forge::numpy[channel=nvidia,subdir=noarch]": ("nvidia", "noarch"),
+    "conda-forge/noarch::numpy[channel=nvidia]": ("nvidia", "noarch"),
+    "numpy[channel=nvidia/noarch,subdir=linux-64]": ("nvidia", "linux-64"),
 }
 
 DIFFERENT = "means different things to conda and rattler"
@@ -130,6 +132,7 @@ REFUSED = {
     "conda-forge/noarch:numpy": ("names a channel with a single colon", "`conda-forge/noarch::numpy`"),
     "::numpy": ("names no channel before its colons", "`numpy`"),
     "conda-forge:: numpy": ("does not name one package of one channel", "`conda-forge::numpy`"),
+    "numpy = [version='2']": ("is not a version", "`"),
     "*::numpy": ("is not the name of one channel", "`conda-forge::numpy`"),
     "defaults::numpy": ("names `defaults`", "`pkgs/main::numpy`"),
     "conda-forge/osx-arm64::numpy": ("is not a platform that can be locked", "`linux-aarch64`"),

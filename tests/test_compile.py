@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile.emit.dockerfile import tag
+from envcompile.pipeline import compile_dockerfile
 from envcompile.plan.make import make_plan
 from tests.hadolint import findings
 from tests.made import CASES, FIXTURES, dockerfile_of, parsed
@@ -53,8 +54,14 @@ def test_every_image_is_pinned_and_nothing_is_downloaded_unchecked(name: str) ->
 
 @pytest.mark.parametrize("name", CASES)
 def test_no_string_of_the_user_or_the_lock_stands_in_a_run(name: str) -> None:
-    """Promise 10, in part: the RUN instructions of all cases are the same texts."""
-    assert runs(dockerfile_of(name)) == runs(dockerfile_of("ml"))
+    """Promise 10, in part: the RUN instructions of another spec and another lock are the same texts."""
+    spec, lock = parsed(name)
+    platforms = tuple(dataclasses.replace(each, pip=each.pip[:1], conda=each.conda[:1]) for each in lock.platforms)
+    image = dataclasses.replace(spec.image, workdir="/other", user=(7, 8), env=(("OTHER", "x"),), command=("other",))
+    other = dataclasses.replace(spec, name="other", image=image)
+    assert runs(compile_dockerfile(other, dataclasses.replace(lock, platforms=platforms))) == runs(dockerfile_of(name))
+    if not lock.platforms[0].conda:
+        assert runs(dockerfile_of(name)) == runs(dockerfile_of("ml"))
 
 
 def runs(text: str) -> list[str]:
@@ -70,4 +77,4 @@ def test_the_project_names_no_machine() -> None:
     for name in CASES:
         text = dockerfile_of(name)
         for stranger in (__version__, str(Path.cwd()), str(Path.home()) + "/"):
-            assert stranger not in text.replace("/root/.cache/uv", "")
+            assert stranger not in text.replace("/root/.cache/uv", "").replace("/root/micromamba", "")

@@ -20,8 +20,14 @@ if TYPE_CHECKING:
 
 def solvers(spec: Spec, folder: Path, environment: Mapping[str, str]) -> Solvers:
     """The back ends for a spec in `folder`, which local channels are relative to."""
-    del folder
-    return Solvers(_pip(spec.pip.resolver), None, registry(environment), (), Effects(run, environment))
+    effects = Effects(run, environment)
+    if not spec.conda.packages:
+        return Solvers(_pip(spec.pip.resolver), None, registry(environment), (), effects)
+    from envcompile.resolve.channels import channel  # noqa: PLC0415 - for conda environments only
+    from envcompile.resolve.rattler import Rattler  # noqa: PLC0415
+
+    channels = tuple(channel(text, folder) for text in spec.conda.channels)
+    return Solvers(_pip(spec.pip.resolver), Rattler(), registry(environment), channels, effects)
 
 
 def _pip(name: str) -> PipResolver:

@@ -11,8 +11,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from envcompile.emit import quoting
 
 if TYPE_CHECKING:
-    from jinja2 import Template
-
     from envcompile.plan.model import Plan
 
 # Of 64 hexadecimal digits: 128 bits, so that nobody finds two Dockerfiles for one tag.
@@ -29,15 +27,18 @@ def dockerfile(plan: Plan) -> str:
     """The text of the Dockerfile: LF line ends, ends with a newline, the same for the same plan everywhere."""
     several = len(plan.targets) > 1
     locked = {target.arch for target in plan.targets}
+    activated = _environment().get_template("activated").render().rstrip("\n") if plan.conda else ""
     tools = [name for name, _ in plan.targets[0].tools]
-    return _template().render(
+    template = _environment().get_template("Dockerfile.j2")
+    return template.render(
         plan=plan,
         several=several,
         suffix=lambda target: f"-{target.arch}" if several else "",
-        # On every stage: one that is made from another stage is for the builder's platform, unless it says otherwise.
+        # On every stage: one made from another stage is for the builder's platform, unless it says otherwise.
         platform="" if several else f"--platform={plan.targets[0].docker} ",
         selected=[*tools, "lock", "build-base", "run-base"],
         foreign=[arch for arch in ARCHITECTURES if arch not in locked],
+        activated=activated,
         refusal=f"this Dockerfile is locked for {' and '.join(target.docker for target in plan.targets)} only",
     )
 
@@ -48,7 +49,7 @@ def tag(text: str) -> str:
 
 
 @cache
-def _template() -> Template:
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("envcompile.emit"),
         undefined=StrictUndefined,
@@ -59,4 +60,4 @@ def _template() -> Template:
         newline_sequence="\n",
     )
     environment.filters.update(word=quoting.word, exec_form=quoting.exec_form, line=quoting.line)
-    return environment.get_template("Dockerfile.j2")
+    return environment

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 from envcompile.plan.model import File, Layer
 
 if TYPE_CHECKING:
-    from envcompile.lock.model import PipPackage, PlatformLock
+    from envcompile.lock.model import Lock, PipPackage, PlatformLock
 
 
-def layers() -> tuple[Layer, ...]:
-    """The layers of an environment: one, holding every pip package."""
-    return (Layer("pip-1", "/pip-1.txt"),)
+def layers(lock: Lock) -> tuple[Layer, ...]:
+    """The pip layers of an environment: one, holding every pip package; none where there are no such packages."""
+    return (Layer("pip-1", "/pip-1.txt"),) if any(platform.pip for platform in lock.platforms) else ()
 
 
-def lists(platform: PlatformLock) -> tuple[File, ...]:
+def lists(lock: Lock, platform: PlatformLock) -> tuple[File, ...]:
     """The requirement list of each layer on one platform, one file and one hash per line."""
-    return tuple(File(layer.requirements, tuple(_line(package) for package in platform.pip)) for layer in layers())
+    return tuple(File(layer.requirements, tuple(_line(package) for package in platform.pip)) for layer in layers(lock))
 
 
 def _line(package: PipPackage) -> str:

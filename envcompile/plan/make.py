@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from envcompile.plan.conda import conda_lists
 from envcompile.plan.layers import layers, lists
 from envcompile.plan.model import File, Plan, Start, Target
 from envcompile.platforms import PLATFORMS
@@ -14,15 +15,18 @@ if TYPE_CHECKING:
 
 USER_NAME = "app"
 ENVIRONMENT = "/env"
+ACTIVATED = "/env/bin/activated"
 
 
 def make_plan(spec: Spec, lock: Lock) -> Plan:
     """The plan for every platform of the lock. The lock must answer the spec."""
-    targets = sorted((_target(spec.image, each) for each in lock.platforms), key=lambda target: target.arch)
-    return Plan(tuple(targets), layers(), _start(spec.image))
+    targets = sorted((_target(spec.image, lock, each) for each in lock.platforms), key=lambda target: target.arch)
+    conda = any(platform.conda for platform in lock.platforms)
+    python = all(platform.python for platform in lock.platforms)
+    return Plan(tuple(targets), conda, layers(lock), _start(spec.image, conda=conda, python=python))
 
 
-def _target(image: Image, locked: PlatformLock) -> Target:
+def _target(image: Image, lock: Lock, locked: PlatformLock) -> Target:
     platform = PLATFORMS[locked.platform]
     return Target(
         arch=platform.arch,
@@ -32,7 +36,8 @@ def _target(image: Image, locked: PlatformLock) -> Target:
         tools=tuple((tool.name, tool.image) for tool in locked.tools),
         files=(
             *_interpreter(locked),
-            *lists(locked),
+            *conda_lists(locked.conda, lock.channels),
+            *lists(lock, locked),
             *_account(image),
         ),
     )
@@ -61,16 +66,19 @@ def _account(image: Image) -> tuple[File, ...]:
     )
 
 
-def _start(image: Image) -> Start:
+def _start(image: Image, *, conda: bool, python: bool) -> Start:
     user, group = image.user
     name = USER_NAME if user else "root"
     own = {"HOME": _home(image), "USER": name, "LOGNAME": name}
+    if conda:
+        own["CONDA_PREFIX"] = ENVIRONMENT
     return Start(
         env=tuple(sorted({**own, **dict(image.env)}.items())),
         labels=image.labels,
         user=f"{user}:{group}",
         workdir=image.workdir or _home(image),
         expose=tuple(sorted(image.expose)),
-        entrypoint=image.entrypoint,
-        command=image.command or ("python",),
+        # What the packages want set when their environment is activated is set for whatever the container runs.
+        entrypoint=(*((ACTIVATED,) if conda else ()), *image.entrypoint),
+        command=image.command or ("python" if python else "bash",),
     )

@@ -52,8 +52,12 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything the Dockerfile says. `targets` are sorted by architecture."""
+    """Everything the Dockerfile says. `targets` are sorted by architecture.
+
+    `conda` says what the environment is: made by micromamba, else a virtual environment of the base's Python.
+    """
 
     targets: tuple[Target, ...]
+    conda: bool
     layers: tuple[Layer, ...]
     start: Start

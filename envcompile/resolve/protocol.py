@@ -61,9 +61,10 @@ class PipResolver(Protocol):
 
 
 class Unsolvable(NotFine):
-    """No set of packages answers the requirements; `reason` is the resolver's own text."""
+    """No set of packages answers the requirements of a table; `reason` is the resolver's own text."""
 
-    def __init__(self, platform: str, reason: str) -> None:
+    def __init__(self, platform: str, reason: str, table: str = "pip") -> None:
         super().__init__(f"no set of packages answers the spec on `{platform}`")
         self.platform = platform
         self.reason = reason
+        self.table = table

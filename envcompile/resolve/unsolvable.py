@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from envcompile.diagnostics import Diagnostic, Problems
 from envcompile.errors import NOT_FINE
+from envcompile.spec.match_spec import match_spec
 from envcompile.spec.requirement import name, requirement
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def explain(answer: Unsolvable, source: Source, spec: Spec) -> Problems:
     """The answer as diagnostics: the line of every requirement that the reason says is required, the reason below."""
-    paths = _blamed(answer.reason, spec) or [("pip", "packages")]
+    paths = _blamed(answer, spec) or [(answer.table, "packages")]
     hint = (
         f"the resolver's reason for `{answer.platform}`, Python and C library as in the base:\n{_indent(answer.reason)}"
     )
@@ -30,15 +31,18 @@ def explain(answer: Unsolvable, source: Source, spec: Spec) -> Problems:
     return Problems(source, found, NOT_FINE)
 
 
-def _blamed(reason: str, spec: Spec) -> list[KeyPath]:
+def _blamed(answer: Unsolvable, spec: Spec) -> list[KeyPath]:
     """The requirements that the reason says "you require", else those it names at all."""
-    names = [name(requirement(text).name) for text in spec.pip.packages]
-    words = " ".join(reason.split()).lower()
+    if answer.table == "conda":
+        names = [match_spec(text).name for text in spec.conda.packages]
+    else:
+        names = [name(requirement(text).name) for text in spec.pip.packages]
+    words = " ".join(answer.reason.split()).lower()
     # The name, and not a longer one that it is a part of.
     patterns = [rf"{re.escape(each).replace('-', '[-_.]')}(?![a-z0-9_-])" for each in names]
     required = [i for i, pattern in enumerate(patterns) if re.search(rf"you require {pattern}", words)]
     named = [i for i, pattern in enumerate(patterns) if re.search(rf"(?<![a-z0-9_.-]){pattern}", words)]
-    return [("pip", "packages", index) for index in required or named]
+    return [(answer.table, "packages", index) for index in required or named]
 
 
 def _indent(text: str) -> str:

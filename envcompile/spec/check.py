@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 # Parts of the format whose passes are not there yet: refused, never passed over in silence.
 _LATER = (
-    ("conda",),
     ("apt",),
     ("cuda",),
     ("lock",),
@@ -63,6 +62,10 @@ def _later(value: dict[str, Any]) -> Iterator[Diagnostic]:
         if _at(value, *path) is not None:
             message = f"`{'.'.join(path)}` is part of the format, and this release cannot compile it yet"
             yield Diagnostic("not-supported-yet", message, path, "take it out of the spec", "key")
+
+    if _at(value, "conda", "resolver") == "conda-lock":
+        message = "`conda-lock` as resolver is part of the format, and this release cannot use it yet"
+        yield Diagnostic("not-supported-yet", message, ("conda", "resolver"), 'write `"rattler"`, or leave it out')
 
 
 def _python(value: dict[str, Any]) -> Iterator[Diagnostic]:
@@ -113,6 +116,9 @@ def _requirements(value: dict[str, Any]) -> Iterator[Diagnostic]:
 
 
 def _conda(value: dict[str, Any]) -> Iterator[Diagnostic]:
+    if _at(value, "conda", "packages") and not _at(value, "conda", "channels"):
+        hint = 'add `channels = ["conda-forge"]`'
+        yield Diagnostic("missing-key", "`channels` is missing from `conda`", ("conda",), hint, "key")
     seen: dict[str, str] = {}
     for path, text in _strings(value, "conda", "packages"):
         try:

@@ -2,8 +2,10 @@
 
 CEP 29 describes the language: https://github.com/conda/ceps/blob/main/cep-0029.md. What the tools make of it was
 measured with py-rattler 0.28 and conda 24.7.1 (the one inside conda-lock 4.0.3). They differ in `>1.26.*`, `>=1.26*`,
-`!=1.26*`, `1.*.4`, `~=1`, `=1.26+cu118`, parentheses, and blanks within brackets; rattler's lenient parser swallows
-a missing comma and a single-colon channel. `numpy=1.26=py*` is exactly 1.26 to both, and `numpy=1.26` the series.
+`!=1.26*`, `1.*.4`, `~=1`, `=1.26+cu118`, `>=1,==1.26.*`, `>=1, =1.26`, parentheses, and blanks within brackets;
+rattler's lenient parser swallows a missing comma and a single-colon channel. `numpy=1.26=py*` is exactly 1.26 to
+both, and `numpy=1.26` the series. They differ in one thing that cannot be refused: 1.26rc1 is of the series 1.26.0 to
+rattler (and here), and not to conda.
 """
 
 from __future__ import annotations

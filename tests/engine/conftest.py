@@ -6,9 +6,19 @@ import os
 
 import pytest
 
+from tests.engine.conda_channel import conda_channel
 from tests.engine.docker import Engine
 
-NEEDED = ("DOCKER_HOST", "ENVCOMPILE_TEST_BASE", "ENVCOMPILE_TEST_BASE_PYTHON", "ENVCOMPILE_TEST_UV")
+__all__ = ["conda_channel", "engine"]
+
+NEEDED = (
+    "DOCKER_HOST",
+    "ENVCOMPILE_TEST_BASE",
+    "ENVCOMPILE_TEST_BASE_PYTHON",
+    "ENVCOMPILE_TEST_UV",
+    "ENVCOMPILE_TEST_MICROMAMBA",
+    "ENVCOMPILE_TEST_DEBIAN",
+)
 
 
 @pytest.fixture(scope="session")

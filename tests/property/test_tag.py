@@ -70,7 +70,8 @@ def test_any_pin_moves_the_tag(name: str, data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(platform.pip) - 1))
     pip = list(platform.pip)
     digest = "0" * 64
-    kind = data.draw(st.sampled_from(["version", "hash", "less", "build", "run", "tool", "python", "path"]))
+    own = ["conda"] if platform.conda else ["python", "path"]  # conda's Python is one of its packages
+    kind = data.draw(st.sampled_from(["version", "hash", "less", "build", "run", "tool", *own]))
     if kind == "less":
         del pip[place]
     elif kind == "version":
@@ -83,8 +84,11 @@ def test_any_pin_moves_the_tag(name: str, data: st.DataObject) -> None:
         changes: dict[str, Any] = {kind: image}
         moved = dataclasses.replace(moved, **changes)
     elif kind == "tool":
-        tool = dataclasses.replace(platform.tools[0], image=f"uv@sha256:{digest}")
-        moved = dataclasses.replace(moved, tools=(tool,))
+        tools = tuple(dataclasses.replace(tool, image=f"x@sha256:{digest}") for tool in platform.tools)
+        moved = dataclasses.replace(moved, tools=tools)
+    elif kind == "conda":
+        refiled = dataclasses.replace(platform.conda[0], sha256=digest)
+        moved = dataclasses.replace(moved, conda=(refiled, *platform.conda[1:]))
     elif kind in ("python", "path"):
         assert platform.python
         changed = {"version": "3.99.9"} if kind == "python" else {"path": "/opt/python3"}

@@ -1,0 +1,132 @@
+"""conda environments on the real engine, from a small real channel on loopback.
+
+micromamba is a stand-in here (tests/engine/micromamba): it installs the same list through py-rattler. So is the base
+`debian:bookworm-slim`: Debian's own minimal system.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from envcompile.lock.file import loads
+from tests.engine.docker import docker, envcompile
+from tests.hadolint import findings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from envcompile.lock.model import PlatformLock
+    from tests.engine.conda_channel import Channel
+    from tests.engine.docker import Engine
+
+pytestmark = [pytest.mark.engine, pytest.mark.index]
+
+INSIDE = """
+import importlib.metadata as metadata, json, os, pathlib, subprocess
+meta = [json.loads(path.read_text()) for path in pathlib.Path("/env/conda-meta").glob("*.json")]
+print(json.dumps({
+    "conda": sorted([each["name"], each["version"], each["sha256"]] for each in meta),
+    "pip": sorted([each.name, each.version]
+                  for each in metadata.distributions() if each.read_text("INSTALLER") != "conda"),
+    "env": {key: value for key, value in os.environ.items() if key.startswith(("SETTINGS", "CONDA"))},
+    "greeting": subprocess.run(["greeting"], capture_output=True, text=True, check=True).stdout,
+    "greeter": subprocess.run(["greeter"], capture_output=True, text=True, check=True).stdout,
+    "uid": os.getuid(),
+}))
+"""
+
+
+def spec(engine: Engine, channel: str, conda: str, pip: str = "", python: str = 'python = "3.11"') -> str:
+    debian, micromamba = os.environ["ENVCOMPILE_TEST_DEBIAN"], os.environ["ENVCOMPILE_TEST_MICROMAMBA"]
+    return f"""
+name = "c"
+{python}
+[conda]
+channels = ["{channel}"]
+packages = [{conda}]
+{pip}
+[image]
+base = {{ image = "{debian}", os = "debian-12", glibc = "2.36" }}
+[tools]
+micromamba = "{micromamba}"
+uv = "{engine.uv}"
+"""
+
+
+def lock(folder: Path, text: str) -> PlatformLock:
+    (folder / "envcompile.toml").write_text(text, "utf-8")
+    envcompile("lock", "-q", folder=folder)
+    envcompile("lock", "-q", "--check", folder=folder)
+    envcompile("dockerfile", "-q", "-o", "Dockerfile", folder=folder)
+    assert findings(folder / "Dockerfile") == ""
+    return loads((folder / "envcompile.lock").read_text("utf-8"), "x").platforms[0]
+
+
+@pytest.mark.parametrize("pip", ["", '[pip]\npackages = ["six", "idna"]'], ids=["alone", "with pip"])
+def test_what_is_locked_is_what_runs(engine: Engine, conda_channel: Channel, tmp_path: Path, pip: str) -> None:
+    """Twice from nothing one image; what is in it is what the lock says; activation is honoured without conda."""
+    locked = lock(tmp_path, spec(engine, conda_channel.url, '"everything"', pip))
+    assert {package.name for package in locked.conda} >= {"python", "libgreeting", "greeting", "greeter", "settings"}
+    text = (tmp_path / "Dockerfile").read_text("utf-8")
+    tag = "envcompile-test-conda"
+    digests = [engine.build(text, tag, "--no-cache") for _ in range(2)]
+    assert digests[0] == digests[1]
+    inside = json.loads(engine.run(tag, "python", "-c", INSIDE).splitlines()[-1])
+    assert inside["conda"] == sorted([each.name, each.version, each.sha256] for each in locked.conda)
+    assert inside["pip"] == sorted([each.name, each.version] for each in locked.pip)
+    assert inside["env"]["CONDA_PREFIX"] == "/env"
+    assert inside["env"]["SETTINGS_HOME"] == "/env/share/settings"
+    assert inside["env"]["SETTINGS_TEXT"] == 'two words, "quoted", $unexpanded'
+    assert inside["greeting"].startswith("hello from libgreeting 1.2.3, installed below /env/share/greeting")
+    assert inside["greeter"] == "hello from greeter 0.4.0 in /env\n"
+    assert inside["uid"] == 1000
+    leftovers = "ls -d /root/micromamba /root/.conda /usr/local/bin/micromamba /run/lock/conda.txt 2>/dev/null; true"
+    # What activation scripts print goes to standard error, which docker() reads too.
+    assert engine.run(tag, "sh", "-c", leftovers) == "settings: activated\n"
+
+
+def test_without_python(engine: Engine, conda_channel: Channel, tmp_path: Path) -> None:
+    locked = lock(tmp_path, spec(engine, conda_channel.url, '"greeting"', python=""))
+    assert [package.name for package in locked.conda] == ["greeting", "libgreeting"]
+    assert locked.python is None
+    text = (tmp_path / "Dockerfile").read_text("utf-8")
+    engine.build(text, "envcompile-test-no-python")
+    assert "hello from libgreeting 1.2.3" in engine.run("envcompile-test-no-python", "greeting")
+    assert 'CMD ["bash"]' in text
+
+
+def test_an_archive_with_other_bytes_fails_the_build(engine: Engine, conda_channel: Channel, tmp_path: Path) -> None:
+    lock(tmp_path, spec(engine, conda_channel.url, '"greeting"', python=""))
+    text = (tmp_path / "Dockerfile").read_text("utf-8")
+    archive = next((conda_channel.folder / "linux-64").glob("greeting-*.tar.bz2"))
+    whole = archive.read_bytes()
+    docker("buildx", "prune", "--all", "--force", "--filter", "type=exec.cachemount")
+    try:
+        archive.write_bytes(whole + b"\0")
+        said = docker("buildx", "build", "--no-cache", "--network=host", "-", text=text, check=False)
+    finally:
+        archive.write_bytes(whole)
+    assert "incorrect MD5" in said
+    assert "ERROR: failed to solve" in said
+    # And when micromamba itself does not notice, the list of sha256 does.
+    sums = "\n".join(line for line in text.splitlines() if "/root/micromamba/pkgs/greeting" in line)
+    wrong = text.replace(sums, f"{'0' * 64}{sums[64:]}")
+    said = docker("buildx", "build", "--no-cache", "--network=host", "-", text=wrong, check=False)
+    assert "computed checksum did NOT match" in said
+
+
+def test_a_local_channel_is_locked_and_not_built(engine: Engine, conda_channel: Channel, tmp_path: Path) -> None:
+    text = spec(engine, str(conda_channel.folder), '"greeting"', python="")
+    (tmp_path / "envcompile.toml").write_text(text, "utf-8")
+    envcompile("lock", "-q", folder=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "envcompile", "dockerfile"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is a folder of this machine, which no build can see" in done.stderr

@@ -55,6 +55,11 @@ def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
     asked = count(len(spec.conda.packages) + len(spec.pip.packages), "requirement")
     reporter.step(f"resolving {asked} for {', '.join(spec.platforms)}")
     lock = resolve(source, spec, earlier, solvers(spec, path.parent, os.environ), upgrade)
+    for each in lock.platforms:
+        python = f"Python {each.python.version} ({each.python.source})" if each.python else "no Python"
+        reporter.detail(f"{each.platform}: {each.run.image}, {each.run.os}, glibc {each.run.glibc}, {python}")
+        for tool in each.tools:
+            reporter.detail(f"{each.platform}: {tool.name} of {tool.image}")
     new = dumps(lock)
     took = f"{time.monotonic() - started:.1f} s"
     if text is not None and text.replace("\r\n", "\n") == new:

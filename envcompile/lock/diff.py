@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from envcompile.lock.model import Lock, PipPackage
+    from envcompile.lock.model import Lock, PlatformLock
 
 _MOST = 40
 
 
 def changes(before: Lock | None, after: Lock) -> list[str]:
-    """One line per package that came, went or moved; the same line on several platforms stands once.
+    """One line per image, interpreter or package that came, went or moved; a line for several platforms stands once.
 
     Nothing for a first lock: all of it is new.
     """
@@ -21,22 +21,32 @@ def changes(before: Lock | None, after: Lock) -> list[str]:
         return []
     seen: dict[str, list[str]] = {}
     for platform in after.platforms:
-        earlier = before.platform(platform.platform)
-        for line in _moved(earlier.pip if earlier else (), platform.pip):
+        old, new = _pins(before.platform(platform.platform)), _pins(platform)
+        for line in _moved(old, new):
             seen.setdefault(line, []).append(platform.platform)
     every = len(after.platforms)
     lines = [line if len(where) == every else f"{line} ({', '.join(where)})" for line, where in sorted(seen.items())]
     return lines if len(lines) <= _MOST else [*lines[:_MOST], f"... and {len(lines) - _MOST} more"]
 
 
-def _moved(before: tuple[PipPackage, ...], after: tuple[PipPackage, ...]) -> Iterator[str]:
-    old, new = ({package.name: package for package in packages} for packages in (before, after))
+def _pins(platform: PlatformLock | None) -> Mapping[str, tuple[str, str, str]]:
+    """What is pinned: a name to its version, what else tells two of one version apart, and the file."""
+    if platform is None:
+        return {}
+    pins = {f"conda {each.name}": (each.version, each.sha256, each.file) for each in platform.conda}
+    pins |= {each.name: (each.version, each.sha256, each.file) for each in platform.pip}
+    pins |= {f"image for {each.name}": (each.image, "", "") for each in platform.tools}
+    pins |= {"image to build on": (platform.build.image, "", ""), "image to run on": (platform.run.image, "", "")}
+    return pins | ({"Python": (platform.python.version, "", "")} if platform.python else {})
+
+
+def _moved(old: Mapping[str, tuple[str, str, str]], new: Mapping[str, tuple[str, str, str]]) -> Iterator[str]:
     for name in sorted({*old, *new}):
         if name not in old:
-            yield f"  + {name} {new[name].version}"
+            yield f"  + {name} {new[name][0]}"
         elif name not in new:
-            yield f"  - {name} {old[name].version}"
-        elif old[name].version != new[name].version:
-            yield f"  ~ {name} {old[name].version} -> {new[name].version}"
-        elif old[name].sha256 != new[name].sha256:
-            yield f"  ~ {name} {new[name].version}: another file, {new[name].file}"
+            yield f"  - {name} {old[name][0]}"
+        elif old[name][0] != new[name][0]:
+            yield f"  ~ {name} {old[name][0]} -> {new[name][0]}"
+        elif old[name] != new[name]:
+            yield f"  ~ {name} {new[name][0]}: another file, {new[name][2]}"

@@ -27,3 +27,20 @@ def test_lines() -> None:
     one = dataclasses.replace(lock, platforms=(both[0], lock.platforms[1]))
     assert f"  ~ {first.name} {first.version} -> 99 (linux-64)" in changes(lock, one)
     assert f"  + {third.name} {third.version}" in changes(everywhere, lock)
+
+
+def test_bases_tools_and_conda_packages_move_too() -> None:
+    _, lock = parsed("conda")
+    (platform,) = lock.platforms
+    first, *rest = platform.conda
+    moved = dataclasses.replace(
+        platform,
+        conda=(dataclasses.replace(first, sha256="0" * 64, file="other.conda"), *rest),
+        run=dataclasses.replace(platform.run, image="other@sha256:" + "0" * 64),
+        python=None,
+    )
+    assert changes(lock, dataclasses.replace(lock, platforms=(moved,))) == [
+        f"  - Python {platform.python and platform.python.version}",
+        f"  ~ conda {first.name} {first.version}: another file, other.conda",
+        f"  ~ image to run on {platform.run.image} -> other@sha256:{'0' * 64}",
+    ]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from benchmarks.question import EXAMPLE
+from benchmarks.question import EXAMPLE, ground
 from envcompile.cli.inputs import read_source
 from envcompile.lock.file import dumps
-from envcompile.lock.model import Lock, PipPackage, PlatformLock
-from envcompile.plan.base import choose
+from envcompile.lock.model import Lock, PipPackage, PlatformLock, ToolImage
+from envcompile.plan.base import tools
 from envcompile.spec.decode import parse
 from envcompile.spec.digest import spec_digest, text_digest
 
@@ -31,10 +31,9 @@ def write(folder: Path, packages: int) -> None:
     path.write_text(f"{head}packages = [{asked}]{rest.partition(']')[2]}", "utf-8")
     source = read_source(path)
     spec = parse(source)
-    ground, _ = choose(spec)
-    if ground is None:
-        raise ValueError(f"{EXAMPLE} no longer says which base image it is for")
-    platform = PlatformLock(spec.platforms[0], ground.python, ground.base, ground.base, ground.tools, locked)
+    base, python = ground(spec)
+    images = tuple(ToolImage(name, image) for name, image in tools(spec))
+    platform = PlatformLock(spec.platforms[0], python, base, base, images, locked)
     lock = Lock(spec_digest(spec), text_digest(source.text), (platform,))
     path.with_suffix(".lock").write_text(dumps(lock), "utf-8")
 

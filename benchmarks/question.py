@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envcompile.cli.inputs import read_source
+from envcompile.diagnostics import Diagnostic
 from envcompile.lock.file import loads
-from envcompile.plan.base import choose
+from envcompile.plan.base import Facts, choose, wanted
 from envcompile.platforms import PLATFORMS
 from envcompile.resolve.uv import find_uv
 from envcompile.spec.decode import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from envcompile.lock.model import BaseImage, Python
+    from envcompile.spec.model import Spec
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "ml" / "envcompile.toml"
 REQUIREMENTS, EXCLUDED, OUTPUT = "requirements.in", "exclude.txt", "requirements.txt"
@@ -56,12 +60,19 @@ def uv() -> str:
 def example() -> Question:
     """The question of the example, which names its base image and one platform."""
     spec = parse(read_source(EXAMPLE))
-    ground, _ = choose(spec)
+    base, python = ground(spec)
     (name,) = spec.platforms
-    if ground is None:
+    platform = f"{PLATFORMS[name].machine}-manylinux_{base.glibc.replace('.', '_')}"
+    return Question(spec.pip.packages, spec.pip.exclude, python.version, platform, spec.exclude_newer)
+
+
+def ground(spec: Spec) -> tuple[BaseImage, Python]:
+    """The base and the interpreter that the example's spec gives, with nobody asked."""
+    base = wanted(spec)
+    answer = choose(spec, base, base.image, Facts())
+    if isinstance(answer, Diagnostic) or answer[1] is None:
         raise ValueError(f"{EXAMPLE} no longer says which base image it is for")
-    platform = f"{PLATFORMS[name].machine}-manylinux_{ground.base.glibc.replace('.', '_')}"
-    return Question(spec.pip.packages, spec.pip.exclude, ground.python.version, platform, spec.exclude_newer)
+    return answer[0], answer[1]
 
 
 def copy_example(folder: Path) -> Path:

@@ -114,7 +114,8 @@ def test_a_text_that_is_not_toml(text: str, message: str, offset: int) -> None:
         Source("s", text).parse()
     assert (caught.value.message, caught.value.offset) == (message, offset)
     assert str(caught.value) == message
-    assert time.perf_counter() - began < 1
+    # Hundredths of a second here; minutes for a parser that is not linear. Machines are shared.
+    assert time.perf_counter() - began < 10
 
 
 @pytest.mark.parametrize(
@@ -153,7 +154,8 @@ def test_places_are_found_up_to_where_the_text_breaks() -> None:
 def test_places_of_a_large_text_take_linear_time(text: str, path: KeyPath) -> None:
     began = time.perf_counter()
     assert Source("s", text).value(path)
-    assert time.perf_counter() - began < 2
+    # As above: about a second here.
+    assert time.perf_counter() - began < 20
 
 
 def test_a_good_file_is_not_scanned() -> None:

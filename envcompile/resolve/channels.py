@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from envcompile.lock.model import Channel
 
@@ -17,12 +18,20 @@ ALIAS = "https://conda.anaconda.org"
 def channel(text: str, folder: Path) -> Channel:
     """The channel of a spec: a name, a URL, or a path relative to `folder`, which is the spec's.
 
-    A channel that is given by its URL is called as the end of its path is.
+    A channel that is given by its URL is called as the URL's path is, a folder as its last part is, both in the letters
+    that a lock takes for a name.
     """
-    if re.match(r"(?:https?|file)://", text):
+    if re.match(r"https?://", text):
         url = text.rstrip("/")
-        return Channel(re.sub(r"^[a-z]+://[^/]*/?", "", url).strip("/") or "channel", url)
+        return Channel(_name(urlsplit(url).path), url)
+    if text.startswith("file://"):
+        url = text.rstrip("/")
+        return Channel(_name(urlsplit(url).path.rpartition("/")[2]), url)
     if text.startswith((".", "/", "~")):
         path = (folder / text).expanduser().resolve()
-        return Channel(path.name, path.as_uri())
+        return Channel(_name(path.name), path.as_uri())
     return Channel(text, f"{ALIAS}/{text}")
+
+
+def _name(path: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._/-]+", "-", unquote(path)).lstrip("._/-") or "channel"

@@ -34,7 +34,8 @@ class CondaRequest:
 class CondaResolver(Protocol):
     """A back end: requirements in, the one archive of each package out.
 
-    Raises `Unsolvable`, or `MissingOutside` when the program, a channel or the network is not there.
+    Raises `Unsolvable`; `Unusable` when there is no such channel; `MissingOutside` when a channel, the program or the
+    network does not answer.
     """
 
     def resolve(self, requests: tuple[CondaRequest, ...], effects: Effects) -> tuple[tuple[CondaPackage, ...], ...]:

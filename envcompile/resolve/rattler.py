@@ -6,86 +6,171 @@ counts is the answer it wrote, not how it ended. And nothing else pays for impor
 
 from __future__ import annotations
 
-import dataclasses
 import json
+import re
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from envcompile.diagnostics import redact
-from envcompile.errors import MissingOutside
+from envcompile.errors import EnvcompileError, MissingOutside, Unusable
 from envcompile.lock.model import CondaPackage
 from envcompile.resolve.protocol import Unsolvable
+from envcompile.spec.match_spec import match_spec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from envcompile.lock.model import Channel
     from envcompile.resolve.conda import CondaRequest
     from envcompile.resolve.protocol import Effects
+    from envcompile.spec.match_spec import MatchSpec
 
 # Where the network is and who the user is there; nothing that changes an answer.
 _KEPT = frozenset(
     "PATH HOME USER LOGNAME TMPDIR TEMP TMP SYSTEMROOT APPDATA LOCALAPPDATA USERPROFILE XDG_CACHE_HOME XDG_CONFIG_HOME "
-    "XDG_RUNTIME_DIR DBUS_SESSION_BUS_ADDRESS HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY http_proxy https_proxy "
-    "all_proxy no_proxy SSL_CERT_FILE SSL_CERT_DIR NETRC RATTLER_CACHE_DIR RATTLER_AUTH_FILE PYTHONPATH PYTHONHOME "
-    "VIRTUAL_ENV LD_LIBRARY_PATH".split()
+    "XDG_DATA_HOME XDG_RUNTIME_DIR DBUS_SESSION_BUS_ADDRESS HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY http_proxy "
+    "https_proxy all_proxy no_proxy SSL_CERT_FILE SSL_CERT_DIR NETRC RATTLER_CACHE_DIR RATTLER_AUTH_FILE PYTHONPATH "
+    "PYTHONHOME VIRTUAL_ENV LD_LIBRARY_PATH".split()
 )
+_LOGIN = "log in with `rattler auth login`, or name the file that holds them in `RATTLER_AUTH_FILE`"
 
 
 class Rattler:
-    """The solver of py-rattler; see `CondaResolver`."""
+    """The solver of py-rattler; see `CondaResolver`. `timeout` is the seconds that one download may take."""
+
+    def __init__(self, timeout: int = 300) -> None:
+        self._timeout = timeout
 
     def resolve(self, requests: tuple[CondaRequest, ...], effects: Effects) -> tuple[tuple[CondaPackage, ...], ...]:
-        """The packages of each request, sorted by name. Raises `Unsolvable` or `MissingOutside`."""
+        """The packages of each request, sorted by name. Raises `Unsolvable`, `MissingOutside` or `Unusable`."""
+        asked = {
+            "requests": [_asked(request) for request in requests],
+            "offline": any(request.offline for request in requests),
+            "timeout": self._timeout,
+        }
         with TemporaryDirectory(prefix="envcompile-") as folder:
             question, answer = Path(folder, "question.json"), Path(folder, "answer.json")
-            question.write_text(json.dumps([_asked(request) for request in requests]), "utf-8")
+            question.write_text(json.dumps(asked), "utf-8")
             environment = {key: value for key, value in effects.environment.items() if key in _KEPT}
             argv = (sys.executable, "-m", "envcompile.resolve.rattler_solve", str(question), str(answer))
             finished = effects.run(argv, folder, environment)
             if not answer.exists():
-                raise _gone(finished.errors)
+                raise _gone(finished.code, finished.errors)
             answers: list[dict[str, Any]] = json.loads(answer.read_text("utf-8"))
         return tuple(_told(request, each) for request, each in zip(requests, answers, strict=True))
 
 
 def _asked(request: CondaRequest) -> dict[str, Any]:
-    kept = [] if request.upgrade is True else [p for p in request.preferences if p.name not in _upgraded(request)]
+    urls = _urls(request.channels)
+    parsed = [match_spec(text) for text in request.requirements]
+    specs = [_spec(text, each, urls) for text, each in zip(request.requirements, parsed, strict=True)]
+    if len(urls) > 1:
+        # Asked for by its name too, the first channel that has a package at all is the one that counts.
+        specs += [each.name for each in parsed if not each.channel]
+    upgraded = request.upgrade if isinstance(request.upgrade, frozenset) else frozenset()
+    kept = () if request.upgrade is True else request.preferences
     return {
-        "requirements": request.requirements,
-        "channels": [dataclasses.asdict(channel) for channel in request.channels],
-        "platform": request.platform.name,
-        "machine": request.platform.machine,
-        "glibc": request.glibc,
-        "cuda": request.cuda,
+        "names": [each.name for each in parsed],
+        "specs": specs,
+        "channels": list(urls.values()),
+        "subdirs": [request.platform.name, "noarch"],
+        "virtual": _virtual(request),
         "exclude_newer": request.exclude_newer,
-        "preferences": [[each.subdir, each.file] for each in kept],
-        "offline": request.offline,
+        "preferences": [[each.name, each.subdir, each.file] for each in kept if each.name not in upgraded],
+        # Names that may come from one channel, or from one of its folders, alone.
+        "only_channel": {each.name: urls[each.channel] for each in parsed if each.channel},
+        "only_subdir": {each.name: each.subdir for each in parsed if each.subdir},
     }
 
 
-def _upgraded(request: CondaRequest) -> frozenset[str]:
-    return request.upgrade if isinstance(request.upgrade, frozenset) else frozenset()
+def _urls(channels: tuple[Channel, ...]) -> dict[str, str]:
+    urls: dict[str, str] = {}
+    for each in channels:
+        if urls.setdefault(each.name, each.url) != each.url:
+            raise Unusable(f"two channels are called `{each.name}`", "give one of the folders another name")
+    return urls
 
 
-def _gone(errors: str) -> MissingOutside:
+def _spec(text: str, parsed: MatchSpec, urls: Mapping[str, str]) -> str:
+    """The requirement with the URL of its channel for the name, wherever it stood; else as the user wrote it."""
+    if not parsed.channel:
+        return text
+    if parsed.channel not in urls:
+        said = f"`{text}` asks for the channel `{parsed.channel}`, which is not one of the spec's"
+        raise Unusable(said, f"add it to `channels`, which are: {', '.join(f'`{name}`' for name in urls)}")
+    asked = {"version": parsed.version, "build": parsed.build, "md5": parsed.md5, "sha256": parsed.sha256}
+    brackets = ",".join(f'{key}="{value}"' for key, value in asked.items() if value)
+    return f"{urls[parsed.channel]}::{parsed.name}" + (f"[{brackets}]" if brackets else "")
+
+
+def _virtual(request: CondaRequest) -> list[tuple[str, str, str]]:
+    """What the target is said to have, whatever this machine is: system, C library, processor, driver."""
+    rows = [("__unix", "0", "0"), ("__linux", "0", "0"), ("__glibc", request.glibc, "0")]
+    rows.append(("__archspec", "1", request.platform.machine))
+    return [*rows, ("__cuda", request.cuda, "0")] if request.cuda else rows
+
+
+def _gone(code: int, errors: str) -> MissingOutside:
     if "No module named 'rattler'" in errors:
         hint = "run `pip install 'envcompile[lock]'`"
         return MissingOutside("`py-rattler`, which resolves conda packages, is not there", hint)
-    last = redact(errors.strip().splitlines()[-1]) if errors.strip() else "it said nothing"
+    last = redact(errors.strip().splitlines()[-1]) if errors.strip() else f"it said nothing, and its code was {code}"
     return MissingOutside(f"the conda resolver ended without an answer: {last}", "run the command again with `-v`")
 
 
 def _told(request: CondaRequest, answer: Mapping[str, Any]) -> tuple[CondaPackage, ...]:
     problem = redact(str(answer.get("problem", "")))
     if answer["kind"] == "unsolvable":
-        raise Unsolvable(request.platform.name, problem, "conda")
-    if answer["kind"] == "channel":
-        raise MissingOutside(f"a conda channel cannot be read: {problem}", "check its name, its URL and the network")
-    packages = [CondaPackage(**{**row, "depends": tuple(row["depends"])}) for row in answer["packages"]]
+        raise Unsolvable(request.platform.name, _reason(request, problem, answer["missing"]), "conda")
+    if answer["kind"] != "solved":
+        raise _unread(answer["kind"], problem, _failed(request.channels, problem, answer.get("reading")))
+    names = {channel.url: channel.name for channel in request.channels}
+    packages = [
+        CondaPackage(**{**row, "channel": names[row["channel"]], "depends": tuple(row["depends"])})
+        for row in answer["packages"]
+    ]
     for package in packages:
         if not package.sha256:
             said = f"the channel `{package.channel}` tells no sha256 of `{package.file}`, so it cannot be locked"
             raise MissingOutside(said, "use a channel that is indexed with hashes")
     return tuple(sorted(packages, key=lambda package: package.name))
+
+
+def _reason(request: CondaRequest, problem: str, missing: Mapping[str, Mapping[str, list[str]]]) -> str:
+    """The solver's explanation with the channels' names for their URLs, and a line for each name that is not there."""
+    for name, url in _urls(request.channels).items():
+        problem = problem.replace(f"{url}/", name).replace(url, name)
+    lines = [problem.removeprefix("Cannot solve the request because of: ")]
+    for name, found in missing.items():
+        near = f"; near it are: {', '.join(found['near'])}" if found["near"] else ""
+        if found["there"]:
+            lines.append(f"{name} is there for {', '.join(found['there'])}, and not for {request.platform.name}.")
+        else:
+            lines.append(f"{name} is in none of the channels for {request.platform.name}{near}.")
+    if re.search("__cuda [^\n]*no candidates were found", problem) and not request.cuda:
+        lines.append("__cuda is there when `version` under `[cuda]` says which one.")
+    return "\n".join(lines)
+
+
+def _failed(channels: tuple[Channel, ...], problem: str, reading: int | None) -> Channel:
+    if reading is not None:
+        return channels[reading]
+    return next((channel for channel in channels if channel.url in problem), channels[0])
+
+
+def _unread(kind: str, problem: str, channel: Channel) -> EnvcompileError:
+    name = f"the conda channel `{channel.name}`"
+    # Of a chain of causes, what was tried and what stood in its way.
+    first, *causes = " ".join(problem.split()).split(" Caused by: ")
+    problem = f"{first}: {causes[-1]}" if causes else first
+    if kind == "settings":
+        return Unusable(f"rattler's own configuration cannot be read: {problem}", "mend it: channels are read with it")
+    if kind == "absent":
+        return Unusable(f"there is no channel `{channel.name}` at `{channel.url}`", "check its name or its place")
+    if kind == "refused":
+        return MissingOutside(f"{name} lets nobody in without credentials: {problem}", _LOGIN)
+    if kind == "uncached":
+        return MissingOutside(f"{name} is not in the cache, and `--offline` looks nowhere else", "run without it once")
+    return MissingOutside(f"{name} cannot be read: {problem}", "check its URL and the network, and try again")

@@ -1,133 +1,168 @@
 """The program that solves, in a process of its own: `python -m envcompile.resolve.rattler_solve QUESTION ANSWER`.
 
-QUESTION is a JSON array of requests, ANSWER becomes an array of answers in the same order, whole or not at all. Nothing
-but this module imports py-rattler.
+QUESTION is a JSON object that holds requests, ANSWER becomes an array of answers in the same order, whole or not at
+all. Nothing but this module imports py-rattler.
+
+py-rattler 0.28, as measured: a `Gateway` that is given no client asks without credentials, never again, and waits for
+ever; `exclude_newer` takes the clock's digits for UTC; a pin is taken from whatever channel it is of, and a spec's
+subdir is not looked at; of a name that is asked for, only the records that fit count as the channel's, so that strict
+priority passes on to the next one; and other channels are joined to those asked for (CEP 42) unless that is forbidden.
 """
 
 from __future__ import annotations
 
 import asyncio
+import difflib
 import json
 import os
+import re
 import sys
-from datetime import datetime
+from contextlib import suppress
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import rattler
-from rattler.exceptions import GatewayError, SolverError
+from rattler.exceptions import ConfigError, GatewayError, SolverError
 
-_OTHERS: tuple[Literal["linux-64", "linux-aarch64"], ...] = ("linux-64", "linux-aarch64")
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_RETRIES = 2
+_ELSEWHERE = ("linux-64", "linux-aarch64", "osx-64", "osx-arm64", "win-64")
+# No package is called so: asking for it reads where the channel keeps what, and nothing else.
+_NOBODY = "envcompile.nobody"
+_NOT_FOUND = r"candidates were found for ([\w.-]+)|─ ([\w.-]+)[^\n]*, for which no candidates were found"
+_WHY_NOT = {
+    "could not find subdir": "absent",
+    "no usable repodata cache": "uncached",
+    "401 Unauthorized": "refused",
+    "403 Forbidden": "refused",
+}
+_Records = list[rattler.RepoDataRecord]
 
 
-def _virtual(request: dict[str, Any]) -> list[rattler.GenericVirtualPackage]:
-    """What the target is said to have, whatever this machine is: system, C library, processor, driver."""
-    rows = [("__unix", "0", "0"), ("__linux", "0", "0"), ("__glibc", request["glibc"], "0")]
-    rows.append(("__archspec", "1", request["machine"]))
-    if request["cuda"]:
-        rows.append(("__cuda", request["cuda"], "0"))
+class _Asked(NamedTuple):
+    """One request, with what it is asked of."""
+
+    request: dict[str, Any]
+    gateway: rattler.Gateway
+    channels: list[rattler.Channel]
+
+    async def query(self, platforms: Sequence[Any], names: Sequence[str]) -> _Records:
+        """All records of some names, the first channel's first."""
+        found = await self.gateway.query(self.channels, platforms, names, recursive=False, channel_relations="disabled")
+        return [record for records in found for record in records]
+
+
+class _Narrowed:
+    """A channel that has some packages in one subdir only, for specs that name it."""
+
+    def __init__(self, asked: _Asked, channel: rattler.Channel) -> None:
+        self._asked, self._subdirs = asked._replace(channels=[channel]), asked.request["only_subdir"]
+
+    async def fetch_package_records(self, platform: rattler.Subdir, name: rattler.PackageName) -> _Records:
+        """What the solver asks for, one name at a time."""
+        found = await self._asked.query([platform], [name.normalized])
+        return [each for each in found if self._subdirs.get(name.normalized, each.subdir) == each.subdir]
+
+    def package_names(self, _: rattler.Subdir) -> list[str]:
+        """Unused by a solve."""
+        return []
+
+
+async def _preferred(asked: _Asked) -> _Records:
+    """The records of the pins to keep, looked up again: the channel's word counts, not the lock's."""
+    wanted = {(subdir, file): name for name, subdir, file in asked.request["preferences"]}
+    if not wanted:
+        return []
+    found = await asked.query(asked.request["subdirs"], sorted({*wanted.values()}))
+    subdirs, channels = asked.request["only_subdir"], dict(asked.request["only_channel"])
+    for each in found:
+        channels.setdefault(each.name.normalized, _channel(each))
     return [
-        rattler.GenericVirtualPackage(rattler.PackageName(name), rattler.Version(version), rattler.BuildString(build))
-        for name, version, build in rows
+        each
+        for each in found
+        if (each.subdir, each.file_name) in wanted
+        and _channel(each) == channels[each.name.normalized]
+        and subdirs.get(each.name.normalized, each.subdir) == each.subdir
     ]
 
 
-async def _preferred(
-    request: dict[str, Any], gateway: rattler.Gateway, channels: list[rattler.Channel]
-) -> list[rattler.RepoDataRecord]:
-    """The records of the pins to keep, looked up again: the channel's word counts, not the lock's."""
-    wanted = {tuple(each) for each in request["preferences"]}
-    if not wanted:
-        return []
-    names = {file.rsplit("-", 2)[0] for _, file in wanted}
-    found = await gateway.query(channels, [request["platform"], "noarch"], sorted(names), recursive=False)
-    return [record for records in found for record in records if (record.subdir, record.file_name) in wanted]
-
-
-async def _solve(request: dict[str, Any], gateway: rattler.Gateway) -> dict[str, Any]:
-    channels = [rattler.Channel(each["url"]) for each in request["channels"]]
-    # `channel::name` names a channel of the spec, wherever it is.
-    urls = {each["name"]: each["url"] for each in request["channels"]}
-    newer = request["exclude_newer"]
+async def _answer(request: dict[str, Any], gateway: rattler.Gateway) -> dict[str, Any]:
+    asked = _Asked(request, gateway, [rattler.Channel(url) for url in request["channels"]])
     try:
-        records = await rattler.solve(
-            channels,
-            [rattler.MatchSpec(_with_url(text, urls), strict=False) for text in request["requirements"]],
-            gateway=gateway,
-            platforms=[request["platform"], "noarch"],
-            virtual_packages=_virtual(request),
-            locked_packages=await _preferred(request, gateway, channels),
-            channel_priority=rattler.ChannelPriority.Strict,
-            exclude_newer=datetime.fromisoformat(newer.replace("Z", "+00:00")) if newer else None,
-        )
-        strayed = await _strayed(request, gateway, channels, records)
+        await _read(asked)
+        records = await _solve(asked)
     except SolverError as problem:
-        return {"kind": "unsolvable", "problem": f"{problem}".strip() + await _elsewhere(request, gateway, channels)}
+        text = str(problem).strip()
+        return {"kind": "unsolvable", "problem": text, "missing": await _missing(asked, text)}
     except GatewayError as problem:
-        return {"kind": "channel", "problem": " ".join(str(problem).split())}
-    if strayed:
-        return {"kind": "unsolvable", "problem": strayed}
-    names = {each["url"].rstrip("/"): each["name"] for each in request["channels"]}
-    return {"kind": "solved", "packages": [_row(record, names) for record in records]}
+        kind = next((kind for words, kind in _WHY_NOT.items() if words in str(problem)), "channel")
+        return {"kind": kind, "problem": str(problem), "reading": request.get("reading")}
+    return {"kind": "solved", "packages": [_row(record) for record in records]}
 
 
-async def _strayed(
-    request: dict[str, Any],
-    gateway: rattler.Gateway,
-    channels: list[rattler.Channel],
-    records: list[rattler.RepoDataRecord],
-) -> str:
-    """A sentence for every package that comes from a channel although one before it has that name.
+async def _read(asked: _Asked) -> None:
+    """Each channel for itself: so it is known which one fails, which rattler's messages do not always say."""
+    alone = (asked._replace(channels=[each]).query(asked.request["subdirs"], [_NOBODY]) for each in asked.channels)
+    for index, result in enumerate(await asyncio.gather(*alone, return_exceptions=True)):
+        if isinstance(result, BaseException):
+            asked.request["reading"] = index
+            raise result
 
-    py-rattler 0.28 takes a later channel where no version of the first one fits; strict means that it must not, unless
-    the spec names the channel.
-    """
-    order = [each["url"].rstrip("/") for each in request["channels"]]
-    free = {text.partition("::")[2].split()[0].lower() for text in request["requirements"] if "::" in text}
-    late = {record.name.normalized: _channel(record) for record in records if _channel(record) != order[0]}
-    names = sorted(set(late) - free)
-    if not names:
-        return ""
-    found = await gateway.query(channels, [request["platform"], "noarch"], names, recursive=False)
-    said = {}
-    for record in (each for records in found for each in records):
-        name, here = record.name.normalized, _channel(record)
-        if name in late and order.index(here) < order.index(late[name]):
-            said[name] = f"{name} is in {here}, which comes before {late[name]}, and no version of it there fits."
-    return "\n".join(said[name] for name in sorted(said))
+
+async def _solve(asked: _Asked) -> _Records:
+    newer = asked.request["exclude_newer"]
+    return await rattler.solve(
+        [_Narrowed(asked, each) for each in asked.channels] if asked.request["only_subdir"] else asked.channels,
+        [rattler.MatchSpec(text, strict=False) for text in asked.request["specs"]],
+        gateway=asked.gateway,
+        platforms=asked.request["subdirs"],
+        virtual_packages=[_virtual(*each) for each in asked.request["virtual"]],
+        locked_packages=await _preferred(asked),
+        channel_priority=rattler.ChannelPriority.Strict,
+        channel_relations="disabled",
+        exclude_newer=datetime.fromisoformat(newer.replace("Z", "+00:00")).astimezone(timezone.utc) if newer else None,
+        # By the time the channel got it, else the one it was made at; without either it may be from tomorrow.
+        timestamp_policy="require-timestamp",
+    )
+
+
+async def _missing(asked: _Asked, reason: str) -> dict[str, dict[str, list[str]]]:
+    """The names that no channel has for this platform: where they are `there` for another, and those `near` to them."""
+    names = [*asked.request["names"], *(one or other for one, other in re.findall(_NOT_FOUND, reason))]
+    missing: dict[str, dict[str, list[str]]] = {}
+    with suppress(GatewayError):  # what cannot be asked is not told: the reason stands without it
+        here = {each.name.normalized for each in await asked.query(asked.request["subdirs"], names)}
+        if not (names := [name for name in dict.fromkeys(names) if name not in here and not name.startswith("__")]):
+            return missing
+        known = await asked.gateway.names(asked.channels, asked.request["subdirs"], channel_relations="disabled")
+        plain = sorted(each.normalized for each in known)
+        for name in names:
+            missing[name] = {"there": [], "near": difflib.get_close_matches(name, plain, cutoff=0.75)}
+        found = await asked.query(_ELSEWHERE, names)
+        for name, subdir in sorted({(each.name.normalized, each.subdir) for each in found}):
+            missing[name]["there"].append(subdir)
+    return missing
+
+
+def _virtual(name: str, version: str, build: str) -> rattler.GenericVirtualPackage:
+    return rattler.GenericVirtualPackage(
+        rattler.PackageName(name), rattler.Version(version), rattler.BuildString(build)
+    )
 
 
 def _channel(record: rattler.RepoDataRecord) -> str:
     return (record.channel or "").rstrip("/")
 
 
-def _with_url(text: str, urls: dict[str, str]) -> str:
-    channel, colons, rest = text.partition("::")
-    return f"{urls.get(channel, channel)}::{rest}" if colons else text
-
-
-async def _elsewhere(request: dict[str, Any], gateway: rattler.Gateway, channels: list[rattler.Channel]) -> str:
-    """A sentence for every asked name that the channels hold for another platform only."""
-    said = []
-    for text in request["requirements"]:
-        name = rattler.MatchSpec(text.partition("::")[2] or text, strict=False).name
-        plain = getattr(name, "normalized", str(name))
-        try:
-            here = await gateway.query(channels, [request["platform"], "noarch"], [plain], recursive=False)
-            there = [] if any(here) else await gateway.query(channels, _OTHERS, [plain], recursive=False)
-        except GatewayError:
-            continue  # a channel without that platform says nothing about the package
-        if found := sorted({record.subdir for records in there for record in records}):
-            said.append(f"\n{plain} is there for {', '.join(found)}, and not for {request['platform']}.")
-    return "".join(said)
-
-
-def _row(record: rattler.RepoDataRecord, names: dict[str, str]) -> dict[str, Any]:
+def _row(record: rattler.RepoDataRecord) -> dict[str, Any]:
     return {
         "name": record.name.normalized,
         "version": str(record.version),
         "build": str(getattr(record.build, "build_string", record.build)),
-        "channel": names.get(_channel(record), record.channel),
+        "channel": _channel(record),
         "subdir": record.subdir,
         "file": record.file_name,
         "sha256": record.sha256.hex() if record.sha256 else "",
@@ -137,10 +172,16 @@ def _row(record: rattler.RepoDataRecord, names: dict[str, str]) -> dict[str, Any
     }
 
 
-async def _all(requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    action = "force-cache-only" if any(each["offline"] for each in requests) else "cache-or-fetch"
-    gateway = rattler.Gateway(default_config=rattler.SourceConfig(cache_action=action))  # type: ignore[arg-type]
-    return list(await asyncio.gather(*(_solve(request, gateway) for request in requests)))
+async def _all(question: dict[str, Any]) -> list[dict[str, Any]]:
+    requests = question["requests"]
+    try:
+        config = rattler.Config.load_from_default_locations("rattler")
+    except ConfigError as problem:
+        return [{"kind": "settings", "problem": str(problem)} for _ in requests]
+    client = rattler.Client.from_config(config, max_retries=_RETRIES, timeout=question["timeout"])
+    source = rattler.SourceConfig(cache_action="force-cache-only" if question["offline"] else "cache-or-fetch")
+    gateway = rattler.Gateway(default_config=source, client=client)
+    return list(await asyncio.gather(*(_answer(request, gateway) for request in requests)))
 
 
 def main(question: Path, answer: Path) -> None:

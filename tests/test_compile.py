@@ -64,6 +64,16 @@ def test_no_string_of_the_user_or_the_lock_stands_in_a_run(name: str) -> None:
         assert runs(dockerfile_of(name)) == runs(dockerfile_of("ml"))
 
 
+def test_an_environment_whose_markers_leave_nothing_is_an_environment_still() -> None:
+    """Its interpreter is there and comes first, also when no package is."""
+    spec, lock = parsed("ml")
+    empty = dataclasses.replace(lock, platforms=tuple(dataclasses.replace(each, pip=()) for each in lock.platforms))
+    text = compile_dockerfile(spec, empty)
+    assert "COPY --link --from=env /env /env\n" in text
+    assert "uv pip install" not in text
+    assert "COPY --link --from=env /env /env\n" not in dockerfile_of("ml")
+
+
 def runs(text: str) -> list[str]:
     found = [part for part in text.replace("\\\n", "").splitlines() if part.startswith("RUN ")]
     assert found

@@ -56,6 +56,20 @@ def test_pip_sees_what_conda_has_brought(tmp_path: Path) -> None:
     assert (code, "is current" in said) == (0, True)
 
 
+def test_one_conda_package_can_be_upgraded(tmp_path: Path) -> None:
+    """Promise 8, on conda's side, by conda's names."""
+    path = tmp_path / "envcompile.lock"
+    assert lock(tmp_path, ["numpy <2.3", "zlib"], ["six"])[0] == 0
+    (before,) = loads(path.read_text("utf-8"), "x").platforms
+    assert lock(tmp_path, ["numpy", "zlib"], ["six"], "--check")[1].count("  ~ ") == 0
+    code, said = lock(tmp_path, ["numpy", "zlib"], ["six"], "-P", "NumPy")
+    assert (code, "  ~ conda numpy " in said) == (0, True), said
+    (after,) = loads(path.read_text("utf-8"), "x").platforms
+    assert after.pip == before.pip
+    code, said = lock(tmp_path, ["numpy", "zlib"], ["six"], "-P", "_openmp_mutexx")
+    assert (code, "is not the name of a package" in said) == (2, True), said
+
+
 def test_asked_for_twice(tmp_path: Path) -> None:
     code, said = lock(tmp_path, ["pytorch", "numpy"], ["six", "torch >=2"])
     assert code == 2

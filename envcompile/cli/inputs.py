@@ -60,10 +60,8 @@ def read_lock_text(path: Path) -> str | None:
     data = read_bytes(path, _LOCK_LIMIT)
     if len(data) > _LOCK_LIMIT:
         raise Unusable(f"`{shown(path)}` is larger than {_LOCK_LIMIT >> 20} MiB, which no lock is")
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        raise Unusable(f"`{shown(path)}` is not UTF-8 text", "run `envcompile lock`") from None
+    # Bytes that are no UTF-8 become marks that no lock holds: its digest tells, and `lock` mends it as other damage.
+    return data.decode(errors="replace")
 
 
 def read_lock(path: Path) -> Lock:

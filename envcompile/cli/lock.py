@@ -13,17 +13,17 @@ from envcompile.errors import FINE, NotFine, Unusable
 from envcompile.files import alone, write_text
 from envcompile.lock.diff import changes
 from envcompile.lock.file import Newer, dumps, loads
+from envcompile.lock.model import Pins
 from envcompile.pipeline import resolve
 from envcompile.resolve.environment import Earlier
 from envcompile.spec.decode import parse
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Iterable
     from pathlib import Path
 
     from envcompile.cli.report import Reporter
-    from envcompile.lock.model import PipPackage
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +51,7 @@ def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
     target = lock_path(path)
     text = read_lock_text(target)
     earlier = _earlier(text, shown(target), reporter)
-    upgrade = arguments.upgrade or _names(arguments.upgrade_package, earlier.pins)
+    upgrade = arguments.upgrade or _names(arguments.upgrade_package, earlier.pins.values())
     asked = count(len(spec.conda.packages) + len(spec.pip.packages), "requirement")
     reporter.step(f"resolving {asked} for {', '.join(spec.platforms)}")
     lock = resolve(source, spec, earlier, solvers(spec, path.parent, os.environ), upgrade)
@@ -89,22 +89,23 @@ def _earlier(text: str | None, name: str, reporter: Reporter) -> Earlier:
         from envcompile.lock.salvage import salvage  # noqa: PLC0415 - only for a lock that is broken
 
         pins = salvage(text)
-        kept = count(sum(len(each) for each in pins.values()), "pin")
+        kept = count(sum(len(each.pip) + len(each.conda) for each in pins.values()), "pin")
         reporter.warn(f"{problem.message}; {kept} of it can be read and will be kept where the spec allows it")
         return Earlier(None, pins)
-    return Earlier(lock, {each.platform: each.pip for each in lock.platforms})
+    return Earlier(lock, {each.platform: Pins(each.pip, each.conda) for each in lock.platforms})
 
 
-def _names(words: list[str], pins: Mapping[str, tuple[PipPackage, ...]]) -> frozenset[str]:
+def _names(words: list[str], pins: Iterable[Pins]) -> frozenset[str]:
     """The normalised names to upgrade. Raises `Unusable` for one that the lock does not hold."""
     from envcompile.spec.refusal import Refusal  # noqa: PLC0415 - only with -P
     from envcompile.spec.requirement import name  # noqa: PLC0415
 
     names = set()
-    known = {package.name for each in pins.values() for package in each}
+    known = {each for platform in pins for each in platform.names()}
     for word in words:
         try:
-            normal = name(word)
+            # conda's names are kept as they are: some start with a character that pip's cannot have.
+            normal = word.lower() if word.lower() in known else name(word)
         except Refusal as refusal:
             raise Unusable(f"{refusal.message}", "write `-P NAME`") from None
         if known and normal not in known:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from envcompile.diagnostics import Problems, redact, span_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from envcompile.errors import EnvcompileError
 
@@ -16,23 +16,35 @@ if TYPE_CHECKING:
 def lines(error: EnvcompileError, form: str) -> Iterator[str]:
     """One line per mistake. `form` is `json` or `github`.
 
-    JSON keys: code (a rule's slug or null), message, hint, file, line, column, end_line, end_column (from 1, the end
+    JSON keys: level, code (a rule's slug or null), message, hint, file, line, column, end_line, end_column (from 1, the end
     exclusive, null where there is no place).
     """
     for row in _rows(error):
-        yield f"{json.dumps(row)}\n" if form == "json" else _annotation(row)
+        yield line(row, form)
+
+
+def warning(message: str, hint: str | None, form: str) -> str:
+    """One line for what is not as it should be, and does not stop the work."""
+    row = {"level": "warning", "code": None, "message": redact(message), "hint": redact(hint) if hint else None}
+    return line(row, form)
+
+
+def line(row: Mapping[str, str | int | None], form: str) -> str:
+    """One row, as a line. Raises nothing: rows are made here."""
+    return f"{json.dumps(row)}\n" if form == "json" else _annotation(row)
 
 
 def _rows(error: EnvcompileError) -> Iterator[dict[str, str | int | None]]:
     if not isinstance(error, Problems):
         where = dict.fromkeys(("file", "line", "column", "end_line", "end_column"))
         hint = redact(error.hint) if error.hint else None
-        yield {"code": None, "message": redact(error.message), "hint": hint, **where}
+        yield {"level": "error", "code": None, "message": redact(error.message), "hint": hint, **where}
         return
     for found in error.diagnostics:
         span = span_of(found, error.source)
         start, end = error.source.place(span.start), error.source.place(span.end)
         yield {
+            "level": "error",
             "code": found.rule,
             "message": redact(found.message),
             "hint": redact(found.hint) if found.hint else None,
@@ -44,12 +56,12 @@ def _rows(error: EnvcompileError) -> Iterator[dict[str, str | int | None]]:
         }
 
 
-def _annotation(row: dict[str, str | int | None]) -> str:
+def _annotation(row: Mapping[str, str | int | None]) -> str:
     keys = (("file", "file"), ("line", "line"), ("column", "col"), ("end_line", "endLine"), ("end_column", "endColumn"))
-    title = f"envcompile {row['code'] or 'error'}"
-    places = [f"{name}={_property(str(row[key]))}" for key, name in keys if row[key] is not None]
+    title = f"envcompile {row['code'] or row['level']}"
+    places = [f"{name}={_property(str(row[key]))}" for key, name in keys if row.get(key) is not None]
     message = f"{row['message']}\n{row['hint']}" if row["hint"] else str(row["message"])
-    return f"::error {','.join([*places, f'title={_property(title)}'])}::{_data(message)}\n"
+    return f"::{row['level']} {','.join([*places, f'title={_property(title)}'])}::{_data(message)}\n"
 
 
 def _data(text: str) -> str:

@@ -6,10 +6,14 @@ import argparse
 import os
 import sys
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from envcompile import __version__
 from envcompile.cli.report import Reporter
 from envcompile.errors import EXIT_CODES, EnvcompileError, Unusable
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 # Command -> what it does, for the first page of the help. A module of the same name holds the rest.
 COMMANDS = {
@@ -21,8 +25,8 @@ COMMANDS = {
 }
 
 
-def parser(command: str | None) -> argparse.ArgumentParser:
-    """The parser of the command line, with the options of one command filled in: only its module is imported."""
+def parser(words: Collection[str]) -> argparse.ArgumentParser:
+    """The parser of the command line. Only the modules of commands that are among its words are imported."""
     shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     shared.add_argument("-C", "--directory", metavar="DIR", help="work as if started in DIR")
     shared.add_argument(
@@ -47,15 +51,14 @@ def parser(command: str | None) -> argparse.ArgumentParser:
         sub = commands.add_parser(
             name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", parents=[shared], allow_abbrev=False
         )
-        if command == name:
+        if name in words:
             import_module(f"envcompile.cli.{name}").options(sub)
     return top
 
 
 def main(argv: list[str]) -> int:
     """Run one command; the exit code. Everything for people goes to standard error."""
-    command = next((word for word in argv if word in COMMANDS), None)
-    options = parser(command).parse_args(argv, argparse.Namespace(**_DEFAULTS))
+    options = parser(argv).parse_args(argv, argparse.Namespace(**_DEFAULTS))
     reporter = Reporter(sys.stderr, os.environ, options)
     try:
         if options.directory is not None:

@@ -50,6 +50,10 @@ class Reporter:
         """Something that is not as it should be, and does not stop the work."""
         if self._format == "text":
             self._message("warning", text, hint)
+        else:
+            from envcompile.cli.machine import warning  # noqa: PLC0415 - only when a machine reads
+
+            self._write(warning(text, hint, self._format))
 
     def error(self, error: EnvcompileError) -> None:
         """What ended the work. Said even when quiet."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import re
 
+from envcompile.spec.read import CONTROL
+
 HEREDOC_END = "EOF"
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 _BARE = re.compile(r"[A-Za-z0-9._/:@+=-]+")
 
 
@@ -24,7 +25,7 @@ def word(value: str) -> str:
     Inside double quotes the lexer gives meaning to the backslash, the quote and the dollar; a newline cannot be
     expressed. Raises `Unquotable` for control characters other than tab.
     """
-    if _CONTROL.search(value):
+    if CONTROL.search(value):
         raise Unquotable(value)
     if _BARE.fullmatch(value):
         return value
@@ -33,13 +34,13 @@ def word(value: str) -> str:
 
 def exec_form(values: tuple[str, ...]) -> str:
     """The JSON form of CMD and ENTRYPOINT: anything that is not JSON would silently become a shell command."""
-    if any(_CONTROL.search(value) for value in values):
+    if any(CONTROL.search(value) for value in values):
         raise Unquotable(repr(values))
     return json.dumps(list(values), ensure_ascii=False)
 
 
 def line(value: str) -> str:
     """A line of a heredoc whose end is quoted, so that nothing in it is expanded."""
-    if _CONTROL.search(value) or value == HEREDOC_END:
+    if CONTROL.search(value) or value == HEREDOC_END:
         raise Unquotable(value)
     return value

@@ -105,6 +105,18 @@ class PlatformLock:
 
 
 @dataclass(frozen=True, slots=True)
+class Pins:
+    """The packages of one platform, as the next solve prefers them."""
+
+    pip: tuple[PipPackage, ...] = ()
+    conda: tuple[CondaPackage, ...] = ()
+
+    def names(self) -> set[str]:
+        """What `-P` can name."""
+        return {package.name for package in self.pip} | {package.name for package in self.conda}
+
+
+@dataclass(frozen=True, slots=True)
 class Lock:
     """One lock: the digests of the spec it answers, and what is pinned, sorted by platform.
 

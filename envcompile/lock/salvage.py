@@ -7,42 +7,64 @@ here reaches a lock by itself: the resolver looks every pin up again.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from functools import cmp_to_key
+from typing import TYPE_CHECKING, TypeVar
 
 from packaging.version import Version
 
 from envcompile.errors import Unusable
-from envcompile.lock.validate import pip_package
+from envcompile.lock.model import CondaPackage, Pins, PipPackage
+from envcompile.lock.validate import package_row
 from envcompile.platforms import PLATFORMS
+from envcompile.spec.version_order import compare, version
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from envcompile.lock.model import PipPackage
+    Package = TypeVar("Package", PipPackage, CondaPackage)
 
 _HEADER = re.compile(r"\[platforms\.([a-z0-9-]+)\]")
 _ROW = re.compile(r"    (\{ name = .* \}),")
+_by_conda_version = cmp_to_key(compare)
 
 
-def salvage(text: str) -> Mapping[str, tuple[PipPackage, ...]]:
+def salvage(text: str) -> Mapping[str, Pins]:
     """Platform name to the pins that stand in the text; of two for one package, the newer."""
-    import tomli  # noqa: PLC0415 - only for a lock that is broken
-
-    pins: dict[str, dict[str, PipPackage]] = {}
+    rows: dict[str, list[PipPackage | CondaPackage]] = {}
     platform = None
     for line in text.replace("\r\n", "\n").split("\n"):
         if header := _HEADER.fullmatch(line):
             platform = header[1] if header[1] in PLATFORMS else None
-        elif platform and (row := _ROW.fullmatch(line)):
-            try:
-                package = pip_package(tomli.loads(f"row = {row[1]}")["row"])
-                Version(package.version)
-            except (ValueError, Unusable):  # InvalidVersion and TOML's error are ValueErrors
-                continue
-            names = pins.setdefault(platform, {})
-            names[package.name] = max(package, names.get(package.name, package), key=_version)
-    return {name: tuple(sorted(each.values(), key=lambda package: package.name)) for name, each in pins.items()}
+        elif platform and (row := _ROW.fullmatch(line)) and (package := _package(row[1])):
+            rows.setdefault(platform, []).append(package)
+    return {
+        name: Pins(
+            _newest((each for each in found if isinstance(each, PipPackage)), lambda each: Version(each.version)),
+            _newest(
+                (each for each in found if isinstance(each, CondaPackage)),
+                lambda each: _by_conda_version(version(each.version)),
+            ),
+        )
+        for name, found in rows.items()
+    }
 
 
-def _version(package: PipPackage) -> Version:
-    return Version(package.version)
+def _package(row: str) -> PipPackage | CondaPackage | None:
+    """The package of a row whose every field is sound."""
+    import tomli  # noqa: PLC0415 - only for a lock that is broken
+
+    try:
+        package = package_row(tomli.loads(f"row = {row}")["row"])
+        # A version that cannot be read cannot be compared.
+        (Version if isinstance(package, PipPackage) else version)(package.version)
+    except (ValueError, Unusable):  # packaging's and TOML's errors are ValueErrors
+        return None
+    return package
+
+
+def _newest(packages: Iterable[Package], age: Callable[[Package], object]) -> tuple[Package, ...]:
+    found: dict[str, Package] = {}
+    for package in packages:
+        other = found.get(package.name, package)
+        found[package.name] = max(package, other, key=age)  # type: ignore[arg-type]
+    return tuple(found[name] for name in sorted(found))

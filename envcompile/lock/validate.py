@@ -146,9 +146,10 @@ def _cut(said: object, platforms: Mapping[str, Any]) -> bool:
     return any(isinstance(told.get(key), int) and there[key] < told[key] for key in there)
 
 
-def pip_package(row: object) -> PipPackage:
-    """One row of a lock by itself. Raises `Unusable` when a field is wrong."""
-    return _pip(_Reader("a row", ""), row, "pip")
+def package_row(row: object) -> PipPackage | CondaPackage:
+    """One row of a lock by itself: only conda's has a build. Raises `Unusable` when a field is wrong."""
+    read = _Reader("a row", "")
+    return _conda(read, row, "conda") if isinstance(row, dict) and "build" in row else _pip(read, row, "pip")
 
 
 def _platform(read: _Reader, platform: str, value: object) -> PlatformLock:

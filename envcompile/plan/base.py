@@ -62,13 +62,15 @@ def choose(spec: Spec, base: Base, image: str, found: Facts) -> tuple[BaseImage,
     """
     told = _told(base)
     # The spec's word, then the image's, then what its name lets expect.
-    path = base.python_path or found.python_path or told.python_path or ("none" if spec.conda.packages else None)
     os, glibc = base.os or found.os or told.os, base.glibc or found.glibc or told.glibc
-    if not os or not glibc or not path:
-        unknown = "which system and C library it has" if not (os and glibc) else "where its Python is"
-        return _said("base-unknown", f"`{image}` does not tell {unknown}", f"say it: {EXAMPLE}")
+    if not os or not glibc:
+        message = f"`{image}` does not tell which system and C library it has"
+        return _said("base-unknown", message, f"say it: {EXAMPLE}")
     if spec.conda.packages:
         return BaseImage(image, os, glibc), None
+    path = base.python_path or found.python_path or told.python_path
+    if not path:
+        return _said("base-unknown", f"`{image}` does not tell where its Python is", f"say it: {EXAMPLE}")
     asked = spec.python or ""
     if wrong := _disagreement(asked, base, found):
         return _said("python-version", wrong, "make the two agree")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from envcompile.diagnostics import Diagnostic, Problems
-from envcompile.lock.model import PlatformLock, Python
+from envcompile.lock.model import Pins, PlatformLock, Python
 from envcompile.platforms import PLATFORMS
 from envcompile.resolve.conda import CondaRequest
 from envcompile.resolve.protocol import PipRequest
@@ -34,7 +34,11 @@ class Earlier(NamedTuple):
     """What was locked before: the lock if it is whole, and the pins of each platform, also those of a broken lock."""
 
     lock: Lock | None
-    pins: Mapping[str, tuple[PipPackage, ...]]
+    pins: Mapping[str, Pins]
+
+    def of(self, platform: str) -> Pins:
+        """What was pinned for one platform."""
+        return self.pins.get(platform, Pins())
 
 
 class Solvers(NamedTuple):
@@ -64,9 +68,7 @@ def solve(  # noqa: PLR0913, PLR0917 - every effect is an argument
     def one(name: str) -> PlatformLock:
         ground, brought = grounds[name], conda[name]
         python = _interpreter(brought) or ground.python
-        pip = (
-            _pip(spec, name, ground, python, brought, earlier, solvers, upgrade) if spec.pip.packages and python else ()
-        )
+        pip = _pip(spec, name, ground, python, brought, earlier, solvers, upgrade) if spec.pip.packages else ()
         return PlatformLock(name, python, ground.base, ground.base, ground.tools, pip, brought)
 
     used = {package.channel for packages in conda.values() for package in packages}
@@ -78,7 +80,6 @@ def _conda(  # noqa: PLR0913, PLR0917 - a request is made of all that was decide
 ) -> tuple[tuple[CondaPackage, ...], ...]:
     if solvers.conda is None or not spec.conda.packages:
         return tuple(() for _ in names)
-    before = {each.platform: each.conda for each in earlier.lock.platforms} if earlier.lock else {}
     requests = tuple(
         CondaRequest(
             requirements=asked_of_conda(spec),
@@ -86,7 +87,7 @@ def _conda(  # noqa: PLR0913, PLR0917 - a request is made of all that was decide
             platform=PLATFORMS[name],
             glibc=grounds[name].base.glibc,
             exclude_newer=spec.exclude_newer,
-            preferences=before.get(name, ()),
+            preferences=earlier.of(name).conda,
             upgrade=upgrade,
         )
         for name in names
@@ -128,12 +129,14 @@ def _pip(  # noqa: PLR0913, PLR0917 - a request is made of all that was decided 
     spec: Spec,
     name: str,
     ground: Ground,
-    python: Python,
+    python: Python | None,
     brought: tuple[CondaPackage, ...],
     earlier: Earlier,
     solvers: Solvers,
     upgrade: Upgrade,
 ) -> tuple[PipPackage, ...]:
+    if python is None:
+        raise AssertionError("pip packages are asked for, and the check of the spec lets none pass without a Python")
     request = PipRequest(
         requirements=spec.pip.packages,
         exclude=spec.pip.exclude,
@@ -141,7 +144,7 @@ def _pip(  # noqa: PLR0913, PLR0917 - a request is made of all that was decided 
         python=python.version,
         glibc=ground.base.glibc,
         exclude_newer=spec.exclude_newer,
-        preferences=earlier.pins.get(name, ()),
+        preferences=earlier.of(name).pip,
         upgrade=upgrade,
         provided=provided(brought),
     )

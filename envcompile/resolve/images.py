@@ -85,14 +85,26 @@ def _pin(image: str, kept: dict[str, str], images: Images) -> str:
     return kept.get(image) or f"{image}@{images.digest(image)}"
 
 
+def _remembered(spec: Spec, before: PlatformLock) -> Facts | None:
+    """What the lock holds of the very same image, if that is all that the spec needs of it."""
+    if spec.conda.packages:
+        return Facts(before.build.os, before.build.glibc)
+    python, base = before.python, wanted(spec)
+    if python and python.source == "image":
+        return Facts(before.build.os, before.build.glibc, python.version, python.path)
+    if python and python.source == "spec" and python.version in (spec.python, base.python):
+        return Facts(before.build.os, before.build.glibc, None, python.path)
+    return None
+
+
 def _facts(  # noqa: PLR0913, PLR0917
     source: Source, spec: Spec, image: str, before: PlatformLock | None, images: Images, platform: str
 ) -> Facts:
     """What is in the image: nothing needs to be asked when the spec and the image's name tell it all."""
     base = wanted(spec)
     parts = reference(base.image)
-    if before and before.build.image == image and before.python and before.python.source == "image":
-        return Facts(before.build.os, before.build.glibc, before.python.version, before.python.path)
+    if before and before.build.image == image and (known := _remembered(spec, before)):
+        return known
     if parts and parts.digest and not needs_look(spec):
         return Facts()
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ _KEPT = frozenset(
 # The values of `--python-platform` (uv 0.13.9). A base with a glibc between two of them gets wheels for the older one.
 _POLICIES: tuple[int, ...] = (17, 28, *range(31, 41))
 _NO_SOLUTION = "No solution found"
+_SWITCHED_OFF = "network was disabled"
 _OFFLINE = re.compile(r"dns error|error trying to connect|Failed to fetch|network|timed out", re.IGNORECASE)
 
 
@@ -105,12 +107,12 @@ def find_uv(environment: Mapping[str, str]) -> str:
     beside = Path(sys.executable).with_name("uv.exe" if sys.platform == "win32" else "uv")
     if beside.exists():
         return str(beside)
-    try:
+    found = None
+    with suppress(ImportError, FileNotFoundError):  # no wheel of it here, or one without its binary
         from uv import find_uv_bin  # noqa: PLC0415 - an optional dependency
-    except ImportError:
-        found = which("uv", path=environment.get("PATH"))
-    else:
+
         found = find_uv_bin()
+    found = found or which("uv", path=environment.get("PATH"))
     if not found:
         raise MissingOutside("`uv`, which resolves pip packages, is not there", "run `pip install 'envcompile[lock]'`")
     return found
@@ -119,9 +121,15 @@ def find_uv(environment: Mapping[str, str]) -> str:
 def _failure(errors: str, platform: str) -> Unsolvable | MissingOutside:
     text = re.sub(r"(?<=://)[^/\s@]+(?=@)", "***", errors).strip()
     reason = re.sub(r"^error: ", "", text)
-    if _NO_SOLUTION not in text and _OFFLINE.search(text):
+    if _SWITCHED_OFF in text:
+        said = "a package is not in uv's cache, and `UV_OFFLINE` lets nobody be asked"
+        return MissingOutside(said, "unset `UV_OFFLINE`, and lock again")
+    if _NO_SOLUTION in text:
+        return Unsolvable(platform, reason)
+    if _OFFLINE.search(text):
         return MissingOutside(f"the package index did not answer: {_first_lines(reason)}", "check the network")
-    return Unsolvable(platform, reason)
+    # Neither an answer nor the network: a full disk, an unreadable cache, an option this uv does not know.
+    return MissingOutside(f"`uv` ended without an answer: {_first_lines(reason)}", "run it again, or another uv")
 
 
 def _first_lines(text: str) -> str:

@@ -9,8 +9,6 @@ from envcompile.spec.version_order import Version, compare, starts_with, version
 if TYPE_CHECKING:
     from envcompile.spec.match_spec import MatchSpec
 
-_ORDERS = {"==": (0,), "!=": (-1, 1), "<": (-1,), "<=": (-1, 0), ">": (1,), ">=": (0, 1)}
-
 
 class Package(Protocol):
     """What is asked of a package: a `CondaPackage` of the lock has it. `channel` is the channel's name."""

@@ -148,6 +148,25 @@ def test_no_lock_a_stale_lock_a_broken_lock(project: Path) -> None:
     assert (done.returncode, "`envcompile.lock` is not there" in done.stderr) == (2, True)
 
 
+def test_a_lock_that_is_no_text(project: Path) -> None:
+    """Another program's file, or UTF-16: `lock` says so and goes on, it does not send the user in a circle."""
+    lock = project / "envcompile.lock"
+    for data in (b"\xff\xfe\x00\x01", lock.read_bytes() + b"\xff", lock.read_text("utf-8").encode("utf-16")):
+        lock.write_bytes(data)
+        done = run("dockerfile", folder=project)
+        assert (done.returncode, "hint: run `envcompile lock`" in done.stderr) == (2, True), done.stderr
+        done = run("lock", folder=project, UV_OFFLINE="1", UV_CACHE_DIR=str(project / "cache"))
+        assert (done.returncode, done.stderr.startswith("warning: `envcompile.lock` ")) == (3, True), done.stderr
+        assert "`UV_OFFLINE` lets nobody be asked" in done.stderr
+        assert lock.read_bytes() == data
+
+
+def test_a_folder_that_is_called_like_a_command(project: Path) -> None:
+    shutil.move(project, project.with_name("lock"))
+    done = run("-C", "lock", "dockerfile", "-o", "Dockerfile", folder=project.parent)
+    assert (done.returncode, done.stderr) == (0, "wrote `Dockerfile`\n")
+
+
 def test_a_newer_lock_is_left_alone(project: Path) -> None:
     lock = project / "envcompile.lock"
     newer = lock.read_text("utf-8").replace("format = 1", "format = 2")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from envcompile.cli.machine import lines
+from envcompile.cli.machine import lines, warning
 from envcompile.diagnostics import Diagnostic, Problems
 from envcompile.errors import NotFine
 from envcompile.source import Source
@@ -29,10 +29,11 @@ def test_json_is_a_line_per_mistake() -> None:
     assert "canary" not in json.dumps(rows)
     (row,) = (json.loads(line) for line in lines(NotFine("stale", "lock"), "json"))
     assert row == {
+        "level": "error",
         "code": None,
         "message": "stale",
         "hint": "lock",
-        **dict.fromkeys(row.keys() - {"code", "message", "hint"}),
+        **dict.fromkeys(row.keys() - {"level", "code", "message", "hint"}),
     }
 
 
@@ -41,3 +42,8 @@ def test_annotations_are_escaped() -> None:
     assert first == "::error file=a%2Cb%3Ac.toml,line=1,col=1,endLine=1,endColumn=2,title=envcompile unknown-key::no\n"
     assert second.endswith("::`https://********@h/` is 100%25%0Awrong%0Amend\n")
     assert list(lines(NotFine("stale"), "github")) == ["::error title=envcompile error::stale\n"]
+
+
+def test_a_warning_is_no_error() -> None:
+    assert json.loads(warning("w", "h", "json")) == {"level": "warning", "code": None, "message": "w", "hint": "h"}
+    assert warning("w", None, "github") == "::warning title=envcompile warning::w\n"

@@ -187,9 +187,21 @@ def test_the_pins_of_both_sides_of_a_conflict_are_kept() -> None:
     whole = loads(text, "x.lock")
     pins = salvage(damaged)
     locked = {package.name for package in whole.platforms[0].pip}
-    assert {package.name for package in pins["linux-64"]} == locked | {"ours", "theirs"}
-    assert set(whole.platforms[0].pip) <= set(pins["linux-64"])
-    assert pins["linux-aarch64"] == whole.platforms[1].pip
+    assert {package.name for package in pins["linux-64"].pip} == locked | {"ours", "theirs"}
+    assert set(whole.platforms[0].pip) <= set(pins["linux-64"].pip)
+    assert pins["linux-aarch64"].pip == whole.platforms[1].pip
+
+
+def test_condas_pins_are_kept_too() -> None:
+    """By conda's order of versions: 1.0 is newer than 1.0rc1, 1.10 than 1.9."""
+    text = case("conda")[1]
+    row = next(line for line in text.splitlines() if 'name = "numpy"' in line)
+    older = re.sub(r'version = "[^"]*"', 'version = "1.9"', row)
+    conflict = f"<<<<<<< ours\n{older}\n=======\n{row}\n>>>>>>> theirs\n"
+    (platform,) = loads(text, "x.lock").platforms
+    pins = salvage(text.replace(f"{row}\n", conflict, 1))["linux-64"]
+    assert (pins.pip, pins.conda) == (platform.pip, platform.conda)
+    assert pins.names() == {each.name for each in (*platform.pip, *platform.conda)}
 
 
 @settings(deadline=None)

@@ -14,6 +14,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from envcompile.errors import Unusable
+from envcompile.plan.catalogue import PYTHON_PATH
 from envcompile.resolve.registry.auth import authorization, credentials
 from envcompile.resolve.registry.document import (
     DIGEST,
@@ -54,8 +55,6 @@ _CONFIG_CAP = 8 << 20
 _LAYERS_CAP = 512 << 20  # of all layers of one image that are read, compressed
 _CREATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,18}(?:Z|[+-][0-9]{2}:[0-9]{2})")
 _EXACT_PYTHON = re.compile(r"3\.[0-9]{1,2}\.[0-9]{1,2}")
-# Where the interpreter is in the `python` images of the hub (their Dockerfile configures --prefix=/usr/local).
-_IMAGES_PYTHON = "/usr/local/bin/python3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +119,7 @@ class Registry:
         clues = self._clues(place, manifest, whole=python is None)
         found = clues.python
         if python is not None:  # said by the image: a Debian python3 that is there too is not the one meant
-            found = (python, _IMAGES_PYTHON) if _EXACT_PYTHON.fullmatch(python) else None
+            found = (python, PYTHON_PATH) if _EXACT_PYTHON.fullmatch(python) else None
         created = config.get("created")
         return ImageFacts(
             os=clues.os,

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def lines(error: EnvcompileError, form: str) -> Iterator[str]:
     """One line per mistake. `form` is `json` or `github`.
 
-    JSON keys: level, code (a rule's slug or null), message, hint, file, line, column, end_line, end_column (from 1, the end
-    exclusive, null where there is no place).
+    JSON keys: level, code (a rule's slug or null), message, hint, file, line, column, end_line, end_column (from 1, the
+    end exclusive, null where there is no place).
     """
     for row in _rows(error):
         yield line(row, form)
@@ -30,7 +30,7 @@ def warning(message: str, hint: str | None, form: str) -> str:
 
 
 def line(row: Mapping[str, str | int | None], form: str) -> str:
-    """One row, as a line. Raises nothing: rows are made here."""
+    """One row, as a line of its form."""
     return f"{json.dumps(row)}\n" if form == "json" else _annotation(row)
 
 

@@ -121,6 +121,13 @@ _ROWS = (
         "Credentials are never written in a spec: they would end in the lock, in the image's history and in logs.",
     ),
     Rule(
+        "cuda-conflict",
+        "what is locked does not use the CUDA that the spec asks for",
+        "`version` under `[cuda]` says which CUDA the packages of the lock are built for; `false`, that none uses it. "
+        "The resolvers were asked so, and found packages for another one, or for the processor alone; a lock that says "
+        "something else than the spec is not written. Name the build that is meant, such as `pytorch * cuda*`.",
+    ),
+    Rule(
         "unsolvable",
         "no set of packages answers the requirements",
         "The resolver looked at every release the index has and found none that fits all requirements on the named "

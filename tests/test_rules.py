@@ -1,13 +1,15 @@
 """Promise 11: every mistake points at the text. One folder of fixtures/errors/ per rule, through the real command line.
 
 A folder holds `envcompile.toml`, and `expected/stderr`. Beside them may stand `command`, the words after `envcompile`
-where they are not `lock`, and `padding`, the bytes of comment that the test adds below the spec.
+where they are not `lock`, `padding`, the bytes of comment that the test adds below the spec, and `channel`, a conda
+channel that the spec has as `../channel`.
 """
 
 from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 ERRORS = FIXTURES / "errors"
 LOCK = (FIXTURES / "compile" / "ml" / "envcompile.lock").read_bytes()
+# What is noticed only when the resolvers have been asked.
+RESOLVED = ("cuda-conflict", "unsolvable")
 # Below this line stand the resolver's own words, which change from release to release.
 REASON = "the resolver's reason for "
 
@@ -47,6 +51,7 @@ def test_every_rule_is_explained() -> None:
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An index with one tiny wheel, and nothing of the user's cache: what `unsolvable` is asked of."""
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("RATTLER_CACHE_DIR", str(tmp_path / "rattler"))
     with served(Index((Wheel("tiny", "1.0"),))) as index:
         monkeypatch.setenv("UV_DEFAULT_INDEX", index.url())
         yield
@@ -62,7 +67,7 @@ def test_rule(
     code = main(words(slug))
     said, errors = capsys.readouterr()
     assert said == ""
-    assert code == (NOT_FINE if slug == "unsolvable" else UNUSABLE)
+    assert code == (NOT_FINE if slug in RESOLVED else UNUSABLE)
     assert f"error[{slug}]: " in errors
     assert (folder / "envcompile.lock").read_bytes() == LOCK
     assert sorted(path.name for path in folder.iterdir()) == ["envcompile.lock", "envcompile.toml"]
@@ -87,6 +92,8 @@ def test_rule_in_a_process_of_its_own(slug: str, tmp_path: Path) -> None:
 def place(slug: str, folder: Path) -> Path:
     """A folder with the rule's spec, and a lock of an earlier day beside it."""
     folder.mkdir()
+    if (ERRORS / slug / "channel").exists():
+        shutil.copytree(ERRORS / slug / "channel", folder.parent / "channel")
     spec = (ERRORS / slug / "envcompile.toml").read_bytes()
     padding = ERRORS / slug / "padding"
     if padding.exists():

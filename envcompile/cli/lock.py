@@ -32,6 +32,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-P", "--upgrade-package", metavar="NAME", action="append", default=[], help="keep every pin but NAME's"
     )
+    parser.add_argument("--offline", action="store_true", help="ask no network: what the caches hold is all there is")
     parser.add_argument("--check", action="store_true", help="change nothing, exit 1 if the lock would change")
 
 
@@ -54,7 +55,7 @@ def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
     upgrade = arguments.upgrade or _names(arguments.upgrade_package, earlier.pins.values())
     asked = count(len(spec.conda.packages) + len(spec.pip.packages), "requirement")
     reporter.step(f"resolving {asked} for {', '.join(spec.platforms)}")
-    lock = resolve(source, spec, earlier, solvers(spec, path.parent, os.environ), upgrade)
+    lock = resolve(source, spec, earlier, solvers(spec, path.parent, os.environ, offline=arguments.offline), upgrade)
     for each in lock.platforms:
         python = f"Python {each.python.version} ({each.python.source})" if each.python else "no Python"
         reporter.detail(f"{each.platform}: {each.run.image}, {each.run.os}, glibc {each.run.glibc}, {python}")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from envcompile.cli.inputs import shown
-from envcompile.errors import Unusable
+from envcompile.errors import MissingOutside, Unusable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,9 +16,24 @@ if TYPE_CHECKING:
 _LIMIT = 1 << 20
 
 
-def registry(environment: Mapping[str, str]) -> Images:
+def registry(environment: Mapping[str, str], *, offline: bool = False) -> Images:
     """The registry client as this user has it: docker's configuration, our mirrors. Read when it is first asked."""
-    return _Later(environment)
+    return _Nobody() if offline else _Later(environment)
+
+
+class _Nobody:
+    """In the place of a registry client where nobody may be asked."""
+
+    def digest(self, reference: str) -> str:
+        return self._refuse(reference)
+
+    def facts(self, reference: str, platform: str) -> ImageFacts:
+        del platform
+        return self._refuse(reference)
+
+    def _refuse(self, reference: str) -> NoReturn:
+        said = f"`{reference}` would have to be asked of its registry, and `--offline` lets nobody be asked"
+        raise MissingOutside(said, "run without it once, or give the image by its digest")
 
 
 class _Later:

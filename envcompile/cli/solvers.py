@@ -18,16 +18,17 @@ if TYPE_CHECKING:
     from envcompile.spec.model import Spec
 
 
-def solvers(spec: Spec, folder: Path, environment: Mapping[str, str]) -> Solvers:
-    """The back ends for a spec in `folder`, which local channels are relative to."""
-    effects = Effects(run, environment)
+def solvers(spec: Spec, folder: Path, environment: Mapping[str, str], *, offline: bool = False) -> Solvers:
+    """The back ends for a spec in `folder`, which local channels are relative to. `offline`: none asks the network."""
+    effects = Effects(run, environment, offline)
+    images = registry(environment, offline=offline)
     if not spec.conda.packages:
-        return Solvers(_pip(spec.pip.resolver), None, registry(environment), (), effects)
+        return Solvers(_pip(spec.pip.resolver), None, images, (), effects)
     from envcompile.resolve.channels import channel  # noqa: PLC0415 - for conda environments only
     from envcompile.resolve.rattler import Rattler  # noqa: PLC0415
 
     channels = tuple(channel(text, folder) for text in spec.conda.channels)
-    return Solvers(_pip(spec.pip.resolver), Rattler(), registry(environment), channels, effects)
+    return Solvers(_pip(spec.pip.resolver), Rattler(), images, channels, effects)
 
 
 def _pip(name: str) -> PipResolver:

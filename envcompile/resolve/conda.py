@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 class CondaRequest:
     """One platform's question.
 
-    `requirements` are MatchSpecs as users write them; `channels` in the order of their strict priority; `glibc` and
-    `cuda` X.Y, for the virtual packages; `preferences` are the pins to keep where the requirements allow it; `upgrade`
-    says of which names no pin is kept, or True for all. `exclude_newer` is RFC 3339 in UTC.
+    `requirements` are MatchSpecs as users write them; `channels` in the order of their strict priority; `glibc` X.Y;
+    `cuda` X or X.Y, for the driver and the choice of builds (False keeps it out, None is a machine without a driver);
+    `preferences` are the pins to keep where the requirements allow it; `upgrade` says of which names no pin is kept, or
+    True for all. `exclude_newer` is RFC 3339 in UTC.
     """
 
     requirements: tuple[str, ...]
     channels: tuple[Channel, ...]
     platform: Platform
     glibc: str
-    cuda: str | None = None
+    cuda: str | bool | None = None
     exclude_newer: str | None = None
     preferences: tuple[CondaPackage, ...] = ()
     upgrade: frozenset[str] | bool = frozenset()
-    offline: bool = False
 
 
 class CondaResolver(Protocol):

@@ -8,6 +8,7 @@ from envcompile.diagnostics import Diagnostic, Problems
 from envcompile.lock.model import Pins, PlatformLock, Python
 from envcompile.platforms import PLATFORMS
 from envcompile.resolve.conda import CondaRequest
+from envcompile.resolve.cuda import check_cuda
 from envcompile.resolve.protocol import PipRequest
 from envcompile.resolve.provides import with_distributions
 from envcompile.resolve.stubs import provided
@@ -59,7 +60,8 @@ def solve(  # noqa: PLR0913, PLR0917 - every effect is an argument
 ) -> tuple[tuple[PlatformLock, ...], tuple[Channel, ...]]:
     """What is pinned for each platform, sorted, and the channels it comes from.
 
-    Raises `Unsolvable`, `MissingOutside`, or `Problems` when a package is asked of conda and of pip.
+    Raises `Unsolvable`, `MissingOutside`, or `Problems` when a package is asked of conda and of pip, or the answer has
+    not the CUDA that the spec asks for.
     """
     names = sorted(spec.platforms)
     conda = dict(zip(names, _conda(spec, names, grounds, earlier, solvers, upgrade), strict=True))
@@ -71,8 +73,10 @@ def solve(  # noqa: PLR0913, PLR0917 - every effect is an argument
         pip = _pip(spec, name, ground, python, brought, earlier, solvers, upgrade) if spec.pip.packages else ()
         return PlatformLock(name, python, ground.base, ground.base, ground.tools, pip, brought)
 
+    platforms = tuple(_side_by_side(one, names))
+    check_cuda(source, spec.cuda.version, platforms)
     used = {package.channel for packages in conda.values() for package in packages}
-    return tuple(_side_by_side(one, names)), tuple(each for each in solvers.channels if each.name in used)
+    return platforms, tuple(each for each in solvers.channels if each.name in used)
 
 
 def _conda(  # noqa: PLR0913, PLR0917 - a request is made of all that was decided before
@@ -86,6 +90,7 @@ def _conda(  # noqa: PLR0913, PLR0917 - a request is made of all that was decide
             channels=solvers.channels,
             platform=PLATFORMS[name],
             glibc=grounds[name].base.glibc,
+            cuda=spec.cuda.version,
             exclude_newer=spec.exclude_newer,
             preferences=earlier.of(name).conda,
             upgrade=upgrade,

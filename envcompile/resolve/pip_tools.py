@@ -39,6 +39,7 @@ _KEPT = frozenset(
 _ASK_PIP = "import sys; from pip._internal.models.index import PyPI; sys.stderr.write(PyPI.simple_url)"
 _PIN = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?===?([^\s;]+)")
 _TAG = re.compile(r"manylinux_(\d+)_(\d+)_(\w+)")
+_OFFLINE_HINT = 'write `resolver = "uv"`, which resolves from its cache'
 _HINT = 'write `resolver = "uv"`, which resolves for any platform and Python from here'
 
 
@@ -55,6 +56,8 @@ class PipTools:
 
     def resolve(self, request: PipRequest, effects: Effects) -> tuple[PipPackage, ...]:
         """The packages for one platform; see `PipResolver`. Raises `Unusable` when that is not the one it runs on."""
+        if effects.offline:
+            raise Unusable("`pip-tools` asks its index each time, and `--offline` lets nobody be asked", _OFFLINE_HINT)
         here = running()
         refuse_elsewhere(request, here)
         with TemporaryDirectory(prefix="envcompile-") as folder:

@@ -44,10 +44,11 @@ class PipRequest:
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """What a resolver may do to the world: run programs, and see this environment."""
+    """What a resolver may do to the world: run programs, see this environment, and ask the network unless `offline`."""
 
     run: Run
     environment: Mapping[str, str]
+    offline: bool = False
 
 
 class PipResolver(Protocol):

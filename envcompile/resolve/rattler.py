@@ -47,7 +47,7 @@ class Rattler:
         """The packages of each request, sorted by name. Raises `Unsolvable`, `MissingOutside` or `Unusable`."""
         asked = {
             "requests": [_asked(request) for request in requests],
-            "offline": any(request.offline for request in requests),
+            "offline": effects.offline,
             "timeout": self._timeout,
         }
         with TemporaryDirectory(prefix="envcompile-") as folder:
@@ -77,6 +77,8 @@ def _asked(request: CondaRequest) -> dict[str, Any]:
         "channels": list(urls.values()),
         "subdirs": [request.platform.name, "noarch"],
         "virtual": _virtual(request),
+        "constraints": _constraints(request.cuda),
+        "cuda": request.cuda if isinstance(request.cuda, str) else None,
         "exclude_newer": request.exclude_newer,
         "preferences": [[each.name, each.subdir, each.file] for each in kept if each.name not in upgraded],
         # Names that may come from one channel, or from one of its folders, alone.
@@ -109,7 +111,17 @@ def _virtual(request: CondaRequest) -> list[tuple[str, str, str]]:
     """What the target is said to have, whatever this machine is: system, C library, processor, driver."""
     rows = [("__unix", "0", "0"), ("__linux", "0", "0"), ("__glibc", request.glibc, "0")]
     rows.append(("__archspec", "1", request.platform.machine))
-    return [*rows, ("__cuda", request.cuda, "0")] if request.cuda else rows
+    if isinstance(request.cuda, str):
+        # A driver for one release of a major version runs every one of it (NVIDIA: minor version compatibility).
+        rows.append(("__cuda", request.cuda if "." in request.cuda else f"{request.cuda}.99", "0"))
+    return rows
+
+
+def _constraints(cuda: str | bool | None) -> list[str]:
+    """What may be there in no other version: conda-forge's one package that every CUDA build depends on."""
+    if cuda is None or cuda is True:
+        return []
+    return ["cuda-version <0a0"] if cuda is False else [f"cuda-version {cuda}.*"]
 
 
 def _gone(code: int, errors: str) -> MissingOutside:

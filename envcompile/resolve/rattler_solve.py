@@ -32,6 +32,8 @@ _RETRIES = 2
 _ELSEWHERE = ("linux-64", "linux-aarch64", "osx-64", "osx-arm64", "win-64")
 # No package is called so: asking for it reads where the channel keeps what, and nothing else.
 _NOBODY = "envcompile.nobody"
+# What every build for CUDA depends on: conda-forge's choice of its release, and the driver.
+_CUDA = frozenset({"cuda-version", "__cuda"})
 _NOT_FOUND = r"candidates were found for ([\w.-]+)|─ ([\w.-]+)[^\n]*, for which no candidates were found"
 _WHY_NOT = {
     "could not find subdir": "absent",
@@ -43,28 +45,34 @@ _Records = list[rattler.RepoDataRecord]
 
 
 class _Asked(NamedTuple):
-    """One request, with what it is asked of."""
+    """One request, with what it is asked of, and the names of which only CUDA builds count."""
 
     request: dict[str, Any]
     gateway: rattler.Gateway
     channels: list[rattler.Channel]
+    cuda: frozenset[str] = frozenset()
 
     async def query(self, platforms: Sequence[Any], names: Sequence[str]) -> _Records:
         """All records of some names, the first channel's first."""
         found = await self.gateway.query(self.channels, platforms, names, recursive=False, channel_relations="disabled")
         return [record for records in found for record in records]
 
+    def counts(self, record: rattler.RepoDataRecord) -> bool:
+        """Whether the spec's own words leave the record in: the subdir it names, the builds for the CUDA it names."""
+        name = record.name.normalized
+        in_place = self.request["only_subdir"].get(name, record.subdir) == record.subdir
+        return in_place and (name not in self.cuda or bool(_cuda_needs(record)))
+
 
 class _Narrowed:
-    """A channel that has some packages in one subdir only, for specs that name it."""
+    """A channel with only those records that count."""
 
     def __init__(self, asked: _Asked, channel: rattler.Channel) -> None:
-        self._asked, self._subdirs = asked._replace(channels=[channel]), asked.request["only_subdir"]
+        self._asked = asked._replace(channels=[channel])
 
     async def fetch_package_records(self, platform: rattler.Subdir, name: rattler.PackageName) -> _Records:
         """What the solver asks for, one name at a time."""
-        found = await self._asked.query([platform], [name.normalized])
-        return [each for each in found if self._subdirs.get(name.normalized, each.subdir) == each.subdir]
+        return [each for each in await self._asked.query([platform], [name.normalized]) if self._asked.counts(each)]
 
     def package_names(self, _: rattler.Subdir) -> list[str]:
         """Unused by a solve."""
@@ -77,7 +85,7 @@ async def _preferred(asked: _Asked) -> _Records:
     if not wanted:
         return []
     found = await asked.query(asked.request["subdirs"], sorted({*wanted.values()}))
-    subdirs, channels = asked.request["only_subdir"], dict(asked.request["only_channel"])
+    channels = dict(asked.request["only_channel"])
     for each in found:
         channels.setdefault(each.name.normalized, _channel(each))
     return [
@@ -85,15 +93,43 @@ async def _preferred(asked: _Asked) -> _Records:
         for each in found
         if (each.subdir, each.file_name) in wanted
         and _channel(each) == channels[each.name.normalized]
-        and subdirs.get(each.name.normalized, each.subdir) == each.subdir
+        and asked.counts(each)
     ]
+
+
+async def _with_cuda(asked: _Asked) -> _Asked:
+    """The same, with the names asked for that have a build for the CUDA that is asked for.
+
+    Of one version a CUDA build is preferred as it is, by its build number; a newer version that was built for the
+    processor alone must not win over it.
+    """
+    cuda, names = asked.request["cuda"], asked.request["names"]
+    if cuda is None:
+        return asked
+    specs = dict(zip(names, asked.request["specs"], strict=False))  # the rest of the specs are of the channels' order
+    releases = [cuda] if "." in cuda else [f"{cuda}.{minor}" for minor in range(30)]
+    versions = [rattler.Version(release) for release in releases]
+    built = frozenset(
+        record.name.normalized
+        for record in await asked.query(asked.request["subdirs"], names)
+        if (needs := _cuda_needs(record))
+        and any(all(need.matches(version) for need in needs) for version in versions)
+        and rattler.MatchSpec(specs[record.name.normalized], strict=False).matches(record)
+    )
+    return asked._replace(cuda=built)
+
+
+def _cuda_needs(record: rattler.RepoDataRecord) -> list[rattler.VersionSpec]:
+    """The versions of CUDA that a build needs, of the libraries or of the driver; none if it is for the processor."""
+    words = [depend.split() for depend in record.depends]
+    return [rattler.VersionSpec(word[1] if word[1:] else "*") for word in words if word[0] in _CUDA]
 
 
 async def _answer(request: dict[str, Any], gateway: rattler.Gateway) -> dict[str, Any]:
     asked = _Asked(request, gateway, [rattler.Channel(url) for url in request["channels"]])
     try:
         await _read(asked)
-        records = await _solve(asked)
+        records = await _solve(await _with_cuda(asked))
     except SolverError as problem:
         text = str(problem).strip()
         return {"kind": "unsolvable", "problem": text, "missing": await _missing(asked, text)}
@@ -113,10 +149,11 @@ async def _read(asked: _Asked) -> None:
 
 
 async def _solve(asked: _Asked) -> _Records:
-    newer = asked.request["exclude_newer"]
+    newer, narrowed = asked.request["exclude_newer"], asked.request["only_subdir"] or asked.cuda
     return await rattler.solve(
-        [_Narrowed(asked, each) for each in asked.channels] if asked.request["only_subdir"] else asked.channels,
+        [_Narrowed(asked, each) for each in asked.channels] if narrowed else asked.channels,
         [rattler.MatchSpec(text, strict=False) for text in asked.request["specs"]],
+        constraints=[rattler.MatchSpec(text, strict=False) for text in asked.request["constraints"]],
         gateway=asked.gateway,
         platforms=asked.request["subdirs"],
         virtual_packages=[_virtual(*each) for each in asked.request["virtual"]],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -67,8 +68,10 @@ class Uv:
         (here / "graph.txt").write_text(pins, "utf-8")
         form = ("--format", "requirements.txt", "--annotation-style", "line", "-o", "graph.txt")
         try:
-            self._compile(request, effects, str(here), (*form, "--offline"))
+            self._compile(request, replace(effects, offline=True), str(here), form)
         except (Unsolvable, MissingOutside):
+            if effects.offline:
+                raise
             # No cache, or one that another process has just cleaned: the same question with the network.
             (here / "graph.txt").write_text(pins, "utf-8")
             self._compile(request, effects, str(here), form)
@@ -83,6 +86,7 @@ class Uv:
             *("--python", sys.executable, "--no-python-downloads", "--python-version", request.python),
             *("--python-platform", platform, *newer, *form),
             *(("--constraints", "provided.txt", "--find-links", "stubs") if request.provided else ()),
+            *(("--offline",) if effects.offline else ()),
         )
         environment = {key: value for key, value in effects.environment.items() if _passes(key)}
         finished = effects.run(argv, folder, environment)
@@ -122,8 +126,8 @@ def _failure(errors: str, platform: str) -> Unsolvable | MissingOutside:
     text = re.sub(r"(?<=://)[^/\s@]+(?=@)", "***", errors).strip()
     reason = re.sub(r"^error: ", "", text)
     if _SWITCHED_OFF in text:
-        said = "a package is not in uv's cache, and `UV_OFFLINE` lets nobody be asked"
-        return MissingOutside(said, "unset `UV_OFFLINE`, and lock again")
+        said = "a package is not in uv's cache, and `--offline` or `UV_OFFLINE` lets nobody be asked"
+        return MissingOutside(said, "lock again without it")
     if _NO_SOLUTION in text:
         return Unsolvable(platform, reason)
     if _OFFLINE.search(text):

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 # Parts of the format whose passes are not there yet: refused, never passed over in silence.
 _LATER = (
     ("apt",),
-    ("cuda",),
+    ("cuda", "driver"),
+    ("cuda", "compute"),
+    ("cuda", "jit"),
     ("lock",),
     ("pip", "allow-sdist"),
     ("pip", "index"),
@@ -63,6 +65,10 @@ def _later(value: dict[str, Any]) -> Iterator[Diagnostic]:
             message = f"`{'.'.join(path)}` is part of the format, and this release cannot compile it yet"
             yield Diagnostic("not-supported-yet", message, path, "take it out of the spec", "key")
 
+    if _at(value, "cuda", "version") is not None and not _at(value, "conda", "packages"):
+        message = "`cuda.version` constrains conda's packages, and this release cannot constrain pip's by it yet"
+        hint = "take it out, and ask pip for the release that is built for it"
+        yield Diagnostic("not-supported-yet", message, ("cuda", "version"), hint, "key")
     if _at(value, "conda", "resolver") == "conda-lock":
         message = "`conda-lock` as resolver is part of the format, and this release cannot use it yet"
         yield Diagnostic("not-supported-yet", message, ("conda", "resolver"), 'write `"rattler"`, or leave it out')

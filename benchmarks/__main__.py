@@ -11,9 +11,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks import dockerfile, lock, pip_compile
+from benchmarks import conda, dockerfile, lock, pip_compile
 from benchmarks.measure import CommandFailed
 from benchmarks.setting import Setting
+from benchmarks.skipped import Skipped
 from envcompile.errors import EnvcompileError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Comparison(NamedTuple):
 COMPARISONS = {
     "lock-warm": Comparison("envcompile lock and uv pip compile, one filled cache", lock.warm),
     "lock-cold": Comparison("envcompile lock and uv pip compile, an empty cache for each run", lock.cold),
+    "lock-conda": Comparison("envcompile lock, a bare py-rattler script, conda-lock; one conda channel", conda.compare),
     "dockerfile": Comparison("envcompile dockerfile and tag, and a process that only imports", dockerfile.compare),
     "pip-compile": Comparison("envcompile lock and pip-compile, both with empty caches", pip_compile.compare),
 }
@@ -103,7 +105,7 @@ def _printed(name: str, setting: Setting, goals: list[Goal]) -> bool:
         for result in COMPARISONS[name].results(setting):
             print("", *result.lines(), sep="\n", flush=True)
             goals.extend(result.goals)
-    except pip_compile.Skipped as reason:
+    except Skipped as reason:
         print(f"\n{name} is skipped: {reason}", flush=True)
     except (CommandFailed, EnvcompileError) as problem:
         print(f"\n{name} failed: {problem}", flush=True)

@@ -11,6 +11,7 @@ from benchmarks.measure import Command, CommandFailed, alternate, run
 from benchmarks.question import OUTPUT, REQUIREMENTS, compare_answers, copy_example, example, uv
 from benchmarks.report import Goal, Result
 from benchmarks.setting import ENVCOMPILE
+from benchmarks.skipped import Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
 # One run of it takes a minute or more.
 _RUNS = 1
 _TIMES = 10
-
-
-class Skipped(Exception):  # noqa: N818 - nothing is wrong with us
-    """A comparison that cannot be made here; the text says why."""
 
 
 def compare(setting: Setting) -> Iterator[Result]:

@@ -8,7 +8,6 @@ from envcompile.cli.settings import registry
 from envcompile.resolve.environment import Solvers
 from envcompile.resolve.process import run
 from envcompile.resolve.protocol import Effects
-from envcompile.resolve.uv import Uv
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,13 +21,14 @@ def solvers(spec: Spec, folder: Path, environment: Mapping[str, str], *, offline
     """The back ends for a spec in `folder`, which local channels are relative to. `offline`: none asks the network."""
     effects = Effects(run, environment, offline)
     images = registry(environment, offline=offline)
+    pip = _pip(spec.pip.resolver) if spec.pip.packages else None
     if not spec.conda.packages:
-        return Solvers(_pip(spec.pip.resolver), None, images, (), effects)
+        return Solvers(pip, None, images, (), effects)
     from envcompile.resolve.channels import channel  # noqa: PLC0415 - for conda environments only
     from envcompile.resolve.rattler import Rattler  # noqa: PLC0415
 
     channels = tuple(channel(text, folder) for text in spec.conda.channels)
-    return Solvers(_pip(spec.pip.resolver), Rattler(), images, channels, effects)
+    return Solvers(pip, Rattler(), images, channels, effects)
 
 
 def _pip(name: str) -> PipResolver:
@@ -36,4 +36,6 @@ def _pip(name: str) -> PipResolver:
         from envcompile.resolve.pip_tools import PipTools  # noqa: PLC0415 - only when it is asked for
 
         return PipTools()
+    from envcompile.resolve.uv import Uv  # noqa: PLC0415 - for pip packages only
+
     return Uv()

@@ -11,7 +11,6 @@ from envcompile.resolve.conda import CondaRequest
 from envcompile.resolve.cuda import check_cuda
 from envcompile.resolve.protocol import PipRequest
 from envcompile.resolve.provides import with_distributions
-from envcompile.resolve.stubs import provided
 from envcompile.spec.match_spec import match_spec
 from envcompile.spec.requirement import name as distribution
 from envcompile.spec.requirement import requirement
@@ -45,10 +44,10 @@ class Earlier(NamedTuple):
 class Solvers(NamedTuple):
     """Whoever answers: a resolver for each kind of package, a registry client, and what they may do to the world.
 
-    `channels` are the conda channels of the spec, by their URLs; `conda` is None where the spec asks nothing of it.
+    `channels` are the conda channels of the spec, by their URLs. A resolver of which the spec asks nothing is None.
     """
 
-    pip: PipResolver
+    pip: PipResolver | None
     conda: CondaResolver | None
     images: Images
     channels: tuple[Channel, ...]
@@ -140,8 +139,10 @@ def _pip(  # noqa: PLR0913, PLR0917 - a request is made of all that was decided 
     solvers: Solvers,
     upgrade: Upgrade,
 ) -> tuple[PipPackage, ...]:
-    if python is None:
-        raise AssertionError("pip packages are asked for, and the check of the spec lets none pass without a Python")
+    from envcompile.resolve.stubs import provided  # noqa: PLC0415 - brings `packaging`, for pip packages only
+
+    if python is None or solvers.pip is None:
+        raise AssertionError("pip packages are asked for: the spec's check lets none pass without a Python")
     request = PipRequest(
         requirements=spec.pip.packages,
         exclude=spec.pip.exclude,

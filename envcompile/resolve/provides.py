@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from bisect import bisect_left
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -12,15 +13,24 @@ if TYPE_CHECKING:
 
 
 @cache
-def _names() -> dict[str, tuple[str, ...]]:
+def _rows() -> list[str]:
     text = files("envcompile.resolve").joinpath("data/conda_pypi.txt").read_text("utf-8")
-    rows = (line.partition("=") for line in text.splitlines() if not line.startswith("#"))
-    return {name: tuple(distributions.split(",")) if distributions else (name,) for name, _, distributions in rows}
+    return [line for line in text.splitlines() if not line.startswith("#")]
 
 
 def provides(name: str) -> tuple[str, ...]:
     """The normalised names (PEP 503) of the distributions in a conda package, sorted; () when it is none or unknown."""
-    return _names().get(name, ())
+    # Looked for in the sorted rows: reading all 20,000 into a table took a tenth of the time of a small lock.
+    rows = _rows()
+    index = bisect_left(rows, name, key=_name)
+    if index == len(rows) or _name(rows[index]) != name:
+        return ()
+    _, _, distributions = rows[index].partition("=")
+    return tuple(distributions.split(",")) if distributions else (name,)
+
+
+def _name(row: str) -> str:
+    return row.partition("=")[0]
 
 
 def with_distributions(packages: tuple[CondaPackage, ...]) -> tuple[CondaPackage, ...]:

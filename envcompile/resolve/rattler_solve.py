@@ -1,4 +1,4 @@
-"""The program that solves, in a process of its own: `python -m envcompile.resolve.rattler_solve QUESTION ANSWER`.
+"""The program that solves, in a process of its own, with the words QUESTION and ANSWER.
 
 QUESTION is a JSON object that holds requests, ANSWER becomes an array of answers in the same order, whole or not at
 all. Nothing but this module imports py-rattler.
@@ -12,7 +12,6 @@ priority passes on to the next one; and other channels are joined to those asked
 from __future__ import annotations
 
 import asyncio
-import difflib
 import json
 import os
 import re
@@ -169,6 +168,8 @@ async def _solve(asked: _Asked) -> _Records:
 async def _missing(asked: _Asked, reason: str) -> dict[str, dict[str, list[str]]]:
     """The names that no channel has for this platform: where they are `there` for another, and those `near` to them."""
     names = [*asked.request["names"], *(one or other for one, other in re.findall(_NOT_FOUND, reason))]
+    import difflib  # noqa: PLC0415 - only for what is not there
+
     missing: dict[str, dict[str, list[str]]] = {}
     with suppress(GatewayError):  # what cannot be asked is not told: the reason stands without it
         here = {each.name.normalized for each in await asked.query(asked.request["subdirs"], names)}
@@ -229,7 +230,8 @@ def main(question: Path, answer: Path) -> None:
     part.replace(answer)
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The program: its words are QUESTION and ANSWER."""
     main(Path(sys.argv[1]), Path(sys.argv[2]))
     sys.stderr.flush()
     # Without taking the interpreter apart: that is where it can crash.

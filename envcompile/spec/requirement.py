@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
+from typing import TYPE_CHECKING
 
 from envcompile.diagnostics import redact
 from envcompile.spec.read import shown
 from envcompile.spec.refusal import ARCHIVES, DEEPEST, LONGEST, RECIPE, Refusal
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _VERSION_CONTROL = re.compile(r"(?:^|@\s*)(?:git|hg|svn|bzr)\+")
@@ -20,7 +21,12 @@ def name(text: str) -> str:
     """The normalised name (PEP 503) of a package. Raises `Refusal`."""
     if not _NAME.fullmatch(text) or text.endswith(ARCHIVES):
         raise Refusal("package-name", f"`{shown(text)}` is not the name of a package", "write the bare name")
-    return canonicalize_name(text)
+    return _normal(text)
+
+
+def _normal(text: str) -> str:
+    """PEP 503. `packaging` would do it too, and its import takes longer than a spec that asks pip for nothing."""
+    return re.sub(r"[-_.]+", "-", text).lower()
 
 
 def requirement(text: str) -> Requirement:
@@ -47,6 +53,8 @@ def requirement(text: str) -> Requirement:
 
 
 def _parsed(stripped: str, quoted: str) -> Requirement:
+    from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - 14 ms, for pip packages only
+
     try:
         return Requirement(stripped)
     except InvalidRequirement:
@@ -59,6 +67,8 @@ def _why_not(text: str) -> tuple[str, str]:
 
     Our own words: those of `packaging` speak of its grammar, and change from release to release.
     """
+    from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - as above
+
     if not text:
         return "it is empty", "name a package, or take it out"
     head, semicolon, _ = text.partition(";")
@@ -82,7 +92,7 @@ def canonical(text: str) -> str:
 
 def render(parsed: Requirement) -> str:
     """The canonical text of a parsed requirement."""
-    extras = f"[{','.join(sorted(canonicalize_name(extra) for extra in parsed.extras))}]" if parsed.extras else ""
+    extras = f"[{','.join(sorted(_normal(extra) for extra in parsed.extras))}]" if parsed.extras else ""
     specifiers = ",".join(sorted(str(specifier) for specifier in parsed.specifier))
     marker = f" ; {parsed.marker}" if parsed.marker else ""
-    return f"{canonicalize_name(parsed.name)}{extras}{specifiers}{marker}"
+    return f"{_normal(parsed.name)}{extras}{specifiers}{marker}"

@@ -1,0 +1,91 @@
+"""`envcompile lock` of a conda environment beside a bare py-rattler script and beside conda-lock, on one channel."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks import bare_rattler
+from benchmarks.measure import Command, alternate
+from benchmarks.report import Goal, Result, at_most
+from benchmarks.setting import ENVCOMPILE
+from benchmarks.skipped import Skipped
+from envcompile.lock.file import loads
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from benchmarks.setting import Setting
+
+CHANNEL = Path(__file__).parent.parent / "fixtures" / "channels" / "conda-forge"
+ASKED = ("numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "pytorch", "python 3.12.*")
+_BASE = "debian:bookworm-slim@sha256:3783cc01769c7b2b1b83a5c5ad96c815348e28ed7da68e2e3687004faa906251"
+_RUNS = 5
+# Of the bare script's time: 1.5 times, and the start of a Python process.
+_FACTOR, _SECONDS = 1.5, 0.15
+_TIMES = 4
+
+
+def compare(setting: Setting) -> Iterator[Result]:
+    """Without an earlier lock, and the channel a folder, so that no network has a part in it. Raises `Skipped`."""
+    if not find_spec("rattler"):
+        raise Skipped("py-rattler is not installed")
+    ours, theirs = setting.folder("conda/envcompile"), setting.folder("conda/bare")
+    (ours / "envcompile.toml").write_text(_spec(), "utf-8")
+    environment = setting.environment(RATTLER_CACHE_DIR=setting.folder("conda/cache"))
+    lock, listed = ours / "envcompile.lock", theirs / "explicit.txt"
+    program = str(Path(bare_rattler.__file__))
+    bare = (sys.executable, program, CHANNEL.as_uri(), str(listed), *ASKED)
+    envcompile = Command("envcompile lock", (*ENVCOMPILE, "lock"), ours, environment, (lock,))
+    script, mine = alternate(
+        (Command("bare py-rattler", bare, theirs, environment, (listed,)), envcompile), setting.runs or _RUNS
+    )
+    note = _same({line.rpartition("/")[2].partition("#")[0] for line in listed.read_text("utf-8").split()[1:]}, lock)
+    goal = at_most(mine, script, _FACTOR, _SECONDS)
+    yield Result("lock of a conda environment, the script", (script, mine), (goal,), (note,))
+    if find_spec("conda_lock"):
+        yield _beside_conda_lock(setting, envcompile, lock)
+
+
+def _beside_conda_lock(setting: Setting, envcompile: Command, lock: Path) -> Result:
+    folder = setting.folder("conda/conda-lock")
+    conda = folder / "conda"
+    program = shlex.quote(str(Path(bare_rattler.__file__)))
+    conda.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {program} "$@"\n', "utf-8")
+    conda.chmod(0o755)
+    rows = "".join(f"  - {each}\n" for each in ASKED)
+    environment = f"channels:\n  - {CHANNEL.as_uri()}\ndependencies:\n{rows}platforms:\n  - {bare_rattler.SUBDIR}\n"
+    (folder / "environment.yml").write_text(environment, "utf-8")
+    output = folder / "conda-lock.yml"
+    argv = (
+        *(sys.executable, "-m", "conda_lock", "lock", "--conda", str(conda), "--no-mamba", "--no-micromamba"),
+        *("-f", "environment.yml", "--lockfile", output.name),
+    )
+    theirs = Command("conda-lock lock", argv, folder, envcompile.environment, (output,))
+    slow, fast = alternate((theirs, envcompile), setting.runs or _RUNS)
+    times = slow.median / fast.median
+    goal = Goal(f"`conda-lock lock` takes at least {_TIMES} times as long as we do: {times:.1f} times", times >= _TIMES)
+    urls = (
+        line.split()[-1] for line in output.read_text("utf-8").splitlines() if line.lstrip().startswith("url: file")
+    )
+    note = _same({url.rpartition("/")[2] for url in urls} - {CHANNEL.name}, lock)
+    return Result("lock of a conda environment, conda-lock with the same solver", (slow, fast), (goal,), (note,))
+
+
+def _spec() -> str:
+    packages = ", ".join(f'"{each}"' for each in ASKED)
+    return f'name = "x"\n[conda]\nchannels = ["{CHANNEL}"]\npackages = [{packages}]\n[image]\nbase = "{_BASE}"\n'
+
+
+def _same(theirs: set[str], lock: Path) -> str:
+    """Whether both sides have given the same answer: fast and wrong would be no comparison."""
+    (platform,) = loads(lock.read_text("utf-8"), lock.name).platforms
+    ours = {package.file for package in platform.conda}
+    if ours == theirs:
+        return f"both answer the same {len(ours)} archives"
+    return (
+        f"{len(ours & theirs)} archives are the same, {len(ours - theirs)} only ours, {len(theirs - ours)} only theirs"
+    )

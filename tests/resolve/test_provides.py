@@ -1,0 +1,20 @@
+"""Which distributions a conda package brings."""
+
+from __future__ import annotations
+
+from envcompile.resolve.provides import _name, _rows, provides
+
+
+def test_the_rows_are_sorted_by_name_each_name_once() -> None:
+    """It is what the search relies on."""
+    names = [_name(row) for row in _rows()]
+    assert names == sorted(set(names))
+
+
+def test_every_row_is_found() -> None:
+    for row in _rows():
+        name, _, distributions = row.partition("=")
+        assert provides(name) == (tuple(distributions.split(",")) if distributions else (name,))
+    assert provides("pytorch") == ("torch",)
+    for name in ("", "libgdal", "zzzz", "numpy-"):
+        assert provides(name) == ()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from envcompile.resolve.conda import CondaResolver
     from envcompile.resolve.protocol import PipResolver
     from envcompile.spec.model import Spec
 
@@ -24,10 +25,19 @@ def solvers(spec: Spec, folder: Path, environment: Mapping[str, str]) -> Solvers
     if not spec.conda.packages:
         return Solvers(_pip(spec.pip.resolver), None, registry(environment), (), effects)
     from envcompile.resolve.channels import channel  # noqa: PLC0415 - for conda environments only
-    from envcompile.resolve.rattler import Rattler  # noqa: PLC0415
 
     channels = tuple(channel(text, folder) for text in spec.conda.channels)
-    return Solvers(_pip(spec.pip.resolver), Rattler(), registry(environment), channels, effects)
+    return Solvers(_pip(spec.pip.resolver), _conda(spec.conda.resolver), registry(environment), channels, effects)
+
+
+def _conda(name: str) -> CondaResolver:
+    if name == "conda-lock":
+        from envcompile.resolve.conda_lock import CondaLock  # noqa: PLC0415 - only when it is asked for
+
+        return CondaLock()
+    from envcompile.resolve.rattler import Rattler  # noqa: PLC0415
+
+    return Rattler()
 
 
 def _pip(name: str) -> PipResolver:

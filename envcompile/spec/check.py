@@ -63,10 +63,6 @@ def _later(value: dict[str, Any]) -> Iterator[Diagnostic]:
             message = f"`{'.'.join(path)}` is part of the format, and this release cannot compile it yet"
             yield Diagnostic("not-supported-yet", message, path, "take it out of the spec", "key")
 
-    if _at(value, "conda", "resolver") == "conda-lock":
-        message = "`conda-lock` as resolver is part of the format, and this release cannot use it yet"
-        yield Diagnostic("not-supported-yet", message, ("conda", "resolver"), 'write `"rattler"`, or leave it out')
-
 
 def _python(value: dict[str, Any]) -> Iterator[Diagnostic]:
     if "python" not in value and not (_at(value, "conda", "packages") and not _at(value, "pip", "packages")):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from envcompile.resolve.protocol import Effects
 
 _PROGRAMS = ("conda", "mamba", "micromamba")
+_KEPT = KEPT | {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"}  # what conda has for SSL_CERT_FILE
 _INSTEAD = 'write `resolver = "rattler"` under `[conda]`'
 _CREATE = "from envcompile.resolve.conda_program import main\n\nmain()\n"
 
@@ -47,7 +48,7 @@ class CondaLock:
         asked, program = question(request), _program(effects)
         if program:
             if request.exclude_newer:
-                said = f"`{Path(program).stem}`, which `conda-lock` runs, cannot leave out what is newer than a day"
+                said = f"`{Path(program).stem}`, which `conda-lock` runs, cannot be asked for `exclude-newer`"
                 raise Unusable(said, _INSTEAD)
             # What cannot be read is told by py-rattler, whoever solves.
             packages(request, self._look_up(request, [], effects))
@@ -108,7 +109,7 @@ def _run(folder: Path, request: CondaRequest, program: str | None, effects: Effe
         *("--platform", request.platform.name, "--virtual-package-spec", "virtual-packages.yml"),
         *("--pypi_to_conda_lookup_file", "names.json", "--kind", "explicit", "--log-level", "WARNING"),
     )
-    environment = {key: value for key, value in effects.environment.items() if key in KEPT}
+    environment = {key: value for key, value in effects.environment.items() if key in _KEPT}
     # Its own temporary files go with the folder, however it ends.
     environment |= dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
     if program:

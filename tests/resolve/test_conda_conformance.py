@@ -191,6 +191,12 @@ def test_brackets_say_the_same(solve: Solve, tmp_path: Path) -> None:
         solve("a * gpu*", **made)
 
 
+def test_what_a_url_spells_otherwise(solve: Solve, tmp_path: Path) -> None:
+    made = made_channel(tmp_path / "é b", {"name": "a.b_c", "version": "1!2.0"})
+    assert solve("a.b_c >=1!2", channels=(made,))["a.b_c"].file == "a.b_c-1!2.0-0.tar.bz2"
+    assert solve(f"{made.name}::a.b_c", channels=(made,))["a.b_c"].channel == made.name
+
+
 def test_virtual_packages_and_rings(solve: Solve, tmp_path: Path) -> None:
     """What the target is said to have may be asked for; packages may need each other."""
     made = made_channel(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from envcompile.errors import EnvcompileError, MissingOutside, Unusable
+from envcompile.lock.file import loads
 from envcompile.lock.model import Channel, CondaPackage
 from envcompile.resolve.channels import channel
 from envcompile.resolve.conda_lock import CondaLock, spelled
@@ -121,6 +122,44 @@ def test_a_requirement_that_becomes_another_one_is_refused(effects: Effects, tmp
     assert refused.value.hint == 'write `resolver = "rattler"` under `[conda]`'
 
 
+SPEC = f"""
+name = "x"
+python = "3.12"
+[conda]
+channels = ["{FIXTURES / "channels" / "conda-forge"}"]
+packages = ["REQUIREMENT"]
+resolver = "RESOLVER"
+[image]
+base = "debian:bookworm-slim@sha256:3783cc01769c7b2b1b83a5c5ad96c815348e28ed7da68e2e3687004faa906251"
+"""
+
+
+def lock(folder: Path, requirement: str, resolver: str, *options: str) -> tuple[int, str]:
+    (folder / "envcompile.toml").write_text(SPEC.replace("REQUIREMENT", requirement).replace("RESOLVER", resolver))
+    argv = (sys.executable, "-m", "envcompile", "lock", *options)
+    world = {**os.environ, "PATH": ""}
+    done = subprocess.run(argv, cwd=folder, env=world, capture_output=True, check=False, text=True)
+    return done.returncode, done.stderr
+
+
+def test_the_command_writes_the_same_lock(tmp_path: Path) -> None:
+    """From one resolver to the other nothing moves, and what is wrong is told at the same place."""
+    path = tmp_path / "envcompile.lock"
+    assert lock(tmp_path, "numpy <2.3", "rattler")[0] == 0
+    before = loads(path.read_text("utf-8"), "x").platforms
+    assert lock(tmp_path, "numpy", "conda-lock")[0] == 0
+    assert loads(path.read_text("utf-8"), "x").platforms == before
+    code, said = lock(tmp_path, "numpy", "conda-lock", "-P", "numpy")
+    assert (code, "  ~ conda numpy " in said) == (0, True), said
+    after = loads(path.read_text("utf-8"), "x").platforms
+    assert lock(tmp_path, "numpy", "rattler", "-U")[0] == 0
+    assert loads(path.read_text("utf-8"), "x").platforms == after
+    wrong = [lock(tmp_path, "numpy >=99", resolver) for resolver in ("conda-lock", "rattler")]
+    assert wrong[0] == wrong[1]
+    assert wrong[0][0] == 1
+    assert "error[unsolvable]" in wrong[0][1]
+
+
 def test_a_program_of_the_machine_gives_the_same_answer(program: Effects) -> None:
     asked = request("numpy <2.3", "conda-forge::pytorch * cuda*", "python 3.12.*", cuda="12.9")
     arm = request("numpy", "python 3.12.*", platform="linux-aarch64")
@@ -167,7 +206,9 @@ def test_a_program_keeps_the_pins_that_it_can(program: Effects, tmp_path: Path) 
 
 
 def test_what_a_program_cannot_be_asked_is_refused(program: Effects) -> None:
-    with pytest.raises(Unusable, match="`micromamba`, which `conda-lock` runs, cannot leave out") as refused:
+    with pytest.raises(
+        Unusable, match="`micromamba`, which `conda-lock` runs, cannot be asked for `exclude-newer`"
+    ) as refused:
         solve(program, "numpy", exclude_newer="2025-06-01T00:00:00Z")
     assert refused.value.hint == 'write `resolver = "rattler"` under `[conda]`'
     assert not calls(program)

@@ -65,17 +65,17 @@ def solve(engine: Engine, effects: Effects) -> Solve:
 
 
 def test_the_real_stack_for_both_platforms_at_once(engine: Engine, effects: Effects) -> None:
-    """Two runs, from empty caches each, give the same answer, and each back end gives it to the last field."""
+    """Two runs, from empty caches each, give the same answer to the last field, and each back end the default's."""
     requests = (
         request(*STACK),
         request(*STACK, "cuda-version 12.9.*", cuda="12.9"),
         request("numpy", "python 3.12.*", platform="linux-aarch64"),
     )
     answers = []
-    for index, each in enumerate((engine, engine, Rattler)):
+    for index, each in enumerate((engine, Rattler)):
         fresh = {**effects.environment, "RATTLER_CACHE_DIR": f"{effects.environment['RATTLER_CACHE_DIR']}{index}"}
         answers.append(each().resolve(requests, Effects(run, fresh)))
-    assert answers[0] == answers[1] == answers[2]
+    assert answers[0] == answers[1]
     stack, cuda, arm = ({package.name: package for package in each} for each in answers[0])
     assert len(stack) > 100
     assert stack["pytorch"].build.startswith("cpu")

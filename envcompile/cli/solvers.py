@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from envcompile.resolve.conda import CondaResolver
     from envcompile.resolve.protocol import PipResolver
     from envcompile.spec.model import Spec
 
@@ -25,10 +26,19 @@ def solvers(spec: Spec, folder: Path, environment: Mapping[str, str], *, offline
     if not spec.conda.packages:
         return Solvers(pip, None, images, (), effects)
     from envcompile.resolve.channels import channel  # noqa: PLC0415 - for conda environments only
-    from envcompile.resolve.rattler import Rattler  # noqa: PLC0415
 
     channels = tuple(channel(text, folder) for text in spec.conda.channels)
-    return Solvers(pip, Rattler(), images, channels, effects)
+    return Solvers(pip, _conda(spec.conda.resolver), images, channels, effects)
+
+
+def _conda(name: str) -> CondaResolver:
+    if name == "conda-lock":
+        from envcompile.resolve.conda_lock import CondaLock  # noqa: PLC0415 - only when it is asked for
+
+        return CondaLock()
+    from envcompile.resolve.rattler import Rattler  # noqa: PLC0415
+
+    return Rattler()
 
 
 def _pip(name: str) -> PipResolver:

@@ -69,9 +69,6 @@ def _later(value: dict[str, Any]) -> Iterator[Diagnostic]:
         message = "`cuda.version` constrains conda's packages, and this release cannot constrain pip's by it yet"
         hint = "take it out, and ask pip for the release that is built for it"
         yield Diagnostic("not-supported-yet", message, ("cuda", "version"), hint, "key")
-    if _at(value, "conda", "resolver") == "conda-lock":
-        message = "`conda-lock` as resolver is part of the format, and this release cannot use it yet"
-        yield Diagnostic("not-supported-yet", message, ("conda", "resolver"), 'write `"rattler"`, or leave it out')
 
 
 def _python(value: dict[str, Any]) -> Iterator[Diagnostic]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from envcompile.lock.exports.environment import conda_requirements
 from envcompile.lock.exports.marker import holds_on_linux
 from envcompile.platforms import PLATFORMS
-from envcompile.spec.requirement import requirement
+from envcompile.spec.requirement import canonical, requirement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,7 @@ def _asked(spec: Spec) -> Iterator[dict[str, Any]]:
     if not spec.pip.packages:
         return
     for text in spec.pip.packages:
-        parsed = requirement(text)
+        parsed = requirement(canonical(text))
         if not holds_on_linux(parsed.marker):
             continue
         version = ",".join(sorted(str(each) for each in parsed.specifier)).replace("===", "==")

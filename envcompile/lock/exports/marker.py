@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from packaging.markers import Marker
 
 # What it knows of a target (`pypi_solver.PlatformEnv`): not its processor, and the same for every linux.
 _KNOWN = {"os_name": "posix", "platform_system": "Linux", "sys_platform": "linux"}
-_OPERATORS: Mapping[str, Callable[[str, str], bool]] = {
-    "==": lambda one, other: one == other,
-    "!=": lambda one, other: one != other,
-    "in": lambda one, other: one in other,
-    "not in": lambda one, other: one not in other,
-}
 
 
 def holds_on_linux(marker: Marker | None) -> bool:
@@ -38,7 +33,12 @@ def _any(tree: Sequence[Any]) -> bool:
 
 def _holds(comparison: tuple[Any, Any, Any]) -> bool:
     left, operator, right = (each.serialize() for each in comparison)
-    one, other = (_KNOWN.get(each, each.strip("'\"")) for each in (left, right))
-    if operator not in _OPERATORS or not {left, right} & set(_KNOWN):
-        return True
-    return _OPERATORS[operator](one, other)
+    if left in _KNOWN:
+        text: str = right.strip("'\"")
+        # To poetry, whose markers these are, what a name is `in` is a list of names, and no name is below another.
+        same, among = text == _KNOWN[left], _KNOWN[left] in re.split("[ ,|]+", text)
+        return {"==": same, "!=": not same, "in": among, "not in": not among}.get(operator, False)
+    if right in _KNOWN:
+        within = left.strip("'\"") in _KNOWN[right]
+        return {"in": within, "not in": not within}.get(operator, True)
+    return True

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from envcompile.cli import artefact
 from envcompile.cli.compiled import locked
-from envcompile.diagnostics import count, redact
+from envcompile.diagnostics import redact
 from envcompile.errors import Unusable
 from envcompile.lock.exports import FORMATS, Given, export, packages
 
@@ -87,7 +87,10 @@ def _warn(reporter: Reporter, name: str, lock: Lock) -> None:
     for kind in ("conda", "pip"):
         number = packages(lock, kind)
         if number and kind not in FORMATS[name].holds:
-            reporter.warn(f"`{name}` cannot hold {kind} packages: {count(number, 'package')} of the lock left out")
+            reporter.warn(
+                f"`{name}` cannot hold {kind} packages, of which the lock has {number}",
+                "`--format conda-lock` holds both",
+            )
     pip_less = [each for each in lock.platforms if each.pip and all(package.name != "pip" for package in each.conda)]
     if name == "conda-lock" and pip_less:
         said = (

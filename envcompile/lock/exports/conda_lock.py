@@ -24,7 +24,7 @@ def text(given: Given) -> str:
     """The file. Raises `Unusable` where it needs what the lock does not hold: an md5, the place of pip's files."""
     platforms = [each.platform for each in given.lock.platforms]
     metadata: dict[str, Value] = {
-        "content_hash": {each: content_hash(given.spec, each) for each in platforms},
+        "content_hash": {each: content_hash(given, each) for each in platforms},
         "channels": [{"url": each, "used_env_vars": []} for each in given.spec.conda.channels],
         "platforms": platforms,
         "sources": ["environment.yml"],

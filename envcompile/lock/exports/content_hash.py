@@ -18,8 +18,8 @@ from envcompile.spec.requirement import canonical, requirement
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from envcompile.lock.exports import Given
     from envcompile.spec.match_spec import MatchSpec
-    from envcompile.spec.model import Spec
 
 # Name, version and build of what every target is taken to have. `{machine}_0`: releases since 3.0.3 write the build as
 # 2.x did.
@@ -35,12 +35,12 @@ _TIMESTAMP = 1577854800000
 _DEFAULTS = ("pkgs/main", "pkgs/r")
 
 
-def content_hash(spec: Spec, platform: str) -> str:
-    """The hash of the environment.yml of a spec for one platform: 64 hexadecimal digits."""
-    asked = {(each["manager"], each["name"]): each for each in _asked(spec)}
+def content_hash(given: Given, platform: str) -> str:
+    """The hash of the `environment` export for one platform: 64 hexadecimal digits."""
+    asked = {(each["manager"], each["name"]): each for each in _asked(given)}
     content = {
         "channels": [
-            json.dumps({"url": each, "used_env_vars": []}, separators=(",", ":")) for each in spec.conda.channels
+            json.dumps({"url": each, "used_env_vars": []}, separators=(",", ":")) for each in given.spec.conda.channels
         ],
         "specs": [asked[key] for key in sorted(asked)],
         "virtual_package_hash": {
@@ -51,12 +51,12 @@ def content_hash(spec: Spec, platform: str) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _asked(spec: Spec) -> Iterator[dict[str, Any]]:
+def _asked(given: Given) -> Iterator[dict[str, Any]]:
     """Each requirement as conda-lock has it; of two for one package the last one counts."""
-    yield from (_conda(each) for each in conda_requirements(spec))
-    if not spec.pip.packages:
+    yield from (_conda(each) for each in conda_requirements(given))
+    if not given.spec.pip.packages:
         return
-    for text in spec.pip.packages:
+    for text in given.spec.pip.packages:
         parsed = requirement(canonical(text))
         if not holds_on_linux(parsed.marker):
             continue
@@ -71,8 +71,18 @@ def _conda(asked: MatchSpec) -> dict[str, Any]:
     version = asked.version or ("*" if asked.build else "")
     # conda drops the operator of `==1.26|==1.27` too, and only where no build follows.
     version = version if asked.build else version.removeprefix("==")
-    channel = "defaults" if asked.channel in _DEFAULTS else asked.channel
-    return {**_requirement("conda", asked.name, version), "build": asked.build, "conda_channel": channel}
+    return {
+        **_requirement("conda", asked.name, version),
+        "build": asked.build,
+        "conda_channel": _channel(asked.channel),
+    }
+
+
+def _channel(channel: str | None) -> str | None:
+    """What conda calls a channel: of a URL its path, or all of it where it has none."""
+    if channel and "://" in channel:
+        channel = channel.rstrip("/").partition("://")[2].partition("/")[2] or channel.rstrip("/")
+    return "defaults" if channel in _DEFAULTS else channel
 
 
 def _requirement(manager: str, name: str, version: str) -> dict[str, Any]:

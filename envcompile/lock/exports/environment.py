@@ -13,12 +13,11 @@ if TYPE_CHECKING:
     from envcompile.lock.exports import Given
     from envcompile.lock.exports.yaml import Value
     from envcompile.spec.match_spec import MatchSpec
-    from envcompile.spec.model import Spec
 
 
 def text(given: Given) -> str:
     """The file, with the spec's channels and no others, and the platforms for conda-lock."""
-    dependencies: list[Value] = [spelled(each) for each in conda_requirements(given.spec)]
+    dependencies: list[Value] = [spelled(each) for each in conda_requirements(given)]
     if given.spec.pip.packages:
         dependencies.append({"pip": [canonical(each) for each in given.spec.pip.packages]})
     return dumps(
@@ -32,20 +31,25 @@ def text(given: Given) -> str:
     )
 
 
-def conda_requirements(spec: Spec) -> tuple[MatchSpec, ...]:
-    """What is asked of conda: packages in their order, the Python, and `pip` where pip has something to install."""
-    asked = tuple(match_spec(each) for each in asked_of_conda(spec))
-    if spec.pip.packages and all(each.name != "pip" for each in asked):
+def conda_requirements(given: Given) -> tuple[MatchSpec, ...]:
+    """What is asked of conda: packages in their order, the Python, and `pip` where pip has something to install.
+
+    A channel that the spec gives by its URL stands there with it: mamba looks for a name in a place of its own. conda
+    takes either, and the last part of its path for a folder of this machine.
+    """
+    named = given.spec.conda.channels
+    urls = {
+        each.name: each.url for each in given.lock.channels if each.name not in named and each.url.startswith("http")
+    }
+    asked = [match_spec(each) for each in asked_of_conda(given.spec)]
+    if given.spec.pip.packages and all(each.name != "pip" for each in asked):
         # conda says that it adds it where it is missing; mamba and conda-lock say nothing.
-        return (*asked, match_spec("pip"))
-    return asked
+        asked.append(match_spec("pip"))
+    return tuple(each._replace(channel=urls.get(each.channel or "", each.channel)) for each in asked)
 
 
 def spelled(asked: MatchSpec) -> str:
-    """The one spelling of a requirement: `channel/subdir::name version build[md5=…]`, and what is not asked left out.
-
-    To conda, as here, the name of a channel that was given by its URL is the URL's path.
-    """
+    """The one spelling: `channel/subdir::name version build[md5=…]`, and what is not asked for left out."""
     subdir = f"/{asked.subdir}" if asked.subdir and asked.channel else ""
     channel = f"{asked.channel}{subdir}::" if asked.channel else ""
     brackets = {"subdir": asked.subdir if not asked.channel else None, "md5": asked.md5, "sha256": asked.sha256}

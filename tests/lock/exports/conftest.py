@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -82,9 +83,11 @@ class CondaLock:
 
 
 @pytest.fixture(scope="package")
-def conda_lock() -> Iterator[CondaLock]:
+def conda_lock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CondaLock]:
     if find_spec("conda_lock") is None:
         pytest.skip("conda-lock is not installed, and there is nothing to agree with")
     argv = [sys.executable, "-W", "ignore", "-c", CHILD]
-    with subprocess.Popen(argv, stdin=-1, stdout=-1, text=True, encoding="utf-8") as child:
+    # It leaves folders behind, being ended as it is.
+    environment = {**os.environ, "TMPDIR": str(tmp_path_factory.mktemp("conda-lock"))}
+    with subprocess.Popen(argv, stdin=-1, stdout=-1, env=environment, text=True, encoding="utf-8") as child:
         yield CondaLock(child)

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
-from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from envcompile.errors import Unusable
 from envcompile.lock.exports import Given, export
 from envcompile.lock.exports.content_hash import content_hash
 from envcompile.lock.exports.depends import merged
+from envcompile.resolve.channels import channel
 from tests.made import FIXTURES, parsed, spec_of
 from tests.property.test_match_spec import parsed as requirement
 from tests.property.test_match_spec import specs
@@ -43,6 +44,7 @@ SPECS: list[tuple[list[str], list[str], list[str], str | None]] = [
     (["conda-forge", "nvidia/label/cuda-12.8"], ["numpy >=2,<3", "nvidia/label/cuda-12.8::cuda"], [], "3.12"),
     (["https://conda.example.invalid:8443/team/conda-forge"], ["team/conda-forge::numpy ==2.1"], [], "3.12.12"),
     (["https://conda.example.invalid/main/", "file:///srv/c", "./local"], ["c::numpy", "main::zlib"], [], None),
+    (["https://h.invalid:8443", "http://h.invalid/pkgs/r/"], ["channel::a", "pkgs/r/noarch::b >1", "c"], [], None),
     (["pkgs/main", "pkgs/r"], ["pkgs/main::numpy ==1.26 py*", "pkgs/r::r-base"], [], None),
     (["c"], ["numpy ==1.26|==1.27", "libblas * *openblas", "pytorch 2.* cuda*", "a =1.2", "b !=1.2.*"], [], None),
     (["c"], ["a[version='>=1|==0.5', build='py*', subdir=noarch]", "c/noarch::B >1", "y", "null", "no", "e"], [], None),
@@ -73,19 +75,32 @@ def made(channels: list[str], conda: list[str], pip: list[str], python: str | No
     return spec_of(f"python = {json.dumps(python)}\n{text}" if python else text)
 
 
-def environment(spec: Spec) -> str:
-    return export("environment", Given(spec, parsed("conda-several")[1]))
+def given_of(spec: Spec) -> Given:
+    """With a lock whose every channel has been used: what is locked is nothing to these files."""
+    channels = tuple(channel(text, Path("/srv")) for text in spec.conda.channels)
+    return Given(spec, replace(parsed("conda-several")[1], channels=channels))
+
+
+def ours(spec: Spec) -> dict[str, str]:
+    return {platform: content_hash(given_of(spec), platform) for platform in PLATFORMS}
 
 
 @pytest.mark.parametrize("asked", SPECS, ids=lambda asked: asked[1][0])
 def test_the_hash_is_conda_locks_own(conda_lock: CondaLock, asked: Any) -> None:
     spec = made(*asked)
-    (hashes,) = conda_lock.ask("hashes", [environment(spec)])
-    assert hashes == {platform: content_hash(spec, platform) for platform in PLATFORMS}
+    (hashes,) = conda_lock.ask("hashes", [export("environment", given_of(spec))])
+    assert hashes == ours(spec)
     assert len(set(hashes.values())) == 2
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_channel_of_a_url_is_asked_for_by_its_url() -> None:
+    """The name means another place to mamba; a name stays a name."""
+    spec = made(["https://h.invalid/team", "conda-forge"], ["team/noarch::a >1", "conda-forge::b"], [], None)
+    text = export("environment", given_of(spec))
+    assert '  - "https://h.invalid/team/noarch::a >1"\n  - "conda-forge::b"\n' in text
+
+
+@settings(deadline=None, max_examples=150)
 @given(st.lists(specs(), min_size=1, max_size=1))
 @example(["x ==1.0|==1.1"])
 @example(["x ==1.0|==1.1 py*"])
@@ -93,8 +108,8 @@ def test_the_hash_is_conda_locks_own(conda_lock: CondaLock, asked: Any) -> None:
 def test_the_hash_of_any_requirement(conda_lock: CondaLock, texts: list[str]) -> None:
     assume(all(requirement(text) for text in texts))
     spec = made(["conda-forge"], texts, [], None)
-    (hashes,) = conda_lock.ask("hashes", [environment(spec)])
-    assert hashes == {platform: content_hash(spec, platform) for platform in PLATFORMS}
+    (hashes,) = conda_lock.ask("hashes", [export("environment", given_of(spec))])
+    assert hashes == ours(spec)
 
 
 def test_the_needs_of_every_package_of_the_channel(conda_lock: CondaLock) -> None:
@@ -169,7 +184,7 @@ def test_conda_lock_finds_nothing_to_do(case: str, tmp_path: Path) -> None:
     assert (done.returncode, f"Spec hash already locked for {platforms}" in done.stderr) == (0, True), done.stderr
     assert (tmp_path / "conda-lock.yml").read_bytes() == before
     other = replace(given_.spec, conda=replace(given_.spec.conda, packages=("numpy >=2.1",)))
-    (tmp_path / "environment.yml").write_text(environment(other), "utf-8")
+    (tmp_path / "environment.yml").write_text(export("environment", given_of(other)), "utf-8")
     done = run()
     assert (done.returncode == 0, "Could not lock the environment" in done.stderr) == (False, True), done.stderr
 

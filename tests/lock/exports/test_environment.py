@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from envcompile.lock.exports.environment import spelled
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.lock.exports.conftest import CondaLock
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=300)
 @given(specs(), st.sampled_from(["", "[subdir=noarch]", f"[md5={'0' * 32}]", f"[sha256={'a' * 64},subdir=linux-64]"]))
 @example("x 1.26.*|>=2,<3 py*", f"[md5={'0' * 32}]")
 @example("conda-forge/noarch::x * py*", "")

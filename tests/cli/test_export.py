@@ -40,7 +40,8 @@ def test_standard_output_carries_the_artefact_only(project: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, expected(project, "conda-lock.yml"), "")
     done = run("export", "--format", "explicit", "--platform", "linux-64", folder=project)
     assert (done.returncode, done.stdout) == (0, expected(project, "explicit-linux-64.txt"))
-    said = "warning: `explicit` cannot hold pip packages, of which the lock has 14\n  = hint: `--format conda-lock` holds both\n"
+    said = "warning: `explicit` cannot hold pip packages, of which the lock has 14\n"
+    said += "  = hint: `--format conda-lock` holds both\n"
     assert done.stderr == (said if "pip:" in expected(project, "environment.yml") else "")
 
 

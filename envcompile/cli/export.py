@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from envcompile.cli import artefact
 from envcompile.cli.compiled import locked
-from envcompile.diagnostics import redact
 from envcompile.errors import Unusable
 from envcompile.lock.exports import FORMATS, Given, export, packages
+from envcompile.spec import names
 
 if TYPE_CHECKING:
     from envcompile.cli.report import Reporter
+    from envcompile.diagnostics import Diagnostic
     from envcompile.lock.model import Lock
 
 _MORE = """\
@@ -64,15 +64,15 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
 def _files(url: str | None) -> str | None:
     if url is None:
         return None
-    if redact(url) != url:
-        raise Unusable("the URL of `--files` holds a user name or a password", "leave it out: it would be written")
-    if not re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+(?:/[A-Za-z0-9._~%+/-]*)?", url):
-        raise Unusable("`--files` does not name a URL", "write `https://host/path`, without a query")
-    return url.rstrip("/")
+    mistakes: list[Diagnostic] = []
+    clean = names.url(mistakes, (), url)
+    for mistake in mistakes:
+        raise Unusable(f"`--files`: {mistake.message}", mistake.hint)
+    return clean
 
 
 def _narrowed(lock: Lock, name: str | None) -> Lock:
-    """The lock with the named platform alone."""
+    """The lock with the named platform alone. Raises `Unusable`."""
     if name is None:
         return lock
     platform = lock.platform(name)

@@ -97,7 +97,7 @@ def test_a_stale_lock(project: Path) -> None:
         (["--format", "conda-lok"], "invalid choice: 'conda-lok'"),
         (["--format", "conda-lock"], "hint: add `--files URL`"),
         (["--format", "environment", *FILES], "`environment` names no file of pip's"),
-        (["--format", "conda-lock", "--files", "https://u:secret@example.invalid"], "a user name or a password"),
+        (["--format", "conda-lock", "--files", "https://u:secret@example.invalid"], "a user name, a password"),
         (["--format", "conda-lock", "--files", "https://example.invalid/?x=1"], "write `https://host/path`"),
         (["--format", "conda-lock", "--files", "/srv/files"], "write `https://host/path`"),
     ],

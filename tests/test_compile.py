@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile.emit.dockerfile import tag
+from envcompile.lock.exports import Given, export
 from envcompile.pipeline import compile_dockerfile
 from envcompile.plan.make import make_plan
 from tests.hadolint import findings
@@ -28,6 +29,18 @@ def test_golden(name: str, golden: Golden) -> None:
     golden(expected / "tag", f"{spec.image.repository or spec.name}:{tag(text)}\n")
     plan = dataclasses.asdict(make_plan(spec, lock))
     golden(expected / "plan.json", json.dumps(plan, indent=1, ensure_ascii=False) + "\n")
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if parsed(name)[0].conda.packages])
+def test_golden_exports(name: str, golden: Golden) -> None:
+    expected = FIXTURES / "compile" / name / "expected"
+    spec, lock = parsed(name)
+    given = Given(spec, lock, "https://files.example.invalid/packages")
+    golden(expected / "conda-lock.yml", export("conda-lock", given))
+    golden(expected / "environment.yml", export("environment", given))
+    for platform in lock.platforms:
+        one = dataclasses.replace(lock, platforms=(platform,))
+        golden(expected / f"explicit-{platform.platform}.txt", export("explicit", Given(spec, one)))
 
 
 @pytest.mark.parametrize("name", CASES)

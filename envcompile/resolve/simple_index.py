@@ -51,9 +51,12 @@ class IndexFile(NamedTuple):
 
 
 class SimpleIndex:
-    """One index, asked with the proxies, certificates and credentials of this environment and of no other."""
+    """One index, asked with the proxies, certificates and credentials of this environment and of no other.
 
-    def __init__(self, url: str, environment: Mapping[str, str]) -> None:
+    An `anonymous` one asks without credentials.
+    """
+
+    def __init__(self, url: str, environment: Mapping[str, str], *, anonymous: bool = False) -> None:
         """Raises `Unusable` when `url` is no web address."""
         try:
             parts = urlsplit(url)
@@ -64,7 +67,7 @@ class SimpleIndex:
             raise Unusable("the package index is not a web address", "give it as `https://host/simple`")
         self._host = parts.netloc.rpartition("@")[2]
         self._root = parts._replace(netloc=self._host, path=parts.path.rstrip("/"), query="", fragment="")
-        self._authorization = _authorization(parts, environment)
+        self._authorization = "" if anonymous else _authorization(parts, environment)
         self._proxies = _proxies(parts.scheme, self._host, environment)
         self._context = _context(environment) if parts.scheme == "https" else None
         handlers = (ProxyHandler(self._proxies), *([HTTPSHandler(context=self._context)] if self._context else []))
@@ -76,6 +79,19 @@ class SimpleIndex:
         with ThreadPoolExecutor(_THREADS) as pool:
             shares = list(pool.map(self._share, [wanted[first::_THREADS] for first in range(_THREADS)]))
         return {name: files for share in shares for name, files in share.items()}
+
+    def hides(self, name: str) -> bool:
+        """Whether the index refuses the page of a project that it has; many say that it is not there.
+
+        Raises `MissingOutside` when it does not answer at all.
+        """
+        page = self._root._replace(path=f"{self._root.path}/{name}/")
+        request = Request(page.geturl(), headers={"Accept": _ACCEPT})  # noqa: S310 - http(s), checked above
+        for _ in range(_ATTEMPTS):
+            answer = self._once(request)
+            if not isinstance(answer, str) or _FINAL.match(answer):
+                return isinstance(answer, str)
+        raise silent(str(answer), name)
 
     def _share(self, names: list[str]) -> dict[str, tuple[IndexFile, ...]]:
         """Some of the projects, over one connection: a look-up of the host and a handshake for each would be slower."""

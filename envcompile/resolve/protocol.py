@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from envcompile.spec.model import Index
 
 
+# What mends an index whose certificate is by an authority that only the company knows.
+CERTIFICATES = "set SSL_CERT_FILE to the bundle of certificates that your network is known by"
+
+
 @dataclass(frozen=True, slots=True)
 class PipRequest:
     """One platform's question.

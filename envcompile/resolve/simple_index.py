@@ -25,6 +25,7 @@ from urllib.request import (  # type: ignore[attr-defined] # typeshed does not k
 )
 
 from envcompile.errors import MissingOutside, Unusable
+from envcompile.resolve.protocol import CERTIFICATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -156,8 +157,9 @@ def silent(reason: str, name: str) -> MissingOutside:
     """The error of an index that does not answer for a project; `reason` without credentials."""
     refused = _REFUSED.match(reason)
     hint = "give its credentials where the package clients look for them, such as netrc" if refused else None
+    trust = CERTIFICATES if "certificate" in reason.lower() else "check the network"
     said = f"the package index did not answer for `{name}`: {reason.strip()}"
-    return MissingOutside(said, hint or "check the network")
+    return MissingOutside(said, hint or trust)
 
 
 def _proxies(scheme: str, host: str, environment: Mapping[str, str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ import tomli
 from envcompile.errors import MissingOutside
 from envcompile.lock.model import PipPackage
 from envcompile.resolve.annotations import graph
-from envcompile.resolve.protocol import Unsolvable
+from envcompile.resolve.protocol import CERTIFICATES, Unsolvable
 from envcompile.resolve.stubs import write_stubs
 from envcompile.resolve.uv_indexes import asked
 from envcompile.resolve.wheels import best
@@ -151,7 +151,8 @@ def _failure(errors: str, platform: str) -> Unsolvable | MissingOutside:
     if _NO_SOLUTION in text:
         return Unsolvable(platform, reason)
     if _OFFLINE.search(text):
-        return MissingOutside(f"the package index did not answer: {_first_lines(reason)}", "check the network")
+        hint = CERTIFICATES if "certificate" in text else "check the network"
+        return MissingOutside(f"the package index did not answer: {_first_lines(reason)}", hint)
     # Neither an answer nor the network: a full disk, an unreadable cache, an option this uv does not know.
     return MissingOutside(f"`uv` ended without an answer: {_first_lines(reason)}", "run it again, or another uv")
 

@@ -306,7 +306,8 @@ def everything() -> dict[str, Any]:
     )
     platforms = tuple(dataclasses.replace(each, conda=(conda,), pip=each.pip[-1:]) for each in lock.platforms)
     channels = (Channel("corp", "https://channels.example.com/corp"),)
-    return tomli.loads(dumps(dataclasses.replace(lock, platforms=platforms, channels=channels)))
+    whole = dataclasses.replace(lock, platforms=platforms, channels=channels, private_indexes=("corp",))
+    return tomli.loads(dumps(whole))
 
 
 def test_a_lock_with_a_mistake() -> None:

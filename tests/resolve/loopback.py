@@ -73,7 +73,8 @@ class Index:
     """What is served and how.
 
     `password` is asked for from user `me`, `token` as a bearer's, `refused` projects answer 403. `root` is the path of
-    the simple API, `files` where its pages say that the files are, `tls` the key and certificate to serve it with.
+    the simple API, `files` where its pages say that the files are, `tls` the key and certificate to serve it with,
+    `host` the name of this machine in its URL.
     """
 
     wheels: tuple[Wheel, ...]
@@ -83,13 +84,14 @@ class Index:
     root: str = "/simple"
     files: str = "../../files"
     tls: Path | None = None
+    host: str = "127.0.0.1"
     refused: frozenset[str] = frozenset()
     port: int = 0
     asked: list[str] = field(default_factory=list)
 
     def url(self, userinfo: str = "") -> str:
         """The address of the simple API."""
-        return f"{'https' if self.tls else 'http'}://{userinfo}127.0.0.1:{self.port}{self.root}"
+        return f"{'https' if self.tls else 'http'}://{userinfo}{self.host}:{self.port}{self.root}"
 
     def page(self, project: str) -> tuple[str, bytes] | None:
         """Content type and body of a project's page."""

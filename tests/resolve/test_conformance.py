@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.errors import EnvcompileError, MissingOutside
+from envcompile.errors import EnvcompileError, MissingOutside, Unusable
 from envcompile.platforms import PLATFORMS
 from envcompile.resolve.pip_tools import PipTools, running
 from envcompile.resolve.process import run
@@ -331,6 +331,19 @@ def credentials(folder: Path, index: Index) -> Path:
     how = f'scheme = "bearer"\ntoken = "{index.token}"\n' if index.token else basic
     (store / "credentials.toml").write_text(f'[[credential]]\nservice = "{index.url()}"\n{how}')
     return store
+
+
+def test_credentials_in_the_users_url_of_the_default_index(ask: Ask, resolver: PipResolver) -> None:
+    """Beside extra indexes pip could only be given them where others see them."""
+    with served(Index(WORLD, password=CANARY)) as public, served(cpu()) as torch:
+        extra = Extra("cpu", torch.url(), ("torch",))
+        url = public.url(f"me:{CANARY}@")
+        if isinstance(resolver, Uv):
+            assert pins(ask("lib", "torch", url=f"named={url}", indexes=(extra,))) == ["lib==2.0", "torch==2.9.1+cpu"]
+            return
+        with pytest.raises(Unusable) as raised:
+            ask("lib", "torch", url=url, indexes=(extra,))
+        assert CANARY not in shown(raised.value)
 
 
 def test_a_proxy_is_asked_for_every_index_and_never_for_this_machine(ask: Ask) -> None:

@@ -61,7 +61,8 @@ def ask(resolver: PipResolver, index: Index, tmp_path: Path) -> Ask:
     def asking(
         *requirements: str, url: str = "", environment: Mapping[str, str] | None = None, **fields: object
     ) -> tuple[PipPackage, ...]:
-        home = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "UV_CACHE_DIR": str(tmp_path / "uv")}
+        path = f"{tmp_path}:{os.environ['PATH']}"
+        home = {"PATH": path, "HOME": str(tmp_path), "UV_CACHE_DIR": str(tmp_path / "uv")}
         where = {"UV_DEFAULT_INDEX": url or index.url(), "PIP_INDEX_URL": url or index.url()}
         target = next(each for each in PLATFORMS.values() if each.machine == MACHINE)
         plain: dict[str, object] = {"exclude": (), "python": HERE.python, "glibc": GLIBC, "platform": target}
@@ -297,7 +298,7 @@ def test_several_indexes_let_nothing_else_in(ask: Ask, tmp_path: Path) -> None:
 CANARY = "c4nary"
 
 
-@pytest.mark.parametrize("place", ["netrc", "variables", "uv's store", "bearer"])
+@pytest.mark.parametrize("place", ["netrc", "variables", "keyring", "uv's store", "bearer"])
 def test_credentials_of_an_extra_index(ask: Ask, resolver: PipResolver, tmp_path: Path, place: str) -> None:
     if place != "netrc" and not isinstance(resolver, Uv):
         pytest.skip("pip knows credentials from URLs, netrc and keyrings, and none that are not basic")
@@ -310,6 +311,11 @@ def test_credentials_of_an_extra_index(ask: Ask, resolver: PipResolver, tmp_path
             (tmp_path / ".netrc").chmod(0o600)
         elif place == "variables":
             environment = {"UV_INDEX_PYTORCH_CPU_USERNAME": "me", "UV_INDEX_PYTORCH_CPU_PASSWORD": CANARY}
+        elif place == "keyring":
+            # The program that uv asks, as whoever has it answers.
+            (tmp_path / "keyring").write_text(f"#!/bin/sh\n[ \"$1 $3\" = 'get me' ] && echo {CANARY}\n")
+            (tmp_path / "keyring").chmod(0o755)
+            environment = {"UV_KEYRING_PROVIDER": "subprocess", "UV_INDEX_PYTORCH_CPU_USERNAME": "me"}
         else:
             environment = {"UV_CREDENTIALS_DIR": str(credentials(tmp_path, torch))}
         answer = ask("lib", "torch", indexes=(extra,), environment=environment)

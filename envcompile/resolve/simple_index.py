@@ -86,8 +86,7 @@ class SimpleIndex:
 
         Raises `MissingOutside` when it does not answer at all.
         """
-        page = self._root._replace(path=f"{self._root.path}/{name}/")
-        request = Request(page.geturl(), headers={"Accept": _ACCEPT})  # noqa: S310 - http(s), checked above
+        request = self._request(name)
         for _ in range(_ATTEMPTS):
             answer = self._once(request)
             if not isinstance(answer, str) or _FINAL.match(answer):
@@ -105,13 +104,16 @@ class SimpleIndex:
         with closing(connection):
             return {name: self._project(name, connection) for name in names}
 
-    def _project(self, name: str, connection: HTTPConnection) -> tuple[IndexFile, ...]:
+    def _request(self, name: str) -> Request:
         page = self._root._replace(path=f"{self._root.path}/{name}/")
-        request = Request(page.geturl(), headers={"Accept": _ACCEPT})  # noqa: S310 - http(s), checked above
+        return Request(page.geturl(), headers={"Accept": _ACCEPT})  # noqa: S310 - http(s), checked above
+
+    def _project(self, name: str, connection: HTTPConnection) -> tuple[IndexFile, ...]:
+        request = self._request(name)
         if self._authorization:
             # Unredirected: a password is for this host, not for one that it points to.
             request.add_unredirected_header("Authorization", self._authorization)
-        kind, body = self._kept(page.path, connection) or self._fetch(request, name)
+        kind, body = self._kept(request.selector, connection) or self._fetch(request, name)
         try:
             return tuple(_from_json(body) if kind.endswith("+json") else _from_html(body))
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -156,10 +158,10 @@ class SimpleIndex:
 def silent(reason: str, name: str) -> MissingOutside:
     """The error of an index that does not answer for a project; `reason` without credentials."""
     refused = _REFUSED.match(reason)
-    hint = "give its credentials where the package clients look for them, such as netrc" if refused else None
-    trust = CERTIFICATES if "certificate" in reason.lower() else "check the network"
-    said = f"the package index did not answer for `{name}`: {reason.strip()}"
-    return MissingOutside(said, hint or trust)
+    hint = CERTIFICATES if "certificate" in reason.lower() else "check the network"
+    if refused:
+        hint = "give its credentials where the package clients look for them, such as netrc"
+    return MissingOutside(f"the package index did not answer for `{name}`: {reason.strip()}", hint)
 
 
 def _proxies(scheme: str, host: str, environment: Mapping[str, str]) -> dict[str, str]:

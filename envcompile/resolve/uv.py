@@ -40,7 +40,8 @@ _KEPT = frozenset(
 _POLICIES: tuple[int, ...] = (17, 28, *range(31, 41))
 _NO_SOLUTION = "No solution found"
 _SWITCHED_OFF = "network was disabled"
-_REFUSED = "lack of valid authentication credentials"
+# Not 403, which is what some indexes say of a package that they do not have.
+_REFUSED = "authentication credentials (401"
 _OFFLINE = re.compile(r"dns error|error trying to connect|Failed to fetch|network|timed out", re.IGNORECASE)
 
 
@@ -49,12 +50,8 @@ class Uv:
 
     def resolve(self, request: PipRequest, effects: Effects) -> tuple[PipPackage, ...]:
         """The packages for one platform; see `PipResolver`."""
-        with (
-            TemporaryDirectory(prefix="envcompile-") as folder,
-            asked(
-                request, {key: value for key, value in effects.environment.items() if _passes(key)}, folder
-            ) as indexes,
-        ):
+        passed = {key: value for key, value in effects.environment.items() if _passes(key)}
+        with TemporaryDirectory(prefix="envcompile-") as folder, asked(request, passed, folder) as indexes:
             here = Path(folder)
             (here / "requirements.in").write_text("".join(f"{line}\n" for line in request.requirements), "utf-8")
             (here / "exclude.txt").write_text("".join(f"{name}\n" for name in request.exclude), "utf-8")
@@ -93,13 +90,13 @@ class Uv:
             *(find_uv(effects.environment), "pip", "compile", "requirements.in", "--excludes", "exclude.txt"),
             *(
                 "--quiet",
-                *indexes.options,
                 "--no-header",
                 "--no-progress",
                 "--color",
                 "never",
                 "--only-binary",
                 ":all:",
+                *indexes.options,
             ),
             *("--python", sys.executable, "--no-python-downloads", "--python-version", request.python),
             *("--python-platform", platform, *newer, *form),

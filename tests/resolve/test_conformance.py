@@ -278,11 +278,16 @@ def test_each_package_comes_from_the_index_it_is_named_for_and_from_no_other(ask
         assert pins(older) == ["torch==2.8.0+cpu"]
 
 
-def test_the_specs_default_index(ask: Ask) -> None:
+def test_the_specs_default_index(ask: Ask, resolver: PipResolver) -> None:
     with served(Index((Wheel("lib", "7.0"),))) as own, served(cpu()) as torch:
         assert pins(ask("lib", index=own.url())) == ["lib==7.0"]
         extra = Extra("cpu", torch.url(), ("torch",))
         assert pins(ask("lib", "torch", index=own.url(), indexes=(extra,))) == ["lib==7.0", "torch==2.9.1+cpu"]
+        if isinstance(resolver, Uv):
+            own.password = CANARY
+            named = {"UV_INDEX_DEFAULT_USERNAME": "me", "UV_INDEX_DEFAULT_PASSWORD": CANARY}
+            assert pins(ask("lib <8", index=own.url(), environment=named)) == ["lib==7.0"]
+            assert pins(ask("lib", index=own.url(), indexes=(extra,), environment=named)) == ["lib==7.0"]
 
 
 def test_several_indexes_let_nothing_else_in(ask: Ask, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from envcompile.resolve.protocol import CERTIFICATES, Unsolvable
 from envcompile.resolve.stubs import write_stubs
 from envcompile.resolve.uv_indexes import asked
 from envcompile.resolve.wheels import best
+from envcompile.spec.indexes import DEFAULT, index_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -42,6 +43,7 @@ _NO_SOLUTION = "No solution found"
 _SWITCHED_OFF = "network was disabled"
 # Not 403, which is what some indexes say of a package that they do not have.
 _REFUSED = "authentication credentials (401"
+_MISSING = re.compile(r"(\S+)\s+was\s+not\s+found\s+in\s+the\s+package\s+registry")
 _OFFLINE = re.compile(r"dns error|error trying to connect|Failed to fetch|network|timed out", re.IGNORECASE)
 
 
@@ -105,7 +107,7 @@ class Uv:
         finished = effects.run(argv, folder, indexes.environment)
         if finished.code:
             said = indexes.signpost.shown(finished.errors) if indexes.signpost else finished.errors
-            raise _failure(said, request.platform.name)
+            raise _failure(said, request)
 
 
 def _policy(glibc: str) -> int:
@@ -136,7 +138,7 @@ def find_uv(environment: Mapping[str, str]) -> str:
     return found
 
 
-def _failure(errors: str, platform: str) -> Unsolvable | MissingOutside:
+def _failure(errors: str, request: PipRequest) -> Unsolvable | MissingOutside:
     text = re.sub(r"(?<=://)[^/\s@]+(?=@)", "***", errors).strip()
     reason = re.sub(r"^error: ", "", text)
     if _SWITCHED_OFF in text:
@@ -144,9 +146,13 @@ def _failure(errors: str, platform: str) -> Unsolvable | MissingOutside:
         return MissingOutside(said, "unset `UV_OFFLINE`, and lock again")
     if _REFUSED in text:
         where = "netrc, uv's own store (`uv auth login`), or UV_INDEX_NAME_USERNAME and _PASSWORD"
-        return MissingOutside(f"a package index wants credentials: {_first_lines(reason)}", f"give them in {where}")
+        names = _MISSING.findall(reason) or ["a package"]
+        index = index_of(names[0], request.indexes)
+        return MissingOutside(f"the index `{index}` wants credentials for `{names[0]}`", f"give them in {where}")
     if _NO_SOLUTION in text:
-        return Unsolvable(platform, reason)
+        extra = {name: index_of(name, request.indexes) for name in _MISSING.findall(reason)}
+        notes = [f"{name} is asked of the index `{index}` alone." for name, index in extra.items() if index != DEFAULT]
+        return Unsolvable(request.platform.name, "\n".join([reason, *notes]))
     if _OFFLINE.search(text):
         hint = CERTIFICATES if "certificate" in text else "check the network"
         return MissingOutside(f"the package index did not answer: {_first_lines(reason)}", hint)

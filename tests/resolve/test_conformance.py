@@ -271,6 +271,7 @@ def test_each_package_comes_from_the_index_it_is_named_for_and_from_no_other(ask
         with pytest.raises(Unsolvable) as raised:
             ask("lib", "two-words", url=public.url(), indexes=(Extra("corp", corp.url(), ("two-*",)),))
         assert "two-words" in raised.value.reason
+        assert "index `corp`" in raised.value.reason
         assert "127.0.0.1" not in shown(raised.value)
         kept = ask("nets", "torch", url=public.url(), indexes=extras, preferences=answer)
         assert kept == answer

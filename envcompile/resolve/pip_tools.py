@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from envcompile.lock.model import PipPackage
     from envcompile.resolve.protocol import PipRequest
+    from envcompile.resolve.simple_index import IndexFile
 
 # Of the user's environment only what says where the network is and who the user is there: no PIP_*, no PYTHON*.
 _KEPT = frozenset(
@@ -70,13 +71,7 @@ class PipTools:
         pins = dict(pin for line in text.splitlines() if (pin := _pin(line)))
         needs = _without(request, pins, graph(text))
         where = {name: asked.served[name] if request.indexes else DEFAULT for name in sorted(needs)}
-        projects = {
-            name: files
-            for index in sorted(set(where.values()))
-            for name, files in SimpleIndex(asked.indexes[index], effects.environment)
-            .files(each for each in where if where[each] == index)
-            .items()
-        }
+        projects = _projects(where, asked.indexes, effects)
         if hidden := unseen(projects, pins, request, here.glibc):
             said = f"`{hidden}` fits the base image, but not the glibc {here.glibc} of this machine"
             raise Unusable(f"{said}, for which alone `pip-tools` resolves", _HINT)
@@ -93,6 +88,17 @@ def _one_index(request: PipRequest, default: str) -> AbstractContextManager[Sign
         said = "with `extra-indexes`, `pip-tools` cannot use a default index whose URL holds credentials"
         raise Unusable(said, "give them in netrc, and PIP_INDEX_URL without them")
     return signpost(request.indexes, default)
+
+
+def _projects(
+    where: Mapping[str, str], indexes: Mapping[str, str], effects: Effects
+) -> dict[str, tuple[IndexFile, ...]]:
+    """The files of every project, of the index that `where` names for it."""
+    found: dict[str, tuple[IndexFile, ...]] = {}
+    for index in sorted(set(where.values())):
+        names = [name for name in where if where[name] == index]
+        found.update(SimpleIndex(indexes[index], effects.environment).files(names))
+    return found
 
 
 def running() -> Here:

@@ -108,6 +108,12 @@ _ROWS = (
     ),
     Rule("channel", "not a conda channel", "A name such as conda-forge, a URL, or a local path."),
     Rule("url", "not the URL of a package index", "http or https, a host and a path; no query, no credentials."),
+    Rule(
+        "index",
+        "an extra index that could serve nothing, or has the name of the default one",
+        "An extra index serves the packages that are named for it and no others, and each package comes from one "
+        "index: the first in the list that it is named for.",
+    ),
     Rule("resolver", "not a known resolver", "pip packages: uv or pip-tools. conda packages: rattler or conda-lock."),
     Rule("package-name", "not the name of a package", "Letters, digits, and `.`, `_` or `-` between them."),
     Rule(

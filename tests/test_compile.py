@@ -69,11 +69,18 @@ def test_every_image_is_pinned_and_nothing_is_downloaded_unchecked(name: str) ->
 def test_no_string_of_the_user_or_the_lock_stands_in_a_run(name: str) -> None:
     """Promise 10, in part: the RUN instructions of another spec and another lock are the same texts."""
     spec, lock = parsed(name)
-    platforms = tuple(dataclasses.replace(each, pip=each.pip[:1], conda=each.conda[:1]) for each in lock.platforms)
+    # One package of each index, which has a layer of its own.
+    one = [tuple({package.index: package for package in reversed(each.pip)}.values())[::-1] for each in lock.platforms]
+    platforms = tuple(
+        dataclasses.replace(each, pip=pip, conda=each.conda[:1]) for each, pip in zip(lock.platforms, one, strict=True)
+    )
+    indexes = tuple(dataclasses.replace(each, url="https://other.example.invalid") for each in spec.pip.extra_indexes)
     image = dataclasses.replace(spec.image, workdir="/other", user=(7, 8), env=(("OTHER", "x"),), command=("other",))
-    other = dataclasses.replace(spec, name="other", image=image)
+    other = dataclasses.replace(
+        spec, name="other", image=image, pip=dataclasses.replace(spec.pip, extra_indexes=indexes)
+    )
     assert runs(compile_dockerfile(other, dataclasses.replace(lock, platforms=platforms))) == runs(dockerfile_of(name))
-    if not lock.platforms[0].conda:
+    if not lock.platforms[0].conda and not spec.pip.extra_indexes:
         assert runs(dockerfile_of(name)) == runs(dockerfile_of("ml"))
 
 

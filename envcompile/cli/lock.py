@@ -61,6 +61,8 @@ def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
         reporter.detail(f"{each.platform}: {each.run.image}, {each.run.os}, glibc {each.run.glibc}, {python}")
         for tool in each.tools:
             reporter.detail(f"{each.platform}: {tool.name} of {tool.image}")
+    for name in lock.private_indexes:
+        reporter.detail(f"the index `{name}` wants credentials, in the build as the secret `netrc` or `uv-credentials`")
     new = dumps(lock)
     took = f"{time.monotonic() - started:.1f} s"
     if text is not None and text.replace("\r\n", "\n") == new:

@@ -73,6 +73,8 @@ def _body(lock: Lock) -> Iterable[str]:
     yield f"counts = {_table(counts(lock))}\n"
     if lock.channels:
         yield from _rows("channels", ({"name": each.name, "url": each.url} for each in lock.channels))
+    if lock.private_indexes:
+        yield f"private-indexes = {json.dumps(lock.private_indexes)}\n"
     for platform in lock.platforms:
         yield from _platform(platform)
 

@@ -121,6 +121,7 @@ class Lock:
     """One lock: the digests of the spec it answers, and what is pinned, sorted by platform.
 
     `channels` are in the order of their priority, and those alone that a package comes from or could have come from.
+    `private_indexes` are the names, sorted, of those indexes of pip packages that want credentials.
     """
 
     spec: str
@@ -128,6 +129,7 @@ class Lock:
     platforms: tuple[PlatformLock, ...]
     layout: int = LAYOUT
     channels: tuple[Channel, ...] = ()
+    private_indexes: tuple[str, ...] = ()
 
     def platform(self, name: str) -> PlatformLock | None:
         """What is pinned for one platform, if it is locked."""

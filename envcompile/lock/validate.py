@@ -114,7 +114,9 @@ def decode(value: dict[str, Any], name: str, hint: str, *, whole: bool) -> Lock:
         cut = _cut(value.get("counts"), platforms)
         message = "is cut off: packages are missing at its end" if cut else "was edited by hand or by another program"
         raise Unusable(f"`{name}` {message}", hint)
-    read.table(value, name, {"format", "digest", "layout", "spec", "counts", "channels", "platforms"})
+    read.table(
+        value, name, {"format", "digest", "layout", "spec", "counts", "channels", "private-indexes", "platforms"}
+    )
     spec = read.table(value.get("spec"), "spec", {"digest", "text"})
     names = sorted(read.table(platforms, "platforms", set(PLATFORMS)))
     lock = Lock(
@@ -123,6 +125,7 @@ def decode(value: dict[str, Any], name: str, hint: str, *, whole: bool) -> Lock:
         platforms=tuple(_platform(read, each, platforms[each]) for each in names),
         layout=read.number(value.get("layout"), "layout"),
         channels=tuple(_channel(read, row) for row in read.rows(value.get("channels", []), "channels")),
+        private_indexes=_private_indexes(read, value.get("private-indexes", [])),
     )
     if value.get("counts") != counts(lock):
         raise read.fail("counts", "disagrees with the packages")
@@ -176,6 +179,14 @@ def _channel(read: _Reader, value: object) -> Channel:
     keys = ("name", "url")
     name, url = read.strings(read.table(value, "channels", set(keys)), "channels", keys, _CHANNEL)
     return Channel(name, url)
+
+
+def _private_indexes(read: _Reader, value: object) -> tuple[str, ...]:
+    where = "private-indexes"
+    names = tuple(read.matching(each, where, _NAME) for each in read.rows(value, where))
+    if list(names) != sorted(set(names)):
+        raise read.fail(where, "is not sorted, or holds a name twice")
+    return names
 
 
 def _conda(read: _Reader, value: object, where: str) -> CondaPackage:

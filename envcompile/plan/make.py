@@ -20,13 +20,13 @@ ACTIVATED = "/env/bin/activated"
 
 def make_plan(spec: Spec, lock: Lock) -> Plan:
     """The plan for every platform of the lock. The lock must answer the spec."""
-    targets = sorted((_target(spec.image, lock, each) for each in lock.platforms), key=lambda target: target.arch)
+    targets = sorted((_target(spec, lock, each) for each in lock.platforms), key=lambda target: target.arch)
     conda = any(platform.conda for platform in lock.platforms)
     python = all(platform.python for platform in lock.platforms)
     return Plan(tuple(targets), conda, layers(lock), _start(spec.image, conda=conda, python=python))
 
 
-def _target(image: Image, lock: Lock, locked: PlatformLock) -> Target:
+def _target(spec: Spec, lock: Lock, locked: PlatformLock) -> Target:
     platform = PLATFORMS[locked.platform]
     return Target(
         arch=platform.arch,
@@ -37,8 +37,8 @@ def _target(image: Image, lock: Lock, locked: PlatformLock) -> Target:
         files=(
             *_interpreter(locked),
             *conda_lists(locked.conda, lock.channels),
-            *lists(lock, locked),
-            *_account(image),
+            *lists(spec.pip, lock, locked),
+            *_account(spec.image),
         ),
     )
 

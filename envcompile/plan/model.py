@@ -31,10 +31,15 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One installation of pip packages: the stage's name and the requirement list in the lock stage."""
+    """One installation of pip packages: the stage's name and the requirement list in the lock stage.
+
+    All of them come from `index`; `private` says that it wants credentials, which the build then must be given.
+    """
 
     stage: str
     requirements: str
+    index: str
+    private: bool
 
 
 @dataclass(frozen=True, slots=True)

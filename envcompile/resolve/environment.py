@@ -12,6 +12,7 @@ from envcompile.resolve.cuda import check_cuda
 from envcompile.resolve.protocol import PipRequest
 from envcompile.resolve.provides import with_distributions
 from envcompile.spec.asked import asked_of_conda
+from envcompile.spec.indexes import index_of
 from envcompile.spec.match_spec import match_spec
 from envcompile.spec.requirement import name as distribution
 from envcompile.spec.requirement import requirement
@@ -145,11 +146,15 @@ def _pip(  # noqa: PLR0913, PLR0917 - a request is made of all that was decided 
         preferences=earlier.of(name).pip,
         upgrade=upgrade,
         provided=provided(brought),
+        index=spec.pip.index,
+        indexes=spec.pip.extra_indexes,
     )
     packages = solvers.pip.resolve(request, solvers.effects)
     both = {package.name for package in packages} & set(request.provided)
     if both:
         raise AssertionError(f"a resolver took from pip what conda has brought: {sorted(both)}")
+    if strange := [each.name for each in packages if each.index != index_of(each.name, request.indexes)]:
+        raise AssertionError(f"a resolver took packages from an index that they are not named for: {strange}")
     return packages
 
 

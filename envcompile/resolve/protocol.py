@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from envcompile.lock.model import PipPackage
     from envcompile.platforms import Platform
     from envcompile.resolve.process import Run
+    from envcompile.spec.model import Index
+
+
+# What mends an index whose certificate is by an authority that only the company knows.
+CERTIFICATES = "set SSL_CERT_FILE to the bundle of certificates that your network is known by"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +26,8 @@ class PipRequest:
 
     `python` is X.Y.Z, `glibc` X.Y; `preferences` are the pins to keep where the requirements allow it; `upgrade` says
     of which names no pin is kept, or True for all. `exclude_newer` is RFC 3339 in UTC. `provided` maps a distribution
-    that conda has already brought to its stub's version: the answer must neither hold nor contradict it.
+    that conda has already brought to its stub's version: the answer must neither hold nor contradict it. `index` is the
+    default index's URL, None for the user's own; each of `indexes` serves the packages named for it and no other.
     """
 
     requirements: tuple[str, ...]
@@ -33,6 +39,8 @@ class PipRequest:
     preferences: tuple[PipPackage, ...] = ()
     upgrade: frozenset[str] | bool = frozenset()
     provided: Mapping[str, str] = field(default_factory=dict)
+    index: str | None = None
+    indexes: tuple[Index, ...] = ()
 
     def kept(self) -> tuple[PipPackage, ...]:
         """The preferences that are not to be upgraded."""

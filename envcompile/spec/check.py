@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from envcompile.diagnostics import Diagnostic, redact
 from envcompile.spec.image import reference
+from envcompile.spec.indexes import check_indexes
 from envcompile.spec.match_spec import match_spec
 from envcompile.spec.read import CONTROL, shown
 from envcompile.spec.refusal import Refusal
@@ -26,8 +27,6 @@ _LATER = (
     ("cuda", "jit"),
     ("lock",),
     ("pip", "allow-sdist"),
-    ("pip", "index"),
-    ("pip", "extra-indexes"),
 )
 
 # Arrays in which nothing may stand twice, and what their items are called.
@@ -53,6 +52,7 @@ def check(value: dict[str, Any]) -> list[Diagnostic]:
         *_names(value, "exclude"),
         *_names(value, "allow-sdist"),
         *_excluded(value),
+        *check_indexes(_at(value, "pip", "extra-indexes")),
         *_images(value),
         *_commands(value),
         *(problem for path, noun in _LISTS.items() for problem in _duplicates(value, path, noun)),

@@ -44,3 +44,16 @@ def test_bases_tools_and_conda_packages_move_too() -> None:
         f"  ~ conda {first.name} {first.version}: another file, other.conda",
         f"  ~ image to run on {platform.run.image} -> other@sha256:{'0' * 64}",
     ]
+
+
+def test_a_package_that_comes_from_another_index_now() -> None:
+    _, lock = parsed("indexes")
+    public = tuple(
+        dataclasses.replace(each, pip=tuple(dataclasses.replace(pin, index="default") for pin in each.pip))
+        for each in lock.platforms
+    )
+    assert changes(dataclasses.replace(lock, platforms=public), lock) == [
+        "  + index of acme-models corp",
+        "  + index of acme-net corp (linux-64)",
+        "  + index of torch torch-cpu",
+    ]

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 # Rules that need more than the shape of one value: no schema can say them, and `decode` does not.
 MEANING = {
     *("duplicate", "nothing-to-install", "excluded-requirement", "not-supported-yet", "unsolvable", "cuda-conflict"),
+    "index",
     *("requirement", "requirement-option", "requirement-path", "requirement-url", "match-spec", "channel", "command"),
 }
 # Rules about the bytes, before there is a value.
@@ -306,7 +307,8 @@ def everything() -> dict[str, Any]:
     )
     platforms = tuple(dataclasses.replace(each, conda=(conda,), pip=each.pip[-1:]) for each in lock.platforms)
     channels = (Channel("corp", "https://channels.example.com/corp"),)
-    return tomli.loads(dumps(dataclasses.replace(lock, platforms=platforms, channels=channels)))
+    whole = dataclasses.replace(lock, platforms=platforms, channels=channels, private_indexes=("corp",))
+    return tomli.loads(dumps(whole))
 
 
 def test_a_lock_with_a_mistake() -> None:

@@ -21,6 +21,7 @@ def resolve(source: Source, spec: Spec, earlier: Earlier, solvers: Solvers, upgr
     Raises `Problems` with the place in the spec when the base is not known or no set of packages answers.
     """
     from envcompile.lock.model import Lock  # noqa: PLC0415 - only on the way to a lock
+    from envcompile.resolve.apt.resolver import lock_apt  # noqa: PLC0415
     from envcompile.resolve.environment import solve  # noqa: PLC0415
     from envcompile.resolve.images import lay_ground  # noqa: PLC0415
     from envcompile.resolve.protocol import Unsolvable  # noqa: PLC0415
@@ -29,10 +30,12 @@ def resolve(source: Source, spec: Spec, earlier: Earlier, solvers: Solvers, upgr
 
     grounds = lay_ground(source, spec, earlier.lock, solvers.images, upgrade=upgrade is True)
     try:
+        apt = lock_apt(source, spec, grounds, earlier.lock, solvers.apt, upgrade=upgrade is True)
         platforms, channels = solve(source, spec, grounds, earlier, solvers, upgrade)
     except Unsolvable as answer:
         raise explain(answer, source, spec) from None
-    return Lock(spec_digest(spec), text_digest(source.text), platforms, channels=channels)
+    digests = spec_digest(spec), text_digest(source.text)
+    return Lock(*digests, apt.into(platforms), channels=channels, snapshot=apt.snapshot)
 
 
 def read_spec(source: Source, lock: Lock) -> Spec:

@@ -52,9 +52,10 @@ def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
     text = read_lock_text(target)
     earlier = _earlier(text, shown(target), reporter)
     upgrade = arguments.upgrade or _names(arguments.upgrade_package, earlier.pins.values())
-    asked = count(len(spec.conda.packages) + len(spec.pip.packages), "requirement")
+    tables = (spec.conda.packages, spec.pip.packages, spec.apt.packages, spec.apt.build)
+    asked = count(sum(map(len, tables)), "requirement")
     reporter.step(f"resolving {asked} for {', '.join(spec.platforms)}")
-    lock = resolve(source, spec, earlier, solvers(spec, path.parent, os.environ), upgrade)
+    lock = resolve(source, spec, earlier, solvers(spec, path.parent, os.environ, reporter), upgrade)
     for each in lock.platforms:
         python = f"Python {each.python.version} ({each.python.source})" if each.python else "no Python"
         reporter.detail(f"{each.platform}: {each.run.image}, {each.run.os}, glibc {each.run.glibc}, {python}")
@@ -71,7 +72,8 @@ def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
         raise NotFine(f"`{shown(target)}` would change", "run `envcompile lock`")
     write_text(target, new)
     sizes = ", ".join(
-        f"{count(len(each.pip) + len(each.conda), 'package')} for {each.platform}" for each in lock.platforms
+        f"{count(len(each.pip) + len(each.conda) + len(each.apt) + len(each.apt_build), 'package')} for {each.platform}"
+        for each in lock.platforms
     )
     reporter.say(f"wrote `{shown(target)}`: {sizes} ({took})")
     return FINE

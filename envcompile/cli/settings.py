@@ -11,12 +11,14 @@ from envcompile.errors import Unusable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from envcompile.resolve.images import ImageFacts, Images
+    from envcompile.resolve.images import ImageFacts
+    from envcompile.resolve.registry.client import Registry
+    from envcompile.resolve.registry.debian import DebianSystem
 
 _LIMIT = 1 << 20
 
 
-def registry(environment: Mapping[str, str]) -> Images:
+def registry(environment: Mapping[str, str]) -> _Later:
     """The registry client as this user has it: docker's configuration, our mirrors. Read when it is first asked."""
     return _Later(environment)
 
@@ -26,7 +28,7 @@ class _Later:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
-        self._client: Images | None = None
+        self._client: Registry | None = None
 
     def digest(self, reference: str) -> str:
         return self._real().digest(reference)
@@ -34,7 +36,10 @@ class _Later:
     def facts(self, reference: str, platform: str) -> ImageFacts:
         return self._real().facts(reference, platform)
 
-    def _real(self) -> Images:
+    def debian(self, reference: str, platform: str, keyring: str) -> DebianSystem:
+        return self._real().debian(reference, platform, keyring)
+
+    def _real(self) -> Registry:
         if self._client is None:
             from envcompile.resolve.registry.client import Registry  # noqa: PLC0415 - brings an HTTP client
 
@@ -44,8 +49,14 @@ class _Later:
         return self._client
 
 
+def cache(environment: Mapping[str, str]) -> Path:
+    """The folder of what may be fetched again: `$XDG_CACHE_HOME/envcompile`, as a rule `~/.cache/envcompile`."""
+    home = Path(environment.get("HOME") or Path.home())
+    return Path(environment.get("XDG_CACHE_HOME") or home / ".cache") / "envcompile"
+
+
 def mirrors(environment: Mapping[str, str]) -> dict[str, str]:
-    """From a registry's host to the one that is asked instead, out of `~/.config/envcompile/config.toml`.
+    """From a host, of a registry or an archive, to what is asked instead, out of `~/.config/envcompile/config.toml`.
 
     The table is `[mirrors]`, such as `"docker.io" = "mirror.example.com"`. Raises `Unusable`.
     """

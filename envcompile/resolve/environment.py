@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from envcompile.lock.model import Channel, CondaPackage, Lock, PipPackage
+    from envcompile.resolve.apt.resolver import Apt
     from envcompile.resolve.conda import CondaResolver
     from envcompile.resolve.images import Ground, Images
     from envcompile.resolve.protocol import Effects, PipResolver
@@ -44,7 +45,8 @@ class Earlier(NamedTuple):
 class Solvers(NamedTuple):
     """Whoever answers: a resolver for each kind of package, a registry client, and what they may do to the world.
 
-    `channels` are the conda channels of the spec, by their URLs; `conda` is None where the spec asks nothing of it.
+    `channels` are the conda channels of the spec, by their URLs; `conda` and `apt` are None where the spec asks nothing
+    of them.
     """
 
     pip: PipResolver
@@ -52,6 +54,7 @@ class Solvers(NamedTuple):
     images: Images
     channels: tuple[Channel, ...]
     effects: Effects
+    apt: Apt | None = None
 
 
 def solve(  # noqa: PLR0913, PLR0917 - every effect is an argument

@@ -22,6 +22,8 @@ def apt_stages(lock: Lock) -> tuple[str, ...]:
 def apt_lists(lock: Lock, platform: PlatformLock) -> tuple[File, ...]:
     """The archive's sources, and for each stage exact versions and the sha256 of every file.
 
+    In a folder of their own: another list of pip packages does not make apt start anew.
+
     Raises `Unusable` for a lock whose base is of no release that has an archive.
     """
     stages = apt_stages(lock)
@@ -32,15 +34,15 @@ def apt_lists(lock: Lock, platform: PlatformLock) -> tuple[File, ...]:
         raise Unusable(f"the lock adds Debian packages to `{platform.run.os}`", "run `envcompile lock`")
     packages = {"build": platform.apt_build, "run": platform.apt}
     return (
-        File("/apt.list", sources(release, lock.snapshot)),
+        File("/apt/sources.list", sources(release, lock.snapshot)),
         *(each for stage in stages for each in _lists(stage, packages[stage])),
     )
 
 
 def _lists(stage: str, packages: tuple[AptPackage, ...]) -> tuple[File, File]:
     return (
-        File(f"/apt-{stage}.txt", tuple(f"{each.name}={each.version}" for each in packages)),
-        File(f"/apt-{stage}.sha256", tuple(f"{each.sha256}  {_file(each)}" for each in packages)),
+        File(f"/apt/{stage}.txt", tuple(f"{each.name}={each.version}" for each in packages)),
+        File(f"/apt/{stage}.sha256", tuple(f"{each.sha256}  {_file(each)}" for each in packages)),
     )
 
 

@@ -12,11 +12,11 @@ import subprocess
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.resolve.apt.real_apt import RealApt
+from tests.resolve.apt.service import served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,11 @@ class DebianArchive:
             return other.encode() if other is not None else self._in_release(release[1])
         if index := re.fullmatch(r"(dists/([^/]+))/(.*)/(by-hash/SHA256/([0-9a-f]{64})|Packages\.xz)", rest):
             sha256 = index[5] or self._listed(index[2], f"{index[3]}/Packages.xz")
-            return sha256 and self._fetched(f"{self.mirrors[archive]}/{index[1]}/{index[3]}/by-hash/SHA256/{sha256}", sha256)
+            return (
+                None
+                if sha256 is None
+                else self._fetched(f"{self.mirrors[archive]}/{index[1]}/{index[3]}/by-hash/SHA256/{sha256}", sha256)
+            )
         if rest.startswith("pool/") and ".." not in rest:
             data = self._fetched(f"{self.mirrors[archive]}/{rest}", rest.replace("/", "_"))
             return data[:-1] + bytes([data[-1] ^ 1]) if data and rest in self.changed else data
@@ -65,7 +69,9 @@ class DebianArchive:
         return next(self.lists.glob(f"*_dists_{suite}_InRelease")).read_bytes()
 
     def _listed(self, suite: str, path: str) -> str | None:
-        row = re.search(rf"^ ([0-9a-f]{{64}}) +[0-9]+ {re.escape(path)}$", self._in_release(suite).decode(), re.MULTILINE)
+        row = re.search(
+            rf"^ ([0-9a-f]{{64}}) +[0-9]+ {re.escape(path)}$", self._in_release(suite).decode(), re.MULTILINE
+        )
         return row[1] if row else None
 
     def _fetched(self, url: str, name: str) -> bytes | None:
@@ -95,26 +101,5 @@ def debian_archive() -> Iterator[DebianArchive]:
     mirrors = {"debian": usual.rstrip("/"), "debian-security": security.rstrip("/")}
     archive = DebianArchive(mirrors, root / "lists", kept)
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_arguments: object) -> None: ...
-
-        def do_GET(self) -> None:
-            body = archive.answer(self.path)
-            self.send_response(200 if body is not None else 404)
-            self.send_header("Content-Length", str(len(body or b"")))
-            self.end_headers()
-            self.wfile.write(body or b"")
-
-    web = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    web.daemon_threads = True
-    thread = threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    archive.url = f"http://127.0.0.1:{web.server_address[1]}"
-    try:
+    with served(archive.answer) as archive.url:
         yield archive
-    finally:
-        web.shutdown()
-        web.server_close()
-        thread.join()

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 # Rules that need more than the shape of one value: no schema can say them, and `decode` does not.
 MEANING = {
     *("duplicate", "nothing-to-install", "excluded-requirement", "not-supported-yet", "unsolvable"),
+    *("apt-base", "apt-package", "snapshot"),
     *("requirement", "requirement-option", "requirement-path", "requirement-url", "match-spec", "channel", "command"),
 }
 # Rules about the bytes, before there is a value.

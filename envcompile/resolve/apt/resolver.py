@@ -73,6 +73,7 @@ def lock_apt(  # noqa: PLR0913 - every effect is an argument
         return Answer(None, {})
     if kept := None if upgrade else _kept(spec, grounds, earlier):
         return kept
+    _refuse_future(source, spec, apt.now)
     systems = {name: _system(source, name, ground, apt.systems) for name, ground in grounds.items()}
     before = None if upgrade or earlier is None else earlier.snapshot
     snapshot = _snapshot(source, spec, [each.created for each in systems.values()], before, apt.now)
@@ -133,10 +134,15 @@ def _snapshot(source: Source, spec: Spec, created: Sequence[str | None], before:
         message = f"the base was made at {earliest}, and the archive of {given} is older than its packages"
         hint = f"write `snapshot = {earliest}` or later in `[apt]`, or take an older base"
         raise Problems(source, [Diagnostic("snapshot", message, path, hint)])
-    if given > now:
-        message = f"{given} is not over yet: what the archive will hold then nobody knows"
-        raise Problems(source, [Diagnostic("snapshot", message, path, f"write {now} or earlier")])
     return given
+
+
+def _refuse_future(source: Source, spec: Spec, now: str) -> None:
+    given = spec.apt.snapshot or spec.exclude_newer
+    if given and given > now:
+        message = f"{given} is not over yet: what the archive will hold then nobody knows"
+        path: KeyPath = ("apt", "snapshot") if spec.apt.snapshot else ("exclude-newer",)
+        raise Problems(source, [Diagnostic("snapshot", message, path, "name a moment in the past, or none")])
 
 
 def _second(moment: str) -> str:
@@ -185,7 +191,7 @@ def _missing(key: str, names: Sequence[str], indexes: Sequence[Index], archive: 
                 "apt-package", f"`{name}` is a name that several packages provide", path, f"write one of {listed}"
             )
             continue
-        near = get_close_matches(name, sorted({each for index in indexes for each in index.names()}), n=3, cutoff=0.75)
+        near = get_close_matches(name, sorted({each for index in indexes for each in index.names()}), n=3)
         hint = f"near are {', '.join(f'`{each}`' for each in near)}" if near else None
         yield Diagnostic("apt-package", f"`{name}` is no package of {archive}", path, hint)
 

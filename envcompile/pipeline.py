@@ -30,7 +30,7 @@ def resolve(source: Source, spec: Spec, earlier: Earlier, solvers: Solvers, upgr
 
     grounds = lay_ground(source, spec, earlier.lock, solvers.images, upgrade=upgrade is True)
     try:
-        apt = lock_apt(source, spec, grounds, earlier.lock, solvers.apt, upgrade=upgrade is True)
+        apt = lock_apt(source, spec, grounds, earlier, solvers.apt, upgrade=upgrade is True)
         platforms, channels = solve(source, spec, grounds, earlier, solvers, upgrade)
     except Unsolvable as answer:
         raise explain(answer, source, spec) from None

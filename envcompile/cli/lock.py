@@ -88,13 +88,13 @@ def _earlier(text: str | None, name: str, reporter: Reporter) -> Earlier:
     except Newer:
         raise
     except Unusable as problem:
-        from envcompile.lock.salvage import salvage  # noqa: PLC0415 - only for a lock that is broken
+        from envcompile.lock.salvage import salvage, salvage_snapshot  # noqa: PLC0415 - only for a lock that is broken
 
         pins = salvage(text)
         kept = count(sum(len(each.pip) + len(each.conda) for each in pins.values()), "pin")
         reporter.warn(f"{problem.message}; {kept} of it can be read and will be kept where the spec allows it")
-        return Earlier(None, pins)
-    return Earlier(lock, {each.platform: Pins(each.pip, each.conda) for each in lock.platforms})
+        return Earlier(None, pins, salvage_snapshot(text))
+    return Earlier(lock, {each.platform: Pins(each.pip, each.conda) for each in lock.platforms}, lock.snapshot)
 
 
 def _names(words: list[str], pins: Iterable[Pins]) -> frozenset[str]:

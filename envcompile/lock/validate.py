@@ -49,9 +49,8 @@ _PATTERNS = {
     "source": re.compile("spec|image|assumed|conda"),
     "digest": _DIGEST,
     "text": _DIGEST,
+    "snapshot": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"),
 }
-
-
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _CONDA_NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]*")
 _MATCH_SPEC = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.<>=!~,|*+\[\]'\"() :/-]*")
@@ -76,7 +75,6 @@ _APT = {
     "architecture": re.compile(r"amd64|arm64|all"),
     "sha256": _SHA256,
 }
-_SNAPSHOT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 
 
 class _Reader:
@@ -141,7 +139,7 @@ def decode(value: dict[str, Any], name: str, hint: str, *, whole: bool) -> Lock:
         platforms=tuple(_platform(read, each, platforms[each]) for each in names),
         layout=read.number(value.get("layout"), "layout"),
         channels=tuple(_channel(read, row) for row in read.rows(value.get("channels", []), "channels")),
-        snapshot=read.matching(value["snapshot"], "snapshot", _SNAPSHOT) if "snapshot" in value else None,
+        snapshot=read.string(value, "the lock", "snapshot") if "snapshot" in value else None,
     )
     if lock.snapshot is None and any(each.apt or each.apt_build for each in lock.platforms):
         raise read.fail("snapshot", "is missing")

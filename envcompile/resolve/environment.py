@@ -32,10 +32,14 @@ CONDA_PYTHON = "/env/bin/python"
 
 
 class Earlier(NamedTuple):
-    """What was locked before: the lock if it is whole, and the pins of each platform, also those of a broken lock."""
+    """What was locked before: the lock if it is whole; the pins of each platform, and the moment of the archive.
+
+    The last two are also those of a broken lock.
+    """
 
     lock: Lock | None
     pins: Mapping[str, Pins]
+    snapshot: str | None = None
 
     def of(self, platform: str) -> Pins:
         """What was pinned for one platform."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from envcompile.lock.model import Lock, PlatformLock
     from envcompile.resolve.apt.archive import Archives
     from envcompile.resolve.apt.closure import Added
+    from envcompile.resolve.environment import Earlier
     from envcompile.resolve.images import Ground
     from envcompile.resolve.registry.debian import DebianSystem
     from envcompile.source import KeyPath, Source
@@ -63,7 +64,7 @@ class Answer(NamedTuple):
 
 
 def lock_apt(  # noqa: PLR0913 - every effect is an argument
-    source: Source, spec: Spec, grounds: Mapping[str, Ground], earlier: Lock | None, apt: Apt | None, *, upgrade: bool
+    source: Source, spec: Spec, grounds: Mapping[str, Ground], earlier: Earlier, apt: Apt | None, *, upgrade: bool
 ) -> Answer:
     """What is added to the bases. What the earlier lock holds stays where neither the spec nor the base has changed.
 
@@ -71,11 +72,11 @@ def lock_apt(  # noqa: PLR0913 - every effect is an argument
     """
     if apt is None or not (spec.apt.packages or spec.apt.build):
         return Answer(None, {})
-    if kept := None if upgrade else _kept(spec, grounds, earlier):
+    if kept := None if upgrade else _kept(spec, grounds, earlier.lock):
         return kept
     _refuse_future(source, spec, apt.now)
     systems = {name: _system(source, name, ground, apt.systems) for name, ground in grounds.items()}
-    before = None if upgrade or earlier is None else earlier.snapshot
+    before = None if upgrade else earlier.snapshot
     snapshot = _snapshot(source, spec, [each.created for each in systems.values()], before, apt.now)
     found = {
         name: _platform(source, spec, name, grounds[name], system, apt.archives, snapshot)

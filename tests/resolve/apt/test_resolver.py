@@ -149,6 +149,9 @@ def test_a_snapshot_that_is_not_given_is_fixed_and_kept(work: Work) -> None:
     work.lock('"git", "less"', more="")
     assert work.locked().snapshot == "2026-03-01T12:00:00Z"
     assert "less" in work.names()
+    path.write_text(path.read_text("utf-8").replace("[platforms.", "<<<<<<< HEAD\n[platforms."), "utf-8")
+    assert "merge conflict" in work.lock('"git"', more="")
+    assert work.locked().snapshot == "2026-03-01T12:00:00Z"
     work.lock('"git"', "-U", more="")
     assert work.locked().snapshot == first
     path.unlink()

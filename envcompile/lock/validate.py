@@ -69,7 +69,7 @@ _CONDA = {
     "sha256": _SHA256,
 }
 # Debian policy, "Source" and "Version" of control files.
-_APT = {
+APT_PATTERNS = {
     "name": re.compile(r"[a-z0-9][a-z0-9.+-]+"),
     "version": re.compile(r"(?:[0-9]+:)?[0-9][A-Za-z0-9.+~-]*"),
     "architecture": re.compile(r"amd64|arm64|all"),
@@ -216,9 +216,9 @@ def _conda(read: _Reader, value: object, where: str) -> CondaPackage:
 def _apt(read: _Reader, value: object, where: str) -> AptPackage:
     keys = ("name", "version", "architecture", "sha256")
     table = read.table(value, where, {*keys, "size", "depends"})
-    name, version, architecture, sha256 = read.strings(table, where, keys, _APT)
+    name, version, architecture, sha256 = read.strings(table, where, keys, APT_PATTERNS)
     depends = read.rows(table.get("depends", []), f"{where}.depends")
-    names = tuple(read.matching(each, f"{where}.depends", _APT["name"]) for each in depends)
+    names = tuple(read.matching(each, f"{where}.depends", APT_PATTERNS["name"]) for each in depends)
     return AptPackage(name, version, architecture, sha256, read.number(table.get("size"), f"{where}.size"), names)
 
 

@@ -47,6 +47,38 @@ def archive() -> Iterator[DebianArchive]:
         yield found
 
 
+# What the public image adds to Debian's minimal system (debuerreotype's `debuerreotype-minimizing-config`, in short).
+AS_PUBLIC = r"""FROM BASE
+COPY <<'EOF' /etc/apt/apt.conf.d/docker-clean
+DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb /var/cache/apt/*.bin || true"; };
+APT::Update::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb /var/cache/apt/archives/partial/*.deb || true"; };
+Dir::Cache::pkgcache "";
+Dir::Cache::srcpkgcache "";
+EOF
+COPY <<'EOF' /etc/apt/apt.conf.d/docker-gzip-indexes
+Acquire::GzipIndexes "true";
+EOF
+COPY <<'EOF' /etc/dpkg/dpkg.cfg.d/docker
+path-exclude /usr/share/doc/*
+path-include /usr/share/doc/*/copyright
+path-exclude /usr/share/man/*
+EOF
+COPY --chmod=755 <<'EOF' /usr/sbin/policy-rc.d
+#!/bin/sh
+exit 101
+EOF
+RUN rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log /var/log/alternatives.log
+"""
+
+
+@pytest.fixture(scope="module")
+def as_public(engine: Engine) -> str:
+    """The stand-in base with the settings of apt and dpkg that the public image has."""
+    name = f"{os.environ['ENVCOMPILE_TEST_REGISTRY']}/debian:as-public"
+    text = AS_PUBLIC.replace("BASE", os.environ["ENVCOMPILE_TEST_DEBIAN"])
+    return f"{name}@{engine.build(text, name, '--push')}"
+
+
 @dataclass
 class Work:
     """A folder with a spec, and the archive as mirror in the settings and as secret of the build."""
@@ -123,10 +155,13 @@ def installed(said: str) -> dict[str, str]:
     return {name.partition(":")[0]: version for name, version, _ in rows}
 
 
-def test_what_is_locked_is_what_is_installed(engine: Engine, work: Work) -> None:
+def test_what_is_locked_is_what_is_installed(engine: Engine, as_public: str, work: Work) -> None:
     """Promise 6: twice from nothing one image; in it are the base's packages, the lock's, and nothing else."""
-    base = os.environ["ENVCOMPILE_TEST_DEBIAN"]
-    locked = work.lock(spec('"git", "libgl1", "gcc", "libc6-dev"', base))
+    base = as_public
+    # What makes users, keys, byte code and caches when it is installed is there too.
+    locked = work.lock(
+        spec('"git", "libgl1", "gcc", "libc6-dev", "openssh-server", "dbus", "python3-yaml", "fontconfig"', base)
+    )
     names = {package.name for package in locked.apt}
     assert {"git", "libgl1", "gcc", "libc6-dev", "liberror-perl"} <= names
     assert "libc6" not in names
@@ -146,6 +181,16 @@ def test_what_is_locked_is_what_is_installed(engine: Engine, work: Work) -> None
     found = [engine.run(each, "sh", "-c", f"({left}) 2>/dev/null || true").splitlines() for each in (tag, base)]
     assert set(found[0]) <= set(found[1])
     assert not any(path.endswith(("-", "-old")) for path in found[0])
+    assert (
+        engine.run(
+            tag, "sh", "-c", "cat /etc/machine-id /var/lib/dbus/machine-id /etc/ssh/ssh_host_* 2>/dev/null; true"
+        )
+        == ""
+    )
+    # An archive that is asked again is asked for its index alone: the packages are in the builder's cache.
+    asked = len(work.archive.asked)
+    assert engine.build(text, tag, "--no-cache", *work.secret()) == digests[0]
+    assert not [path for path in work.archive.asked[asked:] if "/pool/" in path]
     assert "127.0.0.1" not in engine.run(
         tag, "sh", "-c", "cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null; true"
     )

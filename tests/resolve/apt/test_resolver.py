@@ -202,6 +202,15 @@ def test_an_archive_that_is_not_what_it_should_be(work: Work, change: dict[str, 
     assert sentence in work.lock('"git"', code=3)
 
 
+@pytest.mark.parametrize("field", [("SHA256: ", "SHA256: x"), ("Size: ", "Size: x"), ("Version: ", "Version: $(id)")])
+def test_an_index_with_what_no_lock_can_hold(work: Work, field: tuple[str, str]) -> None:
+    """Promise 10: what an archive says is looked at before it is written down."""
+    work.archive.suites["bookworm"] = [paragraph("git").replace(*field)]
+    said = work.lock('"git"', code=3)
+    assert "the archive's index does not tell of `git` what a lock needs" in said
+    assert not (work.folder / "envcompile.lock").exists()
+
+
 @pytest.mark.parametrize("what", ["no keyring", "no list of packages"])
 def test_a_base_without_apt(work: Work, what: str) -> None:
     work.image = work.archive.image(status("libc6"), keyring=b"") if what == "no keyring" else work.archive.image("")

@@ -114,7 +114,8 @@ def _system(source: Source, platform: str, ground: Ground, systems: Systems) -> 
         found = systems.debian(base.image, PLATFORMS[platform].docker, release.keyring)
     except MissingOutside as problem:
         message = f"what `{base.image}` has installed must be known, and {problem.message}"
-        raise Problems(source, [Diagnostic("apt-base", message, path, problem.hint)], OUTSIDE) from None
+        hint = "it is read once: let its registry, or the mirror in your settings, answer"
+        raise Problems(source, [Diagnostic("apt-base", message, path, hint)], OUTSIDE) from None
     if not found.status or found.keyring is None:
         what = f"no keyring `{release.keyring}`" if found.status else "no list of packages of dpkg"
         message = f"`{base.image}` has {what}, or not in a layer that can be read: apt cannot work in it"

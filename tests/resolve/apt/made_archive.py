@@ -80,15 +80,14 @@ class MadeArchive:
         return signed.replace(self.rewrite[0].encode(), self.rewrite[1].encode(), 1)
 
     def image(self, installed: str, *, keyring: bytes | None = None, created: str = "2025-12-01T00:00:00Z") -> str:
-        """`name:tag` of a new image in the registry, with these packages installed. The keyring is a link to a file."""
+        """`name:tag@digest` of a new image in the registry, with these packages installed. The keyring is a link to a file."""
         key = self.keyring if keyring is None else keyring
         files: dict[str, str | bytes] = {"var/lib/dpkg/status": installed}
         if key:
             files[f"{KEYRING[:-4]}.pgp"] = key
         lower = registry_server.layer({"var/lib/dpkg/status": status("old")}, packed=False)
         upper = registry_server.layer(files, {KEYRING: "debian-archive-keyring.pgp"} if key else {}, packed=False)
-        self.registry.image([lower, upper], created=created)
-        return "registry.example.com/team/python:1"
+        return f"registry.example.com/team/python:1@{self.registry.image([lower, upper], created=created)}"
 
     def settings(self) -> str:
         """The user's settings, by which archive and registry are asked here."""

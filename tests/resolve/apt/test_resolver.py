@@ -157,8 +157,9 @@ def test_a_snapshot_that_is_not_given_is_fixed_and_kept(work: Work) -> None:
     path.unlink()
     work.lock('"git"', more="snapshot = 2026-01-05T00:00:00Z")
     work.image = work.archive.image(status("libc6", "zlib"), created="2026-01-07T00:00:00Z")
-    work.lock('"git", "less"', "-U", more="")
+    work.lock('"git"', more="")
     assert work.locked().snapshot == first
+    assert "zlib" not in work.names()
 
 
 def test_the_future_is_no_snapshot(work: Work) -> None:
@@ -217,6 +218,13 @@ def test_a_base_without_apt(work: Work, what: str) -> None:
     said = work.lock('"git"', code=2)
     assert "error[apt-base]" in said
     assert what in said
+
+
+def test_a_base_that_nobody_can_look_into(work: Work) -> None:
+    work.image = f"127.0.0.1:1/base@sha256:{64 * 'a'}"
+    said = work.lock('"git"', code=3)
+    assert "error[apt-base]: what `127.0.0.1:1/base@sha256:aaa" in said
+    assert "has installed must be known, and `127.0.0.1:1` refuses the connection" in said
 
 
 def test_without_gpgv_the_user_is_told(work: Work, tmp_path: Path) -> None:

@@ -30,11 +30,18 @@ def resolve(source: Source, spec: Spec, earlier: Earlier, solvers: Solvers, upgr
 
     grounds = lay_ground(source, spec, earlier.lock, solvers.images, upgrade=upgrade is True)
     try:
+        apt = None
+        if solvers.apt:
+            from envcompile.resolve.apt.resolver import lock_apt  # noqa: PLC0415 - for Debian packages only
+
+            apt = lock_apt(source, spec, grounds, earlier, solvers.apt, upgrade=upgrade is True)
         platforms, channels = solve(source, spec, grounds, earlier, solvers, upgrade)
     except Unsolvable as answer:
         raise explain(answer, source, spec) from None
     private = private_indexes(spec.pip, platforms, solvers.effects.environment)
-    return Lock(spec_digest(spec), text_digest(source.text), platforms, channels=channels, private_indexes=private)
+    digests = spec_digest(spec), text_digest(source.text)
+    lock = Lock(*digests, platforms, channels=channels, private_indexes=private)
+    return apt.into(lock) if apt else lock
 
 
 def read_spec(source: Source, lock: Lock) -> Spec:

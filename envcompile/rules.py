@@ -117,6 +117,24 @@ _ROWS = (
     Rule("resolver", "not a known resolver", "pip packages: uv or pip-tools. conda packages: rattler or conda-lock."),
     Rule("package-name", "not the name of a package", "Letters, digits, and `.`, `_` or `-` between them."),
     Rule(
+        "apt-package",
+        "not a package of the distribution's release",
+        "`[apt]` asks for packages by the bare names of the base image's own release, as its archive has them at the "
+        "snapshot. A name that several packages provide is none of them.",
+    ),
+    Rule(
+        "apt-base",
+        "a base in which apt cannot work",
+        "Debian packages are added to a Debian or Ubuntu base that has apt, dpkg and the archive's keyring. What it "
+        "has already is read from its registry, once.",
+    ),
+    Rule(
+        "snapshot",
+        "a moment whose archive cannot be used",
+        "An archive older than the base image has older packages than it, and apt removes and downgrades nothing; one "
+        "that is still to come is not fixed yet.",
+    ),
+    Rule(
         "excluded-requirement",
         "a package is asked for and excluded",
         "What `packages` asks for by name cannot be left out by `exclude`.",

@@ -53,9 +53,11 @@ def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
     text = read_lock_text(target)
     earlier = _earlier(text, shown(target), reporter)
     upgrade = arguments.upgrade or _names(arguments.upgrade_package, earlier.pins.values())
-    asked = count(len(spec.conda.packages) + len(spec.pip.packages), "requirement")
+    tables = (spec.conda.packages, spec.pip.packages, spec.apt.packages, spec.apt.build)
+    asked = count(sum(map(len, tables)), "requirement")
     reporter.step(f"resolving {asked} for {', '.join(spec.platforms)}")
-    lock = resolve(source, spec, earlier, solvers(spec, path.parent, os.environ, offline=arguments.offline), upgrade)
+    who = solvers(spec, path.parent, os.environ, reporter, offline=arguments.offline)
+    lock = resolve(source, spec, earlier, who, upgrade)
     for each in lock.platforms:
         python = f"Python {each.python.version} ({each.python.source})" if each.python else "no Python"
         reporter.detail(f"{each.platform}: {each.run.image}, {each.run.os}, glibc {each.run.glibc}, {python}")
@@ -74,7 +76,8 @@ def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
         raise NotFine(f"`{shown(target)}` would change", "run `envcompile lock`")
     write_text(target, new)
     sizes = ", ".join(
-        f"{count(len(each.pip) + len(each.conda), 'package')} for {each.platform}" for each in lock.platforms
+        f"{count(len(each.pip) + len(each.conda) + len(each.apt) + len(each.apt_build), 'package')} for {each.platform}"
+        for each in lock.platforms
     )
     reporter.say(f"wrote `{shown(target)}`: {sizes} ({took})")
     return FINE
@@ -89,13 +92,13 @@ def _earlier(text: str | None, name: str, reporter: Reporter) -> Earlier:
     except Newer:
         raise
     except Unusable as problem:
-        from envcompile.lock.salvage import salvage  # noqa: PLC0415 - only for a lock that is broken
+        from envcompile.lock.salvage import salvage, salvage_snapshot  # noqa: PLC0415 - only for a lock that is broken
 
         pins = salvage(text)
         kept = count(sum(len(each.pip) + len(each.conda) for each in pins.values()), "pin")
         reporter.warn(f"{problem.message}; {kept} of it can be read and will be kept where the spec allows it")
-        return Earlier(None, pins)
-    return Earlier(lock, {each.platform: Pins(each.pip, each.conda) for each in lock.platforms})
+        return Earlier(None, pins, salvage_snapshot(text))
+    return Earlier(lock, {each.platform: Pins(each.pip, each.conda) for each in lock.platforms}, lock.snapshot)
 
 
 def _names(words: list[str], pins: Iterable[Pins]) -> frozenset[str]:

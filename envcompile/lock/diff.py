@@ -36,6 +36,8 @@ def _pins(platform: PlatformLock | None) -> Mapping[str, tuple[str, str, str]]:
     pins = {f"conda {each.name}": (each.version, each.sha256, each.file) for each in platform.conda}
     pins |= {each.name: (each.version, each.sha256, each.file) for each in platform.pip}
     pins |= {f"index of {each.name}": (each.index, "", "") for each in platform.pip if each.index != "default"}
+    for table, packages in (("apt", platform.apt), ("apt for the build,", platform.apt_build)):
+        pins |= {f"{table} {each.name}": (each.version, each.sha256, each.sha256) for each in packages}
     pins |= {f"image for {each.name}": (each.image, "", "") for each in platform.tools}
     pins |= {"image to build on": (platform.build.image, "", ""), "image to run on": (platform.run.image, "", "")}
     return pins | ({"Python": (platform.python.version, "", "")} if platform.python else {})

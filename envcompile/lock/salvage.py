@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     Package = TypeVar("Package", PipPackage, CondaPackage)
 
+_SNAPSHOT = re.compile(r'^snapshot = "([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)"$', re.MULTILINE)
 _HEADER = re.compile(r"\[platforms\.([a-z0-9-]+)\]")
 _ROW = re.compile(r"    (\{ name = .* \}),")
 _by_conda_version = cmp_to_key(compare)
@@ -47,6 +48,11 @@ def salvage(text: str) -> Mapping[str, Pins]:
         )
         for name, found in rows.items()
     }
+
+
+def salvage_snapshot(text: str) -> str | None:
+    """The moment of the archive that stands in the text; of two, the later."""
+    return max(_SNAPSHOT.findall(text.replace("\r\n", "\n")), default=None)
 
 
 def _package(row: str) -> PipPackage | CondaPackage | None:

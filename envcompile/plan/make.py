@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from envcompile.plan.apt import apt_lists, apt_stages
 from envcompile.plan.conda import conda_lists
 from envcompile.plan.layers import layers, lists
 from envcompile.plan.model import File, Plan, Start, Target
@@ -23,7 +24,8 @@ def make_plan(spec: Spec, lock: Lock) -> Plan:
     targets = sorted((_target(spec, lock, each) for each in lock.platforms), key=lambda target: target.arch)
     conda = any(platform.conda for platform in lock.platforms)
     python = all(platform.python for platform in lock.platforms)
-    return Plan(tuple(targets), conda, layers(lock), _start(spec.image, conda=conda, python=python))
+    start = _start(spec.image, conda=conda, python=python)
+    return Plan(tuple(targets), apt_stages(lock), conda, python and not conda, layers(lock), start)
 
 
 def _target(spec: Spec, lock: Lock, locked: PlatformLock) -> Target:
@@ -35,6 +37,7 @@ def _target(spec: Spec, lock: Lock, locked: PlatformLock) -> Target:
         run=locked.run.image,
         tools=tuple((tool.name, tool.image) for tool in locked.tools),
         files=(
+            *apt_lists(lock, locked),
             *_interpreter(locked),
             *conda_lists(locked.conda, lock.channels),
             *lists(spec.pip, lock, locked),

@@ -59,10 +59,13 @@ class Start:
 class Plan:
     """Everything the Dockerfile says. `targets` are sorted by architecture.
 
-    `conda` says what the environment is: made by micromamba, else a virtual environment of the base's Python.
+    `conda` and `python` say what the environment is: made by micromamba, or a virtual environment of the base's Python,
+    or nothing at all; `apt` to which stages Debian packages are added, of `build` and `run`.
     """
 
     targets: tuple[Target, ...]
+    apt: tuple[str, ...]
     conda: bool
+    python: bool
     layers: tuple[Layer, ...]
     start: Start

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from envcompile.lock.model import Channel, CondaPackage, Lock, PipPackage
+    from envcompile.resolve.apt.resolver import Apt
     from envcompile.resolve.conda import CondaResolver
     from envcompile.resolve.images import Ground, Images
     from envcompile.resolve.protocol import Effects, PipResolver
@@ -33,10 +34,14 @@ CONDA_PYTHON = "/env/bin/python"
 
 
 class Earlier(NamedTuple):
-    """What was locked before: the lock if it is whole, and the pins of each platform, also those of a broken lock."""
+    """What was locked before: the lock if it is whole; the pins of each platform, and the moment of the archive.
+
+    The last two are also those of a broken lock.
+    """
 
     lock: Lock | None
     pins: Mapping[str, Pins]
+    snapshot: str | None = None
 
     def of(self, platform: str) -> Pins:
         """What was pinned for one platform."""
@@ -54,6 +59,7 @@ class Solvers(NamedTuple):
     images: Images
     channels: tuple[Channel, ...]
     effects: Effects
+    apt: Apt | None = None
 
 
 def solve(  # noqa: PLR0913, PLR0917 - every effect is an argument

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 # Parts of the format whose passes are not there yet: refused, never passed over in silence.
 _LATER = (
-    ("apt",),
     ("cuda", "driver"),
     ("cuda", "compute"),
     ("cuda", "jit"),
@@ -72,7 +71,9 @@ def _later(value: dict[str, Any]) -> Iterator[Diagnostic]:
 
 
 def _python(value: dict[str, Any]) -> Iterator[Diagnostic]:
-    if "python" not in value and not (_at(value, "conda", "packages") and not _at(value, "pip", "packages")):
+    # conda brings its own where a package needs it, and Debian packages need none.
+    others = any(_at(value, table, "packages") for table in ("conda", "apt"))
+    if "python" not in value and (_at(value, "pip", "packages") or not others):
         hint = 'add `python = "3.12"` at the top'
         yield Diagnostic("missing-key", "`python` is missing, and pip packages need one", (), hint)
 

@@ -70,9 +70,11 @@ def test_any_pin_moves_the_tag(name: str, data: st.DataObject) -> None:
     pip = list(platform.pip)
     place = data.draw(st.integers(0, max(len(pip) - 1, 0)))
     digest = "0" * 64
-    own = ["conda"] if platform.conda else ["python", "path"]  # conda's Python is one of its packages
-    own += ["version", "hash", "less"] if pip else []
-    kind = data.draw(st.sampled_from(["build", "run", "tool", *own]))
+    own = ["version", "hash", "less"] if pip else []
+    own += ["python", "path"] if platform.python and not platform.conda else []  # conda's is one of its packages
+    own += [each for each in ("conda", "apt", "apt_build", "tools") if getattr(platform, each)]
+    built = ["build"] if platform.python or platform.conda else []  # else nothing is made that would be copied
+    kind = data.draw(st.sampled_from(["run", *built, *own]))
     if kind == "less":
         del pip[place]
     elif kind == "version":
@@ -84,12 +86,13 @@ def test_any_pin_moves_the_tag(name: str, data: st.DataObject) -> None:
         image = dataclasses.replace(platform.build, image=f"{platform.build.image.partition('@')[0]}@sha256:{digest}")
         changes: dict[str, Any] = {kind: image}
         moved = dataclasses.replace(moved, **changes)
-    elif kind == "tool":
+    elif kind == "tools":
         tools = tuple(dataclasses.replace(tool, image=f"x@sha256:{digest}") for tool in platform.tools)
         moved = dataclasses.replace(moved, tools=tools)
-    elif kind == "conda":
-        refiled = dataclasses.replace(platform.conda[0], sha256=digest)
-        moved = dataclasses.replace(moved, conda=(refiled, *platform.conda[1:]))
+    elif kind in ("conda", "apt", "apt_build"):
+        first, *others = getattr(platform, kind)
+        refiled: dict[str, Any] = {kind: (dataclasses.replace(first, sha256=digest), *others)}
+        moved = dataclasses.replace(moved, **refiled)
     elif kind in ("python", "path"):
         assert platform.python
         changed = {"version": "3.99.9"} if kind == "python" else {"path": "/opt/python3"}

@@ -28,6 +28,9 @@ _LATER = (
     ("pip", "allow-sdist"),
 )
 
+# What makes an environment, and with it a build stage.
+_BUILT = (("pip", "packages"), ("conda", "packages"), ("python",))
+
 # Arrays in which nothing may stand twice, and what their items are called.
 _LISTS = {
     ("platforms",): "the platform",
@@ -102,6 +105,13 @@ def _nothing_to_install(value: dict[str, Any]) -> Iterator[Diagnostic]:
         path: KeyPath = ("pip", "packages") if _at(value, "pip", "packages") == [] else ()
         hint = 'add a table `[pip]` with `packages = ["numpy"]`'
         yield Diagnostic("nothing-to-install", "the spec asks for no package at all", path, hint)
+    elif _at(value, "apt", "build") and not any(_at(value, *path) for path in _BUILT):
+        message = (
+            "nothing is built without pip packages, conda packages or a `python`, and so nothing can use `apt.build`"
+        )
+        yield Diagnostic(
+            "nothing-to-install", message, ("apt", "build"), "take it out, or move it to `packages`", "key"
+        )
 
 
 def _requirements(value: dict[str, Any]) -> Iterator[Diagnostic]:

@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from envcompile.diagnostics import Problems
 from envcompile.errors import Unusable
 from envcompile.plan.apt import apt_lists, apt_stages
 from envcompile.plan.archive import RELEASES, sources
@@ -55,6 +56,18 @@ def test_a_lock_for_a_base_without_an_archive() -> None:
     strange = dataclasses.replace(platform, run=dataclasses.replace(platform.run, os="rocky-9.4"))
     with pytest.raises(Unusable, match="adds Debian packages to `rocky"):
         apt_lists(lock, strange)
+
+
+def test_a_build_stage_that_is_not_there() -> None:
+    """Packages of a stage that no other table makes are not passed over in silence."""
+    for more, fine in (("", False), ('python = "3.12"\n', True)):
+        text = f'name = "a"\n{more}[apt]\npackages = ["git"]\nbuild = ["gcc"]\n'
+        if fine:
+            assert spec_of(text).apt.build == ("gcc",)
+        else:
+            with pytest.raises(Problems) as raised:
+                spec_of(text)
+            assert [each.rule for each in raised.value.diagnostics] == ["nothing-to-install"]
 
 
 def test_without_python_the_base_is_a_bare_one() -> None:

@@ -166,13 +166,9 @@ class _Closure:
             return True
         if any(other in self.chosen for relation in package.conflicts for other in self._by(relation) if other != name):
             return True
-        own = {name: package.version}
-        return any(
-            _fits(relation, own[relation.name])
-            for other in self.chosen.values()
-            for relation in other.conflicts
-            if relation.name in own and other.name != name
-        )
+        others = (each for each in self.chosen.values() if each.name != name)
+        excluded = (relation for other in others for relation in other.conflicts if relation.name == name)
+        return any(_fits(relation, package.version) for relation in excluded)
 
     def _candidate(self, name: str) -> Package | None:
         return candidate(self._indexes, name)

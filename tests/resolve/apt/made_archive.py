@@ -80,7 +80,7 @@ class MadeArchive:
         return signed.replace(self.rewrite[0].encode(), self.rewrite[1].encode(), 1)
 
     def image(self, installed: str, *, keyring: bytes | None = None, created: str = "2025-12-01T00:00:00Z") -> str:
-        """`name:tag@digest` of a new image in the registry, with these packages; its keyring is a link to a file."""
+        """`name:tag@digest` of a new image with these packages installed; its keyring is a link to a file."""
         key = self.keyring if keyring is None else keyring
         files: dict[str, str | bytes] = {"var/lib/dpkg/status": installed}
         if key:

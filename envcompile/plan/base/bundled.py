@@ -55,7 +55,7 @@ class Bundled(NamedTuple):
 
 
 def bundled(question: Question, packages: Iterable[Locked], catalogue: Catalogue) -> Bundled:
-    """The pins and libraries among the packages. Never a maximum: the kind of pin decides (rules 6.2, step 1)."""
+    """The pins and libraries among the packages. Never a maximum: the kind of pin decides."""
     packages = sorted(packages)
     pins = sorted(pin for package in packages if (pin := _pin(package, catalogue)))
     torch = next((each for each in packages if each.name in {"torch", "pytorch"}), None)

@@ -90,6 +90,7 @@ class Need(NamedTuple):
     apt_from: str = ""
     headers: bool = False
     compute: str = ""
+    driver: bool = False
     surprise: bool = False
     resolved: bool = False
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.plan.base import trail
-from envcompile.plan.base.images import OBSTACLES, against, glibc_fits, pairs, systems, wanted
+from envcompile.plan.base.conflicts import gone
+from envcompile.plan.base.images import OBSTACLES, Pair, against, glibc_fits, pairs, systems, wanted
 from envcompile.plan.base.model import Row, Said, Stage
 from envcompile.plan.base.versions import minor, number
 from envcompile.plan.catalogue import PYTHON_IMAGE
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from envcompile.plan.base.case import Case
     from envcompile.plan.base.catalogue import Catalogue, Image
-    from envcompile.plan.base.images import Pair
     from envcompile.plan.base.model import Locked
 
 # nvcc up to 12.9 does not read the headers of glibc 2.41 (cuda-samples#378).
@@ -58,16 +58,27 @@ def choose_stages(case: Case, packages: tuple[Locked, ...]) -> Choice:
 
 
 def _given(case: Case, conda: bool) -> Choice:
-    """The spec's own base for both stages: what it has is its author's word."""
-    image = case.question.image or ""
+    """The spec's own base for both stages: what it has is its author's word, unless it is one of the catalogue's."""
+    image, catalogue = case.question.image or "", case.catalogue
     parts = reference(image)
-    tag = parts.tag if parts and parts.tag else ""
-    word = tag.rsplit("-", maxsplit=1)[-1]
-    known = case.catalogue.systems.get(named_system(word, case.catalogue) or "")
-    if known and not glibc_fits(case, known.name):
-        return Choice(None, None, (_glibc(case, known.name),), ())
-    stage = Stage(image, known.name if known else "", known.glibc if known else "", "conda" if conda else "image")
+    tag, python = (parts.tag if parts and parts.tag else ""), "conda" if conda else "image"
     row = Row(7, "image.given", (image,), f"{image} for both stages, as the spec says", source="the spec")
+    if parts and parts.name.endswith(catalogue.repository):
+        known = ((each, kind) for each in catalogue.images for kind in catalogue.flavours)
+        found = next(((each, kind) for each, kind in known if catalogue.tag(each, kind) == tag), None)
+        version = tag.partition("-")[0]
+        if not found and gone(version, catalogue):
+            message = f"the image `{image}` was deleted by NVIDIA"
+            return Choice(None, None, (Said("E_TAG_DELETED", message, "take one of a newer release"),), (row,))
+        if found:
+            system = catalogue.systems[found[0].system]
+            stage = Stage(image, system.name, system.glibc, python, found[1], found[0].cuda)
+            return Choice(stage, stage, tuple(_about(case, Pair(system.name, None, found[0]))), (row,))
+    words = [named_system(word, catalogue) or "" for word in reversed(tag.split("-"))]
+    name = next((word for word in words if word in catalogue.systems), "")
+    if name and not glibc_fits(case, name):
+        return Choice(None, None, (_glibc(case, name),), (row,))
+    stage = Stage(image, name, catalogue.systems[name].glibc if name else "", python)
     return Choice(stage, stage, (), (row,))
 
 
@@ -93,7 +104,7 @@ def _plain(case: Case, conda: bool) -> Choice:
 def _on_nvidia(case: Case, conda: bool) -> Choice:
     pair = next(pairs(case), None)
     if pair is None:
-        return Choice(None, None, (_none(case),), ())
+        return _none(case)
     build = _stage(case, pair, pair.build, wanted(case, "build"), conda)
     run = _stage(case, pair, pair.run, wanted(case, "run"), conda)
     said = tuple(_about(case, pair))
@@ -153,26 +164,33 @@ def _no_system(name: str, case: Case) -> Said:
     return Said("E_NO_IMAGE", f"`{name}` is no system that is known", f"known are {known}")
 
 
-def _none(case: Case) -> Said:
+def _none(case: Case) -> Choice:
     """What stands in the way of every image: the one obstacle without which there would be one, or there is none."""
     kinds = " and ".join(dict.fromkeys(each for each in (wanted(case, "build"), wanted(case, "run")) if each))
     where = " or ".join(f"`{each}`" for each in systems(case, any_glibc=True))
-    sought = (
-        f"CUDA {case.cuda or (minor(case.found.toolkit) if case.found.toolkit else case.major)} ({kinds}) on {where}"
+    cuda = case.cuda or (minor(case.found.toolkit) if case.found.toolkit else case.major)
+    said = Said(
+        "E_NO_IMAGE",
+        f"there is no image of CUDA {cuda} ({kinds}) on {where} that is known with enough confidence",
+        "ask for another `version` or another system; or take wheels that bring their CUDA, which need no such image",
     )
     for obstacle, code in OBSTACLES.items():
         if pair := next(pairs(case, without=obstacle), None):
-            image = pair.run or pair.build
-            reasons = _because_of(case, pair, obstacle)
-            near = f"`{case.catalogue.repository}:{image.cuda}` on `{image.system}`" if image else ""
-            hint = f"nearest: {near}; or take wheels that bring their CUDA, which need no such image"
-            return Said(code, f"no image of {sought} fits: {reasons}", hint)
-    hint = "ask for another `version` or another system; or take wheels that bring their CUDA, which need no such image"
-    return Said("E_NO_IMAGE", f"there is no image of {sought} with enough confidence", hint)
+            image, why = _obstructed(case, pair, obstacle)
+            message = f"no image of CUDA {cuda} ({kinds}) on {where} fits: {why}"
+            hint = f"the nearest is {image}; wheels that bring their CUDA need no such image"
+            said = Said(code, message, hint)
+            break
+    inputs = (*case.needs.compiled, *(each.package for each in case.needs.unmet))
+    return Choice(None, None, (said,), (Row(7, "image.none", inputs, said.message, source="catalogue"),))
 
 
-def _because_of(case: Case, pair: Pair, obstacle: str) -> str:
+def _obstructed(case: Case, pair: Pair, obstacle: str) -> tuple[str, str]:
+    """The image that would do without the obstacle, and the obstacle in words."""
+    name = ""
     for image, stage in ((pair.run, "run"), (pair.build, "build")):
-        if image and (why := against(case, image, stage).get(obstacle)):
-            return f"{image.cuda}: {why}"
-    return f"`{pair.system}` has an older glibc than what is locked needs"
+        if image:
+            name = f"`{case.catalogue.repository}:{case.catalogue.tag(image, wanted(case, stage))}`"
+            if why := against(case, image, stage).get(obstacle):
+                return name, f"{image.cuda}: {why}"
+    return name, f"`{pair.system}` has an older glibc than what is locked needs"

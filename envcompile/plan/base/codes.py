@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from envcompile.diagnostics import Diagnostic
+
+if TYPE_CHECKING:
+    from envcompile.plan.base.model import Said
 
 
 class Code(NamedTuple):
@@ -142,3 +147,9 @@ CODES = {
         "NVIDIA maintains the newest patch of a minor version only, and deletes the others after six months or more.",
     ),
 }
+
+
+def diagnostic(said: Said) -> Diagnostic:
+    """What was said, as a diagnostic at the key of the spec that it is about."""
+    code = CODES[said.code]
+    return Diagnostic(code.slug, said.message, code.key, said.hint)

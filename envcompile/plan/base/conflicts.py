@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from envcompile.plan.base.case import Case
+    from envcompile.plan.base.catalogue import Catalogue
 
 _VERSIONS = 3
 _STEPS = {
@@ -28,7 +29,7 @@ _STEPS = {
     5: {"E_DRIVER_TOO_OLD", "W_MINOR_COMPAT_ONLY"},
 }
 _SOURCES = {
-    3: "rules 6.2, step 3",
+    3: "docs/base.md, step 3",
     4: "NVIDIA's toolkit, driver and architecture matrix; torch's wheels as measured by cog",
     5: "NVIDIA's minor version compatibility page; uv-torch backend.rs @26a9dd4b",
 }
@@ -40,13 +41,18 @@ def unknown(case: Case) -> Said | None:
     asked, catalogue = case.cuda, case.catalogue
     if not asked:
         return None
-    if case.needs_image and any(f"{asked}.".startswith(f"{gone}.") for gone in catalogue.deleted):
+    if case.needs_image and gone(asked, catalogue):
         message = f"the images of CUDA {asked} were deleted by NVIDIA"
         return Said("E_TAG_DELETED", message, f"ask for {_near(asked, case)}")
     if not _VERSION.fullmatch(asked) or asked not in catalogue.toolkits:
         message = f"`{asked}` is no version of CUDA that is known ({catalogue.date})"
         return Said("E_UNKNOWN_CUDA", message, f"ask for {_near(asked, case)}")
     return None
+
+
+def gone(version: str, catalogue: Catalogue) -> bool:
+    """Whether NVIDIA deleted the images of this version."""
+    return any(f"{version}.".startswith(f"{each}.") for each in catalogue.deleted)
 
 
 def _near(asked: str, case: Case) -> str:
@@ -75,9 +81,9 @@ def versions(case: Case) -> Iterator[Said]:
         message = f"the spec asks for CUDA {case.cuda}, and what is locked is for another: {told}"
         yield Said("E_CUDA_CONFLICT", message, "ask for that one, or for packages that are built for yours")
     elif "." in case.cuda:
-        for need in case.needs.unmet:
+        for package, need in case.needs.unmet:
             if need.minimum and number(minor(case.cuda)) < number(need.minimum):
-                message = f"the spec asks for CUDA {case.cuda}, and `{need.names[0]}` needs {need.minimum} or newer"
+                message = f"the spec asks for CUDA {case.cuda}, and `{package}` needs {need.minimum} or newer"
                 yield Said("E_CUDA_TOO_OLD", message, f"ask for `{need.minimum}` or newer")
 
 
@@ -101,7 +107,7 @@ def driver(case: Case) -> Said | None:
         message = f"driver {told} cannot run CUDA {case.major}: it takes {floor} or newer"
         hint = "take builds for an older CUDA; on data-centre GPUs cuda-compat of an nvidia/cuda base image helps"
         return Said("E_DRIVER_TOO_OLD", message, hint)
-    native = case.catalogue.driver(minor(toolkit)) if toolkit else None
+    native = case.catalogue.driver(minor(toolkit)) if toolkit and not needs_compat(case) else None
     if native and older(told, native):
         message = f"driver {told} is older than CUDA {toolkit}, which came with {native}"
         return Said("W_MINOR_COMPAT_ONLY", message, "it runs by minor version compatibility; PTX of it does not")

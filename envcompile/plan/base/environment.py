@@ -43,7 +43,7 @@ def env(case: Case, run: Stage) -> dict[str, str]:
 
 
 def _cuda(case: Case) -> bool:
-    return bool(case.found.pins or case.found.libraries)
+    return bool(case.found.pins or case.found.libraries or case.needs.driver)
 
 
 def build_env(case: Case, build: Stage) -> dict[str, str]:
@@ -122,4 +122,4 @@ def trail(env: dict[str, str], apt: tuple[str, ...], driver: str | None) -> Row:
     """The last step."""
     told = [*(f"{name}={value}" for name, value in env.items()), *(f"apt {name}" for name in apt)]
     decision = "; ".join([*told, *([f"driver {driver} or newer"] if driver else [])]) or "nothing to add"
-    return Row(9, "emit", (), decision, source="rules 6.2, step 9")
+    return Row(9, "emit", (), decision, source="docs/base.md, step 9")

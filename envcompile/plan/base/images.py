@@ -43,7 +43,7 @@ def flavour(features: set[str]) -> str:
 
 def minimum(case: Case) -> str:
     """The oldest CUDA (X.Y) that serves what is needed of the run image; empty where nothing says one."""
-    bounds = [need.minimum for need in case.needs.unmet if need.minimum]
+    bounds = [each.need.minimum for each in case.needs.unmet if each.need.minimum]
     return max(bounds, key=number, default="")
 
 
@@ -150,8 +150,8 @@ def _other_cudnn(case: Case, image: Image) -> str | None:
     if "cudnn" not in case.needs.run:
         return None
     has = case.catalogue.cudnn(image)
-    need = next((each for each in case.needs.unmet if not cudnn_fits(has, each.cudnn)), None)
-    return f"it has cuDNN {has}, and `{need.names[0]}` needs {need.cudnn}" if need else None
+    other = next((each for each in case.needs.unmet if not cudnn_fits(has, each.need.cudnn)), None)
+    return f"it has cuDNN {has}, and `{other.package}` needs {other.need.cudnn}" if other else None
 
 
 def _refuses(case: Case, image: Image) -> str | None:

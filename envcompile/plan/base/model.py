@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -100,6 +101,11 @@ class Stage(NamedTuple):
     flavour: str = ""
     cuda: str = ""
     digest: str | None = None
+
+    @property
+    def os(self) -> str:
+        """The system as a lock names it: `ubuntu-24.04`."""
+        return re.sub(r"(?<=[a-z])(?=[0-9])", "-", self.system, count=1)
 
 
 class Saving(NamedTuple):

@@ -30,17 +30,25 @@ class About(NamedTuple):
     catalogue: Catalogue
 
 
+class Unmet(NamedTuple):
+    """A package's need that the lock does not meet."""
+
+    package: str
+    need: Need
+
+
 @dataclass(slots=True)
 class Needs:
     """What was found, gathered package by package.
 
-    `run` and `build` are features of an image (base, runtime, cudnn, devel); `unmet` the needs behind them; `majors`
-    the major versions of CUDA that packages need, met or not; `toolchain` is `conda` or `pip` where nvcc is locked.
+    `run` and `build` are features of an image (base, runtime, cudnn, devel); `unmet` the needs behind those of the run;
+    `majors` the major versions of CUDA that packages need, met or not; `toolchain` is `conda` or `pip` where nvcc is
+    locked.
     """
 
     run: set[str] = field(default_factory=set)
     build: set[str] = field(default_factory=set)
-    unmet: list[Need] = field(default_factory=list)
+    unmet: list[Unmet] = field(default_factory=list)
     majors: dict[int, list[str]] = field(default_factory=dict)
     apt: list[tuple[str, str]] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
@@ -49,6 +57,7 @@ class Needs:
     compute: list[tuple[str, str]] = field(default_factory=list)
     toolchain: str = ""
     headers: bool = False
+    driver: bool = False
     home: str = ""
     errors: list[Said] = field(default_factory=list)
     warnings: list[Said] = field(default_factory=list)
@@ -106,6 +115,7 @@ def _apply(gathered: Needs, need: Need, package: Locked, about: About) -> None:
     elif kind == "bundled":
         decision = "brings its CUDA libraries, or shares those of the lock; of the image it needs the driver alone"
         gathered.trail.append(Row(2, "bundled", inputs, decision, source=need.source))
+        gathered.driver |= need.driver
     else:
         if need.minimum:
             gathered.majors.setdefault(major(need.minimum), []).append(str(package))
@@ -160,7 +170,7 @@ def _run(gathered: Needs, need: Need, package: Locked, about: About) -> None:
             gathered.warnings.append(Said("W_ORT_PRELOAD", message, hint))
         return
     gathered.run |= set(need.run)
-    gathered.unmet.append(need)
+    gathered.unmet.append(Unmet(str(package), need))
     _compiler(gathered, need, package)
     wanted = " and ".join([*need.run, *(name for name in need.apt if name.startswith("cuda-"))])
     bound = (f", CUDA {need.minimum} or newer" if need.minimum else "") + (

@@ -17,14 +17,25 @@ if TYPE_CHECKING:
     from envcompile.plan.base.model import Stage
 
 
+_POLICY = "docs/base.md, what is chosen and not known"
+_NEEDS = "docs/base.md, what packages need"
+_PYTHON = {
+    "image": "the image's own Python",
+    "distribution": "the Python of its distribution",
+    "standalone": "a Python of its own, brought along",
+    "conda": "conda's Python",
+}
+
+
 def plain(case: Case, stage: Stage) -> Iterator[Row]:
     """Both stages stand on a plain image."""
     asked = (f"system {case.question.system}",) if case.question.system else ()
-    source = "rules 6.4" if not asked else "the spec"
+    source = "the spec" if asked else _POLICY
     yield Row(6, "system.plain", asked, f"{stage.system}, glibc {stage.glibc}, for both stages", source=source)
     toolkit = case.found.toolkit
     if toolkit is None:
-        yield Row(7, "image.plain", (), f"{stage.image}: nothing needs CUDA of the image", source="rules 4")
+        yield Row(7, "image.plain", (), f"{stage.image}: nothing needs CUDA of the image", source=_NEEDS)
+        yield python(("both stages", stage))
         return
     repository, release = case.catalogue.repository, minor(toolkit)
     compiler = "nvcc is in the lock" if case.needs.toolchain else "nothing compiles CUDA code"
@@ -34,7 +45,8 @@ def plain(case: Case, stage: Stage) -> Iterator[Row]:
         Rejected(f"{repository}:{release}-devel", f"{compiler}, and its libraries are in the lock already"),
     )
     inputs = (str(case.found.pins[0].package),)
-    yield Row(7, "image.plain", inputs, f"{stage.image}: of the image only a driver is needed", rejected, "rules 4")
+    yield Row(7, "image.plain", inputs, f"{stage.image}: of the image only a driver is needed", rejected, _NEEDS)
+    yield python(("both stages", stage))
 
 
 def nvidia(case: Case, pair: Pair, build: Stage, run: Stage) -> Iterator[Row]:
@@ -46,20 +58,25 @@ def nvidia(case: Case, pair: Pair, build: Stage, run: Stage) -> Iterator[Row]:
     rejected = [
         Rejected(f"{case.catalogue.repository}:{release}-{kinds}-{name}", "there is none that fits") for name in before
     ]
-    yield Row(6, "system.first", (), f"{pair.system}, glibc {run.glibc}, for both stages", tuple(rejected), "rules 6.4")
+    yield Row(6, "system.first", (), f"{pair.system}, glibc {run.glibc}, for both stages", tuple(rejected), _POLICY)
     for word, stage, image in (("build", build, pair.build), ("run", run, pair.run)):
-        inputs = tuple(case.needs.compiled) if word == "build" else ()
+        inputs = tuple(case.needs.compiled if word == "build" else [each.package for each in case.needs.unmet])
         if image is None:
             decision = f"{word}: {stage.image}: this stage needs no CUDA of its image"
-            yield Row(7, f"image.{word}", inputs, decision, _larger(case, pair, ""), "rules 4")
+            yield Row(7, f"image.{word}", inputs, decision, _larger(case, pair, ""), _NEEDS)
         else:
             decision = f"{word}: {stage.image}: newest patch of {minor(image.cuda)} that fits"
             against = (*_patches(case, image, stage.flavour), *_passed_over(case, image, word))
             yield Row(
                 7, f"image.{word}", inputs, decision, (*against, *_larger(case, pair, stage.flavour)), "catalogue"
             )
-    for word, stage in (("build", build), ("run", run)):
-        yield Row(8, f"python.{word}", (), f"{word}: Python of the {stage.python}", source="rules 6.2, step 8")
+    yield python(("build", build), ("run", run))
+
+
+def python(*stages: tuple[str, Stage]) -> Row:
+    """Where each stage has its interpreter from."""
+    decision = "; ".join(f"{word}: {_PYTHON[stage.python]}" for word, stage in stages)
+    return Row(8, "python", (), decision, source="docs/base.md, step 8")
 
 
 def _patches(case: Case, image: Image, kind: str) -> Iterator[Rejected]:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from envcompile.plan.base.catalogue import Catalogue
     from envcompile.plan.base.model import Locked, Question
 
-# conda-forge's build strings: `cuda126_py311h…`, `cuda118…`; the older `gpu_…` says nothing.
-_BUILD = re.compile(r"cuda_?([0-9]{2})([0-9])")
+# Build strings of conda-forge, `cuda126_py311h…`, and of pytorch's own channel, `py3.10_cuda11.8_cudnn8.7.0_0`.
+_BUILD = re.compile(r"cuda_?([0-9]{2})\.?([0-9])")
 _SUFFIX = re.compile(r"-cu([0-9]{2})$")
 # Stubs such as nvidia-cuda-runtime-cu13 0.0.1 hold no CUDA.
 _FIRST = 9

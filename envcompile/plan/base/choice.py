@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.plan.base import trail
@@ -38,8 +39,8 @@ def named_system(name: str | None, catalogue: Catalogue) -> str | None:
     """The system as the catalogue names it: `bookworm`, `debian-12` and `debian-bookworm` are `debian12`."""
     if name is None:
         return None
-    word = name.lower().removeprefix("debian-") if name.lower().removeprefix("debian-") in catalogue.debian else name
-    return catalogue.debian.get(word.lower(), word.lower().replace("-", ""))
+    word = name.lower()
+    return catalogue.debian.get(word.removeprefix("debian-"), re.sub(r"[-:]", "", word))
 
 
 def musl(case: Case) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.plan.base.compute import compute_fits, compute_name
 from envcompile.plan.base.needs import cudnn_fits
-from envcompile.plan.base.versions import major, minor, number, older
+from envcompile.plan.base.versions import architecture, major, minor, number, older
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -132,7 +132,7 @@ def against(case: Case, image: Image, stage: str) -> dict[str, str]:
     """What stands against an image: the obstacle and the reason."""
     found: dict[str, str] = {}
     release = minor(image.cuda)
-    missing = [each for each in case.question.platforms if each.rpartition("/")[2] not in image.architectures]
+    missing = [each for each in case.question.platforms if architecture(each) not in image.architectures]
     if missing:
         found["architecture"] = f"there is none for {' and '.join(missing)}"
     for each in case.question.compute:

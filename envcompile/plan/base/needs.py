@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.plan.base.model import Row, Said
-from envcompile.plan.base.versions import major, minor, number, within
+from envcompile.plan.base.versions import architecture, major, minor, number, within
 from envcompile.plan.cuda import local_release
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _is_about(need: Need, package: Locked, about: About) -> bool:
     question = about.question
     if (need.kinds and package.kind not in need.kinds) or not within(package.version, need.low, need.below):
         return False
-    if need.architecture and not any(each.endswith(need.architecture) for each in question.platforms):
+    if need.architecture and need.architecture not in {architecture(each) for each in question.platforms}:
         return False
     if question.gpu is False and need.when != "jit":
         return False
@@ -142,7 +142,7 @@ def _cpu_only(gathered: Needs, need: Need, package: Locked, question: Question) 
 
 
 def _conda(gathered: Needs, need: Need, package: Locked) -> None:
-    if "cpu" in package.build.split("_", maxsplit=1)[0]:
+    if "cpu" in package.build.split("_"):
         message = f"conda locked `{package.name}` {package.version} as `{package.build}`, a build without CUDA"
         hint = "ask for a CUDA in `[cuda]`, so that the solver is told of one; or keep it out with `version = false`"
         gathered.errors.append(Said("E_CONDA_CPU_BUILD", message, hint))

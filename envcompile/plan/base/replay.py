@@ -9,10 +9,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from packaging.utils import canonicalize_name
+
 from envcompile.errors import Unusable
 from envcompile.plan.base.decide import decide
 from envcompile.plan.base.model import Locked, Question
 from envcompile.plan.base.versions import number
+from envcompile.platforms import PLATFORMS, SPELLINGS
 
 if TYPE_CHECKING:
     from envcompile.plan.base.catalogue import Catalogue
@@ -64,16 +67,19 @@ def _one(case: dict[str, Any], catalogue: Catalogue) -> Replayed:
 def question(given: dict[str, Any]) -> Question:
     """The question of a case. Its packages are some of a lock's, not all."""
     values = {_KEYS[key]: value for key, value in given.items() if key in _KEYS and value is not None}
-    platforms = given.get("platforms") or [given.get("platform", "linux/amd64")]
     if values.get("cuda") in ("none", False):
         values["cuda"] = False
-    return Question(**values, platforms=tuple(platforms), compute=tuple(map(str, given.get("sm", ()))), whole=False)
+    platforms = given.get("platforms") or [given.get("platform", "linux/amd64")]
+    known = [PLATFORMS.get(SPELLINGS.get(each, each)) for each in platforms]
+    named = [one.docker if one else each for one, each in zip(known, platforms, strict=True)]
+    return Question(**values, platforms=tuple(named), compute=tuple(given.get("sm", ())), whole=False)
 
 
 def packages(given: dict[str, Any]) -> tuple[Locked, ...]:
     """The packages of a case, pip's and conda's."""
     pip = [
-        Locked(each["name"], each["version"], each["kind"], file=each.get("file", "")) for each in given.get("pip", [])
+        Locked(canonicalize_name(each["name"]), each["version"], each.get("kind", "wheel"), file=each.get("file", ""))
+        for each in given.get("pip", [])
     ]
     conda = [Locked(each["name"], each["version"], "conda", each.get("build", "")) for each in given.get("conda", [])]
     return (*pip, *conda)

@@ -29,6 +29,11 @@ def within(version: str, low: str, below: str) -> bool:
     return number(low) <= found and (not below or found < number(below))
 
 
+def architecture(platform: str) -> str:
+    """`linux/arm64/v8` is `arm64`."""
+    return (*platform.split("/"), platform)[1]
+
+
 def older(version: str, bound: str) -> bool:
     """Whether a driver is older than `bound`, as far as it is told: `525` is no older than 525.60.13."""
     told = number(version)

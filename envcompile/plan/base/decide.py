@@ -77,7 +77,7 @@ def _decision(case: Case, choice: Choice | None, said: list[Said], rows: list[Ro
     cuda = environment.used(case, run)
     driver = environment.floor(case, cuda)
     if build is None or run is None:
-        return Decision(None, None, cuda, driver, None, (), (), (), (), (), (), errors, warnings, tuple(rows), None)
+        return Decision(cuda=cuda, driver=driver, errors=errors, warnings=warnings, trail=tuple(rows))
     env, apt = environment.env(case, run), environment.apt_run(case, run)
     return Decision(
         build=build,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _HOME = "/usr/local/cuda"
 # All that NVIDIA's own images set for it; said aloud, since what the container toolkit assumes otherwise changed.
 _VISIBLE = {"NVIDIA_VISIBLE_DEVICES": "all", "NVIDIA_DRIVER_CAPABILITIES": "compute,utility"}
+_NO_SIZE_WITH_CUDNN = (12, 8)
 # g++ depends on both; the devel images have all three through cuda-nvcc.
 _WITH_CXX = {"gcc", "libc6-dev"}
 
@@ -74,10 +75,10 @@ def apt_run(case: Case, run: Stage) -> tuple[str, ...]:
 
 
 def _headers_held(case: Case, name: str) -> bool:
-    """The wheel of the runtime holds its headers: what only loads them finds them there."""
+    """The wheel of the runtime has its headers, for what finds them there: anything but an nvcc of the system."""
     held = case.found.libraries.get("runtime")
-    only = "nvcc" not in {each.removeprefix("cuda-") for each, _ in case.needs.apt}
-    return name == "cuda-cudart-dev" and only and held is not None and str(held.major) == case.major
+    found = held is not None and str(held.major) == case.major
+    return name == "cuda-cudart-dev" and found and not any(each == "cuda-nvcc" for each, _ in case.needs.apt)
 
 
 def apt_build(case: Case) -> tuple[str, ...]:
@@ -101,7 +102,8 @@ def saving(case: Case, cuda: str | None, run: Stage) -> Saving | None:
     if cuda is None or run.flavour.endswith("devel"):
         return None
     with_cudnn = "cudnn" in case.needs.run or "cudnn" in case.found.libraries
-    against = "cudnn-devel" if with_cudnn and number(cuda) < (12, 8) else "devel"
+    # What is known of newer devel images is larger without cuDNN than what is known of older ones with it.
+    against = "cudnn-devel" if with_cudnn and number(cuda) < _NO_SIZE_WITH_CUDNN else "devel"
     large, small = _size(case, against, cuda), _size(case, run.flavour.removeprefix("cudnn-"), cuda)
     if large is None or small is None:
         return None

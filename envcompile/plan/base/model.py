@@ -125,18 +125,18 @@ class Decision:
     `<site-packages>` in `env` stand for what is known later.
     """
 
-    build: Stage | None
-    run: Stage | None
-    cuda: str | None
-    driver: str | None
-    image_driver: str | None
-    compute: tuple[str, ...]
-    env: tuple[tuple[str, str], ...]
-    build_env: tuple[tuple[str, str], ...]
-    labels: tuple[tuple[str, str], ...]
-    apt_build: tuple[str, ...]
-    apt_run: tuple[str, ...]
-    errors: tuple[Said, ...]
-    warnings: tuple[Said, ...]
-    trail: tuple[Row, ...]
-    saving: Saving | None
+    build: Stage | None = None
+    run: Stage | None = None
+    cuda: str | None = None
+    driver: str | None = None
+    image_driver: str | None = None
+    compute: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    build_env: tuple[tuple[str, str], ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    apt_build: tuple[str, ...] = ()
+    apt_run: tuple[str, ...] = ()
+    errors: tuple[Said, ...] = ()
+    warnings: tuple[Said, ...] = ()
+    trail: tuple[Row, ...] = ()
+    saving: Saving | None = None

@@ -22,6 +22,14 @@ _ON = r"=(?:on|true|yes|y|1)\b"
 _COMMON = 13
 
 
+_MET = {
+    "own": "finds the locked CUDA libraries itself; of the image it needs the driver alone",
+    "preload": "can be told to load the locked CUDA libraries; of the image it needs the driver alone",
+    "path": "finds the locked CUDA libraries through LD_LIBRARY_PATH; of the image it needs the driver alone",
+    "home": "finds the locked nvcc through CUDA_HOME; of the image it needs the driver alone",
+}
+
+
 class About(NamedTuple):
     """What a need is held against."""
 
@@ -80,6 +88,7 @@ def needs(question: Question, packages: Iterable[Locked], found: Bundled, catalo
                 _apply(gathered, need, package, about)
     if gathered.compiled and (toolchain := _toolchain(gathered, names, about)):
         gathered.toolchain, gathered.build = toolchain, set()
+    gathered.warnings += _other_nvcc(gathered, found)
     return gathered
 
 
@@ -179,14 +188,6 @@ def _run(gathered: Needs, need: Need, package: Locked, about: About) -> None:
     gathered.trail.append(Row(2, "system", inputs, f"needs of the run image: {wanted}{bound}", source=need.source))
 
 
-_MET = {
-    "own": "finds the locked CUDA libraries itself; of the image it needs the driver alone",
-    "preload": "can be told to load the locked CUDA libraries; of the image it needs the driver alone",
-    "path": "finds the locked CUDA libraries through LD_LIBRARY_PATH; of the image it needs the driver alone",
-    "home": "finds the locked nvcc through CUDA_HOME; of the image it needs the driver alone",
-}
-
-
 def _compiler(gathered: Needs, need: Need, package: Locked) -> None:
     gathered.apt += [(name, need.apt_from) for name in need.apt]
     gathered.headers |= need.headers
@@ -235,3 +236,12 @@ def _toolchain(gathered: Needs, names: set[str], about: About) -> str:
     if wheel and not wheel.conda and toolkit and wanted <= names and minor(wheel.version) == minor(toolkit):
         return "pip"
     return ""
+
+
+def _other_nvcc(gathered: Needs, found: Bundled) -> list[Said]:
+    """A locked nvcc of another minor version than what is compiled against: torch only warns of it, and so do we."""
+    nvcc, toolkit = found.libraries.get("nvcc"), found.toolkit
+    if gathered.toolchain != "conda" or not nvcc or not toolkit or minor(nvcc.version) == minor(toolkit):
+        return []
+    message = f"what is locked is for CUDA {toolkit}, and the nvcc in the lock is {nvcc.version}"
+    return [Said("W_NVCC_MINOR_DIFFERS", message, "pin `cuda-nvcc` to the same release")]

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from envcompile.plan.base import bundled as step1
 from envcompile.plan.base import compute, conflicts, environment
 from envcompile.plan.base.case import Case
-from envcompile.plan.base.choice import choose_stages, musl, named_system
+from envcompile.plan.base.choice import choose_stages
 from envcompile.plan.base.model import Decision, Row, Said
 from envcompile.plan.base.needs import needs
+from envcompile.plan.base.stages import musl, named_system
 from envcompile.plan.base.versions import minor, number
 from envcompile.plan.base.wheels import glibc
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from envcompile.plan.base.catalogue import Catalogue
-    from envcompile.plan.base.choice import Choice
     from envcompile.plan.base.model import Locked, Question
+    from envcompile.plan.base.stages import Choice
 
 
 def decide(question: Question, packages: Iterable[Locked], catalogue: Catalogue) -> Decision:

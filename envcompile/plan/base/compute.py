@@ -61,13 +61,17 @@ def architectures(case: Case, release: str) -> tuple[str, ...]:
 
 
 def compute(case: Case) -> Iterator[Said]:
-    """GPU architectures of the spec that what the lock brings has no code for (step 4)."""
+    """GPU architectures of the spec that what the lock brings has no code for, or that the driver has left (step 4)."""
     toolkit = case.found.toolkit
     for each in case.question.compute:
         name = compute_name(each)
-        if name not in case.catalogue.compute:
+        row = case.catalogue.compute.get(name)
+        if row is None:
             message = f"`{each}` is no GPU architecture that is known ({case.catalogue.date})"
             yield Said("E_SM_UNSUPPORTED", message, "write it like `8.0`")
         elif toolkit and (why := compute_fits(case, name, minor(toolkit))):
             hint = "take builds for another CUDA: an older one for an older GPU, a newer one for a newer"
             yield Said("E_SM_UNSUPPORTED", f"GPU architecture {name} is not served: {why}", hint)
+        elif row.driver and major(case.question.driver or "") > int(row.driver):
+            message = f"GPU architecture {name} had its last driver with R{row.driver}, before {case.question.driver}"
+            yield Said("E_SM_UNSUPPORTED", message, f'say `driver = "{row.driver}"`, or leave the architecture out')

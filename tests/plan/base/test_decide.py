@@ -62,6 +62,13 @@ questions = st.builds(
     system=st.sampled_from(
         [None, None, "ubuntu22.04", "ubuntu26.04", "rockylinux8", "amzn2023", "trixie", "alpine", "?"]
     ),
+    image=st.sampled_from(
+        [
+            *[None] * 6,
+            *("python:3.12-slim-bookworm", "nvidia/cuda:12.8.1-cudnn-devel-ubuntu22.04", "nvidia/cuda:11.2.0-base-x"),
+            *("nvidia/cuda:12.6.3-runtime-ubuntu24.04", "registry.example.com/x@sha256:" + "0" * 64, "python:alpine"),
+        ]
+    ),
     driver=st.sampled_from([None, None, "470", "535.183.01", "550", "595.45.04"]),
     data_centre=st.booleans(),
     compute=st.sampled_from([(), (), ("8.0",), ("12.0",), ("7.0", "9.0"), ("nonsense",)]),
@@ -93,6 +100,7 @@ def test_total(asked: Question, held: list[Locked]) -> None:
     }
     for stage in (decision.build, decision.run):
         if stage and stage.flavour:
+            assert stage.image in tags or asked.image
             image = tags[stage.image]
             assert {each.split("/")[1] for each in asked.platforms} <= set(image.architectures)
     if decision.build and decision.run:

@@ -1,0 +1,225 @@
+"""What is known of images, drivers, GPU architectures and packages: data with a date, shipped or handed in."""
+
+from __future__ import annotations
+
+import json
+from functools import cache, cached_property
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+from envcompile.errors import Unusable
+from envcompile.plan.base.versions import minor, number
+
+FORMAT = 1
+
+
+class Image(NamedTuple):
+    """The images of one CUDA version on one system.
+
+    `confidence` has a letter for each flavour (`-`: there is none), `status` is empty while supported, `cudnn` empty
+    where it is not known.
+    """
+
+    cuda: str
+    system: str
+    confidence: str
+    architectures: tuple[str, ...]
+    status: str
+    cudnn: str
+    sources: str
+
+
+class System(NamedTuple):
+    """A system: its plain image, glibc (X.Y) and its own Python (X.Y, empty where it is none or not known)."""
+
+    name: str
+    image: str
+    glibc: str
+    python: str
+
+
+class Compute(NamedTuple):
+    """A GPU architecture: the first toolkit that knows it (X.Y), the last major version and driver branch, if any."""
+
+    compute: str
+    name: str
+    first: str
+    last: str
+    driver: str
+
+
+class Torch(NamedTuple):
+    """Architectures in torch's wheels of one CUDA (`cu128`) and a range of versions; `ptx`: newer GPUs too."""
+
+    cuda: str
+    low: str
+    below: str
+    compute: tuple[str, ...]
+    ptx: bool
+
+
+class Bundle(NamedTuple):
+    """The CUDA runtime and cuDNN that a framework's release locks together with itself."""
+
+    package: str
+    version: str
+    runtime: str
+    cudnn: str
+
+
+class Need(NamedTuple):
+    """What a package needs of an image; docs/base.md says what each field means."""
+
+    names: tuple[str, ...]
+    kind: str
+    source: str
+    kinds: tuple[str, ...] = ()
+    low: str = ""
+    below: str = ""
+    architecture: str = ""
+    when: str = ""
+    unless: tuple[str, ...] = ()
+    minimum: str = ""
+    cudnn: str = ""
+    run: tuple[str, ...] = ()
+    build: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+    finds: str = ""
+    path: tuple[str, ...] = ()
+    apt: tuple[str, ...] = ()
+    apt_from: str = ""
+    headers: bool = False
+    compute: str = ""
+    driver: bool = False
+    surprise: bool = False
+    resolved: bool = False
+
+
+class Library(NamedTuple):
+    """A part of CUDA: the pip packages that hold it (with or without `-cuNN`), conda's, its folder in `nvidia/`."""
+
+    pip: tuple[str, ...]
+    conda: tuple[str, ...]
+    folder: str
+
+
+class Policy(NamedTuple):
+    """What is chosen and not known: systems in order, the minor of each major, the major where nothing says one."""
+
+    systems: tuple[str, ...]
+    minors: dict[str, str]
+    major: str
+    confidence: str
+
+
+class Catalogue:
+    """The whole of it, read. Tables keep the order of the text; `read` and `shipped` make it."""
+
+    def __init__(self, data: dict[str, Any]) -> None:
+        self.date: str = data["date"]
+        self.repository: str = data["images"]["repository"]
+        self.flavours: tuple[str, ...] = tuple(data["images"]["flavours"])
+        self.cudnn_words: list[list[str]] = data["images"]["cudnn-words"]
+        self.images = [
+            Image(cuda, system, confidence, tuple(architectures.split()), status, cudnn, sources)
+            for cuda, system, confidence, architectures, status, cudnn, sources in data["images"]["rows"]
+        ]
+        self.digests = {tag: digest for tag, digest in data["digests"]["rows"]}  # noqa: C416 - checks the shape
+        self.deleted: list[str] = data["deleted"]
+        self.runtimes = {runtime: toolkits.split() for runtime, toolkits in data["runtimes"]["rows"]}
+        self.drivers = {toolkit: driver for toolkit, driver, _ in data["drivers"]["rows"]}
+        self.floors: dict[str, str] = data["drivers"]["floors"]
+        self.branches = {toolkit: branches.split() for toolkit, branches in data["drivers"]["branches"]}
+        self.compute = {row[0]: Compute(*row) for row in data["compute"]["rows"]}
+        self.torch = [
+            Torch(cuda, low, below, tuple(compute.split()), ptx)
+            for cuda, low, below, compute, ptx in data["compute"]["torch"]
+        ]
+        self.bundles = [Bundle(*row) for row in data["bundles"]["rows"]]
+        self.needs: dict[str, list[Need]] = {}
+        for row in data["needs"]:
+            need = _need(row)
+            for name in need.names:
+                self.needs.setdefault(name, []).append(need)
+        self.libraries = {
+            name: Library(tuple(row["pip"]), tuple(row["conda"]), row["folder"])
+            for name, row in data["libraries"].items()
+        }
+        self.nvcc_wheel: tuple[str, ...] = tuple(data["nvcc-wheel"])
+        self.systems = {row[0]: System(*row) for row in data["systems"]["rows"]}
+        self.debian: dict[str, str] = data["systems"]["debian"]
+        self.sizes: list[tuple[str, str, float]] = [(a, b, float(c)) for a, b, c in data["sizes"]["rows"]]
+        policy = data["policy"]
+        self.policy = Policy(tuple(policy["systems"]), policy["minors"], policy["major"], policy["confidence"])
+
+    @cached_property
+    def minors(self) -> list[str]:
+        """Every minor release (X.Y) that has an image, oldest first."""
+        return sorted({minor(image.cuda) for image in self.images}, key=number)
+
+    @cached_property
+    def toolkits(self) -> frozenset[str]:
+        """Every release of the toolkit that is known, with an image or without, and its shorter spellings."""
+        known = {image.cuda for image in self.images} | {name for names in self.runtimes.values() for name in names}
+        known |= {minor(name) for name in known}
+        return frozenset(known | {name.partition(".")[0] for name in known})
+
+    @cached_property
+    def _cudnn(self) -> dict[str, str]:
+        """CUDA version to the oldest cuDNN that is known of its images, or of those of the version before it."""
+        found: dict[str, str] = {}
+        last = ""
+        for cuda in sorted({image.cuda for image in self.images}, key=number):
+            told = [image.cudnn for image in self.images if image.cuda == cuda and image.cudnn]
+            last = found[cuda] = min(told, key=number) if told else last
+        return found
+
+    def cudnn(self, image: Image) -> str:
+        """The cuDNN in it; where nobody says, the version before it had: cuDNN never went back."""
+        return image.cudnn or self._cudnn[image.cuda]
+
+    def tag(self, image: Image, flavour: str) -> str:
+        """`12.6.3-cudnn-runtime-ubuntu24.04`."""
+        word = next(word for first, word in reversed(self.cudnn_words) if number(image.cuda) >= number(first))
+        return f"{image.cuda}-{flavour.replace('cudnn', word)}-{image.system}"
+
+    def has(self, image: Image, flavour: str) -> bool:
+        """Whether the flavour is there, with enough confidence."""
+        return image.confidence[self.flavours.index(flavour)] in self.policy.confidence
+
+    def driver(self, release: str) -> str | None:
+        """The oldest driver that came with a minor release (X.Y) of the toolkit; where none is known, the one before's.
+
+        None for a release older than all that are known.
+        """
+        known = {minor(toolkit) for toolkit in self.drivers if number(minor(toolkit)) <= number(release)}
+        newest = max(known, key=number, default=None)
+        drivers = [driver for toolkit, driver in self.drivers.items() if minor(toolkit) == newest]
+        return min(drivers, key=number, default=None)
+
+
+def _need(row: dict[str, Any]) -> Need:
+    words = {"class": "kind", "from": "low", "apt-from": "apt_from"}
+    values: dict[str, Any] = {}
+    for key, value in row.items():
+        values[words.get(key, key)] = tuple(value) if isinstance(value, list) else value
+    return Need(**values)
+
+
+def read(text: str) -> Catalogue:
+    """A catalogue from its text (JSON, `schemas/catalogue.v1.json`). Raises `Unusable` if it is none that is known."""
+    try:
+        data = json.loads(text)
+        if data["format"] != FORMAT:
+            message = f"the CUDA catalogue is of format {data['format']}, and this release reads format {FORMAT}"
+            raise Unusable(message, "take the catalogue of this release, or a newer release")
+        return Catalogue(data)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        message = f"the CUDA catalogue cannot be read: {type(error).__name__} at {error}"
+        raise Unusable(message, "check it against `schemas/catalogue.v1.json`") from error
+
+
+@cache
+def shipped() -> Catalogue:
+    """The catalogue of this release."""
+    return read(files("envcompile.plan.base").joinpath("data/catalogue.json").read_text("utf-8"))

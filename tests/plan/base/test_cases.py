@@ -1,0 +1,64 @@
+"""The cases of fixtures/base: ours, those that were given, and whole locks as a resolver made them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from envcompile.plan.base.catalogue import shipped
+from envcompile.plan.base.codes import CODES
+from envcompile.plan.base.decide import decide
+from envcompile.plan.base.model import Locked, Question
+from envcompile.plan.base.replay import replay
+from envcompile.plan.base.versions import within
+
+FOLDER = Path(__file__).parents[3] / "fixtures/base"
+CASES: list[dict[str, Any]] = json.loads((FOLDER / "cases.json").read_text("utf-8"))["vectors"]
+LOCKS: list[dict[str, Any]] = json.loads((FOLDER / "resolved.json").read_text("utf-8"))["locks"]
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case["id"]) for case in CASES])
+def test_case(case: dict[str, Any]) -> None:
+    (one,) = replay(json.dumps({"vectors": [case]}), shipped())
+    assert (one.wrong, one.unread) == ((), ())
+
+
+def test_the_cases_given_are_all_there() -> None:
+    given = [case["id"] for case in CASES if not case.get("own")]
+    assert given == [f"V{number:02}" for number in range(1, 70, 2)]
+
+
+def test_every_code_has_a_case() -> None:
+    expected = {case["expect"]["error"] for case in CASES if "error" in case["expect"]}
+    expected |= {code for case in CASES for code in case["expect"].get("warnings", [])}
+    assert expected == set(CODES)
+
+
+def test_every_row_of_needs_has_a_case() -> None:
+    used = [
+        (each["name"], "conda" if world == "conda" else each["kind"], each["version"])
+        for case in CASES
+        for world in ("pip", "conda")
+        for each in case["input"].get(world, [])
+    ]
+    rows = {need for needs in shipped().needs.values() for need in needs}
+    without = [
+        need
+        for need in rows
+        if not any(
+            name in need.names and (not need.kinds or kind in need.kinds) and within(version, need.low, need.below)
+            for name, kind, version in used
+        )
+    ]
+    assert without == []
+
+
+@pytest.mark.parametrize("lock", [pytest.param(lock, id=f"{lock['asked']} {lock['platform']}") for lock in LOCKS])
+def test_whole_lock(lock: dict[str, Any]) -> None:
+    packages = [Locked(name, version, "wheel") for name, version in lock["packages"].items()]
+    decision = decide(Question(lock["python"], platforms=(lock["platform"],)), packages, shipped())
+    assert (decision.errors, decision.run and decision.run.image) == ((), lock["run"])
+    assert decision.cuda == lock["cuda"]

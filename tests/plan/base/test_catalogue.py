@@ -1,0 +1,114 @@
+"""The catalogue: its shape, its facts, and what is said of one that is broken."""
+
+from __future__ import annotations
+
+import json
+import time
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from envcompile.errors import Unusable
+from envcompile.plan.base.catalogue import read, shipped
+from envcompile.plan.base.codes import CODES, diagnostic
+from envcompile.plan.base.model import Said
+from envcompile.plan.base.versions import number
+
+TEXT = files("envcompile.plan.base").joinpath("data/catalogue.json").read_text("utf-8")
+DATA: dict[str, Any] = json.loads(TEXT)
+SCHEMA = json.loads((Path(__file__).parents[3] / "schemas/catalogue.v1.json").read_text("utf-8"))
+
+
+def test_schema_accepts_the_shipped_one() -> None:
+    jsonschema.Draft7Validator.check_schema(SCHEMA)
+    jsonschema.validate(DATA, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"format": 2},
+        {"images": 3},
+        {"images": {**DATA["images"], "rows": [["12.8.1", "ubuntu24.04"]]}},
+        {"runtimes": {"rows": [["12.8.90"]]}},
+        {"drivers": {}},
+        {"needs": [{"names": ["x"], "class": "system"}]},
+        {"needs": [{"names": ["x"], "class": "system", "source": "s", "wants": "moon"}]},
+        {"policy": {}},
+    ],
+)
+def test_schema_and_reader_refuse_alike(broken: dict[str, Any]) -> None:
+    data = {**DATA, **broken}
+    assert not jsonschema.Draft7Validator(SCHEMA).is_valid(data)
+    with pytest.raises(Unusable, match="the CUDA catalogue"):
+        read(json.dumps(data))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "{}", '{"format": "1"}', "\x00"])
+def test_no_catalogue(text: str) -> None:
+    with pytest.raises(Unusable, match="the CUDA catalogue"):
+        read(text)
+
+
+def test_small_and_quick() -> None:
+    assert len(TEXT.encode()) < 60_000
+    spent = []
+    for _ in range(5):
+        start = time.perf_counter()
+        read(TEXT)
+        spent.append(time.perf_counter() - start)
+    # Well below a millisecond on an idle machine; the bound tells data from a search through it.
+    assert min(spent) < 0.05
+
+
+def test_images() -> None:
+    catalogue = shipped()
+    kinds = [kind for image in catalogue.images for kind in image.confidence if kind != "-"]
+    assert len(kinds) == 1449  # as many as were gathered
+    assert len({(image.cuda, image.system) for image in catalogue.images}) == len(catalogue.images)
+    assert not [image for image in catalogue.images if image.cuda.startswith("12.7")]
+    assert all("amd64" in image.architectures and image.system in catalogue.systems for image in catalogue.images)
+
+
+def test_tags() -> None:
+    catalogue = shipped()
+    known = {(image.cuda, image.system): image for image in catalogue.images}
+    assert catalogue.tag(known["12.2.2", "ubuntu22.04"], "cudnn-devel") == "12.2.2-cudnn8-devel-ubuntu22.04"
+    assert catalogue.tag(known["12.3.2", "ubuntu22.04"], "cudnn-runtime") == "12.3.2-cudnn9-runtime-ubuntu22.04"
+    assert catalogue.tag(known["12.4.1", "ubi9"], "cudnn-runtime") == "12.4.1-cudnn-runtime-ubi9"
+    assert catalogue.tag(known["13.4.2", "ubuntu26.04"], "base") == "13.4.2-base-ubuntu26.04"
+    tags = {catalogue.tag(image, kind) for image in catalogue.images for kind in catalogue.flavours}
+    assert catalogue.digests.keys() <= tags
+
+
+def test_cudnn_never_goes_back() -> None:
+    """Where an image's cuDNN is not known, that of the version before it is taken: so no known one may be older."""
+    images = sorted((image for image in shipped().images if image.cudnn), key=lambda image: number(image.cuda))
+    oldest: dict[str, tuple[int, ...]] = {}
+    for image in images:
+        oldest[image.cuda] = min(oldest.get(image.cuda, number(image.cudnn)), number(image.cudnn))
+    # 11.8.0 on ubuntu18.04 was left behind at 8.6; 12.0 came out before the last 11.8 was rebuilt.
+    del oldest["11.8.0"]
+    assert list(oldest.values()) == sorted(oldest.values())
+
+
+@pytest.mark.parametrize(
+    ("release", "driver"),
+    [("12.8", "570.26"), ("12.0", "525.60.13"), ("11.7", "510.39.01"), ("13.5", "616.00"), ("12.7", "560.28.03")],
+)
+def test_driver_of_a_release(release: str, driver: str) -> None:
+    assert shipped().driver(release) == driver
+
+
+def test_no_driver_is_known_for_what_is_older_than_all() -> None:
+    assert shipped().driver("9.0") is None
+
+
+def test_codes_become_diagnostics() -> None:
+    for code, row in CODES.items():
+        made = diagnostic(Said(code, "a sentence", "a hint"))
+        assert (made.rule, made.path, made.hint) == (row.slug, row.key, "a hint")
+    assert len({row.slug for row in CODES.values()}) == len(CODES)

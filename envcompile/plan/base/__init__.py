@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from envcompile.plan.base.plain import EXAMPLE, Facts, choose, needs_look, tools, wanted
+from envcompile.plan.base.plain import EXAMPLE, Facts, choose, needs_look, own_python, tools, wanted
 
-__all__ = ["EXAMPLE", "Facts", "choose", "needs_look", "tools", "wanted"]
+__all__ = ["EXAMPLE", "Facts", "choose", "needs_look", "own_python", "tools", "wanted"]

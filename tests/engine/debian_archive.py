@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _HELPER = "/usr/lib/apt/apt-helper"
-_ASKED = re.compile(r"/archive/(debian(?:-security)?)/[0-9]{8}T[0-9]{6}Z/(.*)")
+# A proxy is asked with the whole address.
+_ASKED = re.compile(r"(?:http://snapshot\.debian\.org)?/archive/(debian(?:-security)?)/[0-9]{8}T[0-9]{6}Z/(.*)")
 
 
 @dataclass

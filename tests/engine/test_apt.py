@@ -223,6 +223,20 @@ def test_with_pip_and_a_build_stage(engine: Engine, work: Work) -> None:
     assert "no make" in engine.run(tag, "sh", "-c", "command -v make || echo no make")
 
 
+def test_through_a_mirror_or_a_proxy_the_image_is_the_same(engine: Engine, work: Work) -> None:
+    """The mirror is a setting of the user: no word of it is in the Dockerfile or in the image."""
+    work.lock(spec('"tini"', os.environ["ENVCOMPILE_TEST_DEBIAN"]))
+    text = work.dockerfile()
+    assert "127.0.0.1" not in text.replace(os.environ["ENVCOMPILE_TEST_DEBIAN"], "")
+    asked = len(work.archive.asked)
+    digests = [
+        engine.build(text, "envcompile-test-apt-mirror", "--no-cache", *options)
+        for options in (work.secret(), ("--build-arg", f"http_proxy={work.archive.url}"))
+    ]
+    assert digests[0] == digests[1]
+    assert any(path.startswith("http://snapshot.debian.org/") for path in work.archive.asked[asked:])
+
+
 def test_a_package_that_is_gone_fails_the_build(engine: Engine, work: Work) -> None:
     """With apt's own words, and ours."""
     work.lock(spec('"tini"', os.environ["ENVCOMPILE_TEST_DEBIAN"]))

@@ -5,10 +5,10 @@ What reaches the Dockerfile is matched against a strict pattern here, whoever wr
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from envcompile.errors import Unusable
+from envcompile.lock.fields import APT, CHANNEL, CONDA, MATCH_SPEC, MD5, NAME, Reader
 from envcompile.lock.model import (
     AptPackage,
     BaseImage,
@@ -27,104 +27,12 @@ if TYPE_CHECKING:
 
     Package = TypeVar("Package", PipPackage, CondaPackage, AptPackage)
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:/_\[\]-]{0,400}@sha256:[0-9a-f]{64}")
-_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
-_VERSION = re.compile(r"[0-9]+(?:![0-9]+)?[a-z0-9.+]*")
-_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl")
-_PATH = re.compile(r"(?:/[A-Za-z0-9._+@-]+)+")
 _KINDS = ("pip", "conda", "apt", "apt-build")
-_PATTERNS = {
-    "name": _NAME,
-    "version": _VERSION,
-    "file": _FILE,
-    "sha256": _SHA256,
-    "index": _NAME,
-    "kind": re.compile("wheel"),
-    "image": _IMAGE,
-    "path": _PATH,
-    "os": re.compile(r"[a-z][a-z0-9]*-[0-9]+(?:\.[0-9]+)*"),
-    "glibc": re.compile(r"2\.[0-9]{1,2}"),
-    "source": re.compile("spec|image|assumed|conda"),
-    "digest": _DIGEST,
-    "text": _DIGEST,
-    "snapshot": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"),
-}
-_MD5 = re.compile(r"[0-9a-f]{32}")
-_CONDA_NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]*")
-_MATCH_SPEC = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.<>=!~,|*+\[\]'\"() :/-]*")
-_CHANNEL = {
-    "name": re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*"),
-    # A folder of this machine is locked by its path, which no build can see.
-    "url": re.compile(r"(?:https?|file)://[A-Za-z0-9._~%+:\[\]/ -]*"),
-}
-_CONDA = {
-    "name": _CONDA_NAME,
-    "version": re.compile(r"[A-Za-z0-9_.!+-]+"),
-    "build": re.compile(r"[A-Za-z0-9_.+-]+"),
-    "channel": _CHANNEL["name"],
-    "subdir": re.compile(r"linux-64|linux-aarch64|noarch"),
-    "file": re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+!-]*(?:\.conda|\.tar\.bz2)"),
-    "sha256": _SHA256,
-}
-# Debian policy, "Source" and "Version" of control files.
-APT_PATTERNS = {
-    "name": re.compile(r"[a-z0-9][a-z0-9.+-]+"),
-    "version": re.compile(r"(?:[0-9]+:)?[0-9][A-Za-z0-9.+~-]*"),
-    "architecture": re.compile(r"amd64|arm64|all"),
-    "sha256": _SHA256,
-}
-
-
-class _Reader:
-    """Takes fields out of tables by name and type; the first that is wrong ends the reading."""
-
-    def __init__(self, name: str, hint: str) -> None:
-        self._name, self._hint = name, hint
-
-    def fail(self, where: str, said: str) -> Unusable:
-        return Unusable(f"`{self._name}` is not a valid lock: `{where}` {said}", self._hint)
-
-    def table(self, value: object, where: str, keys: set[str]) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            raise self.fail(where, "is missing or not a table")
-        if strange := sorted(set(value) - keys):
-            raise self.fail(f"{where}.{strange[0]}", "is not known")
-        return value
-
-    def rows(self, value: object, where: str) -> list[object]:
-        if not isinstance(value, list):
-            raise self.fail(where, "is missing or not an array")
-        return value
-
-    def matching(self, value: object, where: str, pattern: re.Pattern[str]) -> str:
-        if not isinstance(value, str) or not pattern.fullmatch(value):
-            raise self.fail(where, "is missing or malformed")
-        return value
-
-    def number(self, value: object, where: str) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise self.fail(where, "is missing or not a whole number")
-        return value
-
-    def string(self, table: Mapping[str, Any], where: str, key: str) -> str:
-        return self.matching(table.get(key), f"{where}.{key}", _PATTERNS[key])
-
-    def strings(
-        self,
-        table: Mapping[str, Any],
-        where: str,
-        keys: tuple[str, ...],
-        patterns: Mapping[str, re.Pattern[str]] | None = None,
-    ) -> list[str]:
-        known = patterns or _PATTERNS
-        return [self.matching(table.get(key), f"{where}.{key}", known[key]) for key in keys]
 
 
 def decode(value: dict[str, Any], name: str, hint: str, *, whole: bool) -> Lock:
     """The lock of a TOML value. Raises `Unusable` when a field is wrong, or when it is not `whole`: cut or edited."""
-    read = _Reader(name, hint)
+    read = Reader(name, hint)
     platforms = value.get("platforms", {})
     if not whole:
         cut = _cut(value.get("counts"), platforms)
@@ -171,11 +79,11 @@ def _cut(said: object, platforms: Mapping[str, Any]) -> bool:
 
 def package_row(row: object) -> PipPackage | CondaPackage:
     """One row of a lock by itself: only conda's has a build. Raises `Unusable` when a field is wrong."""
-    read = _Reader("a row", "")
+    read = Reader("a row", "")
     return _conda(read, row, "conda") if isinstance(row, dict) and "build" in row else _pip(read, row, "pip")
 
 
-def _platform(read: _Reader, platform: str, value: object) -> PlatformLock:
+def _platform(read: Reader, platform: str, value: object) -> PlatformLock:
     where = f"platforms.{platform}"
     table = read.table(value, where, {"python", "build", "run", "tools", "conda", "pip", "apt", "apt-build"})
     keys = ("version", "path", "source")
@@ -196,44 +104,44 @@ def _platform(read: _Reader, platform: str, value: object) -> PlatformLock:
     return PlatformLock(platform, python, build, run, tools, pip, conda, apt, apt_build)
 
 
-def _channel(read: _Reader, value: object) -> Channel:
+def _channel(read: Reader, value: object) -> Channel:
     keys = ("name", "url")
-    name, url = read.strings(read.table(value, "channels", set(keys)), "channels", keys, _CHANNEL)
+    name, url = read.strings(read.table(value, "channels", set(keys)), "channels", keys, CHANNEL)
     return Channel(name, url)
 
 
-def _private_indexes(read: _Reader, value: object) -> tuple[str, ...]:
+def _private_indexes(read: Reader, value: object) -> tuple[str, ...]:
     where = "private-indexes"
-    names = tuple(read.matching(each, where, _NAME) for each in read.rows(value, where))
+    names = tuple(read.matching(each, where, NAME) for each in read.rows(value, where))
     if list(names) != sorted(set(names)):
         raise read.fail(where, "is not sorted, or holds a name twice")
     return names
 
 
-def _conda(read: _Reader, value: object, where: str) -> CondaPackage:
+def _conda(read: Reader, value: object, where: str) -> CondaPackage:
     keys = ("name", "version", "build", "channel", "subdir", "file", "sha256")
     table = read.table(value, where, {*keys, "md5", "size", "depends", "provides"})
     depends, provides = (
         tuple(read.matching(each, f"{where}.{key}", pattern) for each in read.rows(table.get(key, []), where))
-        for key, pattern in (("depends", _MATCH_SPEC), ("provides", _NAME))
+        for key, pattern in (("depends", MATCH_SPEC), ("provides", NAME))
     )
-    md5 = None if table.get("md5") is None else read.matching(table["md5"], f"{where}.md5", _MD5)
+    md5 = None if table.get("md5") is None else read.matching(table["md5"], f"{where}.md5", MD5)
     size = None if table.get("size") is None else read.number(table["size"], f"{where}.size")
-    name, version, build, channel, subdir, file, sha256 = read.strings(table, where, keys, _CONDA)
+    name, version, build, channel, subdir, file, sha256 = read.strings(table, where, keys, CONDA)
     return CondaPackage(name, version, build, channel, subdir, file, sha256, md5, size, depends, provides)
 
 
-def _apt(read: _Reader, value: object, where: str) -> AptPackage:
+def _apt(read: Reader, value: object, where: str) -> AptPackage:
     keys = ("name", "version", "architecture", "sha256")
     table = read.table(value, where, {*keys, "size", "depends"})
-    name, version, architecture, sha256 = read.strings(table, where, keys, APT_PATTERNS)
+    name, version, architecture, sha256 = read.strings(table, where, keys, APT)
     depends = read.rows(table.get("depends", []), f"{where}.depends")
-    names = tuple(read.matching(each, f"{where}.depends", APT_PATTERNS["name"]) for each in depends)
+    names = tuple(read.matching(each, f"{where}.depends", APT["name"]) for each in depends)
     return AptPackage(name, version, architecture, sha256, read.number(table.get("size"), f"{where}.size"), names)
 
 
 def _sorted(
-    read: _Reader, value: object, where: str, item: Callable[[_Reader, object, str], Package]
+    read: Reader, value: object, where: str, item: Callable[[Reader, object, str], Package]
 ) -> tuple[Package, ...]:
     packages = tuple(item(read, row, f"{where}[{index}]") for index, row in enumerate(read.rows(value, where)))
     names = [package.name for package in packages]
@@ -242,17 +150,17 @@ def _sorted(
     return packages
 
 
-def _base(read: _Reader, value: object, where: str) -> BaseImage:
+def _base(read: Reader, value: object, where: str) -> BaseImage:
     keys = ("image", "os", "glibc")
     return BaseImage(*read.strings(read.table(value, where, set(keys)), where, keys))
 
 
-def _pip(read: _Reader, value: object, where: str) -> PipPackage:
+def _pip(read: Reader, value: object, where: str) -> PipPackage:
     keys = ("name", "version", "file", "sha256", "index", "kind")
     table = read.table(value, where, {*keys, "size", "depends"})
     name, version, file, sha256, index, kind = read.strings(table, where, keys)
     depends = read.rows(table.get("depends", []), f"{where}.depends")
-    if not all(isinstance(each, str) and _NAME.fullmatch(each) for each in depends):
+    if not all(isinstance(each, str) and NAME.fullmatch(each) for each in depends):
         raise read.fail(f"{where}.depends", "holds something that is not a package's name")
     size = table.get("size")
     if size is not None:

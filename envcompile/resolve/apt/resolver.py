@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from envcompile.diagnostics import Diagnostic, Problems
 from envcompile.errors import OUTSIDE, MissingOutside
+from envcompile.lock.fields import APT
 from envcompile.lock.model import AptPackage
-from envcompile.lock.validate import APT_PATTERNS
 from envcompile.plan.archive import RELEASES
 from envcompile.platforms import PLATFORMS
 from envcompile.resolve.apt.closure import Unmet, candidate, close
@@ -198,8 +198,6 @@ def _missing(key: str, names: Sequence[str], indexes: Sequence[Index], archive: 
 
 def _pinned(added: Added) -> AptPackage:
     package = added.package
-    if package.size is None or not all(
-        pattern.fullmatch(str(getattr(package, name))) for name, pattern in APT_PATTERNS.items()
-    ):
+    if package.size is None or not all(pattern.fullmatch(str(getattr(package, name))) for name, pattern in APT.items()):
         raise MissingOutside(f"the archive's index does not tell of `{package.name}` what a lock needs")
     return AptPackage(package.name, package.version, package.architecture, package.sha256, package.size, added.depends)

@@ -214,6 +214,16 @@ def test_a_newer_catalogue_is_handed_in() -> None:
     assert newer.run.image == "nvidia/cuda:13.5.0-cudnn-runtime-ubuntu24.04"
 
 
+def test_code_runs_on_newer_gpus_of_its_major_version_and_ptx_on_all_newer() -> None:
+    data = json.loads((ROOT / "envcompile/plan/base/data/catalogue.json").read_text("utf-8"))
+    held = [Locked("torch", "2.8.0", "wheel"), Locked("nvidia-cuda-runtime-cu12", "12.8.90", "wheel")]
+    served = {}
+    for ptx in (False, True):
+        data["compute"]["torch"] = [["cu128", "0", "", "7.5 8.0", ptx]]
+        served[ptx] = decide(Question("3.12"), held, read(json.dumps(data))).compute
+    assert served == {False: ("7.5", "8.0", "8.6", "8.9"), True: ("7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "12.0")}
+
+
 def test_from_a_lock() -> None:
     pip = PipPackage("vllm", "0.18.1", "vllm-0.18.1-cp38-abi3-manylinux_2_31_x86_64.whl", "0" * 64)
     conda = CondaPackage("cuda-version", "12.6", "h1", "conda-forge", "noarch", "cuda-version.conda", "0" * 64)

@@ -73,10 +73,12 @@ def versions(case: Case) -> Iterator[Said]:
     if len(found) > 1:
         hint = "take releases that are built for the same major version"
         yield Said("E_MIXED_CUDA_MAJOR", f"packages of more than one CUDA are locked: {told}", hint)
-    elif case.question.cuda is False and found:
-        yield Said(
-            "E_CUDA_CONFLICT", f"the spec keeps CUDA out, and the lock has it: {told}", "ask for builds without it"
+    elif case.question.cuda is False and (found or case.needs_image):
+        needing = ", ".join(
+            f"`{name}`" for name in (*case.needs.compiled, *(each.package for each in case.needs.unmet))
         )
+        message = f"the spec keeps CUDA out, and what is locked uses it: {told or needing}"
+        yield Said("E_CUDA_CONFLICT", message, "ask for builds without it")
     elif case.cuda and found and major(case.cuda) not in found:
         message = f"the spec asks for CUDA {case.cuda}, and what is locked is for another: {told}"
         yield Said("E_CUDA_CONFLICT", message, "ask for that one, or for packages that are built for yours")

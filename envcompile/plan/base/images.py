@@ -60,12 +60,12 @@ def target(case: Case) -> str:
 
 def run_minors(case: Case) -> list[str]:
     """Minor releases for the run image, the best first: the wanted one, newer ones from it on, then older ones."""
-    wanted, low = target(case), minimum(case)
+    best, low = target(case), minimum(case)
     mine = [each for each in case.catalogue.minors if str(major(each)) == case.major]
-    if "." in case.cuda and wanted == minor(case.cuda):
-        return [wanted] if wanted in mine else []
+    if "." in case.cuda and best == minor(case.cuda):
+        return [best] if best in mine else []
     served = [each for each in mine if not low or number(each) >= number(low)]
-    newer = [each for each in served if number(each) >= number(wanted)]
+    newer = [each for each in served if number(each) >= number(best)]
     return newer + [each for each in reversed(served) if each not in newer]
 
 
@@ -74,9 +74,9 @@ def build_minors(case: Case, run: str) -> list[str]:
     toolkit = case.found.toolkit
     if toolkit is None:
         return [run]
-    wanted = number(minor(toolkit))
-    mine = [each for each in case.catalogue.minors if major(each) == wanted[0]]
-    return sorted(mine, key=lambda each: (abs(number(each)[1] - wanted[1]), -number(each)[1]))
+    own = number(minor(toolkit))
+    mine = [each for each in case.catalogue.minors if major(each) == own[0]]
+    return sorted(mine, key=lambda each: (abs(number(each)[1] - own[1]), -number(each)[1]))
 
 
 def systems(case: Case, *, any_glibc: bool = False) -> list[str]:

@@ -66,10 +66,9 @@ def nvidia(case: Case, pair: Pair, build: Stage, run: Stage) -> Iterator[Row]:
             yield Row(7, f"image.{word}", inputs, decision, _larger(case, pair, ""), _NEEDS)
         else:
             decision = f"{word}: {stage.image}: newest patch of {minor(image.cuda)} that fits"
-            against = (*_patches(case, image, stage.flavour), *_passed_over(case, image, word))
-            yield Row(
-                7, f"image.{word}", inputs, decision, (*against, *_larger(case, pair, stage.flavour)), "catalogue"
-            )
+            others = (*_patches(case, image, word), *_passed_over(case, image, word))
+            rejected = [*others, *_larger(case, pair, stage.flavour)]
+            yield Row(7, f"image.{word}", inputs, decision, tuple(rejected), "catalogue")
     yield python(("build", build), ("run", run))
 
 
@@ -79,18 +78,21 @@ def python(*stages: tuple[str, Stage]) -> Row:
     return Row(8, "python", (), decision, source="docs/base.md, step 8")
 
 
-def _patches(case: Case, image: Image, kind: str) -> Iterator[Rejected]:
-    """Other patches of the same release: older ones are superseded, newer ones have no image or are not sure."""
-    known = {each.cuda: each for each in case.catalogue.images if each.system == image.system}
-    labels = {name for names in case.catalogue.runtimes.values() for name in names} | set(known)
+def _patches(case: Case, image: Image, word: str) -> Iterator[Rejected]:
+    """Other patches of the same release: superseded, in the way of something, or without an image."""
+    kind, catalogue = wanted(case, word), case.catalogue
+    known = {each.cuda: each for each in catalogue.images if each.system == image.system}
+    labels = {name for names in catalogue.runtimes.values() for name in names} | set(known)
     for name in sorted(labels, key=number):
-        if minor(name) != minor(image.cuda) or name == image.cuda or name.count(".") < 2:  # noqa: PLR2004 - X.Y.Z
+        if minor(name) != minor(image.cuda) or name in {image.cuda, minor(name)}:
             continue
-        there = name in known and case.catalogue.has(known[name], kind)
-        newer = number(name) > number(image.cuda)
-        reason = "the spec asks for another patch" if newer and there else f"{image.cuda} is newer"
-        because = reason if there else "no such image is known with enough confidence"
-        yield Rejected(f"{case.catalogue.repository}:{name}-{kind}-{image.system}", because)
+        if name not in known or not catalogue.has(known[name], kind):
+            because = "no such image is known with enough confidence"
+        elif number(name) < number(image.cuda):
+            because = f"{image.cuda} is newer"
+        else:
+            because = "; ".join(against(case, known[name], word).values()) or "the spec asks for another patch"
+        yield Rejected(f"{catalogue.repository}:{catalogue.tag(image._replace(cuda=name), kind)}", because)
 
 
 def _passed_over(case: Case, image: Image, word: str) -> Iterator[Rejected]:

@@ -161,6 +161,24 @@ def test_the_trail_tells_why() -> None:
     assert (decision.run.os, decision.run.glibc, decision.run.python) == ("ubuntu-24.04", "2.39", "distribution")
 
 
+def reasons(decision: Decision) -> dict[str, str]:
+    return {each.image: each.because for row in decision.trail for each in row.rejected}
+
+
+def test_every_rejected_image_has_its_own_reason() -> None:
+    tensorflow = [Locked("tensorflow", "2.18.1", "wheel")]
+    rejected = reasons(decide(Question("3.11"), tensorflow, CATALOGUE))
+    assert rejected["nvidia/cuda:12.6.2-cudnn-runtime-ubuntu24.04"] == "12.6.3 is newer"
+    assert rejected["nvidia/cuda:12.6.3-devel-ubuntu24.04"] == "larger, and nothing needs it here"
+    onnxruntime = [Locked("onnxruntime-gpu", "1.22.0", "wheel")]
+    rejected = reasons(decide(Question("3.12", cuda="12.8"), onnxruntime, CATALOGUE))
+    because = "no such image is known with enough confidence"
+    assert rejected["nvidia/cuda:12.8.2-cudnn-runtime-ubuntu24.04"] == because
+    rejected = reasons(decide(Question("3.11"), [Locked("tensorflow", "2.15.1", "wheel")], CATALOGUE))
+    assert rejected["nvidia/cuda:12.6"] == "it has cuDNN 9.5.1.17, and `tensorflow==2.15.1` needs 8.9"
+    assert rejected["nvidia/cuda:12.2-cudnn-runtime-ubuntu24.04"] == "there is none that fits"
+
+
 def test_an_image_that_looks_at_the_driver_says_from_which_on() -> None:
     by_id = {case["id"]: case for case in CASES}
     system, plain = first(by_id["V21"]), first(by_id["V01"])
@@ -194,6 +212,16 @@ def test_a_newer_catalogue_is_handed_in() -> None:
     newer = decide(asked, held, read(json.dumps(data)))
     assert newer.run
     assert newer.run.image == "nvidia/cuda:13.5.0-cudnn-runtime-ubuntu24.04"
+
+
+def test_code_runs_on_newer_gpus_of_its_major_version_and_ptx_on_all_newer() -> None:
+    data = json.loads((ROOT / "envcompile/plan/base/data/catalogue.json").read_text("utf-8"))
+    held = [Locked("torch", "2.8.0", "wheel"), Locked("nvidia-cuda-runtime-cu12", "12.8.90", "wheel")]
+    served = {}
+    for ptx in (False, True):
+        data["compute"]["torch"] = [["cu128", "0", "", "7.5 8.0", ptx]]
+        served[ptx] = decide(Question("3.12"), held, read(json.dumps(data))).compute
+    assert served == {False: ("7.5", "8.0", "8.6", "8.9"), True: ("7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "12.0")}
 
 
 def test_from_a_lock() -> None:

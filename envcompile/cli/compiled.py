@@ -1,4 +1,4 @@
-"""The Dockerfile of the spec that was named, as `dockerfile` and `tag` need it."""
+"""The Dockerfile of the spec that was named, as `dockerfile`, `tag` and `build` need it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ from envcompile.pipeline import compile_dockerfile, read_spec
 
 if TYPE_CHECKING:
     from envcompile.spec.model import Spec
+
+
+def full_tag(spec: Spec, text: str) -> str:
+    """The tag of a spec's Dockerfile, `repository:hash`; without a repository `name:hash`."""
+    from envcompile.emit.dockerfile import tag  # noqa: PLC0415 - brings the template engine
+
+    return f"{spec.image.repository or spec.name}:{tag(text)}"
 
 
 def compiled(file: str | None) -> tuple[Spec, str]:

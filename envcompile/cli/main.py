@@ -20,6 +20,7 @@ COMMANDS = {
     "lock": "solve the spec and write the lock",
     "dockerfile": "write the Dockerfile of a locked spec",
     "tag": "print repository:hash, the hash being that of the Dockerfile",
+    "build": "build the image by `docker buildx`, unless its tag is there",
     "explain": "say what an error code means",
     "schema": "print the JSON Schema of the spec or of the lock, for editors",
 }

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from envcompile.resolve.images import ImageFacts, Images
+    from envcompile.resolve.registry.client import Registry
 
 _LIMIT = 1 << 20
 
@@ -19,6 +20,11 @@ _LIMIT = 1 << 20
 def registry(environment: Mapping[str, str], *, offline: bool = False) -> Images:
     """The registry client as this user has it: docker's configuration, our mirrors. Read when it is first asked."""
     return _Nobody() if offline else _Later(environment)
+
+
+def own_registry(environment: Mapping[str, str]) -> Registry:
+    """The registry client for what is pushed: never a mirror's answer."""
+    return _client(environment, {})
 
 
 class _Nobody:
@@ -51,12 +57,15 @@ class _Later:
 
     def _real(self) -> Images:
         if self._client is None:
-            from envcompile.resolve.registry.client import Registry  # noqa: PLC0415 - brings an HTTP client
-
-            home = Path(self._environment.get("HOME") or Path.home())
-            docker = self._environment.get("DOCKER_CONFIG") or home / ".docker"
-            self._client = Registry(Path(docker), mirrors(self._environment))
+            self._client = _client(self._environment, mirrors(self._environment))
         return self._client
+
+
+def _client(environment: Mapping[str, str], mirrored: Mapping[str, str]) -> Registry:
+    from envcompile.resolve.registry.client import Registry  # noqa: PLC0415 - brings an HTTP client
+
+    home = Path(environment.get("HOME") or Path.home())
+    return Registry(Path(environment.get("DOCKER_CONFIG") or home / ".docker"), mirrored)
 
 
 def mirrors(environment: Mapping[str, str]) -> dict[str, str]:

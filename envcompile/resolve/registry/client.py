@@ -35,7 +35,7 @@ from envcompile.resolve.registry.document import (
 from envcompile.resolve.registry.helper import helper_runner
 from envcompile.resolve.registry.http import Answer, Patience, Question, Readable, Web, whole
 from envcompile.resolve.registry.image import Blob, Clues, look
-from envcompile.resolve.registry.place import locate, origin
+from envcompile.resolve.registry.place import Denied, locate, origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -129,6 +129,32 @@ class Registry:
             created=created if isinstance(created, str) and _CREATED.fullmatch(created) else None,
         )
 
+    def holds(self, reference: str) -> bool:
+        """Whether there is a `name:tag`: one HEAD. Who may not read it learns that there is none.
+
+        Registries say so of an image that is not there yet; who may not write either is told when it is pushed.
+        Raises `MissingOutside`.
+        """
+        place = locate(reference, self._mirrors)
+        question = Question(place.api("manifests", place.version), _ACCEPT, "HEAD", hint=place.hint)
+        try:
+            answer = self._ask(place, question, whole(0))
+        except Denied:
+            return False
+        if answer.status not in {HTTPStatus.OK, HTTPStatus.NOT_FOUND}:
+            raise refused(place, answer.status)
+        return answer.value is not None
+
+    def platforms(self, reference: str) -> frozenset[str]:
+        """The platforms of a `name:tag` as docker spells them; none when it is not there, as for `holds`."""
+        if not self.holds(reference):
+            return frozenset()
+        place = locate(reference, self._mirrors)
+        found = document(place, self._manifest(place, place.version), None)
+        if "manifests" in found or found.get("mediaType") in INDEXES:
+            return frozenset(platforms(place, found))
+        return frozenset({platform_name(self._configuration(place, found))})
+
     def _told(self, place: Place) -> str | None:
         """The digest that the registry tells for a tag, if it does; asking so does not count against a rate limit."""
         question = Question(place.api("manifests", place.version), _ACCEPT, "HEAD", hint=place.hint)
@@ -158,14 +184,17 @@ class Registry:
 
     def _config(self, place: Place, manifest: Mapping[str, Any], platform: str) -> dict[str, Any]:
         """The image's configuration, which has to be for this platform where it says one."""
-        digest, _ = descriptor(place, manifest.get("config"))
-        question = Question(place.api("blobs", digest), {}, hint=place.hint)
-        body = checked(place, self._ask(place, question, whole(_CONFIG_CAP)), digest, _CONFIG_CAP)
-        config = parsed(place, body)
+        config = self._configuration(place, manifest)
         said = platform_name(config)
         if said and not f"{said}/".startswith(f"{platform}/") and not f"{platform}/".startswith(f"{said}/"):
             raise no_platform(place, platform, (said,))
         return config
+
+    def _configuration(self, place: Place, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        digest, _ = descriptor(place, manifest.get("config"))
+        question = Question(place.api("blobs", digest), {}, hint=place.hint)
+        body = checked(place, self._ask(place, question, whole(_CONFIG_CAP)), digest, _CONFIG_CAP)
+        return parsed(place, body)
 
     def _clues(self, place: Place, manifest: Mapping[str, Any], *, whole: bool) -> Clues:
         """What the layers tell. `whole`: the packages too, so from the uppermost down to a list of packages.

@@ -58,7 +58,7 @@ class Archive:
         self._tar = tarfile.open(path, mode="r:")  # noqa: SIM115 - open as long as the archive is
         self.digest = str(self._json("index.json")["manifests"][0]["digest"])
 
-    def __enter__(self) -> Archive:
+    def __enter__(self) -> Archive:  # noqa: PYI034 - Self is of Python 3.11
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -106,7 +106,9 @@ def _there(job: _Job) -> bool:
     ask, platforms, others = job.site.docker.ask, job.build.platforms, job.build.tags[1:]
     if job.arguments.push:
         found = pushed(own_registry(os.environ), job.tag, platforms, only=job.locked == 1)
-        commands = [("buildx", "imagetools", "create", *_pairs(others), job.tag)] if others else []
+        # The other names get an index over the same image, unless it is one.
+        command = ("buildx", "imagetools", "create", *_pairs(others), job.tag)
+        commands = [command] if others else []
     else:
         # Of several platforms under one tag an engine shows one: then the builder's cache is what saves time.
         found = len(platforms) == 1 and loaded(ask, job.tag, platforms[0])

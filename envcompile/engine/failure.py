@@ -15,9 +15,10 @@ _LONGEST = 200
 
 
 class Failed(NamedTuple):
-    """A build that failed: the step, the last lines that it said, and buildx's own error."""
+    """A build that failed: the step and its line in the Dockerfile, the last lines that it said, buildx's own error."""
 
     step: str
+    line: str
     lines: tuple[str, ...]
     error: str
 
@@ -90,6 +91,12 @@ _ROWS = (
         "check the network, `docker login`, or name a mirror in `~/.config/envcompile/config.toml`",
     ),
     _Row(
+        r"failed to do request: (?P<reason>.+)",
+        MissingOutside,
+        "a registry does not answer: {reason}",
+        "check its name, the network, and `docker login`",
+    ),
+    _Row(
         r"invalid peer certificate|UnknownIssuer|CERTIFICATE_VERIFY_FAILED|certificate verify failed|SSL certificate",
         NotFine,
         "the build failed: a server's certificate is not trusted in it",
@@ -109,13 +116,15 @@ def read(said: str) -> Failed:
     text = _ESCAPES.sub("", said.replace("\r\n", "\n"))
     summaries = list(_SUMMARY.finditer(text))
     errors = _ERROR.findall(text)
-    error = errors[-1] if errors else next((line for line in reversed(text.splitlines()) if line.strip()), "")
+    # Before a build begins, docker says what is wrong first, and then where to read about it.
+    error = errors[-1] if errors else text.strip()
     if not summaries:
-        return Failed("", (), error)
+        return Failed("", "", (), error)
     last = summaries[-1]
     # Each line starts with the seconds since the step did.
     lines = tuple(re.sub(r"^[0-9]+\.[0-9]+ ", "", line) for line in last["lines"].splitlines())
-    return Failed(last["step"], lines, error)
+    line = re.search(r"^Dockerfile:([0-9]+)$", text[last.end() :], re.MULTILINE)
+    return Failed(last["step"], line[1] if line else "", lines, error)
 
 
 def explain(said: str) -> EnvcompileError:
@@ -127,10 +136,13 @@ def explain(said: str) -> EnvcompileError:
             names = {key: _short(value) for key, value in found.groupdict().items()}
             return row.kind(row.said.format(**names), row.hint.format(**names))
     if not failed.step:
-        return NotFine(f"the build failed: {_short(failed.error) or 'buildx says nothing'}")
+        first = failed.error.partition("\n")[0]
+        return NotFine(f"docker failed: {_short(first) or 'it does not say why'}")
     last = next((line for line in reversed(failed.lines) if line.strip()), failed.error)
-    hint = "the last lines of the step are above; `envcompile dockerfile` shows the whole of it"
-    return NotFine(f"the build failed in `{_short(failed.step)}`: {_short(last)}", hint)
+    step = found[0] if (found := re.match(r"\[[^\]]*\]", failed.step)) else _short(failed.step)
+    place = f", line {failed.line} of the Dockerfile" if failed.line else ""
+    hint = "the last lines of the step are above, and the step itself is in `envcompile dockerfile`"
+    return NotFine(f"the build failed in `{step}`{place}: {_short(last)}", hint)
 
 
 def _short(text: str) -> str:

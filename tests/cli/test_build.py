@@ -72,7 +72,10 @@ def test_docker_is_missing(tmp_path: Path) -> None:
     [
         # In their words: docker 26 whose daemon is down; docker without the plugin; a buildx of 2022.
         (f"echo '{DOWN}' >&2; exit 1", "docker has no `buildx`"),
-        (f'[ "$2" = version ] && echo buildx v0.13.1 && exit; echo "ERROR: {DOWN}" >&2; exit 1', "daemon does not answer"),
+        (
+            f'[ "$2" = version ] && echo buildx v0.13.1 && exit; echo "ERROR: {DOWN}" >&2; exit 1',
+            "daemon does not answer",
+        ),
         ("""echo "docker: 'buildx' is not a docker command." >&2; exit 1""", "docker has no `buildx`"),
         ('[ "$1" = buildx ] && echo github.com/docker/buildx v0.8.2 6224def || exit 1', "buildx 0.8.2 is too old"),
     ],

@@ -92,7 +92,7 @@ def test_the_failing_step_is_found(text: str) -> None:
     assert failed.step == '[2/2] RUN echo a; echo "the sentence" >&2; exit 3'
     assert failed.lines == ("line 29", "the sentence")
     problem = explain(text)
-    assert problem.message == f"the build failed in `{failed.step}`: the sentence"
+    assert problem.message == "the build failed in `[2/2]`, line 2 of the Dockerfile: the sentence"
 
 
 @pytest.mark.parametrize(
@@ -100,24 +100,32 @@ def test_the_failing_step_is_found(text: str) -> None:
     [
         (f"ERROR: {DAEMON}", MissingOutside, "the docker daemon does not answer"),
         ('ERROR: no builder "nope" found', MissingOutside, "no builder `nope`"),
-        ("unknown flag: --nope", Unusable, "no option --nope"),
+        ("unknown flag: --nope\nSee 'docker buildx build --help'.", Unusable, "no option --nope"),
         ("ERROR: failed to solve: write /x: no space left on device", NotFine, "want of space"),
         (REFUSED, MissingOutside, "`127.0.0.1:9/p:4` cannot be pushed: failed to do request"),
-        ("ERROR: failed to solve: failed to push a.b:5/p:4: denied: no", MissingOutside, "not let `a.b:5/p:4` be pushed"),
+        (
+            "ERROR: failed to solve: failed to push a.b:5/p:4: denied: no",
+            MissingOutside,
+            "not let `a.b:5/p:4` be pushed",
+        ),
         (
             "ERROR: failed to build: failed to solve: failed to push a.b/p: push access denied, repository",
             MissingOutside,
             "not let `a.b/p` be pushed",
         ),
         ("ERROR: OCI exporter is not supported for the docker driver.", MissingOutside, "cannot make that output"),
-        (STEP.replace("the sentence", "invalid peer certificate: UnknownIssuer"), NotFine, "certificate is not trusted"),
+        (
+            STEP.replace("the sentence", "invalid peer certificate: UnknownIssuer"),
+            NotFine,
+            "certificate is not trusted",
+        ),
         (STEP.replace("the sentence", "dns error: failed to lookup address"), NotFine, "it has no network"),
         (
             "ERROR: failed to solve: failed to resolve source metadata for a.b/c:1@sha256:0: no such host",
             MissingOutside,
             "`a.b/c:1@sha256:0` cannot be had: no such host",
         ),
-        ("", NotFine, "buildx says nothing"),
+        ("", NotFine, "it does not say why"),
     ],
 )
 def test_what_a_build_says_becomes_a_sentence_and_a_hint(said: str, kind: type[EnvcompileError], words: str) -> None:
@@ -144,7 +152,8 @@ def test_an_interrupt_is_passed_on_and_waited_for(tmp_path: Path, monkeypatch: p
     """With a stand-in for docker that, like buildx, takes its time to end when it is interrupted."""
     docker = tmp_path / "docker"
     docker.write_text(
-        f"#!/bin/sh\ntrap 'sleep 0.2; cat > {tmp_path}/ended; exit 1' INT\necho begun >&2\nwhile :; do sleep 0.05; done\n"
+        f"#!/bin/sh\ntrap 'sleep 0.2; cat > {tmp_path}/ended; exit 1' INT\necho begun >&2\n"
+        "while :; do sleep 0.05; done\n"
     )
     docker.chmod(0o755)
 

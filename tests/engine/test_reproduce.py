@@ -37,7 +37,9 @@ def layer(members: list[Member]) -> bytes:
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for path, content, values in members:
             member = tarfile.TarInfo(path.rstrip("/"))
-            member.type = tarfile.DIRTYPE if path.endswith("/") else tarfile.SYMTYPE if path == "link" else tarfile.REGTYPE
+            member.type = (
+                tarfile.DIRTYPE if path.endswith("/") else tarfile.SYMTYPE if path == "link" else tarfile.REGTYPE
+            )
             member.size, member.linkname = len(content), "etc/a" if path == "link" else ""
             for key, value in values.items():
                 setattr(member, key, value)

@@ -195,6 +195,19 @@ def test_a_step_that_fails_is_named_with_its_last_lines(engine: Engine, tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["envcompile.lock", "envcompile.toml"]
 
 
+def test_a_tag_of_a_failed_build_is_removed(folder: Path, tmp_path: Path) -> None:
+    """A stand-in for docker that is docker, and fails after a build: when the image has got its name already."""
+    path = tmp_path / "path"
+    path.mkdir()
+    real = shutil.which("docker")
+    text = f'#!/bin/sh\n{real} "$@" || exit\n[ "$2" != build ] || {{ {real} image inspect "$TAG" >&2; exit 1; }}\n'
+    (path / "docker").write_text(text, "utf-8")
+    (path / "docker").chmod(0o755)
+    done = build(folder, PATH=f"{path}:{os.environ['PATH']}", TAG=tag(folder))
+    assert (done.returncode, '"RepoTags"' in done.stderr) == (1, True), done.stderr
+    assert not there(tag(folder))
+
+
 @pytest.mark.parametrize("words", [[], ["--output", "type=oci,dest=image.tar"], ["--repro-check"]])
 @pytest.mark.parametrize("whole_group", [True, False], ids=["terminal", "kill"])
 def test_an_interrupt_leaves_nothing(engine: Engine, words: list[str], tmp_path: Path, *, whole_group: bool) -> None:

@@ -103,7 +103,8 @@ _ROWS = (
         "behind a proxy with a certificate of its own, add `--secret id=ca,src=/path/to/bundle.crt`",
     ),
     _Row(
-        r"dns error|failed to lookup address|[Tt]emporary failure in name resolution|Could not resolve host",
+        r"dns error|failed to lookup address|[Tt]emporary failure in name resolution|Could not resolve host|"
+        r"network bridge not found",
         NotFine,
         "the build failed: it has no network",
         "`envcompile build -- --network=host` uses the builder's own; a proxy is named in docker's configuration",

@@ -107,7 +107,7 @@ def _there(job: _Job) -> bool:
     if job.arguments.push:
         found = pushed(own_registry(os.environ), job.tag, platforms, only=job.locked == 1)
         # The other names get an index over the same image, unless it is one.
-        command = ("buildx", "imagetools", "create", *_pairs(others), job.tag)
+        command = ("buildx", "imagetools", "create", *(word for other in others for word in ("--tag", other)), job.tag)
         commands = [command] if others else []
     else:
         # Of several platforms under one tag an engine shows one: then the builder's cache is what saves time.
@@ -119,12 +119,12 @@ def _there(job: _Job) -> bool:
     return found
 
 
-def _pairs(tags: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(word for tag in tags for word in ("--tag", tag))
-
-
 def _build(job: _Job) -> None:
     started = time.monotonic()
+    if len(job.build.platforms) < job.locked and not job.arguments.platform:
+        job.reporter.say(
+            f"for {job.build.platforms[0]} alone, which the engine is for; `--push` builds all that is locked"
+        )
     digest = build(job.site, job.build, job.dockerfile)
     done = "pushed" if job.arguments.push else "built"
     seconds = time.monotonic() - started

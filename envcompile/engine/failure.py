@@ -97,6 +97,12 @@ _ROWS = (
         "check its name, the network, and `docker login`",
     ),
     _Row(
+        r"exec format error",
+        NotFine,
+        "the build failed: the builder cannot run programs of that platform",
+        "install an emulator (qemu with binfmt_misc), or name a builder of the platform with `--builder`",
+    ),
+    _Row(
         r"invalid peer certificate|UnknownIssuer|CERTIFICATE_VERIFY_FAILED|certificate verify failed|SSL certificate",
         NotFine,
         "the build failed: a server's certificate is not trusted in it",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import pty
 import shutil
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.engine.docker import CA_BUNDLE, docker, envcompile
+from tests.engine.test_dockerfile import needs_arm64
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -165,6 +167,27 @@ def test_a_push_and_a_push_again(engine: Engine, tmp_path: Path) -> None:
     assert whole == latest
     # Put beside the other without a build: an index over the same image.
     assert f"sha256:{hashlib.sha256(whole.encode()).hexdigest()}" in newest
+
+
+def test_all_locked_platforms_are_pushed_and_the_engines_own_is_loaded(engine: Engine, tmp_path: Path) -> None:
+    needs_arm64("linux/arm64")
+    name = f"{os.environ['ENVCOMPILE_TEST_REGISTRY']}/envcompile-test/several-{time.time_ns()}"
+    spec = engine.stand_ins(SPEC).replace("[pip]", 'platforms = ["linux-64", "linux-aarch64"]\n[pip]')
+    lock(tmp_path, spec.replace("[image]", f'[image]\nrepository = "{name}"'))
+    assert build(tmp_path, "--push", "--platform", "linux/arm64").returncode == 0
+    done = build(tmp_path, "--push")
+    assert (done.returncode, f"pushed `{tag(tmp_path)}`" in done.stderr) == (0, True), done.stderr
+    assert "is there already" in build(tmp_path, "--push").stderr
+    raw = docker("buildx", "imagetools", "inspect", "--raw", tag(tmp_path))
+    assert [each["platform"]["architecture"] for each in json.loads(raw)["manifests"]] == ["amd64", "arm64"]
+    docker("image", "rm", "--force", tag(tmp_path), check=False)
+    done = build(tmp_path)
+    assert "for linux/amd64 alone, which the engine is for" in done.stderr
+    assert docker("image", "inspect", "--format", "{{.Architecture}}", tag(tmp_path)).strip() == "amd64"
+    assert "is there already" in build(tmp_path).stderr
+    # For another platform the same tag is not there.
+    assert "is there already" not in build(tmp_path, "--platform", "linux/arm64").stderr
+    docker("image", "rm", "--force", tag(tmp_path), check=False)
 
 
 def test_a_push_that_is_refused_leaves_no_tag(engine: Engine, tmp_path: Path) -> None:

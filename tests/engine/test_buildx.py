@@ -120,6 +120,11 @@ def test_the_failing_step_is_found(text: str) -> None:
             "certificate is not trusted",
         ),
         (STEP.replace("the sentence", "dns error: failed to lookup address"), NotFine, "it has no network"),
+        (
+            STEP.replace("the sentence", "exec /bin/sh: exec format error"),
+            NotFine,
+            "cannot run programs of that platform",
+        ),
         ("ERROR: failed to solve: process x did not complete: network bridge not found", NotFine, "it has no network"),
         (
             "ERROR: failed to solve: failed to resolve source metadata for a.b/c:1@sha256:0: no such host",

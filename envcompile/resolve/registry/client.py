@@ -130,16 +130,11 @@ class Registry:
         )
 
     def holds(self, reference: str) -> bool:
-        """Whether there is a `name:tag`: one HEAD. Who may not read it learns that there is none.
-
-        Registries say so of an image that is not there yet; who may not write either is told when it is pushed.
-        Raises `MissingOutside`.
-        """
+        """Whether there is a `name:tag` that may be read: one HEAD. Raises `MissingOutside`."""
         place = locate(reference, self._mirrors)
-        question = Question(place.api("manifests", place.version), _ACCEPT, "HEAD", hint=place.hint)
         try:
-            answer = self._ask(place, question, whole(0))
-        except Denied:
+            answer = self._head(place)
+        except Denied:  # so registries speak of what is not there yet; the push will tell who may not write it
             return False
         if answer.status not in {HTTPStatus.OK, HTTPStatus.NOT_FOUND}:
             raise refused(place, answer.status)
@@ -151,14 +146,16 @@ class Registry:
             return frozenset()
         place = locate(reference, self._mirrors)
         found = document(place, self._manifest(place, place.version), None)
-        if "manifests" in found or found.get("mediaType") in INDEXES:
-            return frozenset(platforms(place, found))
-        return frozenset({platform_name(self._configuration(place, found))})
+        index = "manifests" in found or found.get("mediaType") in INDEXES
+        return frozenset(platforms(place, found) if index else {platform_name(self._configuration(place, found))})
+
+    def _head(self, place: Place) -> Answer[bytes]:
+        question = Question(place.api("manifests", place.version), _ACCEPT, "HEAD", hint=place.hint)
+        return self._ask(place, question, whole(0))
 
     def _told(self, place: Place) -> str | None:
         """The digest that the registry tells for a tag, if it does; asking so does not count against a rate limit."""
-        question = Question(place.api("manifests", place.version), _ACCEPT, "HEAD", hint=place.hint)
-        answer = self._ask(place, question, whole(0))
+        answer = self._head(place)
         told = answer.headers.get("Docker-Content-Digest", "") if answer.value is not None else ""
         return told if DIGEST.fullmatch(told) else None
 
@@ -177,8 +174,8 @@ class Registry:
 
     def _manifest(self, place: Place, version: str) -> bytes:
         """A manifest's bytes, by tag or digest; a digest is checked."""
-        question = Question(place.api("manifests", version), _ACCEPT, hint=place.hint)
-        answer = self._ask(place, question, whole(_MANIFEST_CAP))
+        url = place.api("manifests", version)
+        answer = self._ask(place, Question(url, _ACCEPT, hint=place.hint), whole(_MANIFEST_CAP))
         expected = version if DIGEST.fullmatch(version) else answer.headers.get("Docker-Content-Digest")
         return checked(place, answer, expected, _MANIFEST_CAP)
 
@@ -192,9 +189,8 @@ class Registry:
 
     def _configuration(self, place: Place, manifest: Mapping[str, Any]) -> dict[str, Any]:
         digest, _ = descriptor(place, manifest.get("config"))
-        question = Question(place.api("blobs", digest), {}, hint=place.hint)
-        body = checked(place, self._ask(place, question, whole(_CONFIG_CAP)), digest, _CONFIG_CAP)
-        return parsed(place, body)
+        answer = self._ask(place, Question(place.api("blobs", digest), {}, hint=place.hint), whole(_CONFIG_CAP))
+        return parsed(place, checked(place, answer, digest, _CONFIG_CAP))
 
     def _clues(self, place: Place, manifest: Mapping[str, Any], *, whole: bool) -> Clues:
         """What the layers tell. `whole`: the packages too, so from the uppermost down to a list of packages.

@@ -33,23 +33,46 @@ def write_text(path: Path, text: str) -> None:
 
     Raises `NotFine` when the folder or the disk does not take it.
     """
+    with aside(path) as new:
+        _fill(path, new, text.encode())
+
+
+@contextlib.contextmanager
+def aside(path: Path) -> Iterator[Path]:
+    """A new, empty file that takes the place of `path` when the body ends well, and is gone when it does not.
+
+    Raises `NotFine` when the folder does not take it.
+    """
     # Through a link to what it names, as an editor would.
     path = Path(os.path.realpath(path))
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
     except OSError as problem:
-        raise NotFine(f"`{path}` cannot be written: {problem.strerror}") from None
+        raise _unwritable(path, problem) from None
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(_mode(path))
-        os.replace(name, path)  # noqa: PTH105 - the one call that is atomic, by its own name
-    except OSError as problem:
-        raise NotFine(f"`{path}` cannot be written: {problem.strerror}") from None
+        yield Path(name)
+        try:
+            Path(name).chmod(_mode(path))
+            os.replace(name, path)  # noqa: PTH105 - the one call that is atomic, by its own name
+        except OSError as problem:
+            raise _unwritable(path, problem) from None
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def _fill(path: Path, new: Path, content: bytes) -> None:
+    try:
+        with new.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as problem:
+        raise _unwritable(path, problem) from None
+
+
+def _unwritable(path: Path, problem: OSError) -> NotFine:
+    return NotFine(f"`{path}` cannot be written: {problem.strerror}")
 
 
 @contextlib.contextmanager

@@ -36,8 +36,8 @@ def counted(function):
             os.kill(os.getpid(), signal.SIGKILL)
         return result
     return call
-for module, name in ((tempfile, "mkstemp"), (os, "fdopen"), (os, "fsync"), (pathlib.Path, "chmod"), (os, "replace"),
-                     (pathlib.Path, "unlink")):
+for module, name in ((tempfile, "mkstemp"), (pathlib.Path, "open"), (os, "fsync"), (pathlib.Path, "chmod"),
+                     (os, "replace"), (pathlib.Path, "unlink")):
     setattr(module, name, counted(getattr(module, name)))
 from envcompile.files import write_text
 write_text(pathlib.Path(path), "new\\n" * 200_000)

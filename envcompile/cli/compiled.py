@@ -12,6 +12,13 @@ if TYPE_CHECKING:
     from envcompile.spec.model import Spec
 
 
+def full_tag(spec: Spec, text: str) -> str:
+    """The tag of a spec's Dockerfile, `repository:hash`; without a repository `name:hash`."""
+    from envcompile.emit.dockerfile import tag  # noqa: PLC0415 - brings the template engine
+
+    return f"{spec.image.repository or spec.name}:{tag(text)}"
+
+
 def locked(file: str | None) -> tuple[Spec, Lock]:
     """The spec and the lock that answers it. Raises `Problems`, `Unusable`, or `NotFine` when the lock is stale."""
     path = find_spec(file)

@@ -21,6 +21,8 @@ COMMANDS = {
     "dockerfile": "write the Dockerfile of a locked spec",
     "export": "write the lock in a format of conda's tools",
     "tag": "print repository:hash, the hash being that of the Dockerfile",
+    "build": "build the image by `docker buildx`, unless its tag is there",
+    "bake": "print a bake file that builds one or many specs",
     "explain": "say what an error code means",
     "schema": "print the JSON Schema of the spec or of the lock, for editors",
 }

@@ -23,6 +23,11 @@ def registry(environment: Mapping[str, str], *, offline: bool = False) -> _Later
     return _Nobody() if offline else _Later(environment)
 
 
+def own_registry(environment: Mapping[str, str]) -> Registry:
+    """The registry client for what is pushed: never a mirror's answer."""
+    return _client(environment, {})
+
+
 class _Nobody:
     """In the place of a registry client where nobody may be asked."""
 
@@ -60,11 +65,7 @@ class _Later:
 
     def _real(self) -> Registry:
         if self._client is None:
-            from envcompile.resolve.registry.client import Registry  # noqa: PLC0415 - brings an HTTP client
-
-            home = Path(self._environment.get("HOME") or Path.home())
-            docker = self._environment.get("DOCKER_CONFIG") or home / ".docker"
-            self._client = Registry(Path(docker), mirrors(self._environment))
+            self._client = _client(self._environment, mirrors(self._environment))
         return self._client
 
 
@@ -72,6 +73,13 @@ def cache(environment: Mapping[str, str]) -> Path:
     """The folder of what may be fetched again: `$XDG_CACHE_HOME/envcompile`, as a rule `~/.cache/envcompile`."""
     home = Path(environment.get("HOME") or Path.home())
     return Path(environment.get("XDG_CACHE_HOME") or home / ".cache") / "envcompile"
+
+
+def _client(environment: Mapping[str, str], mirrored: Mapping[str, str]) -> Registry:
+    from envcompile.resolve.registry.client import Registry  # noqa: PLC0415 - brings an HTTP client
+
+    home = Path(environment.get("HOME") or Path.home())
+    return Registry(Path(environment.get("DOCKER_CONFIG") or home / ".docker"), mirrored)
 
 
 def mirrors(environment: Mapping[str, str]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from envcompile.cli.compiled import compiled
+from envcompile.cli.compiled import compiled, full_tag
 from envcompile.errors import FINE
 
 if TYPE_CHECKING:
@@ -21,9 +21,6 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     """Print the tag: the repository (or the name) and the first digits of the Dockerfile's sha256."""
-    from envcompile.emit.dockerfile import tag  # noqa: PLC0415 - brings the template engine
-
     del reporter
-    spec, text = compiled(arguments.file)
-    sys.stdout.write(f"{spec.image.repository or spec.name}:{tag(text)}\n")
+    sys.stdout.write(f"{full_tag(*compiled(arguments.file))}\n")
     return FINE

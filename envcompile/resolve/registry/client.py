@@ -36,7 +36,7 @@ from envcompile.resolve.registry.document import (
 from envcompile.resolve.registry.helper import helper_runner
 from envcompile.resolve.registry.http import Answer, Patience, Question, Readable, Web, whole
 from envcompile.resolve.registry.image import Blob, Clues, Collector, look
-from envcompile.resolve.registry.place import locate, origin
+from envcompile.resolve.registry.place import Denied, locate, origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -149,10 +149,33 @@ class Registry:
                 break
         return files.system(_created(config))
 
+    def holds(self, reference: str) -> bool:
+        """Whether there is a `name:tag` that may be read: one HEAD. Raises `MissingOutside`."""
+        place = locate(reference, self._mirrors)
+        try:
+            answer = self._head(place)
+        except Denied:  # so registries speak of what is not there yet; the push will tell who may not write it
+            return False
+        if answer.status not in {HTTPStatus.OK, HTTPStatus.NOT_FOUND}:
+            raise refused(place, answer.status)
+        return answer.value is not None
+
+    def platforms(self, reference: str) -> frozenset[str]:
+        """The platforms of a `name:tag` as docker spells them; none when it is not there, as for `holds`."""
+        if not self.holds(reference):
+            return frozenset()
+        place = locate(reference, self._mirrors)
+        found = document(place, self._manifest(place, place.version), None)
+        index = "manifests" in found or found.get("mediaType") in INDEXES
+        return frozenset(platforms(place, found) if index else {platform_name(self._configuration(place, found))})
+
+    def _head(self, place: Place) -> Answer[bytes]:
+        question = Question(place.api("manifests", place.version), _ACCEPT, "HEAD", hint=place.hint)
+        return self._ask(place, question, whole(0))
+
     def _told(self, place: Place) -> str | None:
         """The digest that the registry tells for a tag, if it does; asking so does not count against a rate limit."""
-        question = Question(place.api("manifests", place.version), _ACCEPT, "HEAD", hint=place.hint)
-        answer = self._ask(place, question, whole(0))
+        answer = self._head(place)
         told = answer.headers.get("Docker-Content-Digest", "") if answer.value is not None else ""
         return told if DIGEST.fullmatch(told) else None
 
@@ -171,21 +194,23 @@ class Registry:
 
     def _manifest(self, place: Place, version: str) -> bytes:
         """A manifest's bytes, by tag or digest; a digest is checked."""
-        question = Question(place.api("manifests", version), _ACCEPT, hint=place.hint)
-        answer = self._ask(place, question, whole(_MANIFEST_CAP))
+        url = place.api("manifests", version)
+        answer = self._ask(place, Question(url, _ACCEPT, hint=place.hint), whole(_MANIFEST_CAP))
         expected = version if DIGEST.fullmatch(version) else answer.headers.get("Docker-Content-Digest")
         return checked(place, answer, expected, _MANIFEST_CAP)
 
     def _config(self, place: Place, manifest: Mapping[str, Any], platform: str) -> dict[str, Any]:
         """The image's configuration, which has to be for this platform where it says one."""
-        digest, _ = descriptor(place, manifest.get("config"))
-        question = Question(place.api("blobs", digest), {}, hint=place.hint)
-        body = checked(place, self._ask(place, question, whole(_CONFIG_CAP)), digest, _CONFIG_CAP)
-        config = parsed(place, body)
+        config = self._configuration(place, manifest)
         said = platform_name(config)
         if said and not f"{said}/".startswith(f"{platform}/") and not f"{platform}/".startswith(f"{said}/"):
             raise no_platform(place, platform, (said,))
         return config
+
+    def _configuration(self, place: Place, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        digest, _ = descriptor(place, manifest.get("config"))
+        answer = self._ask(place, Question(place.api("blobs", digest), {}, hint=place.hint), whole(_CONFIG_CAP))
+        return parsed(place, checked(place, answer, digest, _CONFIG_CAP))
 
     def _clues(self, place: Place, manifest: Mapping[str, Any], *, whole: bool) -> Clues:
         """What the layers tell. `whole`: the packages too, so from the uppermost down to a list of packages.

@@ -27,6 +27,10 @@ _LOOPBACK = re.compile(r"localhost|127(?:\.[0-9]{1,3}){3}|::1|\[::1\]")
 PORTS = {"http": 80, "https": 443}
 
 
+class Denied(MissingOutside):
+    """A registry does not let an image be read, or has none of the name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """One image and where it is asked for.
@@ -66,11 +70,11 @@ class Place:
         message = f"`{self.host}` does not answer as a registry does for `{self.reference}`: {what}"
         return MissingOutside(message, self.hint)
 
-    def denied(self, status: int) -> MissingOutside:
+    def denied(self, status: int) -> Denied:
         """The error for 401 and 403. The hub and others say so too of an image that is not there."""
         login = "docker login" if self.login == HUB_LOGIN else f"docker login {self.host}"
         message = f"`{self.host}` does not let `{self.reference}` be read, or has no such image (HTTP {status})"
-        return MissingOutside(message, f"check the name, or run `{login}`")
+        return Denied(message, f"check the name, or run `{login}`")
 
 
 def locate(reference: str, mirrors: Mapping[str, str]) -> Place:

@@ -1,0 +1,71 @@
+"""`envcompile bake`: a bake file for one or many specs, on standard output or in a file."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from envcompile.cli.compiled import compiled, full_tag
+from envcompile.cli.settings import mirrors
+from envcompile.engine.bake import bake
+from envcompile.engine.buildx import Build, exporter
+from envcompile.engine.mirrors import contexts
+from envcompile.errors import FINE, Unusable
+from envcompile.files import write_text
+from envcompile.platforms import PLATFORMS
+
+if TYPE_CHECKING:
+    import argparse
+
+    from envcompile.cli.report import Reporter
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    parser.add_argument("specs", metavar="SPEC", nargs="*", help="the specs (default: the one that is found or named)")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write FILE, whole or not at all")
+    parser.add_argument("--shard", metavar="I/N", default="1/1", help="the I-th of N parts, one for each builder")
+    parser.add_argument("--push", action="store_true", help="the builds push (default: they load into the engine)")
+    parser.add_argument("--cache", metavar="REPOSITORY", help="keep the builders' cache in a registry")
+    parser.add_argument("--secret", metavar="SPEC", action="append", default=[], help="such as `id=ca,src=FILE`")
+    parser.add_argument("--compression", choices=("zstd", "gzip"), default="zstd", help="gzip is for old consumers")
+
+
+def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    """Write the file; the specs' locks must answer them."""
+    part, parts = _shard(arguments.shard)
+    mirrored = mirrors(os.environ)
+    targets: dict[str, tuple[Build, str]] = {}
+    for file in arguments.specs or [arguments.file]:
+        spec, text = compiled(file)
+        if arguments.push and spec.image.repository is None:
+            raise Unusable(f"`--push` needs to know where to, and `{spec.name}` does not say", "give it a `repository`")
+        build = Build(
+            platforms=tuple(PLATFORMS[name].docker for name in spec.platforms),
+            output=exporter("registry" if arguments.push else "docker", arguments.compression),
+            tags=(full_tag(spec, text),),
+            secrets=tuple(arguments.secret),
+            contexts=contexts(text, mirrored),
+        )
+        name = re.sub(r"[^A-Za-z0-9_-]", "_", spec.name)
+        if name in targets:
+            raise Unusable(f"two specs make a target `{name}`", "give each another `name`")
+        targets[name] = (build, text)
+    chosen = dict(list(targets.items())[part - 1 :: parts])
+    text = bake(chosen, arguments.compression, arguments.cache)
+    if arguments.output is None or arguments.output == "-":
+        sys.stdout.buffer.write(text.encode())
+    else:
+        write_text(Path(arguments.output), text)
+        reporter.say(f"wrote `{arguments.output}`: {', '.join(chosen) or 'nothing to build'}")
+    return FINE
+
+
+def _shard(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
+    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+        raise Unusable(f"`--shard {text}` is no part of a whole", "write `--shard 1/3`, `2/3` and `3/3`")
+    return int(found[1]), int(found[2])

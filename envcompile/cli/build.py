@@ -1,0 +1,191 @@
+"""`envcompile build`: the image, by `docker buildx`; its tag on standard output."""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from envcompile.cli.compiled import compiled, full_tag
+from envcompile.cli.settings import mirrors, own_registry
+from envcompile.engine.build import Site, build, twice
+from envcompile.engine.buildx import Build, exporter, variables
+from envcompile.engine.command import Docker
+from envcompile.engine.failure import explain
+from envcompile.engine.images import loaded, own_platform, pushed
+from envcompile.engine.mirrors import contexts
+from envcompile.errors import FINE, NotFine, Unusable
+from envcompile.files import aside
+from envcompile.platforms import PLATFORMS, SPELLINGS
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from envcompile.cli.report import Reporter
+    from envcompile.spec.model import Spec
+
+_FILES = ("oci", "docker", "tar")
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    to = parser.add_mutually_exclusive_group()
+    to.add_argument("--load", action="store_true", help="into the engine (default)")
+    to.add_argument("--push", action="store_true", help="to the registry that `[image] repository` names")
+    to.add_argument("--output", metavar="SPEC", help="into a file: `type=oci,dest=FILE`, or `docker` or `tar`")
+    to.add_argument("--repro-check", action="store_true", help="build twice from nothing and compare; keep neither")
+    platforms = "one or more of the lock's (default: all; to load, the engine's own)"
+    parser.add_argument("--platform", metavar="NAME", action="append", default=[], help=platforms)
+    parser.add_argument("-t", "--tag", metavar="NAME", action="append", default=[], help="another name of the image")
+    parser.add_argument("--force", action="store_true", help="build even if the tag is there")
+    parser.add_argument("--builder", metavar="NAME", default="", help="buildx's builder (default: the current one)")
+    parser.add_argument("--secret", metavar="SPEC", action="append", default=[], help="such as `id=ca,src=FILE`")
+    parser.add_argument("--compression", choices=("zstd", "gzip"), default="zstd", help="gzip is for old consumers")
+    extra = "after `--`: options of `docker buildx build`, as they are"
+    parser.add_argument("extra", metavar="OPTION", nargs="*", help=extra)
+
+
+class _Job(NamedTuple):
+    """What is to be built, by whom, and who is told."""
+
+    arguments: argparse.Namespace
+    reporter: Reporter
+    site: Site
+    dockerfile: str
+    build: Build
+    locked: int
+
+    @property
+    def tag(self) -> str:
+        return self.build.tags[0]
+
+
+def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    """Build, unless what is asked for is there; 0, or an error that says which step failed."""
+    if strange := [word for word in arguments.extra[:1] if not word.startswith("-")]:
+        raise Unusable(f"`{strange[0]}` is not an option", "what is meant for buildx stands after `--`")
+    kind, path = _destination(arguments)
+    spec, text = compiled(arguments.file)
+    if arguments.push and spec.image.repository is None:
+        raise Unusable("`--push` needs to know where to", 'give the spec a `repository = "..."` in `[image]`')
+    shown = not arguments.quiet and arguments.format == "text"
+    site = Site(Docker(variables(os.environ)), sys.stderr.buffer if shown else None, _last(arguments))
+    asked = Build(
+        platforms=_platforms(arguments, spec, site, every=kind in {"registry", "oci"}),
+        output=exporter(kind, arguments.compression),
+        tags=(full_tag(spec, text), *arguments.tag),
+        secrets=tuple(arguments.secret),
+        contexts=contexts(text, mirrors(os.environ)),
+        builder=arguments.builder,
+        progress="auto" if shown else "plain",
+        extra=tuple(arguments.extra),
+    )
+    return _do(_Job(arguments, reporter, site, text, asked, len(spec.platforms)), kind, path)
+
+
+def _do(job: _Job, kind: str, path: Path | None) -> int:
+    if job.arguments.repro_check:
+        return _check(job)
+    if path is not None:
+        return _write(job, kind, path)
+    if not job.arguments.force and _there(job):
+        job.reporter.say(f"`{job.tag}` is there already")
+    else:
+        _build(job)
+    sys.stdout.write(f"{job.tag}\n")
+    return FINE
+
+
+def _there(job: _Job) -> bool:
+    """Whether the tag is where it is to go; if so, the other tags are put beside it, which builds nothing."""
+    ask, platforms, others = job.site.docker.ask, job.build.platforms, job.build.tags[1:]
+    if job.arguments.push:
+        found = pushed(own_registry(os.environ), job.tag, platforms, only=job.locked == 1)
+        # The other names get an index over the same image, unless it is one.
+        command = ("buildx", "imagetools", "create", *(word for other in others for word in ("--tag", other)), job.tag)
+        commands = [command] if others else []
+    else:
+        # Of several platforms under one tag an engine shows one: then the builder's cache is what saves time.
+        found = len(platforms) == 1 and loaded(ask, job.tag, platforms[0])
+        commands = [("image", "tag", job.tag, other) for other in others]
+    for command in commands if found else ():
+        if (answer := ask(*command)).code:
+            raise explain(answer.errors)
+    return found
+
+
+def _build(job: _Job) -> None:
+    started = time.monotonic()
+    if len(job.build.platforms) < job.locked and not job.arguments.platform:
+        job.reporter.say(
+            f"for {job.build.platforms[0]} alone, which the engine is for; `--push` builds all that is locked"
+        )
+    digest = build(job.site, job.build, job.dockerfile)
+    done = "pushed" if job.arguments.push else "built"
+    seconds = time.monotonic() - started
+    job.reporter.say(f"{done} `{job.tag}`{f' ({digest})' if digest else ''} in {seconds:.1f} s")
+
+
+def _write(job: _Job, kind: str, path: Path) -> int:
+    """The image in a file: whole, or the file is as it was."""
+    with aside(path) as new:
+        output = exporter(kind, job.arguments.compression, str(new))
+        build(job.site, replace(job.build, output=output), job.dockerfile)
+    job.reporter.say(f"wrote `{path}`")
+    return FINE
+
+
+def _check(job: _Job) -> int:
+    digest, difference = twice(job.site, job.build, job.dockerfile, job.arguments.compression, job.reporter.say)
+    if difference is not None:
+        message = f"two builds of one Dockerfile differ: {difference.where} {difference.what}"
+        raise NotFine(message, f"the likely cause: {difference.cause}")
+    job.reporter.say(f"two builds from nothing gave the same image, bit for bit: {digest}")
+    return FINE
+
+
+def _destination(arguments: argparse.Namespace) -> tuple[str, Path | None]:
+    """The exporter's kind, and the file that `--output` names."""
+    if arguments.output is None:
+        return ("registry" if arguments.push else "docker"), None
+    pairs = dict(part.partition("=")[::2] for part in next(csv.reader([arguments.output]), []))
+    kind, dest = pairs.get("type", ""), pairs.get("dest", "")
+    if set(pairs) != {"type", "dest"} or kind not in _FILES or dest in {"", "-"} or Path(dest).is_dir():
+        hint = "write `--output type=oci,dest=FILE`; the type may be `docker` or `tar` too"
+        raise Unusable(f"`--output {arguments.output}` does not say which kind of file, and where to", hint)
+    return kind, Path(dest)
+
+
+def _platforms(arguments: argparse.Namespace, spec: Spec, site: Site, *, every: bool) -> tuple[str, ...]:
+    """The platforms to build for, as docker spells them; without a word of the user's all, or the engine's own."""
+    locked = tuple(PLATFORMS[name].docker for name in spec.platforms)
+    names = [name for text in arguments.platform for name in text.split(",")]
+    if names:
+        asked = [
+            PLATFORMS[known].docker if (known := SPELLINGS.get(name, name)) in PLATFORMS else name for name in names
+        ]
+        if missing := [name for name in asked if name not in locked]:
+            hint = f"locked is {' and '.join(f'`{name}`' for name in locked)}: add it to `platforms` and lock again"
+            raise Unusable(f"the lock is not for `{missing[0]}`", hint)
+        return tuple(name for name in locked if name in asked)
+    if every or len(locked) == 1:
+        return locked
+    own = own_platform(site.docker.ask)
+    if own not in locked:
+        raise Unusable(f"the engine is for `{own}`, which the lock is not", f"add `--platform {locked[0]}`")
+    return (own,)
+
+
+def _last(arguments: argparse.Namespace) -> Callable[[tuple[str, ...]], None]:
+    """Shows the last lines of a failing step, when there was no progress to show them."""
+
+    def show(lines: tuple[str, ...]) -> None:
+        if arguments.format == "text":
+            sys.stderr.write("".join(f"{line}\n" for line in lines))
+
+    return show

@@ -1,0 +1,132 @@
+"""An OCI archive, as `--output type=oci` writes it: image, layers, files. Specification: OCI image layout 1.1."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import tarfile
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
+
+from envcompile.errors import MissingOutside
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_HEAD = 16  # bytes: what a .pyc file starts with
+
+
+class Entry(NamedTuple):
+    """One member of a layer: what a container can see of it.
+
+    `kind` is tar's type, `mtime` seconds, `extra` the extended attributes; of a file also size, sha256 and first bytes.
+    """
+
+    path: str
+    kind: bytes
+    mode: int
+    owner: tuple[int, int]
+    mtime: float
+    link: str
+    extra: tuple[tuple[str, str], ...]
+    size: int
+    sha256: str
+    head: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """The image of one platform. `layers` pairs of digest and media type, `config` as its JSON has it."""
+
+    platform: str
+    digest: str
+    layers: tuple[tuple[str, str], ...]
+    config: dict[str, Any]
+
+    def steps(self) -> tuple[str, ...]:
+        """For each layer, the step that made it, as the history tells."""
+        history = self.config.get("history", ())
+        return tuple(str(each.get("created_by", "")) for each in history if not each.get("empty_layer"))
+
+
+class Archive:
+    """An archive that is open for reading; `digest` is that of the image, or of the index over several platforms."""
+
+    def __init__(self, path: Path) -> None:
+        self._tar = tarfile.open(path, mode="r:")  # noqa: SIM115 - open as long as the archive is
+        self.digest = str(self._json("index.json")["manifests"][0]["digest"])
+
+    def __enter__(self) -> Archive:  # noqa: PYI034 - Self is of Python 3.11
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._tar.close()
+
+    def images(self) -> tuple[Image, ...]:
+        """One for each platform, in the index's order."""
+        top = self._json(_blob(self.digest))
+        digests = [each["digest"] for each in top["manifests"]] if "manifests" in top else [self.digest]
+        return tuple(self._image(str(digest)) for digest in digests)
+
+    def entries(self, digest: str, kind: str) -> Iterator[Entry]:
+        """The members of a layer in their order. Raises `MissingOutside` when nothing here can read its compression."""
+        with _opened(self._file(_blob(digest)), kind) as plain, tarfile.open(fileobj=plain, mode="r|") as layer:
+            for member in layer:
+                yield _entry(layer, member)
+
+    def _image(self, digest: str) -> Image:
+        manifest = self._json(_blob(digest))
+        config = self._json(_blob(str(manifest["config"]["digest"])))
+        layers = tuple((str(each["digest"]), str(each["mediaType"])) for each in manifest["layers"])
+        return Image(f"{config.get('os')}/{config.get('architecture')}", digest, layers, config)
+
+    def _json(self, name: str) -> dict[str, Any]:
+        value = json.load(self._file(name))
+        if not isinstance(value, dict):
+            raise TypeError(name)
+        return value
+
+    def _file(self, name: str) -> IO[bytes]:
+        file = self._tar.extractfile(name)
+        if file is None:
+            raise KeyError(name)
+        return file
+
+
+def _blob(digest: str) -> str:
+    return f"blobs/{digest.replace(':', '/')}"
+
+
+def _opened(file: IO[bytes], kind: str) -> IO[bytes]:
+    if kind.endswith("gzip"):
+        return cast("IO[bytes]", gzip.open(file))
+    if not kind.endswith("zstd"):
+        return file
+    try:
+        from compression import zstd  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415 - Python 3.14
+    except ImportError:
+        try:
+            from backports import zstd  # noqa: PLC0415 - an extra, for this alone
+        except ImportError:
+            message = "the builds differ in a layer of zstd, which this Python cannot read"
+            hint = "run `pip install 'envcompile[build]'`, or add `--compression gzip`"
+            raise MissingOutside(message, hint) from None
+    opened: IO[bytes] = zstd.open(file)
+    return opened
+
+
+def _entry(layer: tarfile.TarFile, member: tarfile.TarInfo) -> Entry:
+    content, head = hashlib.sha256(), b""
+    file = layer.extractfile(member) if member.isreg() else None
+    while file and (chunk := file.read(1 << 20)):
+        head = head or chunk[:_HEAD]
+        content.update(chunk)
+    # The times and names among them stand in fields of their own.
+    told = {"path", "linkpath", "size", "mtime", "uid", "gid"}
+    extra = tuple(sorted((key, str(value)) for key, value in member.pax_headers.items() if key not in told))
+    return Entry(
+        *(member.name, member.type, member.mode, (member.uid, member.gid), member.mtime, member.linkname, extra),
+        *(member.size, content.hexdigest(), head),
+    )

@@ -1,0 +1,28 @@
+"""Images from mirrors: the Dockerfile has the canonical names, BuildKit's named contexts say where they are."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from envcompile.resolve.registry.place import locate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_FROM = re.compile(r"^FROM (?:--platform=\S+ )?(\S+@sha256:[0-9a-f]{64}) AS ", re.MULTILINE)
+
+
+def contexts(dockerfile: str, mirrors: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """For each image of a Dockerfile whose registry has a mirror: its name as FROM writes it, and the mirror's.
+
+    The digest stays, so no mirror can give anything else. `mirrors` as `locate` takes them. Raises `Unusable`.
+    """
+    found = []
+    for image in dict.fromkeys(_FROM.findall(dockerfile)):
+        place, canonical = locate(image, mirrors), locate(image, {})
+        if (place.base, place.repository) != (canonical.base, canonical.repository):
+            host = urlsplit(place.base).netloc
+            found.append((image, f"docker-image://{host}/{place.repository}@{place.version}"))
+    return tuple(found)

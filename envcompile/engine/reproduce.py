@@ -1,0 +1,130 @@
+"""Two builds of one Dockerfile, compared: the image's digest, then its layers, then their files."""
+
+from __future__ import annotations
+
+import tarfile
+from itertools import zip_longest
+from typing import TYPE_CHECKING, NamedTuple
+
+from envcompile.engine.archive import Archive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from envcompile.engine.archive import Entry, Image
+
+_EQUAL_LAYERS = "the files of all layers are equal"
+
+
+# What of an entry differs, in the order of what tells most.
+_WHATS = {
+    "kind": ("is of another kind", "two things of the build make it, and race"),
+    "link": ("points elsewhere", "a name with a time, a number or chance in it"),
+    "mtime": ("has another time of change", "it is written in the build, and its time is not set to 0 afterwards"),
+    "mode": ("has another mode", "a umask, or two things of the build that make it"),
+    "owner": ("has another owner", "a user or group that is made in the build without a number"),
+}
+
+
+class Difference(NamedTuple):
+    """The first difference of two builds: where it is (a path, or a part of the image), what it is, and why."""
+
+    where: str
+    what: str
+    cause: str
+
+
+def compare(first: Path, second: Path) -> tuple[str, Difference | None]:
+    """The digest of the first archive, and the first difference of the second from it; None: equal bit for bit."""
+    with Archive(first) as one, Archive(second) as other:
+        if one.digest == other.digest:
+            return one.digest, None
+        for image, again in zip(one.images(), other.images(), strict=True):
+            if image.digest != again.digest:
+                return one.digest, _in_image(one, other, image, again)
+        cause = "the exporter put another time or order into it"
+        return one.digest, Difference("the index", "differs, and no image under it does", cause)
+
+
+def _in_image(one: Archive, other: Archive, image: Image, again: Image) -> Difference:
+    packed_otherwise = None
+    for number, (layer, changed) in enumerate(zip(image.layers, again.layers, strict=False), 1):
+        if layer == changed:
+            continue
+        place = f"layer {number} of {len(image.layers)} for {image.platform}"
+        if found := _in_layer(one.entries(*layer), other.entries(*changed)):
+            steps = image.steps()
+            step = f", which `{' '.join(steps[number - 1].split())}` made" if number <= len(steps) else ""
+            return Difference(found.where, f"{found.what}, in {place}{step}", found.cause)
+        packed_otherwise = packed_otherwise or Difference(
+            place,
+            f"has other bytes, and {_EQUAL_LAYERS}",
+            "a compressor that answers differently: its version, or the number of its threads",
+        )
+    if len(image.layers) != len(again.layers):
+        what = f"has {len(image.layers)} layers once and {len(again.layers)} the other time"
+        return Difference(f"the image for {image.platform}", what, "a step that ran only once")
+    return packed_otherwise or _in_config(image, again)
+
+
+def _in_config(image: Image, again: Image) -> Difference:
+    keys = sorted({*image.config, *again.config})
+    key = next((key for key in keys if image.config.get(key) != again.config.get(key)), "")
+    where = f"`{key}` of the configuration for {image.platform}" if key else f"the manifest for {image.platform}"
+    return Difference(where, f"differs, and {_EQUAL_LAYERS}", "a time or a name of the builder in what it says")
+
+
+def _in_layer(entries: Iterator[Entry], changed: Iterator[Entry]) -> Difference | None:
+    """The first member that is not the same, in the order of the first build.
+
+    Both are read once, side by side; only from the first difference on are they kept.
+    """
+    for entry, again in zip_longest(entries, changed):
+        if entry != again:
+            rest = {each.path: each for each in (entry, *entries) if each}
+            others = {each.path: each for each in (again, *changed) if each}
+            return _first(rest, others)
+    return None
+
+
+def _first(entries: dict[str, Entry], changed: dict[str, Entry]) -> Difference:
+    of_folder = None
+    for path in (*entries, *changed):
+        entry, again = entries.get(path), changed.get(path)
+        if entry is None or again is None:
+            which = "second" if entry is None else "first"
+            return Difference(
+                f"`/{path}`", f"is in the {which} build only", "a name with a time, a number or chance in it"
+            )
+        if entry != again:
+            found = Difference(f"`/{path}`", *_in_entry(entry, again))
+            # The time of a folder follows from what is made in it: that tells more.
+            if entry.kind != tarfile.DIRTYPE or entry._replace(mtime=again.mtime) != again:
+                return found
+            of_folder = of_folder or found
+    if of_folder:
+        return of_folder
+    path = next(one for one, other in zip(entries, changed, strict=True) if one != other)
+    return Difference(f"`/{path}`", "stands at another place in the archive", "an order that is left to the disk")
+
+
+def _in_entry(entry: Entry, again: Entry) -> tuple[str, str]:
+    """What differs between two members of one name, and why that happens."""
+    if entry.kind == again.kind and entry.sha256 != again.sha256:
+        return _in_content(entry, again)
+    return next(
+        (_WHATS[name] for name in _WHATS if getattr(entry, name) != getattr(again, name)),
+        ("has other extended attributes", "the builder's file system"),
+    )
+
+
+def _in_content(entry: Entry, again: Entry) -> tuple[str, str]:
+    if entry.path.endswith(".pyc") and entry.size == again.size:
+        # PEP 552: bytes 4 to 7 are 0 when bytes 8 to 11 are the time of the source.
+        if entry.head[4:8] == bytes(4) and entry.head[8:12] != again.head[8:12]:
+            return "holds another time of its source", "compiled without `PYC_INVALIDATION_MODE=UNCHECKED_HASH`"
+        return "has another content", "bytecode depends on what was imported before, or on its path"
+    if entry.size != again.size:
+        return f"has {entry.size} and {again.size} bytes", "a log, a cache or a list that a program of the build writes"
+    return "has another content of the same size", "a time, a number or chance that a program of the build writes"

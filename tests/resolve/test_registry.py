@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile.errors import EnvcompileError, MissingOutside, Unusable
-from envcompile.resolve.registry.client import ImageFacts, Registry
+from envcompile.resolve.registry.client import Registry
+from envcompile.resolve.registry.facts import ImageFacts
 from envcompile.resolve.registry.connection import is_proxied
 from envcompile.resolve.registry.helper import helper_runner
 from envcompile.resolve.registry.http import Patience

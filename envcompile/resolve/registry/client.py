@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import os
 import re
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -33,6 +32,7 @@ from envcompile.resolve.registry.document import (
     rows,
     sha256,
 )
+from envcompile.resolve.registry.facts import ImageFacts, created
 from envcompile.resolve.registry.helper import helper_runner
 from envcompile.resolve.registry.http import Answer, Patience, Question, Readable, Web, whole
 from envcompile.resolve.registry.image import Blob, Clues, Collector, look
@@ -55,23 +55,7 @@ _ACCEPT = {"Accept": ", ".join((*INDEXES, *_MANIFESTS))}
 _MANIFEST_CAP = 4 << 20  # the distribution specification lets registries refuse more
 _CONFIG_CAP = 8 << 20
 _LAYERS_CAP = 512 << 20  # of all layers of one image that are read, compressed
-_CREATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,18}(?:Z|[+-][0-9]{2}:[0-9]{2})")
 _EXACT_PYTHON = re.compile(r"3\.[0-9]{1,2}\.[0-9]{1,2}")
-
-
-@dataclass(frozen=True, slots=True)
-class ImageFacts:
-    """What an image says of itself; None is not known.
-
-    `os` is os-release's ID-VERSION_ID (`debian-12`), `glibc` X.Y, `python` X.Y.Z, `python_path` where that one is (both
-    or neither), `created` RFC 3339.
-    """
-
-    os: str | None = None
-    glibc: str | None = None
-    python: str | None = None
-    python_path: str | None = None
-    created: str | None = None
 
 
 class Registry:
@@ -127,7 +111,7 @@ class Registry:
             glibc=clues.glibc,
             python=found[0] if found else None,
             python_path=found[1] if found else None,
-            created=_created(config),
+            created=created(config),
         )
 
     def debian(self, reference: str, platform: str, keyring: str) -> DebianSystem:
@@ -147,7 +131,7 @@ class Registry:
             files = self._layer(place, digest, size, files)
             if files.skipped:
                 break
-        return files.system(_created(config))
+        return files.system(created(config))
 
     def holds(self, reference: str) -> bool:
         """Whether there is a `name:tag` that may be read: one HEAD. Raises `MissingOutside`."""
@@ -262,11 +246,6 @@ class Registry:
         if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             raise place.denied(answer.status)
         return answer
-
-
-def _created(config: Mapping[str, Any]) -> str | None:
-    created = config.get("created")
-    return created if isinstance(created, str) and _CREATED.fullmatch(created) else None
 
 
 def _signed(question: Question, header: str | None) -> Question:

@@ -82,7 +82,8 @@ def holdings() -> tuple[str, str, list[str]]:
 
 def with_onbuild(engine: Engine, instruction: str) -> str:
     """A spec whose base runs something in every build from it: what no lock can see."""
-    name = f"{os.environ['ENVCOMPILE_TEST_REGISTRY']}/envcompile-test/onbuild:{abs(hash(instruction))}"
+    version = hashlib.sha256(instruction.encode()).hexdigest()
+    name = f"{os.environ['ENVCOMPILE_TEST_REGISTRY']}/envcompile-test/onbuild:{version}"
     text = f"FROM {engine.base}\nONBUILD {instruction}\n"
     docker("buildx", "build", "--push", "--provenance=false", "--tag", name, "-", text=text)
     digest = next(

@@ -15,12 +15,12 @@ from envcompile.lock.diff import changes
 from envcompile.lock.file import Newer, dumps, loads
 from envcompile.lock.model import Pins
 from envcompile.pipeline import resolve
-from envcompile.resolve.environment import Earlier
+from envcompile.resolve.environment import Earlier, Upgrade
 from envcompile.spec.decode import parse
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
     from envcompile.cli.report import Reporter
@@ -30,10 +30,15 @@ def options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument("-U", "--upgrade", action="store_true", help="keep no pin: take the newest of everything")
     parser.add_argument(
-        "-P", "--upgrade-package", metavar="NAME", action="append", default=[], help="keep every pin but NAME's"
+        *("-P", "--upgrade-package"),
+        metavar="NAME[==V]",
+        action="append",
+        default=[],
+        help="keep every pin but NAME's, which becomes the newest, or V; may be given several times",
     )
     parser.add_argument("--offline", action="store_true", help="ask no network: what the caches hold is all there is")
     parser.add_argument("--check", action="store_true", help="change nothing, exit 1 if the lock would change")
+    parser.add_argument("--dry-run", action="store_true", help="change nothing, say what would change")
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
@@ -52,7 +57,7 @@ def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
     target = lock_path(path)
     text = read_lock_text(target)
     earlier = _earlier(text, shown(target), reporter)
-    upgrade = arguments.upgrade or _names(arguments.upgrade_package, earlier.pins.values())
+    upgrade = _upgrade(arguments, earlier.pins.values())
     asked = count(len(spec.conda.packages) + len(spec.pip.packages), "requirement")
     reporter.step(f"resolving {asked} for {', '.join(spec.platforms)}")
     lock = resolve(source, spec, earlier, solvers(spec, path.parent, os.environ, offline=arguments.offline), upgrade)
@@ -70,11 +75,12 @@ def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
         reporter.say(line)
     if arguments.check:
         raise NotFine(f"`{shown(target)}` would change", "run `envcompile lock`")
-    write_text(target, new)
+    if not arguments.dry_run:
+        write_text(target, new)
     sizes = ", ".join(
         f"{count(len(each.pip) + len(each.conda), 'package')} for {each.platform}" for each in lock.platforms
     )
-    reporter.say(f"wrote `{shown(target)}`: {sizes} ({took})")
+    reporter.say(f"{'would write' if arguments.dry_run else 'wrote'} `{shown(target)}`: {sizes} ({took})")
     return FINE
 
 
@@ -96,20 +102,53 @@ def _earlier(text: str | None, name: str, reporter: Reporter) -> Earlier:
     return Earlier(lock, {each.platform: Pins(each.pip, each.conda) for each in lock.platforms})
 
 
-def _names(words: list[str], pins: Iterable[Pins]) -> frozenset[str]:
-    """The normalised names to upgrade. Raises `Unusable` for one that the lock does not hold."""
+def _upgrade(arguments: argparse.Namespace, pins: Collection[Pins]) -> Upgrade:
+    """What `-U` and `-P` ask for. Raises `Unusable` for a name that the lock does not hold, or what is no version."""
+    if arguments.upgrade and not arguments.upgrade_package:
+        return Upgrade(names=True)
+    known = {each for platform in pins for each in platform.names()}
+    exact = {}
+    names = set()
+    for word in arguments.upgrade_package:
+        text, equals, version = (part.strip() for part in word.partition("=="))
+        name = _known_name(text, known, pins)
+        names.add(name)
+        if equals:
+            exact[name] = version
+    for name, version in exact.items():
+        _check_version(name, version, pins)
+    return Upgrade(arguments.upgrade or frozenset(names), exact)
+
+
+def _known_name(text: str, known: Collection[str], pins: Iterable[Pins]) -> str:
+    """The normalised name; any, where nothing is locked yet."""
     from envcompile.spec.refusal import Refusal  # noqa: PLC0415 - only with -P
     from envcompile.spec.requirement import name  # noqa: PLC0415
 
-    names = set()
-    known = {each for platform in pins for each in platform.names()}
-    for word in words:
-        try:
-            # conda's names are kept as they are: some start with a character that pip's cannot have.
-            normal = word.lower() if word.lower() in known else name(word)
-        except Refusal as refusal:
-            raise Unusable(f"{refusal.message}", "write `-P NAME`") from None
-        if known and normal not in known:
-            raise Unusable(f"`{normal}` is not in the lock, so it cannot be upgraded", did_you_mean(normal, known))
-        names.add(normal)
-    return frozenset(names)
+    try:
+        # conda's names are kept as they are: some start with a character that pip's cannot have.
+        normal = text.lower() if text.lower() in known else name(text)
+    except Refusal as refusal:
+        raise Unusable(refusal.message, "write `-P NAME` or `-P NAME==VERSION`") from None
+    if known and normal not in known:
+        said = f"`{normal}` is not in the lock, so it cannot be upgraded"
+        brings = [each.name for platform in pins for each in platform.conda if normal in each.provides]
+        raise Unusable(said, f"conda brings it: write `-P {brings[0]}`" if brings else did_you_mean(normal, known))
+    return normal
+
+
+def _check_version(name: str, version: str, pins: Collection[Pins]) -> None:
+    """Raises `Unusable` unless the version can be asked of whoever has the package pinned."""
+    from envcompile.spec.match_spec import match_spec  # noqa: PLC0415 - only with a version
+    from envcompile.spec.refusal import Refusal  # noqa: PLC0415
+    from envcompile.spec.requirement import requirement  # noqa: PLC0415
+
+    if not pins:
+        raise Unusable(f"nothing is locked yet, so `{name}` has no pin to move", "ask for the version in the spec")
+    try:
+        if any(name == each.name for platform in pins for each in platform.conda):
+            match_spec(f"{name} =={version}")
+        if any(name == each.name for platform in pins for each in platform.pip):
+            requirement(f"{name}=={version}")
+    except Refusal as refusal:
+        raise Unusable(refusal.message, f"write `-P {name}==VERSION`") from None

@@ -119,7 +119,9 @@ def _environment(outer: Mapping[str, str]) -> dict[str, str]:
 def _solve(request: PipRequest, effects: Effects, folder: Path, url: str) -> str:
     """The text that pip-compile writes, with the kept pins as its earlier output."""
     lines = tuple(str(each) for each in _asked(request))
-    (folder / "requirements.in").write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    (folder / "constraints.txt").write_text(request.constraints(), "utf-8")
+    # Behind the requirements: a reason names these by their lines.
+    (folder / "requirements.in").write_text("".join(f"{line}\n" for line in (*lines, "-c constraints.txt")), "utf-8")
     # PEP 600: this module tells pip which glibc to believe in. It stands in the folder that `python -m` looks in first.
     limit = tuple(int(part) for part in request.glibc.split("."))
     module = f"def manylinux_compatible(major, minor, arch):\n    return (major, minor) <= {limit}\n"

@@ -79,7 +79,7 @@ def _asked(request: CondaRequest) -> dict[str, Any]:
         "channels": list(urls.values()),
         "subdirs": [request.platform.name, "noarch"],
         "virtual": _virtual(request),
-        "constraints": _constraints(request.cuda),
+        "constraints": [*_constraints(request.cuda), *(f"{name} =={each}" for name, each in request.exact.items())],
         "cuda": request.cuda if isinstance(request.cuda, str) else None,
         "exclude_newer": request.exclude_newer,
         "preferences": [[each.name, each.subdir, each.file] for each in kept if each.name not in upgraded],

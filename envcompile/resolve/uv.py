@@ -49,8 +49,7 @@ class Uv:
             here = Path(folder)
             (here / "requirements.in").write_text("".join(f"{line}\n" for line in request.requirements), "utf-8")
             (here / "exclude.txt").write_text("".join(f"{name}\n" for name in request.exclude), "utf-8")
-            constraints = "".join(f"{name}=={version}\n" for name, version in request.provided.items())
-            (here / "provided.txt").write_text(constraints, "utf-8")
+            (here / "constraints.txt").write_text(request.constraints(), "utf-8")
             (here / "stubs").mkdir()
             write_stubs(here / "stubs", dict(request.provided))
             if kept := request.kept():
@@ -85,7 +84,7 @@ class Uv:
             *("--quiet", "--no-config", "--no-header", "--no-progress", "--color", "never", "--only-binary", ":all:"),
             *("--python", sys.executable, "--no-python-downloads", "--python-version", request.python),
             *("--python-platform", platform, *newer, *form),
-            *(("--constraints", "provided.txt", "--find-links", "stubs") if request.provided else ()),
+            *("--constraints", "constraints.txt", *(("--find-links", "stubs") if request.provided else ())),
             *(("--offline",) if effects.offline else ()),
         )
         environment = {key: value for key, value in effects.environment.items() if _passes(key)}

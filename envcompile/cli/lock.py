@@ -13,17 +13,23 @@ from envcompile.errors import FINE, NotFine, Unusable
 from envcompile.files import alone, write_text
 from envcompile.lock.diff import changes
 from envcompile.lock.file import Newer, dumps, loads
+from envcompile.lock.forms import text as told
 from envcompile.lock.model import Pins
+from envcompile.lock.reasons import Asked
 from envcompile.pipeline import resolve
 from envcompile.resolve.environment import Earlier, Upgrade
 from envcompile.spec.decode import parse
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
     from pathlib import Path
 
     from envcompile.cli.report import Reporter
+    from envcompile.lock.diff import Change
+
+# Lines of a lock that was renewed as a whole.
+_MOST = 40
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -71,8 +77,12 @@ def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
     if text is not None and text.replace("\r\n", "\n") == new:
         reporter.say(f"`{shown(target)}` is current ({took})")
         return FINE
-    for line in changes(earlier.lock, lock):
-        reporter.say(line)
+    if earlier.lock:
+        _tell(
+            changes(earlier.lock, lock, Asked(spec, upgrade.names)),
+            reporter,
+            most=_MOST if upgrade.names is True else None,
+        )
     if arguments.check:
         raise NotFine(f"`{shown(target)}` would change", "run `envcompile lock`")
     if not arguments.dry_run:
@@ -82,6 +92,14 @@ def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
     )
     reporter.say(f"{'would write' if arguments.dry_run else 'wrote'} `{shown(target)}`: {sizes} ({took})")
     return FINE
+
+
+def _tell(moved: Sequence[Change], reporter: Reporter, most: int | None) -> None:
+    """All that moved and why; when all may move, no more than the first `most`."""
+    for line in told(moved[:most]):
+        reporter.say(line)
+    if most and len(moved) > most:
+        reporter.say(f"... and {len(moved) - most} more")
 
 
 def _earlier(text: str | None, name: str, reporter: Reporter) -> Earlier:

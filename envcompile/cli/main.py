@@ -20,6 +20,9 @@ COMMANDS = {
     "lock": "solve the spec and write the lock",
     "dockerfile": "write the Dockerfile of a locked spec",
     "tag": "print repository:hash, the hash being that of the Dockerfile",
+    "diff": "say what changed in the lock, since a revision of git or beside another file",
+    "tree": "draw who needs whom in the lock",
+    "why": "say why a package is in the lock",
     "explain": "say what an error code means",
     "schema": "print the JSON Schema of the spec or of the lock, for editors",
 }

@@ -6,7 +6,7 @@ from packaging.utils import canonicalize_name
 
 
 def graph(text: str) -> dict[str, set[str]]:
-    """Package to what it needs, from lines such as `numpy==2.3.5 # via pandas, -r requirements.in, -c constraints.txt`."""
+    """Package to what it needs, from lines such as `numpy==2.3.5 # via pandas, -r requirements.in, -c list.txt`."""
     needs: dict[str, set[str]] = {}
     for line in text.splitlines():
         pin, _, via = line.partition("# via")

@@ -156,7 +156,9 @@ def _reason(request: CondaRequest, problem: str, missing: Mapping[str, Mapping[s
     """The solver's explanation with the channels' names for their URLs, and a line for each name that is not there."""
     for name, url in _urls(request.channels).items():
         problem = problem.replace(f"{url}/", name).replace(url, name)
-    lines = [problem.removeprefix("Cannot solve the request because of: ")]
+    problem = problem.removeprefix("Cannot solve the request because of: ")
+    # A constraint stands there once for each candidate that it leaves out.
+    lines = [re.sub(r"(?:├─ (.+)\n)+(?=[├└]─ \1$)", "", problem, flags=re.MULTILINE)]
     for name, found in missing.items():
         near = f"; near it are: {', '.join(found['near'])}" if found["near"] else ""
         if found["there"]:

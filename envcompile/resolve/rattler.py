@@ -17,6 +17,7 @@ from envcompile.diagnostics import redact
 from envcompile.errors import EnvcompileError, MissingOutside, Unusable
 from envcompile.lock.model import CondaPackage
 from envcompile.resolve.protocol import Unsolvable
+from envcompile.resolve.settle import free
 from envcompile.spec.match_spec import match_spec
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def _asked(request: CondaRequest) -> dict[str, Any]:
         "constraints": [*_constraints(request.cuda), *(f"{name} =={each}" for name, each in request.exact.items())],
         "cuda": request.cuda if isinstance(request.cuda, str) else None,
         "exclude_newer": request.exclude_newer,
+        "free": free(request.upgrade, request.exact),
         "preferences": [[each.name, each.subdir, each.file] for each in kept if each.name not in upgraded],
         # Names that may come from one channel, or from one of its folders, alone.
         "only_channel": {each.name: urls[each.channel] for each in parsed if each.channel},

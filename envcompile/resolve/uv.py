@@ -17,6 +17,7 @@ from envcompile.errors import MissingOutside
 from envcompile.lock.model import PipPackage
 from envcompile.resolve.annotations import graph
 from envcompile.resolve.protocol import Unsolvable
+from envcompile.resolve.settle import free, settle
 from envcompile.resolve.stubs import write_stubs
 from envcompile.resolve.wheels import best
 
@@ -49,15 +50,20 @@ class Uv:
             here = Path(folder)
             (here / "requirements.in").write_text("".join(f"{line}\n" for line in request.requirements), "utf-8")
             (here / "exclude.txt").write_text("".join(f"{name}\n" for name in request.exclude), "utf-8")
-            (here / "constraints.txt").write_text(request.constraints(), "utf-8")
             (here / "stubs").mkdir()
             write_stubs(here / "stubs", dict(request.provided))
             if kept := request.kept():
                 (here / "pylock.toml").write_text(_preferences((each.name, each.version) for each in kept), "utf-8")
-            self._compile(request, effects, folder, ("--format", "pylock.toml", "-o", "pylock.toml"))
+            held = {} if free(request.upgrade, request.exact) else {each.name: each.version for each in kept}
+            settle(lambda pins: self._solve(request, effects, here, pins), held)
             packages = tomli.loads((here / "pylock.toml").read_text("utf-8")).get("packages", [])
             needs = self._graph(request, effects, here, packages)
         return _packages(packages, needs, request)
+
+    def _solve(self, request: PipRequest, effects: Effects, here: Path, held: Mapping[str, str]) -> None:
+        pins = "".join(f"{name}=={version}\n" for name, version in held.items())
+        (here / "constraints.txt").write_text(request.constraints() + pins, "utf-8")
+        self._compile(request, effects, str(here), ("--format", "pylock.toml", "-o", "pylock.toml"))
 
     def _graph(
         self, request: PipRequest, effects: Effects, here: Path, packages: Iterable[Mapping[str, Any]]

@@ -27,7 +27,8 @@ def resolve(source: Source, spec: Spec, earlier: Earlier, solvers: Solvers, upgr
     from envcompile.resolve.unsolvable import explain  # noqa: PLC0415
     from envcompile.spec.digest import spec_digest, text_digest  # noqa: PLC0415
 
-    grounds = lay_ground(source, spec, earlier.lock, solvers.images, upgrade=upgrade.names is True)
+    renew = upgrade.names is True
+    grounds = lay_ground(source, spec, earlier.lock, solvers.images, upgrade=renew, broken=earlier.images)
     try:
         platforms, channels = solve(source, spec, grounds, earlier, solvers, upgrade)
     except Unsolvable as answer:

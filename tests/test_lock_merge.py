@@ -162,6 +162,7 @@ def test_what_git_leaves_is_mended(attributes: str, options: tuple[str, ...], re
         loads(repository.text(), "x")
     said = repository.lock()
     assert "of it can be read and will be kept where the spec allows it" in said
+    assert not [line for line in said.splitlines() if line.startswith("  ")]
     assert repository.pins() == EVERYTHING
     assert "is current" in repository.lock("--check")
 
@@ -187,5 +188,6 @@ def test_of_two_pins_for_one_package_the_newer_stays(repository: Repository) -> 
     repository.commit("renewed")
     git(repository.folder, "checkout", "-q", "two")
     repository.merge()
-    repository.lock()
+    said = repository.lock()
+    assert not [line for line in said.splitlines() if line.startswith("  ")]
     assert repository.pins() == {**EVERYTHING, "p-shared": "2.0", "c-shared": "2.0"}

@@ -148,7 +148,7 @@ def test_adding_one_to_conda_keeps_all_others(one: str, tmp_path: Path) -> None:
     said = lock(tmp_path, CONDA.replace(f"'{one}'", f"'zlib', '{one}'"))
     after = locked(tmp_path)
     moved = check_reasons(said, before, after, one)
-    # Every matplotlib of this data needs a qt that needs an older icu than libxml2 had come with: these must move.
+    # No matplotlib of this data goes with the icu that came with libxml2: nothing answers `icu ==75.1` and it.
     must = {"matplotlib": {"icu", "libhwloc", "liblzma", "libxml2"}}
     assert moved & {name for _, name in pins(before)} == must.get(one, set())
 

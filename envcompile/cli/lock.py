@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from envcompile.cli.inputs import find_spec, lock_path, read_lock_text, read_source, shown
@@ -22,13 +23,13 @@ from envcompile.spec.decode import parse
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
     from envcompile.cli.report import Reporter
-    from envcompile.lock.diff import Change
+    from envcompile.lock.model import Lock
 
-# Lines of a lock that was renewed as a whole.
+# Of the changes of a lock that was renewed as a whole.
 _MOST = 40
 
 
@@ -77,12 +78,7 @@ def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
     if text is not None and text.replace("\r\n", "\n") == new:
         reporter.say(f"`{shown(target)}` is current ({took})")
         return FINE
-    if earlier.lock:
-        _tell(
-            changes(earlier.lock, lock, Asked(spec, upgrade.names)),
-            reporter,
-            most=_MOST if upgrade.names is True else None,
-        )
+    _tell(earlier, lock, Asked(spec, upgrade.names), reporter)
     if arguments.check:
         raise NotFine(f"`{shown(target)}` would change", "run `envcompile lock`")
     if not arguments.dry_run:
@@ -94,11 +90,20 @@ def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
     return FINE
 
 
-def _tell(moved: Sequence[Change], reporter: Reporter, most: int | None) -> None:
-    """All that moved and why; when all may move, no more than the first `most`."""
+def _tell(earlier: Earlier, lock: Lock, asked: Asked, reporter: Reporter) -> None:
+    """All that moved and why; nothing for a first lock, all of it is new."""
+    if not earlier.pins:
+        return
+    # Of a broken lock the packages alone are known.
+    known = [each for each in lock.platforms if each.platform in earlier.pins]
+    salvaged = tuple(
+        replace(each, pip=earlier.of(each.platform).pip, conda=earlier.of(each.platform).conda) for each in known
+    )
+    moved = changes(earlier.lock or replace(lock, platforms=salvaged), lock, asked)
+    most = _MOST if asked.upgraded is True else len(moved)
     for line in told(moved[:most]):
         reporter.say(line)
-    if most and len(moved) > most:
+    if len(moved) > most:
         reporter.say(f"... and {len(moved) - most} more")
 
 
@@ -111,12 +116,12 @@ def _earlier(text: str | None, name: str, reporter: Reporter) -> Earlier:
     except Newer:
         raise
     except Unusable as problem:
-        from envcompile.lock.salvage import salvage  # noqa: PLC0415 - only for a lock that is broken
+        from envcompile.lock.salvage import salvage, salvage_images  # noqa: PLC0415 - only for a lock that is broken
 
         pins = salvage(text)
         kept = count(sum(len(each.pip) + len(each.conda) for each in pins.values()), "pin")
         reporter.warn(f"{problem.message}; {kept} of it can be read and will be kept where the spec allows it")
-        return Earlier(None, pins)
+        return Earlier(None, pins, images=salvage_images(text))
     return Earlier(lock, {each.platform: Pins(each.pip, each.conda) for each in lock.platforms})
 
 

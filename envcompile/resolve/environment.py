@@ -42,10 +42,14 @@ class Upgrade(NamedTuple):
 
 
 class Earlier(NamedTuple):
-    """What was locked before: the lock if it is whole, and the pins of each platform, also those of a broken lock."""
+    """What was locked before: the lock if it is whole, and the pins of each platform, also those of a broken lock.
+
+    `images` are those by digest that a broken lock holds.
+    """
 
     lock: Lock | None
     pins: Mapping[str, Pins]
+    images: tuple[str, ...] = ()
 
     def of(self, platform: str) -> Pins:
         """What was pinned for one platform."""

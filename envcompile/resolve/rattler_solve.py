@@ -148,10 +148,7 @@ async def _read(asked: _Asked) -> None:
 
 
 async def _solve(asked: _Asked) -> _Records:
-    """Where no name is free to move, first with every pin as it is, so that what is new comes as it fits to them.
-
-    The solver alone would take the newest of what is new, and move pins for it.
-    """
+    """With every pin held, so that what is new comes as it fits; only preferred where a name is free to move."""
     pins = await _preferred(asked)
     if pins and not asked.request["free"]:
         with suppress(SolverError):

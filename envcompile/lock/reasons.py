@@ -6,6 +6,7 @@ need: of these it is told who moved beside them.
 
 from __future__ import annotations
 
+from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.lock.graph import Node, depend_name, graph
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from envcompile.spec.model import Spec
 
 _SHOWN = 3
+_UNKNOWN = "no reason for it stands in the locks"
 
 
 class Asked(NamedTuple):
@@ -34,7 +36,8 @@ class Moves:
     """The packages of one platform in the earlier lock and in the later one."""
 
     def __init__(self, before: PlatformLock, after: PlatformLock, asked: Asked | None) -> None:
-        self._old, self._new, self._asked = graph(before), graph(after), asked
+        self._before, self._after, self._asked = before, after, asked
+        self._old, self._new = graph(before), graph(after)
 
     def of(self, kind: str, name: str) -> tuple[str, ...]:
         """Why a package moved, in one sentence; nothing where it was asked for, or no reason stands in the locks."""
@@ -46,22 +49,22 @@ class Moves:
             return self._came(node)
         if self._asked and (self._asked.upgraded is True or name in (self._asked.upgraded or ())):
             return ()
-        for reasons in (
+        reasons = chain(
             self._asked_otherwise(node, old),
             self._refused(node, old),
             self._unmet(old),
+            self._ground(node),
             self._beside(node),
-        ):
-            for reason in reasons:
-                return (reason,)
-        return ()
+        )
+        # Who asked for the lock is told that of this nothing is known.
+        return tuple(islice(chain(reasons, [_UNKNOWN] if self._asked else []), 1))
 
     def _gone(self, node: Node) -> str:
         if self._asked and node.kind == "pip" and node.name in self._asked.spec.pip.exclude:
             return "the spec leaves it out"
         if others := self._new.find(node.name):
             return f"{self._new.label(others[0])} brings it now"
-        return "nothing needs it any more"
+        return "nothing in the lock needs it any more"
 
     def _came(self, node: Node) -> tuple[str, ...]:
         needed = self._new.needed[node]
@@ -110,6 +113,14 @@ class Moves:
                 was = self._old.packages.get(Node(there.name, "conda"))
                 build = f" ({there.build})" if was and was.version == there.version else ""
                 yield f"{old.name} {old.version} needs `{depend}`, and {there.name} is now {there.version}{build}"
+
+    def _ground(self, node: Node) -> Iterator[str]:
+        """What pip's files are chosen for, where that is another one."""
+        before, after = self._before, self._after
+        if node.kind == "pip" and before.python and after.python and before.python.version != after.python.version:
+            yield f"Python is now {after.python.version}"
+        if node.kind == "pip" and before.build.glibc != after.build.glibc:
+            yield f"glibc is now {after.build.glibc}"
 
     def _beside(self, node: Node) -> Iterator[str]:
         """Who needs it or is needed by it, and moved too."""

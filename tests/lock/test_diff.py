@@ -208,14 +208,28 @@ def test_why_pip_packages_move() -> None:
         "app": (),
         "lib": ("app 2, which moved too, needs it",),
         "other": ("it needs lib 2, which moved too",),
-        # Nothing in the locks says why, and nothing is made up.
-        "far": (),
+        # Nothing is made up.
+        "far": ("no reason for it stands in the locks",),
     }
     assert why(old, new, asked(pip='"far >=2"'))["far"] == ("the spec asks for `far >=2`",)
-    assert why(old, new, asked(pip='''"far >=2 ; python_version < '3'"'''))["far"] == ()
+    assert why(old, new, asked(pip='''"far >=2 ; python_version < '3'"'''))["far"] == (
+        "no reason for it stands in the locks",
+    )
+    assert why(old, new)["far"] == ()
     brought: list[CondaPackage | PipPackage] = [conda("pytorch", "1", provides=("torch",)), pip("app", "1", "torch")]
     moved: list[CondaPackage | PipPackage] = [conda("pytorch", "2", provides=("torch",)), pip("app", "2", "torch")]
     assert why(brought, moved)["app"] == ("it needs pytorch 2, which moved too",)
+
+
+def test_files_move_with_what_they_are_chosen_for() -> None:
+    before = locked(linux_64=[pip("a", "1"), pip("b", "1")])
+    (platform,) = before.platforms
+    assert platform.python
+    moved = replace(platform, pip=(pip("a", "1", sha256=OTHER), pip("b", "1")))
+    python = replace(moved, python=replace(platform.python, version="3.13.1"))
+    assert lines(before, replace(before, platforms=(python,)))[-1] == "      Python is now 3.13.1"
+    base = replace(moved, build=replace(platform.build, glibc="2.41"))
+    assert lines(before, replace(before, platforms=(base,)))[-1] == "      glibc is now 2.41"
 
 
 def test_why_packages_come_and_go() -> None:
@@ -230,7 +244,7 @@ def test_why_packages_come_and_go() -> None:
         "deep": ("needed by came 1",),
         "own": (),
         "pytorch": (),
-        "gone": ("nothing needs it any more",),
+        "gone": ("nothing in the lock needs it any more",),
         "torch": ("conda pytorch 2 brings it now",),
         "out": ("the spec leaves it out",),
     }

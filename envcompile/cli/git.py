@@ -12,6 +12,9 @@ from envcompile.errors import MissingOutside, Unusable
 if TYPE_CHECKING:
     from pathlib import Path
 
+# git's words for a path that a revision has not: in the working tree it may be there, or not.
+_ABSENT = (b"does not exist in", b"but not in")
+
 
 def at_revision(path: Path, revision: str) -> bytes | None:
     """The content; None when the revision has no such file. Raises `Unusable` or `MissingOutside`.
@@ -26,11 +29,17 @@ def at_revision(path: Path, revision: str) -> bytes | None:
         said = f"`{folder}` is not in a git repository, so it has no `{revision}` to compare with"
         raise Unusable(said, "name a file: `envcompile diff OLD.lock`")
     if there.returncode:
-        raise MissingOutside(f"git does not read this repository: {there.stderr.decode(errors='replace').strip()}")
-    if _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{tree}}").returncode:
+        raise MissingOutside(f"git does not read this repository: {_said(there)}")
+    if _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}").returncode:
         raise Unusable(f"git knows no revision `{revision}`, and there is no such file", "`git log` lists revisions")
     found = _git(folder, "cat-file", "blob", f"{revision}:./{path.name}")
+    if found.returncode and not any(words in found.stderr for words in _ABSENT):
+        raise MissingOutside(f"git does not read the lock of `{revision}`: {_said(found)}")
     return None if found.returncode else found.stdout
+
+
+def _said(done: subprocess.CompletedProcess[bytes]) -> str:
+    return done.stderr.decode(errors="replace").strip().removeprefix("fatal: ")
 
 
 def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[bytes]:

@@ -131,8 +131,17 @@ def test_no_git_no_repository_no_lock(project: Path, tmp_path: Path) -> None:
     done = run("diff", folder=tmp_path / "alone", GIT_CEILING_DIRECTORIES=str(tmp_path))
     assert (done.returncode, "is not in a git repository, so it has no `HEAD`" in done.stderr) == (2, True)
     (project / "envcompile.lock").unlink()
+    assert run("diff", "HEAD", "HEAD", folder=project).returncode == 0
     done = run("diff", folder=project)
     assert (done.returncode, "hint: run `envcompile lock`" in done.stderr) == (2, True)
+
+
+def test_a_repository_that_git_does_not_read(project: Path) -> None:
+    """It is not said of a revision whose lock is damaged that it had none."""
+    blob = git(project, "rev-parse", "HEAD:./envcompile.lock").strip()
+    (project.parent / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
+    done = run("diff", folder=project)
+    assert (done.returncode, "git does not read the lock of `HEAD`" in done.stderr) == (3, True), done.stderr
 
 
 def test_marks_of_a_conflict(project: Path) -> None:

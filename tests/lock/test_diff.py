@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from envcompile.lock.diff import Change, changes
 from envcompile.lock.forms import document, listing, markdown, summary, text
@@ -119,6 +121,27 @@ def test_the_list_for_git(golden: Golden) -> None:
             len(each.pip) + len(each.conda) for each in lock.platforms
         )
     golden(FIXTURES / "diff" / "list.text", "".join(f"{line}\n" for line in listing(before_and_after()[1])))
+
+
+PACKAGES = st.dictionaries(st.sampled_from("abc"), st.sampled_from(["1", "2"])).map(
+    lambda found: [*(conda(name, version) for name, version in found.items())]
+)
+PLATFORMS = st.dictionaries(st.sampled_from(["linux_64", "linux_aarch64", "osx_64"]), PACKAGES, min_size=1)
+
+
+@given(PLATFORMS, PLATFORMS)
+def test_nothing_is_left_out_and_nothing_said_twice(old: dict[str, Any], new: dict[str, Any]) -> None:
+    """Promise 8: the tool says what moved. For each platform all that differs, and a common change once."""
+    found = changes(locked(**old), locked(**new))
+    told = [(each.kind, each.name, each.before, each.after) for each in found]
+    assert len(set(told)) == len(told)
+    for name in old.keys() & new.keys():
+        before, after = ({each.name: each.version for each in lock[name]} for lock in (old, new))
+        here = {each.name: (each.before, each.after) for each in found if name.replace("_", "-") in each.platforms}
+        moved = {each for each in before.keys() | after.keys() if before.get(each) != after.get(each)}
+        assert here == {each: (before.get(each), after.get(each)) for each in moved}
+    came_and_went = {each.name.replace("-", "_") for each in found if each.kind == "platform"}
+    assert came_and_went == old.keys() ^ new.keys()
 
 
 @pytest.mark.parametrize("name", ["several", "conda", "ml"])

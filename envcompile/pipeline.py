@@ -23,6 +23,7 @@ def resolve(source: Source, spec: Spec, earlier: Earlier, solvers: Solvers, upgr
     from envcompile.lock.model import Lock  # noqa: PLC0415 - only on the way to a lock
     from envcompile.resolve.environment import solve  # noqa: PLC0415
     from envcompile.resolve.images import lay_ground  # noqa: PLC0415
+    from envcompile.resolve.indexes import private_indexes  # noqa: PLC0415
     from envcompile.resolve.protocol import Unsolvable  # noqa: PLC0415
     from envcompile.resolve.unsolvable import explain  # noqa: PLC0415
     from envcompile.spec.digest import spec_digest, text_digest  # noqa: PLC0415
@@ -30,10 +31,18 @@ def resolve(source: Source, spec: Spec, earlier: Earlier, solvers: Solvers, upgr
     renew = upgrade.names is True
     grounds = lay_ground(source, spec, earlier.lock, solvers.images, upgrade=renew, broken=earlier.images)
     try:
+        apt = None
+        if solvers.apt:
+            from envcompile.resolve.apt.resolver import lock_apt  # noqa: PLC0415 - for Debian packages only
+
+            apt = lock_apt(source, spec, grounds, earlier, solvers.apt, upgrade=renew)
         platforms, channels = solve(source, spec, grounds, earlier, solvers, upgrade)
     except Unsolvable as answer:
         raise explain(answer, source, spec, upgrade.exact) from None
-    return Lock(spec_digest(spec), text_digest(source.text), platforms, channels=channels)
+    private = private_indexes(spec.pip, platforms, solvers.effects.environment)
+    digests = spec_digest(spec), text_digest(source.text)
+    lock = Lock(*digests, platforms, channels=channels, private_indexes=private)
+    return apt.into(lock) if apt else lock
 
 
 def read_spec(source: Source, lock: Lock) -> Spec:

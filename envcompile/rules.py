@@ -108,8 +108,32 @@ _ROWS = (
     ),
     Rule("channel", "not a conda channel", "A name such as conda-forge, a URL, or a local path."),
     Rule("url", "not the URL of a package index", "http or https, a host and a path; no query, no credentials."),
+    Rule(
+        "index",
+        "an extra index that could serve nothing, or has the name of the default one",
+        "An extra index serves the packages that are named for it and no others, and each package comes from one "
+        "index: the first in the list that it is named for.",
+    ),
     Rule("resolver", "not a known resolver", "pip packages: uv or pip-tools. conda packages: rattler or conda-lock."),
     Rule("package-name", "not the name of a package", "Letters, digits, and `.`, `_` or `-` between them."),
+    Rule(
+        "apt-package",
+        "not a package of the distribution's release",
+        "`[apt]` asks for packages by the bare names of the base image's own release, as its archive has them at the "
+        "snapshot. A name that several packages provide is none of them.",
+    ),
+    Rule(
+        "apt-base",
+        "a base in which apt cannot work",
+        "Debian packages are added to a Debian or Ubuntu base that has apt, dpkg and the archive's keyring. What it "
+        "has already is read from its registry, once.",
+    ),
+    Rule(
+        "snapshot",
+        "a moment whose archive cannot be used",
+        "An archive older than the base image has older packages than it, and apt removes and downgrades nothing; one "
+        "that is still to come is not fixed yet.",
+    ),
     Rule(
         "excluded-requirement",
         "a package is asked for and excluded",

@@ -251,6 +251,7 @@ def test_not_a_name(path: KeyPath, folder: Path, capsys: pytest.CaptureFixture[s
         (("conda", "packages"), ["ffmpeg", "conda-forge::FFmpeg =7"], "duplicate"),
         (("conda", "channels"), ["conda-forge", "conda-forge"], "duplicate"),
         (("apt", "packages"), ["git", "git"], "duplicate"),
+        (("apt", "build"), ["gcc", "gcc"], "duplicate"),
         (("cuda", "compute"), ["8.0", "8.0"], "duplicate"),
         (("platforms",), ["linux-64", "linux-64"], "duplicate"),
         (("lock", "exports"), ["pylock.toml", "pylock.toml"], "duplicate"),

@@ -18,9 +18,9 @@ CASE = FIXTURES / "compile" / "everything"
 EXPECTED = (CASE / "expected" / "Dockerfile").read_bytes()
 
 
-def emitted(folder: Path, **environment: str) -> bytes:
+def emitted(folder: Path, *command: str, **environment: str) -> bytes:
     done = subprocess.run(
-        [sys.executable, "-m", "envcompile", "dockerfile"],
+        [sys.executable, "-m", "envcompile", *(command or ("dockerfile",))],
         cwd=folder,
         env={**{key: each for key, each in os.environ.items() if not key.startswith("LC_")}, **environment},
         capture_output=True,
@@ -33,6 +33,24 @@ def emitted(folder: Path, **environment: str) -> bytes:
 @pytest.mark.parametrize("seed", ["0", "1", "4242", "random"])
 def test_hash_seeds(seed: str) -> None:
     assert emitted(CASE, PYTHONHASHSEED=seed) == EXPECTED
+
+
+@pytest.mark.parametrize("seed", ["0", "4242", "random"])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("conda-lock.yml", ["--format", "conda-lock", "--files", "https://files.example.invalid/packages"]),
+        ("environment.yml", ["--format", "environment"]),
+        ("explicit-linux-64.txt", ["--format", "explicit", "--platform", "linux-64"]),
+    ],
+)
+def test_exports(name: str, options: list[str], seed: str, tmp_path: Path) -> None:
+    """In every hash seed, locale and time zone, and with CRLF line ends in what they are made of."""
+    case = FIXTURES / "compile" / "conda"
+    for file in ("envcompile.toml", "envcompile.lock"):
+        (tmp_path / file).write_bytes((case / file).read_bytes().replace(b"\n", b"\r\n"))
+    odd = {"PYTHONHASHSEED": seed, "TZ": "Asia/Kathmandu", "LC_ALL": "tr_TR.ISO-8859-9", "PYTHONUTF8": "0"}
+    assert emitted(tmp_path, "export", *options, **odd) == (case / "expected" / name).read_bytes()
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu", "America/St_Johns"])

@@ -19,8 +19,8 @@ import pytest
 from envcompile.errors import Unusable
 from envcompile.lock.file import loads
 from tests.cli.test_diff import GIT, git
+from tests.resolve.conda_channels import made_channel
 from tests.resolve.loopback import Index, Wheel, served
-from tests.resolve.test_rattler import made_channel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

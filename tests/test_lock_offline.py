@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.resolve.conda_channels import made_channel
+from tests.resolve.conda_channels import served as served_folder
 from tests.resolve.loopback import Index, Wheel, served
-from tests.resolve.test_rattler import made_channel
-from tests.resolve.test_rattler import served as served_folder
 
 if TYPE_CHECKING:
     from pathlib import Path

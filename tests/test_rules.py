@@ -20,6 +20,7 @@ from envcompile.cli.main import main
 from envcompile.errors import NOT_FINE, UNUSABLE
 from envcompile.rules import RULES
 from tests.made import FIXTURES
+from tests.resolve.apt.made_archive import made_archive, paragraph, status
 from tests.resolve.loopback import Index, Wheel, served
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Golden
+    from tests.resolve.apt.made_archive import MadeArchive
 
 ERRORS = FIXTURES / "errors"
 LOCK = (FIXTURES / "compile" / "ml" / "envcompile.lock").read_bytes()
@@ -57,11 +59,43 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def archive() -> Iterator[MadeArchive]:
+    """An archive of a few packages, and a base for them: what `apt-package` is asked of."""
+    if shutil.which("gpg") is None:
+        pytest.skip("gpg signs the archive, and is not here")
+    with made_archive() as found:
+        names = ("gcc-12", "gcc-13", "libgl1", "libglx0", "libgl1-mesa-dri")
+        found.suites["bookworm"] = [
+            *map(paragraph, names),
+            *(paragraph(name, Provides="mail-transport-agent") for name in ("exim4", "postfix")),
+        ]
+        found.image(status("libc6"))
+        yield found
+
+
+@pytest.fixture
+def settings(archive: MadeArchive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user's settings, which name that archive and the base's registry."""
+    folder = tmp_path / "config" / "envcompile"
+    folder.mkdir(parents=True)
+    (folder / "config.toml").write_text(archive.settings(), "utf-8")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder.parent))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 @pytest.mark.usefixtures("index")
 @pytest.mark.parametrize("slug", sorted(RULES))
-def test_rule(
-    slug: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], golden: Golden
+def test_rule(  # noqa: PLR0913, PLR0917
+    slug: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    golden: Golden,
+    request: pytest.FixtureRequest,
 ) -> None:
+    if slug == "apt-package":
+        request.getfixturevalue("settings")
     folder = place(slug, tmp_path / "work")
     monkeypatch.chdir(folder)
     code = main(words(slug))

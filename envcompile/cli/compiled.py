@@ -1,4 +1,4 @@
-"""The Dockerfile of the spec that was named, as `dockerfile` and `tag` need it."""
+"""A spec and its lock, and the Dockerfile of the two, for the commands that solve nothing."""
 
 from __future__ import annotations
 
@@ -8,13 +8,19 @@ from envcompile.cli.inputs import find_spec, lock_path, read_lock, read_source
 from envcompile.pipeline import compile_dockerfile, read_spec
 
 if TYPE_CHECKING:
+    from envcompile.lock.model import Lock
     from envcompile.spec.model import Spec
 
 
-def compiled(file: str | None) -> tuple[Spec, str]:
-    """The spec and the text of its Dockerfile. Raises `Problems`, `Unusable`, or `NotFine` when the lock is stale."""
+def locked(file: str | None) -> tuple[Spec, Lock]:
+    """The spec and the lock that answers it. Raises `Problems`, `Unusable`, or `NotFine` when the lock is stale."""
     path = find_spec(file)
     source = read_source(path)
     lock = read_lock(lock_path(path))
-    spec = read_spec(source, lock)
+    return read_spec(source, lock), lock
+
+
+def compiled(file: str | None) -> tuple[Spec, str]:
+    """The spec and the text of its Dockerfile. Raises as `locked`."""
+    spec, lock = locked(file)
     return spec, compile_dockerfile(spec, lock)

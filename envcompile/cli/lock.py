@@ -12,7 +12,7 @@ from envcompile.cli.solvers import solvers
 from envcompile.diagnostics import count, did_you_mean
 from envcompile.errors import FINE, NotFine, Unusable
 from envcompile.files import alone, write_text
-from envcompile.lock.diff import changes
+from envcompile.lock.diff import changes, size
 from envcompile.lock.file import Newer, dumps, loads
 from envcompile.lock.forms import text as told
 from envcompile.lock.model import Pins
@@ -23,7 +23,7 @@ from envcompile.spec.decode import parse
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection
     from pathlib import Path
 
     from envcompile.cli.report import Reporter
@@ -64,15 +64,19 @@ def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
     target = lock_path(path)
     text = read_lock_text(target)
     earlier = _earlier(text, shown(target), reporter)
-    upgrade = _upgrade(arguments, earlier.pins.values())
-    asked = count(len(spec.conda.packages) + len(spec.pip.packages), "requirement")
+    upgrade = _upgrade(arguments, earlier)
+    tables = (spec.conda.packages, spec.pip.packages, spec.apt.packages, spec.apt.build)
+    asked = count(sum(map(len, tables)), "requirement")
     reporter.step(f"resolving {asked} for {', '.join(spec.platforms)}")
-    lock = resolve(source, spec, earlier, solvers(spec, path.parent, os.environ, offline=arguments.offline), upgrade)
+    who = solvers(spec, path.parent, os.environ, reporter, offline=arguments.offline)
+    lock = resolve(source, spec, earlier, who, upgrade)
     for each in lock.platforms:
         python = f"Python {each.python.version} ({each.python.source})" if each.python else "no Python"
         reporter.detail(f"{each.platform}: {each.run.image}, {each.run.os}, glibc {each.run.glibc}, {python}")
         for tool in each.tools:
             reporter.detail(f"{each.platform}: {tool.name} of {tool.image}")
+    for name in lock.private_indexes:
+        reporter.detail(f"the index `{name}` wants credentials, in the build as the secret `netrc` or `uv-credentials`")
     new = dumps(lock)
     took = f"{time.monotonic() - started:.1f} s"
     if text is not None and text.replace("\r\n", "\n") == new:
@@ -83,9 +87,7 @@ def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
         raise NotFine(f"`{shown(target)}` would change", "run `envcompile lock`")
     if not arguments.dry_run:
         write_text(target, new)
-    sizes = ", ".join(
-        f"{count(len(each.pip) + len(each.conda), 'package')} for {each.platform}" for each in lock.platforms
-    )
+    sizes = ", ".join(f"{size(each)} for {each.platform}" for each in lock.platforms)
     reporter.say(f"{'would write' if arguments.dry_run else 'wrote'} `{shown(target)}`: {sizes} ({took})")
     return FINE
 
@@ -94,12 +96,13 @@ def _tell(earlier: Earlier, lock: Lock, asked: Asked, reporter: Reporter) -> Non
     """All that moved and why; nothing for a first lock, all of it is new."""
     if not earlier.pins:
         return
-    # Of a broken lock the packages alone are known.
+    # Of a broken lock conda's and pip's packages alone are known, and the moment of the archive.
     known = [each for each in lock.platforms if each.platform in earlier.pins]
     salvaged = tuple(
         replace(each, pip=earlier.of(each.platform).pip, conda=earlier.of(each.platform).conda) for each in known
     )
-    moved = changes(earlier.lock or replace(lock, platforms=salvaged), lock, asked)
+    snapshot = earlier.snapshot or lock.snapshot
+    moved = changes(earlier.lock or replace(lock, platforms=salvaged, snapshot=snapshot), lock, asked)
     most = _MOST if asked.upgraded is True else len(moved)
     for line in told(moved[:most]):
         reporter.say(line)
@@ -116,25 +119,26 @@ def _earlier(text: str | None, name: str, reporter: Reporter) -> Earlier:
     except Newer:
         raise
     except Unusable as problem:
-        from envcompile.lock.salvage import salvage, salvage_images  # noqa: PLC0415 - only for a lock that is broken
+        from envcompile.lock.salvage import salvage, salvage_images, salvage_snapshot  # noqa: PLC0415 - if it is broken
 
         pins = salvage(text)
         kept = count(sum(len(each.pip) + len(each.conda) for each in pins.values()), "pin")
         reporter.warn(f"{problem.message}; {kept} of it can be read and will be kept where the spec allows it")
-        return Earlier(None, pins, images=salvage_images(text))
-    return Earlier(lock, {each.platform: Pins(each.pip, each.conda) for each in lock.platforms})
+        return Earlier(None, pins, snapshot=salvage_snapshot(text), images=salvage_images(text))
+    pins = {each.platform: Pins(each.pip, each.conda) for each in lock.platforms}
+    return Earlier(lock, pins, snapshot=lock.snapshot)
 
 
-def _upgrade(arguments: argparse.Namespace, pins: Collection[Pins]) -> Upgrade:
+def _upgrade(arguments: argparse.Namespace, earlier: Earlier) -> Upgrade:
     """What `-U` and `-P` ask for. Raises `Unusable` for a name that the lock does not hold, or what is no version."""
     if arguments.upgrade and not arguments.upgrade_package:
         return Upgrade(names=True)
-    known = {each for platform in pins for each in platform.names()}
+    pins = earlier.pins.values()
     exact = {}
     names = set()
     for word in arguments.upgrade_package:
         text, equals, version = (part.strip() for part in word.partition("=="))
-        name = _known_name(text, known, pins)
+        name = _known_name(text, earlier)
         names.add(name)
         if equals:
             exact[name] = version
@@ -143,8 +147,14 @@ def _upgrade(arguments: argparse.Namespace, pins: Collection[Pins]) -> Upgrade:
     return Upgrade(arguments.upgrade or frozenset(names), exact)
 
 
-def _known_name(text: str, known: Collection[str], pins: Iterable[Pins]) -> str:
+def _known_name(text: str, earlier: Earlier) -> str:
     """The normalised name; any, where nothing is locked yet."""
+    pins = earlier.pins.values()
+    known = {each for platform in pins for each in platform.names()}
+    platforms = earlier.lock.platforms if earlier.lock else ()
+    if text not in known and any(text == each.name for one in platforms for each in (*one.apt, *one.apt_build)):
+        said = f"`{text}` is a Debian package: these move together, with the snapshot of the archive"
+        raise Unusable(said, "run `envcompile lock -U`, or write a later `snapshot` under `[apt]`")
     from envcompile.spec.refusal import Refusal  # noqa: PLC0415 - only with -P
     from envcompile.spec.requirement import name  # noqa: PLC0415
 
@@ -153,7 +163,7 @@ def _known_name(text: str, known: Collection[str], pins: Iterable[Pins]) -> str:
         normal = text.lower() if text.lower() in known else name(text)
     except Refusal as refusal:
         raise Unusable(refusal.message, "write `-P NAME` or `-P NAME==VERSION`") from None
-    if known and normal not in known:
+    if pins and normal not in known:
         said = f"`{normal}` is not in the lock, so it cannot be upgraded"
         brings = [each.name for platform in pins for each in platform.conda if normal in each.provides]
         raise Unusable(said, f"conda brings it: write `-P {brings[0]}`" if brings else did_you_mean(normal, known))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "lock": "solve the spec and write the lock",
     "dockerfile": "write the Dockerfile of a locked spec",
+    "export": "write the lock in a format of conda's tools",
     "tag": "print repository:hash, the hash being that of the Dockerfile",
     "diff": "say what changed in the lock, since a revision of git or beside another file",
     "tree": "draw who needs whom in the lock",
@@ -26,6 +27,8 @@ COMMANDS = {
     "explain": "say what an error code means",
     "schema": "print the JSON Schema of the spec or of the lock, for editors",
 }
+# Behind these commands, `--format` is the format of what they write.
+_FORMATS_OF_THEIR_OWN = frozenset({"export"})
 
 
 def parser(words: Collection[str]) -> argparse.ArgumentParser:
@@ -38,21 +41,26 @@ def parser(words: Collection[str]) -> argparse.ArgumentParser:
     shared.add_argument("-q", "--quiet", action="store_true", help="say only what is wrong")
     shared.add_argument("-v", "--verbose", action="store_true", help="say more")
     shared.add_argument("--color", choices=("auto", "always", "never"), help="colour what is said (default: auto)")
-    shared.add_argument("--format", choices=("text", "json", "github"), help="how mistakes are told (default: text)")
+    telling = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    telling.add_argument("--format", choices=("text", "json", "github"), help="how mistakes are told (default: text)")
     codes = "\n".join(f"  {code:<4} {meaning}" for code, meaning in EXIT_CODES.items())
     top = argparse.ArgumentParser(
         prog="envcompile",
         description="One TOML file in; one lock, one reproducible Dockerfile and a tag that is its hash out.",
         epilog=f"exit codes:\n{codes}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        parents=[shared],
+        parents=[shared, telling],
         allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=f"envcompile {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands", required=True)
     for name, summary in COMMANDS.items():
         sub = commands.add_parser(
-            name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", parents=[shared], allow_abbrev=False
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            parents=[shared] if name in _FORMATS_OF_THEIR_OWN else [shared, telling],
+            allow_abbrev=False,
         )
         if name in words:
             import_module(f"envcompile.cli.{name}").options(sub)

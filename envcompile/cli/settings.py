@@ -11,12 +11,14 @@ from envcompile.errors import MissingOutside, Unusable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from envcompile.resolve.images import ImageFacts, Images
+    from envcompile.resolve.images import ImageFacts
+    from envcompile.resolve.registry.client import Registry
+    from envcompile.resolve.registry.debian import DebianSystem
 
 _LIMIT = 1 << 20
 
 
-def registry(environment: Mapping[str, str], *, offline: bool = False) -> Images:
+def registry(environment: Mapping[str, str], *, offline: bool = False) -> _Later | _Nobody:
     """The registry client as this user has it: docker's configuration, our mirrors. Read when it is first asked."""
     return _Nobody() if offline else _Later(environment)
 
@@ -31,6 +33,10 @@ class _Nobody:
         del platform
         return self._refuse(reference)
 
+    def debian(self, reference: str, platform: str, keyring: str) -> DebianSystem:
+        del platform, keyring
+        return self._refuse(reference)
+
     def _refuse(self, reference: str) -> NoReturn:
         said = f"`{reference}` would have to be asked of its registry, and `--offline` lets nobody be asked"
         raise MissingOutside(said, "run without it once, or give the image by its digest")
@@ -41,7 +47,7 @@ class _Later:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
-        self._client: Images | None = None
+        self._client: Registry | None = None
 
     def digest(self, reference: str) -> str:
         return self._real().digest(reference)
@@ -49,7 +55,10 @@ class _Later:
     def facts(self, reference: str, platform: str) -> ImageFacts:
         return self._real().facts(reference, platform)
 
-    def _real(self) -> Images:
+    def debian(self, reference: str, platform: str, keyring: str) -> DebianSystem:
+        return self._real().debian(reference, platform, keyring)
+
+    def _real(self) -> Registry:
         if self._client is None:
             from envcompile.resolve.registry.client import Registry  # noqa: PLC0415 - brings an HTTP client
 
@@ -59,8 +68,14 @@ class _Later:
         return self._client
 
 
+def cache(environment: Mapping[str, str]) -> Path:
+    """The folder of what may be fetched again: `$XDG_CACHE_HOME/envcompile`, as a rule `~/.cache/envcompile`."""
+    home = Path(environment.get("HOME") or Path.home())
+    return Path(environment.get("XDG_CACHE_HOME") or home / ".cache") / "envcompile"
+
+
 def mirrors(environment: Mapping[str, str]) -> dict[str, str]:
-    """From a registry's host to the one that is asked instead, out of `~/.config/envcompile/config.toml`.
+    """From a host, of a registry or an archive, to what is asked instead, out of `~/.config/envcompile/config.toml`.
 
     The table is `[mirrors]`, such as `"docker.io" = "mirror.example.com"`. Raises `Unusable`.
     """

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
-from envcompile.cli.settings import registry
+from envcompile.cli.settings import cache, mirrors, registry
 from envcompile.resolve.environment import Solvers
 from envcompile.resolve.process import run
 from envcompile.resolve.protocol import Effects
@@ -13,22 +14,47 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from envcompile.cli.report import Reporter
+    from envcompile.resolve.apt.resolver import Apt, Systems
+    from envcompile.resolve.conda import CondaResolver
     from envcompile.resolve.protocol import PipResolver
     from envcompile.spec.model import Spec
 
 
-def solvers(spec: Spec, folder: Path, environment: Mapping[str, str], *, offline: bool = False) -> Solvers:
+def solvers(
+    spec: Spec, folder: Path, environment: Mapping[str, str], reporter: Reporter, *, offline: bool = False
+) -> Solvers:
     """The back ends for a spec in `folder`, which local channels are relative to. `offline`: none asks the network."""
     effects = Effects(run, environment, offline)
     images = registry(environment, offline=offline)
     pip = _pip(spec.pip.resolver) if spec.pip.packages else None
+    apt = _apt(images, effects, reporter) if spec.apt.packages or spec.apt.build else None
     if not spec.conda.packages:
-        return Solvers(pip, None, images, (), effects)
+        return Solvers(pip, None, images, (), effects, apt)
     from envcompile.resolve.channels import channel  # noqa: PLC0415 - for conda environments only
-    from envcompile.resolve.rattler import Rattler  # noqa: PLC0415
 
     channels = tuple(channel(text, folder) for text in spec.conda.channels)
-    return Solvers(pip, Rattler(), images, channels, effects)
+    return Solvers(pip, _conda(spec.conda.resolver), images, channels, effects, apt)
+
+
+def _conda(name: str) -> CondaResolver:
+    if name == "conda-lock":
+        from envcompile.resolve.conda_lock import CondaLock  # noqa: PLC0415 - only when it is asked for
+
+        return CondaLock()
+    from envcompile.resolve.rattler import Rattler  # noqa: PLC0415
+
+    return Rattler()
+
+
+def _apt(systems: Systems, effects: Effects, reporter: Reporter) -> Apt:
+    from envcompile.resolve.apt.archive import Archives  # noqa: PLC0415 - for environments with Debian packages only
+    from envcompile.resolve.apt.resolver import Apt  # noqa: PLC0415
+    from envcompile.resolve.registry.http import Patience, Web  # noqa: PLC0415
+
+    where = mirrors(effects.environment), cache(effects.environment)
+    archives = Archives(Web(Patience()), *where, effects, reporter.warn)
+    return Apt(systems, archives, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
 
 
 def _pip(name: str) -> PipResolver:

@@ -27,7 +27,6 @@ def dockerfile(plan: Plan) -> str:
     """The text of the Dockerfile: LF line ends, ends with a newline, the same for the same plan everywhere."""
     several = len(plan.targets) > 1
     locked = {target.arch for target in plan.targets}
-    activated = _environment().get_template("activated").render().rstrip("\n") if plan.conda else ""
     tools = [name for name, _ in plan.targets[0].tools]
     template = _environment().get_template("Dockerfile.j2")
     return template.render(
@@ -38,7 +37,7 @@ def dockerfile(plan: Plan) -> str:
         platform="" if several else f"--platform={plan.targets[0].docker} ",
         selected=[*tools, "lock", "build-base", "run-base"],
         foreign=[arch for arch in ARCHITECTURES if arch not in locked],
-        activated=activated,
+        script=lambda name: _environment().get_template(name).render().rstrip("\n"),
         refusal=f"this Dockerfile is locked for {' and '.join(target.docker for target in plan.targets)} only",
     )
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.diagnostics import count
+from envcompile.lock.graph import KINDS
 from envcompile.lock.reasons import Moves
+from envcompile.spec.indexes import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,8 +24,9 @@ LABELS = {
     "tool": "image for {}",
     "python": "Python",
     "channel": "channel {}",
-    "conda": "conda {}",
-    "pip": "{}",
+    "snapshot": "snapshot of the archive",
+    **KINDS,
+    "index": "index of {}",
 }
 ADDED, REMOVED, CHANGED, REFILED = SIGNS = ("added", "removed", "changed", "another file")
 
@@ -33,9 +36,9 @@ class Change:
     """One thing that came, went or moved.
 
     `kind` is a key of `LABELS`; `before` and `after` are versions, or an image's reference, None where it was not or is
-    not there. They are equal where a package's file alone is another one: `file` is then its name. `platforms` are
-    those on which it is so, `everywhere` tells whether these are all that are locked. `why` are sentences without a
-    full stop: none where nobody asks why, or where no reason stands in the locks.
+    not there. They are equal where a package's file alone is another one: `file` is then its name, for apt, where it
+    has none, its sha256. `platforms` are those on which it is so, `everywhere` tells whether these are all that are
+    locked. `why` are sentences without a full stop: none where nobody asks why, or where no reason stands in the locks.
     """
 
     kind: str
@@ -93,7 +96,7 @@ def changes(before: Lock, after: Lock, asked: Asked | None = None) -> tuple[Chan
             for moved in _moved(_pins(before, old), _pins(after, new)):
                 found.setdefault(moved, {})[name] = reasons.of(moved.kind, moved.name)
         else:
-            found[_Moved("platform", name, _size(old), _size(new))] = {name: ()}
+            found[_Moved("platform", name, size(old) if old else None, size(new) if new else None)] = {name: ()}
     every = {each.platform for each in before.platforms} & {each.platform for each in after.platforms}
     made = [
         Change(*moved, tuple(why), everywhere=moved.kind == "platform" or set(why) == every, why=_common(why))
@@ -107,8 +110,9 @@ def _place(change: Change) -> tuple[object, ...]:
     return where, SIGNS.index(change.sign), [*LABELS].index(change.kind), change.name, change.before, change.after
 
 
-def _size(platform: PlatformLock | None) -> str | None:
-    return count(len(platform.conda) + len(platform.pip), "package") if platform else None
+def size(platform: PlatformLock) -> str:
+    """How many packages are pinned for it, such as `1 package`."""
+    return count(sum(map(len, (platform.conda, platform.pip, platform.apt, platform.apt_build))), "package")
 
 
 def _common(why: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
@@ -122,6 +126,8 @@ def _common(why: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
 def _pins(lock: Lock, platform: PlatformLock) -> dict[tuple[str, str], _Pin]:
     """What is pinned for a platform, by kind and name."""
     pins = {("channel", each.name): _Pin(each.url) for each in lock.channels}
+    if lock.snapshot:
+        pins["snapshot", ""] = _Pin(lock.snapshot)
     for name, base in (("build", platform.build), ("run", platform.run)):
         pins["image", name] = _Pin(base.image)
         pins["system", name] = _Pin(f"{base.os}, glibc {base.glibc}")
@@ -130,7 +136,11 @@ def _pins(lock: Lock, platform: PlatformLock) -> dict[tuple[str, str], _Pin]:
     if platform.python and platform.python.source != "conda":
         pins["python", ""] = _Pin(platform.python.version)
     pins |= {("conda", each.name): _Pin(each.version, each.sha256, each.file) for each in platform.conda}
-    return pins | {("pip", each.name): _Pin(each.version, each.sha256, each.file) for each in platform.pip}
+    pins |= {("pip", each.name): _Pin(each.version, each.sha256, each.file) for each in platform.pip}
+    pins |= {("index", each.name): _Pin(each.index) for each in platform.pip if each.index != DEFAULT}
+    for kind, packages in (("apt", platform.apt), ("apt-build", platform.apt_build)):
+        pins |= {(kind, each.name): _Pin(each.version, each.sha256, each.sha256) for each in packages}
+    return pins
 
 
 def _moved(old: Mapping[tuple[str, str], _Pin], new: Mapping[tuple[str, str], _Pin]) -> Iterator[_Moved]:

@@ -17,7 +17,7 @@ from envcompile.lock.validate import counts, decode
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from envcompile.lock.model import BaseImage, CondaPackage, Lock, PipPackage, PlatformLock
+    from envcompile.lock.model import AptPackage, BaseImage, CondaPackage, Lock, PipPackage, PlatformLock
 
 _HEAD = "# Made by `envcompile lock`; an edit by hand is noticed. Change the spec and lock again.\n"
 _DIGEST = re.compile(r'digest = "sha256:([0-9a-f]{64})"\n')
@@ -71,8 +71,12 @@ def _body(lock: Lock) -> Iterable[str]:
     yield f"layout = {lock.layout}\n"
     yield f"spec = {_table({'digest': lock.spec, 'text': lock.spec_text})}\n"
     yield f"counts = {_table(counts(lock))}\n"
+    if lock.snapshot:
+        yield f"snapshot = {json.dumps(lock.snapshot)}\n"
     if lock.channels:
         yield from _rows("channels", ({"name": each.name, "url": each.url} for each in lock.channels))
+    if lock.private_indexes:
+        yield f"private-indexes = {json.dumps(lock.private_indexes)}\n"
     for platform in lock.platforms:
         yield from _platform(platform)
 
@@ -87,6 +91,9 @@ def _platform(platform: PlatformLock) -> Iterable[str]:
     if platform.conda:
         yield from _rows("conda", (_conda(package) for package in platform.conda))
     yield from _rows("pip", (_pip(package) for package in platform.pip))
+    for key, packages in (("apt", platform.apt), ("apt-build", platform.apt_build)):
+        if packages:
+            yield from _rows(key, (_apt(package) for package in packages))
 
 
 def _image(base: BaseImage) -> str:
@@ -118,6 +125,17 @@ def _pip(package: PipPackage) -> Mapping[str, object]:
         "sha256": package.sha256,
         "size": package.size,
         "index": package.index,
+        "depends": list(package.depends) or None,
+    }
+
+
+def _apt(package: AptPackage) -> Mapping[str, object]:
+    return {
+        "name": package.name,
+        "version": package.version,
+        "architecture": package.architecture,
+        "sha256": package.sha256,
+        "size": package.size,
         "depends": list(package.depends) or None,
     }
 

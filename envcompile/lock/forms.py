@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from envcompile.lock.diff import ADDED, CHANGED, REFILED, REMOVED, SIGNS
+from envcompile.spec.indexes import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -93,6 +94,8 @@ def document(changes: Sequence[Change], before: str, after: str) -> str:
 
 def listing(lock: Lock) -> Iterator[str]:
     """What is pinned, a line each: what `git diff` compares, and people read, in place of the lock's own text."""
+    if lock.snapshot:
+        yield f"snapshot of the archive {lock.snapshot}"
     for platform in lock.platforms:
         for line in _listed(platform):
             yield f"{platform.platform} {line}"
@@ -105,9 +108,13 @@ def _listed(platform: PlatformLock) -> Iterator[str]:
     yield f"run on {platform.run.image}"
     yield from (f"{each.name} of {each.image}" for each in platform.tools)
     yield from packages(platform)
+    for kind, pinned in (("apt", platform.apt), ("apt-build", platform.apt_build)):
+        yield from (f"{kind} {each.name} {each.version} {each.architecture} {each.sha256[:12]}" for each in pinned)
 
 
 def packages(pins: PlatformLock | Pins) -> Iterator[str]:
-    """The packages of a platform, a line each; the beginning of the hash tells two files of one version apart."""
+    """Packages of conda and pip on a platform, a line each; the beginning of the hash tells two files apart."""
     yield from (f"conda {each.name} {each.version} {each.build} {each.sha256[:12]}" for each in pins.conda)
-    yield from (f"pip {each.name} {each.version} {each.sha256[:12]}" for each in pins.pip)
+    for each in pins.pip:
+        index = "" if each.index == DEFAULT else f" {each.index}"
+        yield f"pip {each.name} {each.version} {each.sha256[:12]}{index}"

@@ -1,4 +1,4 @@
-"""Who needs whom in a lock, on one platform: conda's packages, pip's, and from pip's to those that conda brings."""
+"""Who needs whom in a lock, on one platform: conda's packages, pip's and those these need of conda, Debian's."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from envcompile.lock.model import CondaPackage, PipPackage, PlatformLock
+    from envcompile.lock.model import AptPackage, CondaPackage, PipPackage, PlatformLock
     from envcompile.spec.model import Spec
 
+    Package = CondaPackage | PipPackage | AptPackage
+
+# Each kind of package, and what one of them is called.
+KINDS = {"conda": "conda {}", "pip": "{}", "apt": "apt {}", "apt-build": "apt for the build, {}"}
 _NAME = re.compile(r"(?:[^\s\[]*::)?([A-Za-z0-9_.-]+)")
 
 
 class Node(NamedTuple):
-    """A package of the lock: `kind` is conda or pip, which may each have one of a name."""
+    """A package of the lock: `kind` is a key of `KINDS`, which may each have one of a name."""
 
     name: str
     kind: str
@@ -24,18 +28,17 @@ class Node(NamedTuple):
 class Graph(NamedTuple):
     """The packages, and for each those that it needs and those that need it, sorted by name."""
 
-    packages: Mapping[Node, CondaPackage | PipPackage]
+    packages: Mapping[Node, Package]
     needs: Mapping[Node, tuple[Node, ...]]
     needed: Mapping[Node, tuple[Node, ...]]
 
     def label(self, node: Node) -> str:
         """The package as people are told of it: `conda numpy 2.3.5`, and pip's by name and version alone."""
-        version = self.packages[node].version
-        return f"conda {node.name} {version}" if node.kind == "conda" else f"{node.name} {version}"
+        return f"{KINDS[node.kind].format(node.name)} {self.packages[node].version}"
 
     def find(self, name: str) -> tuple[Node, ...]:
-        """The packages of a name: conda's and pip's own, else conda's one that holds that distribution."""
-        own = tuple(node for node in (Node(name, "conda"), Node(name, "pip")) if node in self.packages)
+        """The packages of a name, of every kind; where there is none, conda's one that holds that distribution."""
+        own = tuple(node for kind in KINDS if (node := Node(name, kind)) in self.packages)
         return own or tuple(node for node in self.packages if name in getattr(self.packages[node], "provides", ()))
 
     def names(self) -> set[str]:
@@ -46,7 +49,7 @@ class Graph(NamedTuple):
 
 def graph(platform: PlatformLock) -> Graph:
     """The graph of one platform's packages. What is not in the lock (`__glibc`, what is excluded) is left out."""
-    packages: dict[Node, CondaPackage | PipPackage] = {Node(each.name, "conda"): each for each in platform.conda}
+    packages: dict[Node, Package] = {Node(each.name, "conda"): each for each in platform.conda}
     provider = {name: Node(each.name, "conda") for each in platform.conda for name in each.provides}
     needs: dict[Node, tuple[Node, ...]] = {}
     for each in platform.conda:
@@ -57,6 +60,9 @@ def graph(platform: PlatformLock) -> Graph:
         own = {Node(name, "pip") for name in package.depends}
         brought = {provider[name] for name in package.depends if name in provider}
         needs[Node(package.name, "pip")] = tuple(sorted(own & packages.keys() | brought))
+    for kind, pinned in (("apt", platform.apt), ("apt-build", platform.apt_build)):
+        packages |= {Node(each.name, kind): each for each in pinned}
+        needs |= {Node(each.name, kind): tuple(Node(name, kind) for name in each.depends) for each in pinned}
     needed: dict[Node, list[Node]] = {node: [] for node in packages}
     for node in sorted(needs):
         for end in needs[node]:
@@ -79,7 +85,8 @@ def asked(spec: Spec, drawn: Graph) -> tuple[Node, ...]:
     if spec.python is not None:
         conda.append(Node("python", "conda"))
     pip = [node for text in spec.pip.packages for node in drawn.find(name(requirement(text).name))]
-    return tuple(dict.fromkeys(node for node in (*conda, *pip) if node in drawn.packages))
+    apt = [Node(each, "apt") for each in spec.apt.packages] + [Node(each, "apt-build") for each in spec.apt.build]
+    return tuple(dict.fromkeys(node for node in (*conda, *pip, *apt) if node in drawn.packages))
 
 
 def shortest(drawn: Graph, start: Node, end: Node) -> tuple[Node, ...]:

@@ -58,6 +58,22 @@ class CondaPackage:
 
 
 @dataclass(frozen=True, slots=True)
+class AptPackage:
+    """One pinned Debian package, of the archive at the lock's snapshot.
+
+    `architecture` as Debian spells it (`amd64`, or `all`), `sha256` hexadecimal, `size` in bytes, `depends` the names
+    of the packages of the same list that this one needs, sorted.
+    """
+
+    name: str
+    version: str
+    architecture: str
+    sha256: str
+    size: int
+    depends: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Python:
     """The interpreter: exact version, its path in the image, and who said so.
 
@@ -92,7 +108,8 @@ class ToolImage:
 class PlatformLock:
     """Everything pinned for one platform (conda's name of it). Tools and packages are sorted by name.
 
-    `python` is None where nothing that is installed needs one.
+    `python` is None where nothing that is installed needs one. `apt` is added to the base that runs, `apt_build` to the
+    base that is built on: all that these bases do not have already.
     """
 
     platform: str
@@ -102,6 +119,8 @@ class PlatformLock:
     tools: tuple[ToolImage, ...]
     pip: tuple[PipPackage, ...]
     conda: tuple[CondaPackage, ...] = ()
+    apt: tuple[AptPackage, ...] = ()
+    apt_build: tuple[AptPackage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +140,8 @@ class Lock:
     """One lock: the digests of the spec it answers, and what is pinned, sorted by platform.
 
     `channels` are in the order of their priority, and those alone that a package comes from or could have come from.
+    `private_indexes` are the names, sorted, of those indexes of pip packages that want credentials.
+    `snapshot` is the moment (RFC 3339, UTC) of the archive that Debian packages come from, None without any.
     """
 
     spec: str
@@ -128,6 +149,8 @@ class Lock:
     platforms: tuple[PlatformLock, ...]
     layout: int = LAYOUT
     channels: tuple[Channel, ...] = ()
+    private_indexes: tuple[str, ...] = ()
+    snapshot: str | None = None
 
     def platform(self, name: str) -> PlatformLock | None:
         """What is pinned for one platform, if it is locked."""

@@ -1,7 +1,8 @@
 """Why a package came, went or moved, as far as two locks say it: nothing is guessed.
 
 conda's packages say in which versions they need others, so what no longer fits can be told. pip's say only whom they
-need: of these it is told who moved beside them.
+need: of these it is told who moved beside them. Debian's move and go with the archive's snapshot and the base, which
+are told themselves.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.lock.graph import Node, depend_name, graph
-from envcompile.lock.model import CondaPackage
+from envcompile.lock.model import AptPackage, CondaPackage
 from envcompile.spec.match import matches
 from envcompile.spec.match_spec import match_spec
 from envcompile.spec.refusal import Refusal
@@ -43,6 +44,8 @@ class Moves:
         """Why a package moved, in one sentence; nothing where it was asked for, or no reason stands in the locks."""
         node = Node(name, kind)
         old, new = self._old.packages.get(node), self._new.packages.get(node)
+        if isinstance(old, AptPackage) or isinstance(new, AptPackage):
+            return () if old else self._came(node)
         if new is None:
             return (self._gone(node),) if old else ()
         if old is None:
@@ -62,8 +65,9 @@ class Moves:
     def _gone(self, node: Node) -> str:
         if self._asked and node.kind == "pip" and node.name in self._asked.spec.pip.exclude:
             return "the spec leaves it out"
-        if others := self._new.find(node.name):
-            return f"{self._new.label(others[0])} brings it now"
+        others = (each for each in self._new.find(node.name) if not isinstance(self._new.packages[each], AptPackage))
+        if other := next(others, None):
+            return f"{self._new.label(other)} brings it now"
         return "nothing in the lock needs it any more"
 
     def _came(self, node: Node) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     Package = TypeVar("Package", PipPackage, CondaPackage)
 
+_SNAPSHOT = re.compile(r'^snapshot = "([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)"$', re.MULTILINE)
 _HEADER = re.compile(r"\[platforms\.([a-z0-9-]+)\]")
 _ROW = re.compile(r"    (\{ name = .* \}),")
 _IMAGE = re.compile(r'image = "([^"\s]+@sha256:[0-9a-f]{64})"')
@@ -55,6 +56,11 @@ def salvage_images(text: str) -> tuple[str, ...]:
     found = set(_IMAGE.findall(text))
     names = [image.partition("@")[0] for image in found]
     return tuple(sorted(image for image in found if names.count(image.partition("@")[0]) == 1))
+
+
+def salvage_snapshot(text: str) -> str | None:
+    """The moment of the archive that stands in the text; of two, the later."""
+    return max(_SNAPSHOT.findall(text.replace("\r\n", "\n")), default=None)
 
 
 def _package(row: str) -> PipPackage | CondaPackage | None:

@@ -9,13 +9,23 @@ import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from envcompile.errors import Unusable
-from envcompile.lock.model import BaseImage, Channel, CondaPackage, Lock, PipPackage, PlatformLock, Python, ToolImage
+from envcompile.lock.model import (
+    AptPackage,
+    BaseImage,
+    Channel,
+    CondaPackage,
+    Lock,
+    PipPackage,
+    PlatformLock,
+    Python,
+    ToolImage,
+)
 from envcompile.platforms import PLATFORMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    Package = TypeVar("Package", PipPackage, CondaPackage)
+    Package = TypeVar("Package", PipPackage, CondaPackage, AptPackage)
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -24,7 +34,7 @@ _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _VERSION = re.compile(r"[0-9]+(?:![0-9]+)?[a-z0-9.+]*")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl")
 _PATH = re.compile(r"(?:/[A-Za-z0-9._+@-]+)+")
-_KINDS = ("pip", "conda")
+_KINDS = ("pip", "conda", "apt", "apt-build")
 _PATTERNS = {
     "name": _NAME,
     "version": _VERSION,
@@ -39,9 +49,8 @@ _PATTERNS = {
     "source": re.compile("spec|image|assumed|conda"),
     "digest": _DIGEST,
     "text": _DIGEST,
+    "snapshot": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"),
 }
-
-
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _CONDA_NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]*")
 _MATCH_SPEC = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.<>=!~,|*+\[\]'\"() :/-]*")
@@ -57,6 +66,13 @@ _CONDA = {
     "channel": _CHANNEL["name"],
     "subdir": re.compile(r"linux-64|linux-aarch64|noarch"),
     "file": re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+!-]*(?:\.conda|\.tar\.bz2)"),
+    "sha256": _SHA256,
+}
+# Debian policy, "Source" and "Version" of control files.
+APT_PATTERNS = {
+    "name": re.compile(r"[a-z0-9][a-z0-9.+-]+"),
+    "version": re.compile(r"(?:[0-9]+:)?[0-9][A-Za-z0-9.+~-]*"),
+    "architecture": re.compile(r"amd64|arm64|all"),
     "sha256": _SHA256,
 }
 
@@ -114,7 +130,8 @@ def decode(value: dict[str, Any], name: str, hint: str, *, whole: bool) -> Lock:
         cut = _cut(value.get("counts"), platforms)
         message = "is cut off: packages are missing at its end" if cut else "was edited by hand or by another program"
         raise Unusable(f"`{name}` {message}", hint)
-    read.table(value, name, {"format", "digest", "layout", "spec", "counts", "channels", "platforms"})
+    heads = {"format", "digest", "layout", "spec", "counts", "snapshot", "channels", "private-indexes", "platforms"}
+    read.table(value, name, heads)
     spec = read.table(value.get("spec"), "spec", {"digest", "text"})
     names = sorted(read.table(platforms, "platforms", set(PLATFORMS)))
     lock = Lock(
@@ -123,7 +140,11 @@ def decode(value: dict[str, Any], name: str, hint: str, *, whole: bool) -> Lock:
         platforms=tuple(_platform(read, each, platforms[each]) for each in names),
         layout=read.number(value.get("layout"), "layout"),
         channels=tuple(_channel(read, row) for row in read.rows(value.get("channels", []), "channels")),
+        private_indexes=_private_indexes(read, value.get("private-indexes", [])),
+        snapshot=read.string(value, "the lock", "snapshot") if "snapshot" in value else None,
     )
+    if lock.snapshot is None and any(each.apt or each.apt_build for each in lock.platforms):
+        raise read.fail("snapshot", "is missing")
     if value.get("counts") != counts(lock):
         raise read.fail("counts", "disagrees with the packages")
     if not lock.platforms:
@@ -135,7 +156,9 @@ def counts(lock: Lock) -> dict[str, int]:
     """How many platforms and packages a lock holds, as its head says."""
     found = {"platforms": len(lock.platforms), "pip": sum(len(each.pip) for each in lock.platforms)}
     conda = sum(len(each.conda) for each in lock.platforms)
-    return {**found, "conda": conda} if conda else found
+    apt = sum(len(each.apt) for each in lock.platforms)
+    build = sum(len(each.apt_build) for each in lock.platforms)
+    return found | {kind: many for kind, many in (("conda", conda), ("apt", apt), ("apt-build", build)) if many}
 
 
 def _cut(said: object, platforms: Mapping[str, Any]) -> bool:
@@ -154,7 +177,7 @@ def package_row(row: object) -> PipPackage | CondaPackage:
 
 def _platform(read: _Reader, platform: str, value: object) -> PlatformLock:
     where = f"platforms.{platform}"
-    table = read.table(value, where, {"python", "build", "run", "tools", "conda", "pip"})
+    table = read.table(value, where, {"python", "build", "run", "tools", "conda", "pip", "apt", "apt-build"})
     keys = ("version", "path", "source")
     python = None
     if "python" in table:
@@ -169,13 +192,22 @@ def _platform(read: _Reader, platform: str, value: object) -> PlatformLock:
     )
     pip = _sorted(read, table.get("pip"), f"{where}.pip", _pip)
     conda = _sorted(read, table.get("conda", []), f"{where}.conda", _conda)
-    return PlatformLock(platform, python, build, run, tools, pip, conda)
+    apt, apt_build = (_sorted(read, table.get(key, []), f"{where}.{key}", _apt) for key in ("apt", "apt-build"))
+    return PlatformLock(platform, python, build, run, tools, pip, conda, apt, apt_build)
 
 
 def _channel(read: _Reader, value: object) -> Channel:
     keys = ("name", "url")
     name, url = read.strings(read.table(value, "channels", set(keys)), "channels", keys, _CHANNEL)
     return Channel(name, url)
+
+
+def _private_indexes(read: _Reader, value: object) -> tuple[str, ...]:
+    where = "private-indexes"
+    names = tuple(read.matching(each, where, _NAME) for each in read.rows(value, where))
+    if list(names) != sorted(set(names)):
+        raise read.fail(where, "is not sorted, or holds a name twice")
+    return names
 
 
 def _conda(read: _Reader, value: object, where: str) -> CondaPackage:
@@ -189,6 +221,15 @@ def _conda(read: _Reader, value: object, where: str) -> CondaPackage:
     size = None if table.get("size") is None else read.number(table["size"], f"{where}.size")
     name, version, build, channel, subdir, file, sha256 = read.strings(table, where, keys, _CONDA)
     return CondaPackage(name, version, build, channel, subdir, file, sha256, md5, size, depends, provides)
+
+
+def _apt(read: _Reader, value: object, where: str) -> AptPackage:
+    keys = ("name", "version", "architecture", "sha256")
+    table = read.table(value, where, {*keys, "size", "depends"})
+    name, version, architecture, sha256 = read.strings(table, where, keys, APT_PATTERNS)
+    depends = read.rows(table.get("depends", []), f"{where}.depends")
+    names = tuple(read.matching(each, f"{where}.depends", APT_PATTERNS["name"]) for each in depends)
+    return AptPackage(name, version, architecture, sha256, read.number(table.get("size"), f"{where}.size"), names)
 
 
 def _sorted(

@@ -36,10 +36,15 @@ class Facts(NamedTuple):
 
 
 def wanted(spec: Spec) -> Base:
-    """The base image that the spec gives, else the usual one: with Python for pip alone, without for conda."""
+    """The base image that the spec gives, else the usual one: with Python where the base's own is used."""
     if spec.image.base:
         return spec.image.base
-    return Base(CONDA_BASE if spec.conda.packages else f"{PYTHON_IMAGE}:{_minor(spec.python or '')}-slim-bookworm")
+    return Base(f"{PYTHON_IMAGE}:{_minor(spec.python or '')}-slim-bookworm" if own_python(spec) else CONDA_BASE)
+
+
+def own_python(spec: Spec) -> bool:
+    """Whether the environment is made with the base's own Python: asked for, and not brought by conda."""
+    return spec.python is not None and not spec.conda.packages
 
 
 def tools(spec: Spec) -> tuple[tuple[str, str], ...]:
@@ -50,15 +55,15 @@ def tools(spec: Spec) -> tuple[tuple[str, str], ...]:
 
 
 def needs_look(spec: Spec) -> bool:
-    """Whether the base must be opened to know its system, its C library and, for pip alone, where its Python is."""
+    """Whether the base must be opened to know its system, its C library and, if it is used, where its Python is."""
     told = _told(wanted(spec))
-    return told.os is None or told.glibc is None or (told.python_path is None and not spec.conda.packages)
+    return told.os is None or told.glibc is None or (told.python_path is None and own_python(spec))
 
 
 def choose(spec: Spec, base: Base, image: str, found: Facts) -> tuple[BaseImage, Python | None] | Diagnostic:
     """The base and its interpreter, `image` being the base by digest; or what must be said of it first.
 
-    With conda packages the base's interpreter, if it has one, is none of the environment's business: None.
+    Where its interpreter, if it has one, is none of the environment's business: None.
     """
     told = _told(base)
     # The spec's word, then the image's, then what its name lets expect.
@@ -66,7 +71,7 @@ def choose(spec: Spec, base: Base, image: str, found: Facts) -> tuple[BaseImage,
     if not os or not glibc:
         message = f"`{image}` does not tell which system and C library it has"
         return _said("base-unknown", message, f"say it: {EXAMPLE}")
-    if spec.conda.packages:
+    if not own_python(spec):
         return BaseImage(image, os, glibc), None
     path = base.python_path or found.python_path or told.python_path
     if not path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from envcompile.plan.apt import apt_lists, apt_stages
 from envcompile.plan.conda import conda_lists
 from envcompile.plan.layers import layers, lists
 from envcompile.plan.model import File, Plan, Start, Target
@@ -20,13 +21,14 @@ ACTIVATED = "/env/bin/activated"
 
 def make_plan(spec: Spec, lock: Lock) -> Plan:
     """The plan for every platform of the lock. The lock must answer the spec."""
-    targets = sorted((_target(spec.image, lock, each) for each in lock.platforms), key=lambda target: target.arch)
+    targets = sorted((_target(spec, lock, each) for each in lock.platforms), key=lambda target: target.arch)
     conda = any(platform.conda for platform in lock.platforms)
     python = all(platform.python for platform in lock.platforms)
-    return Plan(tuple(targets), conda, layers(lock), _start(spec.image, conda=conda, python=python))
+    start = _start(spec.image, conda=conda, python=python)
+    return Plan(tuple(targets), apt_stages(lock), conda, python and not conda, layers(lock), start)
 
 
-def _target(image: Image, lock: Lock, locked: PlatformLock) -> Target:
+def _target(spec: Spec, lock: Lock, locked: PlatformLock) -> Target:
     platform = PLATFORMS[locked.platform]
     return Target(
         arch=platform.arch,
@@ -35,10 +37,11 @@ def _target(image: Image, lock: Lock, locked: PlatformLock) -> Target:
         run=locked.run.image,
         tools=tuple((tool.name, tool.image) for tool in locked.tools),
         files=(
+            *apt_lists(lock, locked),
             *_interpreter(locked),
             *conda_lists(locked.conda, lock.channels),
-            *lists(lock, locked),
-            *_account(image),
+            *lists(spec.pip, lock, locked),
+            *_account(spec.image),
         ),
     )
 

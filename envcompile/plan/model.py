@@ -31,10 +31,15 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One installation of pip packages: the stage's name and the requirement list in the lock stage."""
+    """One installation of pip packages: the stage's name and the requirement list in the lock stage.
+
+    All of them come from `index`; `private` says that it wants credentials, which the build then must be given.
+    """
 
     stage: str
     requirements: str
+    index: str
+    private: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +59,13 @@ class Start:
 class Plan:
     """Everything the Dockerfile says. `targets` are sorted by architecture.
 
-    `conda` says what the environment is: made by micromamba, else a virtual environment of the base's Python.
+    `conda` and `python` say what the environment is: made by micromamba, or a virtual environment of the base's Python,
+    or nothing at all; `apt` to which stages Debian packages are added, of `build` and `run`.
     """
 
     targets: tuple[Target, ...]
+    apt: tuple[str, ...]
     conda: bool
+    python: bool
     layers: tuple[Layer, ...]
     start: Start

@@ -34,6 +34,13 @@ class CondaRequest:
     upgrade: frozenset[str] | bool = frozenset()
     exact: Mapping[str, str] = field(default_factory=dict)
 
+    def kept(self) -> tuple[CondaPackage, ...]:
+        """The preferences that are not to be upgraded."""
+        if self.upgrade is True:
+            return ()
+        names = self.upgrade or frozenset()
+        return tuple(package for package in self.preferences if package.name not in names)
+
 
 class CondaResolver(Protocol):
     """A back end: requirements in, the one archive of each package out.

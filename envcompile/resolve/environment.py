@@ -12,6 +12,8 @@ from envcompile.resolve.conda import CondaRequest
 from envcompile.resolve.cuda import check_cuda
 from envcompile.resolve.protocol import PipRequest
 from envcompile.resolve.provides import with_distributions
+from envcompile.spec.asked import asked_of_conda
+from envcompile.spec.indexes import index_of
 from envcompile.spec.match_spec import match_spec
 from envcompile.spec.requirement import name as distribution
 from envcompile.spec.requirement import requirement
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from envcompile.lock.model import Channel, CondaPackage, Lock, PipPackage
+    from envcompile.resolve.apt.resolver import Apt
     from envcompile.resolve.conda import CondaResolver
     from envcompile.resolve.images import Ground, Images
     from envcompile.resolve.protocol import Effects, PipResolver
@@ -42,13 +45,14 @@ class Upgrade(NamedTuple):
 
 
 class Earlier(NamedTuple):
-    """What was locked before: the lock if it is whole, and the pins of each platform, also those of a broken lock.
+    """What was locked before: the lock if it is whole; the pins of each platform, and the moment of the archive.
 
-    `images` are those by digest that a broken lock holds.
+    The last two are also those of a broken lock; `images` are those by digest that it holds.
     """
 
     lock: Lock | None
     pins: Mapping[str, Pins]
+    snapshot: str | None = None
     images: tuple[str, ...] = ()
 
     def of(self, platform: str) -> Pins:
@@ -67,6 +71,7 @@ class Solvers(NamedTuple):
     images: Images
     channels: tuple[Channel, ...]
     effects: Effects
+    apt: Apt | None = None
 
 
 def solve(  # noqa: PLR0913, PLR0917 - every effect is an argument
@@ -116,15 +121,6 @@ def _conda(  # noqa: PLR0913, PLR0917 - a request is made of all that was decide
     return tuple(with_distributions(packages) for packages in answers)
 
 
-def asked_of_conda(spec: Spec) -> tuple[str, ...]:
-    """The conda requirements, and with them the Python that the spec asks for at its top."""
-    asked = {match_spec(text).name for text in spec.conda.packages}
-    if spec.python is None or "python" in asked:
-        return spec.conda.packages
-    exact = spec.python.count(".") > 1
-    return (*spec.conda.packages, f"python =={spec.python}" if exact else f"python {spec.python}.*")
-
-
 def _refuse_twice(source: Source, spec: Spec, conda: Mapping[str, tuple[CondaPackage, ...]]) -> None:
     """The lock never holds a distribution from both sides: what is asked of both is a mistake, and is told as one."""
     asked = {match_spec(text).name: text for text in spec.conda.packages}
@@ -170,11 +166,15 @@ def _pip(  # noqa: PLR0913, PLR0917 - a request is made of all that was decided 
         upgrade=upgrade.names,
         provided=provided(brought),
         exact=upgrade.of(earlier.of(name).pip),
+        index=spec.pip.index,
+        indexes=spec.pip.extra_indexes,
     )
     packages = solvers.pip.resolve(request, solvers.effects)
     both = {package.name for package in packages} & set(request.provided)
     if both:
         raise AssertionError(f"a resolver took from pip what conda has brought: {sorted(both)}")
+    if strange := [each.name for each in packages if each.index != index_of(each.name, request.indexes)]:
+        raise AssertionError(f"a resolver took packages from an index that they are not named for: {strange}")
     return packages
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from envcompile.diagnostics import Diagnostic, Problems
 from envcompile.errors import OUTSIDE, MissingOutside
 from envcompile.lock.model import BaseImage, Python, ToolImage
-from envcompile.plan.base import EXAMPLE, Facts, choose, needs_look, tools, wanted
+from envcompile.plan.base import EXAMPLE, Facts, choose, needs_look, own_python, tools, wanted
 from envcompile.platforms import PLATFORMS
 from envcompile.spec.image import reference
 
@@ -92,7 +92,7 @@ def _pin(image: str, kept: dict[str, str], images: Images) -> str:
 
 def _remembered(spec: Spec, before: PlatformLock) -> Facts | None:
     """What the lock holds of the very same image, if that is all that the spec needs of it."""
-    if spec.conda.packages:
+    if not own_python(spec):
         return Facts(before.build.os, before.build.glibc)
     python, base = before.python, wanted(spec)
     if python and python.source == "image":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from envcompile.errors import MissingOutside
 from envcompile.resolve.protocol import Unsolvable
 from envcompile.resolve.simple_index import silent
+from envcompile.spec.indexes import index_of
 
 if TYPE_CHECKING:
     from envcompile.errors import EnvcompileError
@@ -55,9 +56,13 @@ def failure(log: str, errors: str, request: PipRequest, requirements: tuple[str,
     if parts := _REASON.split(text)[1:]:
         reason = _LINE.sub(lambda found: requirements[int(found[1]) - 1], _AFTER.split(parts[-1])[0])
         missing = dict.fromkeys(name for name, said in _SKIPPED.findall(text) if said.startswith("404"))
-        notes = [f"The index has no package {name}." for name in missing]
+        notes = [f"{_index(name, request)} has no package {name}." for name in missing]
         return Unsolvable(request.platform.name, "\n".join([*_tidy(reason), *notes]))
     return _unexpected(_USERINFO.sub("***", errors), request)
+
+
+def _index(name: str, request: PipRequest) -> str:
+    return f"The index `{index_of(name, request.indexes)}`" if request.indexes else "The index"
 
 
 def _tidy(reason: str) -> list[str]:

@@ -10,6 +10,8 @@ import os
 import platform
 import re
 import sys
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,16 +22,20 @@ from packaging.utils import canonicalize_name
 
 from envcompile.errors import MissingOutside, Unusable
 from envcompile.resolve.annotations import graph
+from envcompile.resolve.indexes import Signpost, signpost
 from envcompile.resolve.pip_files import check, packages, unseen
 from envcompile.resolve.pip_reasons import INSTALL, failure, skipped_page
+from envcompile.resolve.protocol import Effects
 from envcompile.resolve.settle import settle
 from envcompile.resolve.simple_index import SimpleIndex
+from envcompile.spec.indexes import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from envcompile.lock.model import PipPackage
-    from envcompile.resolve.protocol import Effects, PipRequest
+    from envcompile.resolve.protocol import PipRequest
+    from envcompile.resolve.simple_index import IndexFile
 
 # Of the user's environment only what says where the network is and who the user is there: no PIP_*, no PYTHON*.
 _KEPT = frozenset(
@@ -60,18 +66,43 @@ class PipTools:
             raise Unusable("`pip-tools` asks its index each time, and `--offline` lets nobody be asked", _OFFLINE_HINT)
         here = running()
         refuse_elsewhere(request, here)
-        with TemporaryDirectory(prefix="envcompile-") as folder:
-            url = index_url(effects, folder)
-            text = _solve(request, effects, Path(folder), url)
+        with (
+            TemporaryDirectory(prefix="envcompile-") as folder,
+            _one_index(request, request.index or index_url(effects, folder)) as asked,
+        ):
+            outer = asked.environment(effects.environment) if request.indexes else effects.environment
+            text = _solve(request, Effects(effects.run, outer), Path(folder), asked.url)
         pins = dict(pin for line in text.splitlines() if (pin := _pin(line)))
         needs = _without(request, pins, graph(text))
-        projects = SimpleIndex(url, effects.environment).files(sorted(needs))
+        where = {name: asked.served[name] if request.indexes else DEFAULT for name in sorted(needs)}
+        projects = _projects(where, asked.indexes, effects)
         if hidden := unseen(projects, pins, request, here.glibc):
             said = f"`{hidden}` fits the base image, but not the glibc {here.glibc} of this machine"
             raise Unusable(f"{said}, for which alone `pip-tools` resolves", _HINT)
-        answer = packages(pins, needs, projects, request)
+        found = packages(pins, needs, projects, request)
+        answer = tuple(replace(package, index=where[package.name]) for package in found)
         check(answer, _asked(request), request)
         return answer
+
+
+def _one_index(request: PipRequest, default: str) -> AbstractContextManager[Signpost]:
+    if not request.indexes:
+        return nullcontext(Signpost(default, {DEFAULT: default}))
+    if "@" in default:
+        said = "with `extra-indexes`, `pip-tools` cannot use a default index whose URL holds credentials"
+        raise Unusable(said, "give them in netrc, and PIP_INDEX_URL without them")
+    return signpost(request.indexes, default)
+
+
+def _projects(
+    where: Mapping[str, str], indexes: Mapping[str, str], effects: Effects
+) -> dict[str, tuple[IndexFile, ...]]:
+    """The files of every project, of the index that `where` names for it."""
+    found: dict[str, tuple[IndexFile, ...]] = {}
+    for index in sorted(set(where.values())):
+        names = [name for name in where if where[name] == index]
+        found.update(SimpleIndex(indexes[index], effects.environment).files(names))
+    return found
 
 
 def running() -> Here:

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from envcompile.lock.model import PipPackage
     from envcompile.platforms import Platform
     from envcompile.resolve.process import Run
+    from envcompile.spec.model import Index
+
+
+# What mends an index whose certificate is by an authority that only the company knows.
+CERTIFICATES = "set SSL_CERT_FILE to the bundle of certificates that your network is known by"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +27,8 @@ class PipRequest:
     `python` is X.Y.Z, `glibc` X.Y; `preferences` are the pins to keep where the requirements allow it; `upgrade` says
     of which names no pin is kept, or True for all; `exact` maps a name to the version that it must have if the answer
     holds it. `exclude_newer` is RFC 3339 in UTC. `provided` maps a distribution that conda has already brought to its
-    stub's version: the answer must neither hold nor contradict it.
+    stub's version: the answer must neither hold nor contradict it. `index` is the default index's URL, None for the
+    user's own; each of `indexes` serves the packages named for it and no other.
     """
 
     requirements: tuple[str, ...]
@@ -35,6 +41,8 @@ class PipRequest:
     upgrade: frozenset[str] | bool = frozenset()
     provided: Mapping[str, str] = field(default_factory=dict)
     exact: Mapping[str, str] = field(default_factory=dict)
+    index: str | None = None
+    indexes: tuple[Index, ...] = ()
 
     def constraints(self) -> str:
         """The lines of a constraints file: what may be in the answer in no other version."""

@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 
     from envcompile.lock.model import Channel
     from envcompile.resolve.conda import CondaRequest
+    from envcompile.resolve.process import Finished
     from envcompile.resolve.protocol import Effects
     from envcompile.spec.match_spec import MatchSpec
 
 # Where the network is and who the user is there; nothing that changes an answer.
-_KEPT = frozenset(
+KEPT = frozenset(
     "PATH HOME USER LOGNAME TMPDIR TEMP TMP SYSTEMROOT APPDATA LOCALAPPDATA USERPROFILE XDG_CACHE_HOME XDG_CONFIG_HOME "
     "XDG_DATA_HOME XDG_RUNTIME_DIR DBUS_SESSION_BUS_ADDRESS HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY http_proxy "
     "https_proxy all_proxy no_proxy SSL_CERT_FILE SSL_CERT_DIR NETRC RATTLER_CACHE_DIR RATTLER_AUTH_FILE PYTHONPATH "
@@ -48,32 +49,32 @@ class Rattler:
 
     def resolve(self, requests: tuple[CondaRequest, ...], effects: Effects) -> tuple[tuple[CondaPackage, ...], ...]:
         """The packages of each request, sorted by name. Raises `Unsolvable`, `MissingOutside` or `Unusable`."""
-        asked = {
-            "requests": [_asked(request) for request in requests],
-            "offline": effects.offline,
-            "timeout": self._timeout,
-        }
-        with TemporaryDirectory(prefix="envcompile-") as folder:
-            question, answer = Path(folder, "question.json"), Path(folder, "answer.json")
-            question.write_text(json.dumps(asked), "utf-8")
-            environment = {key: value for key, value in effects.environment.items() if key in _KEPT}
-            argv = (sys.executable, "-c", _PROGRAM, str(question), str(answer))
-            finished = effects.run(argv, folder, environment)
-            if not answer.exists():
-                raise _gone(finished.code, finished.errors)
-            answers: list[dict[str, Any]] = json.loads(answer.read_text("utf-8"))
-        return tuple(_told(request, each) for request, each in zip(requests, answers, strict=True))
+        answers = ask([question(request) for request in requests], effects, self._timeout)
+        return tuple(packages(request, answer) for request, answer in zip(requests, answers, strict=True))
 
 
-def _asked(request: CondaRequest) -> dict[str, Any]:
+def ask(questions: list[dict[str, Any]], effects: Effects, timeout: int) -> list[dict[str, Any]]:
+    """The answers of one process to some questions, in their order. Raises `MissingOutside` when there are none."""
+    with TemporaryDirectory(prefix="envcompile-") as folder:
+        asked, answer = Path(folder, "question.json"), Path(folder, "answer.json")
+        asked.write_text(json.dumps({"requests": questions, "offline": effects.offline, "timeout": timeout}), "utf-8")
+        environment = {key: value for key, value in effects.environment.items() if key in KEPT}
+        argv = (sys.executable, "-c", _PROGRAM, str(asked), str(answer))
+        finished = effects.run(argv, folder, environment)
+        if not answer.exists():
+            raise gone(finished)
+        answers: list[dict[str, Any]] = json.loads(answer.read_text("utf-8"))
+    return answers
+
+
+def question(request: CondaRequest) -> dict[str, Any]:
+    """A request in the words of `rattler_solve`. Raises `Unusable` for a channel that is not one of the request's."""
     urls = _urls(request.channels)
     parsed = [match_spec(text) for text in request.requirements]
     specs = [_spec(text, each, urls) for text, each in zip(request.requirements, parsed, strict=True)]
     if len(urls) > 1:
         # Asked for by its name too, the first channel that has a package at all is the one that counts.
         specs += [each.name for each in parsed if not each.channel]
-    upgraded = request.upgrade if isinstance(request.upgrade, frozenset) else frozenset()
-    kept = () if request.upgrade is True else request.preferences
     return {
         "names": [each.name for each in parsed],
         "specs": specs,
@@ -84,7 +85,7 @@ def _asked(request: CondaRequest) -> dict[str, Any]:
         "cuda": request.cuda if isinstance(request.cuda, str) else None,
         "exclude_newer": request.exclude_newer,
         "free": free(request.upgrade, request.exact),
-        "preferences": [[each.name, each.subdir, each.file] for each in kept if each.name not in upgraded],
+        "preferences": [[each.name, each.subdir, each.file] for each in request.kept()],
         # Names that may come from one channel, or from one of its folders, alone.
         "only_channel": {each.name: urls[each.channel] for each in parsed if each.channel},
         "only_subdir": {each.name: each.subdir for each in parsed if each.subdir},
@@ -128,7 +129,9 @@ def _constraints(cuda: str | bool | None) -> list[str]:
     return ["cuda-version <0a0"] if cuda is False else [f"cuda-version {cuda}.*"]
 
 
-def _gone(code: int, errors: str) -> MissingOutside:
+def gone(finished: Finished) -> MissingOutside:
+    """Why there is no answer, after a process that was to write one."""
+    code, errors = finished
     if "No module named 'rattler'" in errors:
         hint = "run `pip install 'envcompile[lock]'`"
         return MissingOutside("`py-rattler`, which resolves conda packages, is not there", hint)
@@ -136,22 +139,23 @@ def _gone(code: int, errors: str) -> MissingOutside:
     return MissingOutside(f"the conda resolver ended without an answer: {last}", "run the command again with `-v`")
 
 
-def _told(request: CondaRequest, answer: Mapping[str, Any]) -> tuple[CondaPackage, ...]:
+def packages(request: CondaRequest, answer: Mapping[str, Any]) -> tuple[CondaPackage, ...]:
+    """What an answer says, sorted by name; or what it says is in the way, raised."""
     problem = redact(str(answer.get("problem", "")))
     if answer["kind"] == "unsolvable":
         raise Unsolvable(request.platform.name, _reason(request, problem, answer["missing"]), "conda")
     if answer["kind"] != "solved":
         raise _unread(answer["kind"], problem, _failed(request.channels, problem, answer.get("reading")))
     names = {channel.url: channel.name for channel in request.channels}
-    packages = [
+    found = [
         CondaPackage(**{**row, "channel": names[row["channel"]], "depends": tuple(row["depends"])})
         for row in answer["packages"]
     ]
-    for package in packages:
+    for package in found:
         if not package.sha256:
             said = f"the channel `{package.channel}` tells no sha256 of `{package.file}`, so it cannot be locked"
             raise MissingOutside(said, "use a channel that is indexed with hashes")
-    return tuple(sorted(packages, key=lambda package: package.name))
+    return tuple(sorted(found, key=lambda package: package.name))
 
 
 def _reason(request: CondaRequest, problem: str, missing: Mapping[str, Mapping[str, list[str]]]) -> str:

@@ -1,7 +1,7 @@
 """The program that solves, in a process of its own, with the words QUESTION and ANSWER.
 
 QUESTION is a JSON object that holds requests, ANSWER becomes an array of answers in the same order, whole or not at
-all. Nothing but this module imports py-rattler.
+all. A request with `files` is not solved: those records are looked up. Nothing but this module imports py-rattler.
 
 py-rattler 0.28, as measured: a `Gateway` that is given no client asks without credentials, never again, and waits for
 ever; `exclude_newer` takes the clock's digits for UTC; a pin is taken from whatever channel it is of, and a spec's
@@ -128,7 +128,7 @@ async def _answer(request: dict[str, Any], gateway: rattler.Gateway) -> dict[str
     asked = _Asked(request, gateway, [rattler.Channel(url) for url in request["channels"]])
     try:
         await _read(asked)
-        records = await _solve(await _with_cuda(asked))
+        records = await (_look_up(asked) if "files" in request else _solve(await _with_cuda(asked)))
     except SolverError as problem:
         text = str(problem).strip()
         return {"kind": "unsolvable", "problem": text, "missing": await _missing(asked, text)}
@@ -145,6 +145,13 @@ async def _read(asked: _Asked) -> None:
         if isinstance(result, BaseException):
             asked.request["reading"] = index
             raise result
+
+
+async def _look_up(asked: _Asked) -> _Records:
+    """The records of the archives that are asked for, those of them that are there."""
+    names = {(channel, subdir, file): name for name, channel, subdir, file in asked.request["files"]}
+    found = await asked.query(asked.request["subdirs"], sorted({*names.values()}))
+    return [each for each in found if (_channel(each), each.subdir, each.file_name) in names]
 
 
 async def _solve(asked: _Asked) -> _Records:
@@ -232,11 +239,16 @@ async def _all(question: dict[str, Any]) -> list[dict[str, Any]]:
     return list(await asyncio.gather(*(_answer(request, gateway) for request in requests)))
 
 
+def answers(question: dict[str, Any]) -> list[dict[str, Any]]:
+    """The answer to each request of a question, in its order."""
+    return asyncio.run(_all(question))
+
+
 def main(question: Path, answer: Path) -> None:
     """Solve what stands in `question`, and write `answer` in one step."""
-    answers = asyncio.run(_all(json.loads(question.read_text("utf-8"))))
+    said = answers(json.loads(question.read_text("utf-8")))
     part = answer.with_suffix(".part")
-    part.write_text(json.dumps(answers), "utf-8")
+    part.write_text(json.dumps(said), "utf-8")
     part.replace(answer)
 
 

@@ -25,6 +25,7 @@ from urllib.request import (  # type: ignore[attr-defined] # typeshed does not k
 )
 
 from envcompile.errors import MissingOutside, Unusable
+from envcompile.resolve.protocol import CERTIFICATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -51,9 +52,12 @@ class IndexFile(NamedTuple):
 
 
 class SimpleIndex:
-    """One index, asked with the proxies, certificates and credentials of this environment and of no other."""
+    """One index, asked with the proxies, certificates and credentials of this environment and of no other.
 
-    def __init__(self, url: str, environment: Mapping[str, str]) -> None:
+    An `anonymous` one asks without credentials.
+    """
+
+    def __init__(self, url: str, environment: Mapping[str, str], *, anonymous: bool = False) -> None:
         """Raises `Unusable` when `url` is no web address."""
         try:
             parts = urlsplit(url)
@@ -64,7 +68,7 @@ class SimpleIndex:
             raise Unusable("the package index is not a web address", "give it as `https://host/simple`")
         self._host = parts.netloc.rpartition("@")[2]
         self._root = parts._replace(netloc=self._host, path=parts.path.rstrip("/"), query="", fragment="")
-        self._authorization = _authorization(parts, environment)
+        self._authorization = "" if anonymous else _authorization(parts, environment)
         self._proxies = _proxies(parts.scheme, self._host, environment)
         self._context = _context(environment) if parts.scheme == "https" else None
         handlers = (ProxyHandler(self._proxies), *([HTTPSHandler(context=self._context)] if self._context else []))
@@ -77,6 +81,18 @@ class SimpleIndex:
             shares = list(pool.map(self._share, [wanted[first::_THREADS] for first in range(_THREADS)]))
         return {name: files for share in shares for name, files in share.items()}
 
+    def hides(self, name: str) -> bool:
+        """Whether the index refuses the page of a project that it has; many say that it is not there.
+
+        Raises `MissingOutside` when it does not answer at all.
+        """
+        request = self._request(name)
+        for _ in range(_ATTEMPTS):
+            answer = self._once(request)
+            if not isinstance(answer, str) or _FINAL.match(answer):
+                return isinstance(answer, str)
+        raise silent(str(answer), name)
+
     def _share(self, names: list[str]) -> dict[str, tuple[IndexFile, ...]]:
         """Some of the projects, over one connection: a look-up of the host and a handshake for each would be slower."""
         secure = self._context
@@ -88,13 +104,16 @@ class SimpleIndex:
         with closing(connection):
             return {name: self._project(name, connection) for name in names}
 
-    def _project(self, name: str, connection: HTTPConnection) -> tuple[IndexFile, ...]:
+    def _request(self, name: str) -> Request:
         page = self._root._replace(path=f"{self._root.path}/{name}/")
-        request = Request(page.geturl(), headers={"Accept": _ACCEPT})  # noqa: S310 - http(s), checked above
+        return Request(page.geturl(), headers={"Accept": _ACCEPT})  # noqa: S310 - http(s), checked above
+
+    def _project(self, name: str, connection: HTTPConnection) -> tuple[IndexFile, ...]:
+        request = self._request(name)
         if self._authorization:
             # Unredirected: a password is for this host, not for one that it points to.
             request.add_unredirected_header("Authorization", self._authorization)
-        kind, body = self._kept(page.path, connection) or self._fetch(request, name)
+        kind, body = self._kept(request.selector, connection) or self._fetch(request, name)
         try:
             return tuple(_from_json(body) if kind.endswith("+json") else _from_html(body))
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -139,9 +158,10 @@ class SimpleIndex:
 def silent(reason: str, name: str) -> MissingOutside:
     """The error of an index that does not answer for a project; `reason` without credentials."""
     refused = _REFUSED.match(reason)
-    hint = "give its credentials where the package clients look for them, such as netrc" if refused else None
-    said = f"the package index did not answer for `{name}`: {reason.strip()}"
-    return MissingOutside(said, hint or "check the network")
+    hint = CERTIFICATES if "certificate" in reason.lower() else "check the network"
+    if refused:
+        hint = "give its credentials where the package clients look for them, such as netrc"
+    return MissingOutside(f"the package index did not answer for `{name}`: {reason.strip()}", hint)
 
 
 def _proxies(scheme: str, host: str, environment: Mapping[str, str]) -> dict[str, str]:

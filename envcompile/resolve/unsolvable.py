@@ -21,16 +21,15 @@ if TYPE_CHECKING:
 def explain(answer: Unsolvable, source: Source, spec: Spec, exact: Mapping[str, str]) -> Problems:
     """The answer as diagnostics: the line of every requirement that the reason says is required, the reason below.
 
-    `exact` are the versions that were asked for beside the spec.
+    `exact` are the versions of conda's and pip's packages that were asked for beside the spec.
     """
     message = answer.message
-    if exact:
+    if exact and answer.table != "apt":
         pinned = " and ".join(f"`{name}=={version}`" for name, version in exact.items())
         message = f"no set of packages answers the spec with {pinned} on `{answer.platform}`"
     paths = _blamed(answer, spec) or [(answer.table, "packages")]
-    hint = (
-        f"the resolver's reason for `{answer.platform}`, Python and C library as in the base:\n{_indent(answer.reason)}"
-    )
+    ground = "the base's packages" if answer.table == "apt" else "Python and C library as in the base"
+    hint = f"the resolver's reason for `{answer.platform}`, {ground}:\n{_indent(answer.reason)}"
     found = [
         Diagnostic("unsolvable", message if index == 0 else "this requirement takes part in it", path)
         for index, path in enumerate(paths)
@@ -44,6 +43,8 @@ def _blamed(answer: Unsolvable, spec: Spec) -> list[KeyPath]:
     """The requirements that the reason says "you require", else those it names at all."""
     if answer.table == "conda":
         names = [match_spec(text).name for text in spec.conda.packages]
+    elif answer.table == "apt":
+        names = list(spec.apt.packages)
     else:
         names = [name(requirement(text).name) for text in spec.pip.packages]
     words = " ".join(answer.reason.split()).lower()

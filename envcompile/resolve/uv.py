@@ -6,6 +6,7 @@ import re
 import sys
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -16,15 +17,18 @@ import tomli
 from envcompile.errors import MissingOutside
 from envcompile.lock.model import PipPackage
 from envcompile.resolve.annotations import graph
-from envcompile.resolve.protocol import Unsolvable
+from envcompile.resolve.protocol import CERTIFICATES, Unsolvable
 from envcompile.resolve.settle import free, settle
 from envcompile.resolve.stubs import write_stubs
+from envcompile.resolve.uv_indexes import asked, default_url
 from envcompile.resolve.wheels import best
+from envcompile.spec.indexes import DEFAULT, index_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from envcompile.resolve.protocol import Effects, PipRequest
+    from envcompile.resolve.uv_indexes import Asked
 
 # Of the user's environment only what says where the network is and who the user is there. Whatever changes an answer
 # (UV_PRERELEASE, UV_INDEX, PIP_*, ...) stays out: the spec alone asks.
@@ -32,12 +36,16 @@ _KEPT = frozenset(
     "PATH HOME USER LOGNAME TMPDIR TEMP TMP SYSTEMROOT APPDATA LOCALAPPDATA USERPROFILE XDG_CACHE_HOME XDG_CONFIG_HOME "
     "XDG_DATA_HOME HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY http_proxy https_proxy all_proxy no_proxy SSL_CERT_FILE "
     "SSL_CERT_DIR SSL_CLIENT_CERT NETRC UV_CACHE_DIR UV_NO_CACHE UV_SYSTEM_CERTS UV_NATIVE_TLS UV_HTTP_TIMEOUT "
-    "UV_HTTP_RETRIES UV_INSECURE_HOST UV_KEYRING_PROVIDER UV_DEFAULT_INDEX UV_CONCURRENT_DOWNLOADS UV_OFFLINE".split()
+    "UV_HTTP_RETRIES UV_INSECURE_HOST UV_KEYRING_PROVIDER UV_CREDENTIALS_DIR UV_DEFAULT_INDEX "
+    "UV_CONCURRENT_DOWNLOADS UV_OFFLINE".split()
 )
 # The values of `--python-platform` (uv 0.13.9). A base with a glibc between two of them gets wheels for the older one.
 _POLICIES: tuple[int, ...] = (17, 28, *range(31, 41))
 _NO_SOLUTION = "No solution found"
 _SWITCHED_OFF = "network was disabled"
+# Not 403, which is what some indexes say of a package that they do not have.
+_REFUSED = "authentication credentials (401"
+_MISSING = re.compile(r"(\S+)\s+was\s+not\s+found\s+in\s+the\s+package\s+registry")
 _OFFLINE = re.compile(r"dns error|error trying to connect|Failed to fetch|network|timed out", re.IGNORECASE)
 
 
@@ -46,7 +54,9 @@ class Uv:
 
     def resolve(self, request: PipRequest, effects: Effects) -> tuple[PipPackage, ...]:
         """The packages for one platform; see `PipResolver`."""
-        with TemporaryDirectory(prefix="envcompile-") as folder:
+        passed = {key: value for key, value in effects.environment.items() if _passes(key)}
+        default = partial(default_url, find_uv(effects.environment), effects)
+        with TemporaryDirectory(prefix="envcompile-") as folder, asked(request, passed, folder, default) as indexes:
             here = Path(folder)
             (here / "requirements.in").write_text("".join(f"{line}\n" for line in request.requirements), "utf-8")
             (here / "exclude.txt").write_text("".join(f"{name}\n" for name in request.exclude), "utf-8")
@@ -55,48 +65,61 @@ class Uv:
             if kept := request.kept():
                 (here / "pylock.toml").write_text(_preferences((each.name, each.version) for each in kept), "utf-8")
             held = {} if free(request.upgrade, request.exact) else {each.name: each.version for each in kept}
-            settle(lambda pins: self._solve(request, effects, here, pins), held)
+            settle(lambda pins: self._solve(request, effects, here, indexes, pins), held)
             packages = tomli.loads((here / "pylock.toml").read_text("utf-8")).get("packages", [])
-            needs = self._graph(request, effects, here, packages)
-        return _packages(packages, needs, request)
+            needs = self._graph(request, effects, here, indexes, packages)
+        return _packages(packages, needs, request, indexes)
 
-    def _solve(self, request: PipRequest, effects: Effects, here: Path, held: Mapping[str, str]) -> None:
+    def _solve(
+        self, request: PipRequest, effects: Effects, here: Path, indexes: Asked, held: Mapping[str, str]
+    ) -> None:
         pins = "".join(f"{name}=={version}\n" for name, version in held.items())
         (here / "constraints.txt").write_text(request.constraints() + pins, "utf-8")
-        self._compile(request, effects, str(here), ("--format", "pylock.toml", "-o", "pylock.toml"))
+        self._compile(request, effects, str(here), indexes, ("--format", "pylock.toml", "-o", "pylock.toml"))
 
     def _graph(
-        self, request: PipRequest, effects: Effects, here: Path, packages: Iterable[Mapping[str, Any]]
+        self, request: PipRequest, effects: Effects, here: Path, indexes: Asked, packages: Iterable[Mapping[str, Any]]
     ) -> dict[str, set[str]]:
         """Who needs whom, read off the annotations of uv's other format: the same answer, from the cache alone."""
         pins = "".join(f"{each['name']}=={each['version']}\n" for each in packages)
         (here / "graph.txt").write_text(pins, "utf-8")
         form = ("--format", "requirements.txt", "--annotation-style", "line", "-o", "graph.txt")
         try:
-            self._compile(request, replace(effects, offline=True), str(here), form)
+            self._compile(request, replace(effects, offline=True), str(here), indexes, form)
         except (Unsolvable, MissingOutside):
             if effects.offline:
                 raise
             # No cache, or one that another process has just cleaned: the same question with the network.
             (here / "graph.txt").write_text(pins, "utf-8")
-            self._compile(request, effects, str(here), form)
+            self._compile(request, effects, str(here), indexes, form)
         return graph((here / "graph.txt").read_text("utf-8"))
 
-    def _compile(self, request: PipRequest, effects: Effects, folder: str, form: tuple[str, ...]) -> None:
+    def _compile(
+        self, request: PipRequest, effects: Effects, folder: str, indexes: Asked, form: tuple[str, ...]
+    ) -> None:
         platform = f"{request.platform.machine}-manylinux_2_{_policy(request.glibc)}"
         newer = ("--exclude-newer", request.exclude_newer) if request.exclude_newer else ()
         argv = (
             *(find_uv(effects.environment), "pip", "compile", "requirements.in", "--excludes", "exclude.txt"),
-            *("--quiet", "--no-config", "--no-header", "--no-progress", "--color", "never", "--only-binary", ":all:"),
+            *(
+                "--quiet",
+                "--no-header",
+                "--no-progress",
+                "--color",
+                "never",
+                "--only-binary",
+                ":all:",
+                *indexes.options,
+            ),
             *("--python", sys.executable, "--no-python-downloads", "--python-version", request.python),
             *("--python-platform", platform, *newer, *form),
             *("--constraints", "constraints.txt", *(("--find-links", "stubs") if request.provided else ())),
             *(("--offline",) if effects.offline else ()),
         )
-        environment = {key: value for key, value in effects.environment.items() if _passes(key)}
-        finished = effects.run(argv, folder, environment)
+        finished = effects.run(argv, folder, indexes.environment)
         if finished.code:
-            raise _failure(finished.errors, request.platform.name)
+            said = indexes.signpost.shown(finished.errors) if indexes.signpost else finished.errors
+            raise _failure(said, request)
 
 
 def _policy(glibc: str) -> int:
@@ -127,16 +150,24 @@ def find_uv(environment: Mapping[str, str]) -> str:
     return found
 
 
-def _failure(errors: str, platform: str) -> Unsolvable | MissingOutside:
+def _failure(errors: str, request: PipRequest) -> Unsolvable | MissingOutside:
     text = re.sub(r"(?<=://)[^/\s@]+(?=@)", "***", errors).strip()
     reason = re.sub(r"^error: ", "", text)
     if _SWITCHED_OFF in text:
         said = "a package is not in uv's cache, and `--offline` or `UV_OFFLINE` lets nobody be asked"
         return MissingOutside(said, "lock again without it")
+    if _REFUSED in text:
+        where = "netrc, uv's own store (`uv auth login`), or UV_INDEX_NAME_USERNAME and _PASSWORD"
+        names = _MISSING.findall(reason) or ["a package"]
+        index = index_of(names[0], request.indexes)
+        return MissingOutside(f"the index `{index}` wants credentials for `{names[0]}`", f"give them in {where}")
     if _NO_SOLUTION in text:
-        return Unsolvable(platform, reason)
+        extra = {name: index_of(name, request.indexes) for name in _MISSING.findall(reason)}
+        notes = [f"{name} is asked of the index `{index}` alone." for name, index in extra.items() if index != DEFAULT]
+        return Unsolvable(request.platform.name, "\n".join([reason, *notes]))
     if _OFFLINE.search(text):
-        return MissingOutside(f"the package index did not answer: {_first_lines(reason)}", "check the network")
+        hint = CERTIFICATES if "certificate" in text else "check the network"
+        return MissingOutside(f"the package index did not answer: {_first_lines(reason)}", hint)
     # Neither an answer nor the network: a full disk, an unreadable cache, an option this uv does not know.
     return MissingOutside(f"`uv` ended without an answer: {_first_lines(reason)}", "run it again, or another uv")
 
@@ -152,12 +183,15 @@ def _preferences(pins: Iterable[tuple[str, str]]) -> str:
 
 
 def _packages(
-    rows: Iterable[Mapping[str, Any]], needs: Mapping[str, set[str]], request: PipRequest
+    rows: Iterable[Mapping[str, Any]], needs: Mapping[str, set[str]], request: PipRequest, indexes: Asked
 ) -> tuple[PipPackage, ...]:
     kept = {package.name: package for package in request.kept()}
     # What conda has brought is in the answer as a stub, and not in the lock.
     own = [row for row in rows if row["name"] not in request.provided]
-    packages = [_package(row, needs, request, kept.get(row["name"])) for row in own]
+    packages = [
+        replace(_package(row, needs, request, kept.get(row["name"])), index=indexes.index_of(row["name"]))
+        for row in own
+    ]
     return tuple(sorted(packages, key=lambda package: package.name))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from envcompile.diagnostics import Diagnostic, redact
 from envcompile.spec.image import reference
+from envcompile.spec.indexes import check_indexes
 from envcompile.spec.match_spec import match_spec
 from envcompile.spec.read import CONTROL, shown
 from envcompile.spec.refusal import Refusal
@@ -20,15 +21,15 @@ if TYPE_CHECKING:
 
 # Parts of the format whose passes are not there yet: refused, never passed over in silence.
 _LATER = (
-    ("apt",),
     ("cuda", "driver"),
     ("cuda", "compute"),
     ("cuda", "jit"),
     ("lock",),
     ("pip", "allow-sdist"),
-    ("pip", "index"),
-    ("pip", "extra-indexes"),
 )
+
+# What makes an environment, and with it a build stage.
+_BUILT = (("pip", "packages"), ("conda", "packages"), ("python",))
 
 # Arrays in which nothing may stand twice, and what their items are called.
 _LISTS = {
@@ -53,6 +54,7 @@ def check(value: dict[str, Any]) -> list[Diagnostic]:
         *_names(value, "exclude"),
         *_names(value, "allow-sdist"),
         *_excluded(value),
+        *check_indexes(_at(value, "pip", "extra-indexes")),
         *_images(value),
         *_commands(value),
         *(problem for path, noun in _LISTS.items() for problem in _duplicates(value, path, noun)),
@@ -69,13 +71,12 @@ def _later(value: dict[str, Any]) -> Iterator[Diagnostic]:
         message = "`cuda.version` constrains conda's packages, and this release cannot constrain pip's by it yet"
         hint = "take it out, and ask pip for the release that is built for it"
         yield Diagnostic("not-supported-yet", message, ("cuda", "version"), hint, "key")
-    if _at(value, "conda", "resolver") == "conda-lock":
-        message = "`conda-lock` as resolver is part of the format, and this release cannot use it yet"
-        yield Diagnostic("not-supported-yet", message, ("conda", "resolver"), 'write `"rattler"`, or leave it out')
 
 
 def _python(value: dict[str, Any]) -> Iterator[Diagnostic]:
-    if "python" not in value and not (_at(value, "conda", "packages") and not _at(value, "pip", "packages")):
+    # conda brings its own where a package needs it, and Debian packages need none.
+    others = any(_at(value, table, "packages") for table in ("conda", "apt"))
+    if "python" not in value and (_at(value, "pip", "packages") or not others):
         hint = 'add `python = "3.12"` at the top'
         yield Diagnostic("missing-key", "`python` is missing, and pip packages need one", (), hint)
 
@@ -104,6 +105,13 @@ def _nothing_to_install(value: dict[str, Any]) -> Iterator[Diagnostic]:
         path: KeyPath = ("pip", "packages") if _at(value, "pip", "packages") == [] else ()
         hint = 'add a table `[pip]` with `packages = ["numpy"]`'
         yield Diagnostic("nothing-to-install", "the spec asks for no package at all", path, hint)
+    elif _at(value, "apt", "build") and not any(_at(value, *path) for path in _BUILT):
+        message = (
+            "nothing is built without pip packages, conda packages or a `python`, and so nothing can use `apt.build`"
+        )
+        yield Diagnostic(
+            "nothing-to-install", message, ("apt", "build"), "take it out, or move it to `packages`", "key"
+        )
 
 
 def _requirements(value: dict[str, Any]) -> Iterator[Diagnostic]:

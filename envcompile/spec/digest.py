@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 def spec_digest(spec: Spec) -> str:
     """`sha256:` and the digest of the canonical JSON of the spec's question."""
+    from envcompile.spec.indexes import normalized  # noqa: PLC0415 - with it
     from envcompile.spec.requirement import canonical, name  # noqa: PLC0415 - brings `packaging`
 
     question = asdict(spec)
@@ -30,6 +31,8 @@ def spec_digest(spec: Spec) -> str:
     question["pip"]["packages"] = sorted(canonical(text) for text in spec.pip.packages)
     for names in ("exclude", "allow_sdist"):
         question["pip"][names] = sorted(name(text) for text in question["pip"][names])
+    for index in question["pip"]["extra_indexes"]:
+        index["packages"] = sorted(normalized(text) for text in index["packages"])
     # Which program solves, and with it no pin that is asked for, is the lock command's business.
     del question["pip"]["resolver"], question["conda"]["resolver"]
     text = json.dumps(question, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

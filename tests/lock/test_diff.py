@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from envcompile.lock.diff import Change, changes
 from envcompile.lock.forms import document, listing, markdown, summary, text
-from envcompile.lock.model import Channel, CondaPackage, Lock, PipPackage, PlatformLock, ToolImage
+from envcompile.lock.model import AptPackage, Channel, CondaPackage, Lock, PipPackage, PlatformLock, ToolImage
 from envcompile.lock.reasons import Asked
 from tests.made import FIXTURES, parsed, spec_of
 
@@ -299,3 +299,55 @@ def test_nothing_in_a_cell_is_obeyed() -> None:
         line for line in markdown(changes(locked(linux_64=[]), locked(linux_64=[evil])), "x") if "conda a" in line
     ]
     assert row == r"| added | conda a |  | 1\|2\<b\>\[x\](y)\_\* |  |"
+
+
+def test_a_package_that_comes_from_another_index_now() -> None:
+    _, lock = parsed("indexes")
+    public = tuple(
+        replace(each, pip=tuple(replace(pin, index="default") for pin in each.pip)) for each in lock.platforms
+    )
+    assert lines(replace(lock, platforms=public), lock) == [
+        "  + index of acme-models corp",
+        "  + index of torch torch-cpu",
+        "  + index of acme-net corp (linux-64)",
+    ]
+    assert any(line.endswith(" torch-cpu") for line in listing(lock) if " pip torch " in line)
+
+
+def apt(name: str, version: str, *depends: str, sha256: str = HASH) -> AptPackage:
+    return AptPackage(name, version, "amd64", sha256, 1, depends)
+
+
+def test_debian_packages_move_with_the_snapshot() -> None:
+    """What they are installed for is told, and who needs what came; why one went stands in no lock."""
+    (platform,) = (lock := locked(linux_64=[pip("gcc", "1")])).platforms
+    old = replace(platform, apt=(apt("curl", "7"), apt("libc", "1"), apt("tini", "1")), apt_build=(apt("gcc", "12"),))
+    new = replace(
+        platform,
+        apt=(apt("curl", "8", "libssl"), apt("libc", "1", sha256=OTHER), apt("libssl", "3")),
+        apt_build=(apt("gcc", "13"),),
+        pip=(),
+    )
+    before, after = (
+        replace(lock, platforms=(each,), snapshot=f"2026-01-0{day}T00:00:00Z") for day, each in enumerate((old, new), 1)
+    )
+    assert lines(before, after, asked()) == [
+        "  + apt libssl 3",
+        "      needed by curl 8",
+        "  - gcc 1",
+        "      nothing in the lock needs it any more",
+        "  - apt tini 1",
+        "  ~ snapshot of the archive 2026-01-01T00:00:00Z -> 2026-01-02T00:00:00Z",
+        "  ~ apt curl 7 -> 8",
+        "  ~ apt for the build, gcc 12 -> 13",
+        f"  ~ apt libc 1: another file, {OTHER}",
+    ]
+    assert [*listing(after)][-4:] == [
+        f"linux-64 apt curl 8 amd64 {HASH[:12]}",
+        f"linux-64 apt libc 1 amd64 {OTHER[:12]}",
+        f"linux-64 apt libssl 3 amd64 {HASH[:12]}",
+        f"linux-64 apt-build gcc 13 amd64 {HASH[:12]}",
+    ]
+    assert next(listing(after)) == "snapshot of the archive 2026-01-02T00:00:00Z"
+    (came,) = changes(replace(after, platforms=()), after)
+    assert (came.kind, came.after) == ("platform", "4 packages")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from envcompile.errors import UNUSABLE, Unusable
 from envcompile.lock.file import Newer, dumps, loads
-from envcompile.lock.model import BaseImage, Lock, PipPackage, PlatformLock, Python, ToolImage
+from envcompile.lock.model import AptPackage, BaseImage, Lock, PipPackage, PlatformLock, Python, ToolImage
 from envcompile.lock.salvage import salvage, salvage_images
 from tests.made import CASES, FIXTURES, case
 
@@ -40,12 +40,26 @@ packages = st.builds(
 sorted_packages = st.lists(packages, max_size=6, unique_by=lambda each: each.name).map(
     lambda each: tuple(sorted(each, key=lambda package: package.name))
 )
+debian = st.builds(
+    AptPackage,
+    name=st.from_regex(r"[a-z0-9][a-z0-9.+-]+", fullmatch=True),
+    version=st.from_regex(r"([0-9]+:)?[0-9][A-Za-z0-9.+~-]*", fullmatch=True),
+    architecture=st.sampled_from(["amd64", "arm64", "all"]),
+    sha256=sha256,
+    size=st.integers(0, 10**10),
+    depends=st.just(()) | st.just(("libc6", "zlib1g")),
+)
+sorted_debian = st.lists(debian, max_size=3, unique_by=lambda each: each.name).map(
+    lambda each: tuple(sorted(each, key=lambda package: package.name))
+)
 
 
 def platform_locks(name: str) -> st.SearchStrategy[PlatformLock]:
     python = st.builds(Python, st.just("3.12.13"), st.just("/usr/bin/python3"), st.sampled_from(["spec", "assumed"]))
     tools = st.builds(lambda image: (ToolImage("uv", image),), images)
-    return st.builds(PlatformLock, st.just(name), python, bases, bases, tools, sorted_packages)
+    return st.builds(
+        PlatformLock, st.just(name), python, bases, bases, tools, sorted_packages, st.just(()), *(sorted_debian,) * 2
+    )
 
 
 locks = st.builds(
@@ -53,6 +67,7 @@ locks = st.builds(
     sha256.map("sha256:{}".format),
     sha256.map("sha256:{}".format),
     st.tuples(platform_locks("linux-64")) | st.tuples(platform_locks("linux-64"), platform_locks("linux-aarch64")),
+    snapshot=st.just("2026-11-01T00:00:00Z"),
 )
 
 

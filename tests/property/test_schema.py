@@ -23,7 +23,7 @@ from envcompile.cli.schema import FILES, file
 from envcompile.errors import FINE, Unusable
 from envcompile.lock import validate
 from envcompile.lock.file import dumps
-from envcompile.lock.model import Channel, CondaPackage
+from envcompile.lock.model import AptPackage, Channel, CondaPackage
 from envcompile.rules import RULES
 from envcompile.source import Source
 from envcompile.spec.decode import decode
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 # Rules that need more than the shape of one value: no schema can say them, and `decode` does not.
 MEANING = {
     *("duplicate", "nothing-to-install", "excluded-requirement", "not-supported-yet", "unsolvable", "cuda-conflict"),
+    *("index", "apt-base", "apt-package", "snapshot"),
     *("requirement", "requirement-option", "requirement-path", "requirement-url", "match-spec", "channel", "command"),
 }
 # Rules about the bytes, before there is a value.
@@ -304,9 +305,13 @@ def everything() -> dict[str, Any]:
         *("ffmpeg", "7.1.1", "gpl_h127656b_106", "corp", "linux-64", "ffmpeg-7.1.1-gpl_h127656b_106.conda", 64 * "a"),
         *(32 * "b", 1234, ("libgcc >=13", "python_abi 3.12.* *_cp312"), ("ffmpeg-python",)),
     )
-    platforms = tuple(dataclasses.replace(each, conda=(conda,), pip=each.pip[-1:]) for each in lock.platforms)
+    apt = (AptPackage("git", "1:2.39.5-0+deb12u3", "amd64", 64 * "c", 7264380, ("perl",)),)
+    platforms = tuple(
+        dataclasses.replace(each, conda=(conda,), pip=each.pip[-1:], apt=apt, apt_build=apt) for each in lock.platforms
+    )
     channels = (Channel("corp", "https://channels.example.com/corp"),)
-    return tomli.loads(dumps(dataclasses.replace(lock, platforms=platforms, channels=channels)))
+    whole = dataclasses.replace(lock, platforms=platforms, channels=channels, private_indexes=("corp",))
+    return tomli.loads(dumps(dataclasses.replace(whole, snapshot="2026-11-01T00:00:00Z")))
 
 
 def test_a_lock_with_a_mistake() -> None:

@@ -18,7 +18,7 @@ from tests.made import CASES, case, parsed, spec_of
 if TYPE_CHECKING:
     import random
 
-    from envcompile.lock.model import Lock
+    from envcompile.lock.model import Lock, PlatformLock
     from envcompile.spec.model import Spec
 
 SETS = {"packages", "exclude", "platforms", "expose"}
@@ -60,18 +60,28 @@ def test_what_is_unordered_leaves_the_tag_alone(name: str, shuffle: random.Rando
     assert tag_of(other, lock) == tag_of(spec, lock)
 
 
-@settings(max_examples=60, deadline=None)
+def kinds(platform: PlatformLock) -> list[str]:
+    """What can move in a lock. A base to build on counts where something is built; conda's Python is its package."""
+    return [
+        "run",
+        *(["build", "tool"] if platform.tools else []),
+        *(["version", "hash", "less"] if platform.pip else []),
+        *(["conda"] if platform.conda else ["python", "path"] if platform.python else []),
+        *(["apt version", "apt hash", "snapshot"] if platform.apt else []),
+    ]
+
+
+@settings(max_examples=100, deadline=None)
 @given(st.sampled_from(CASES), st.data())
 def test_any_pin_moves_the_tag(name: str, data: st.DataObject) -> None:
     """A version, a hash, a base, a tool, the interpreter, a package less: each is another image."""
     spec, lock = parsed(name)
     index = data.draw(st.integers(0, len(lock.platforms) - 1))
     platform = lock.platforms[index]
-    place = data.draw(st.integers(0, len(platform.pip) - 1))
+    place = data.draw(st.integers(0, max(0, len(platform.pip) - 1)))
     pip = list(platform.pip)
     digest = "0" * 64
-    own = ["conda"] if platform.conda else ["python", "path"]  # conda's Python is one of its packages
-    kind = data.draw(st.sampled_from(["version", "hash", "less", "build", "run", "tool", *own]))
+    kind = data.draw(st.sampled_from(kinds(platform)))
     if kind == "less":
         del pip[place]
     elif kind == "version":
@@ -89,6 +99,12 @@ def test_any_pin_moves_the_tag(name: str, data: st.DataObject) -> None:
     elif kind == "conda":
         refiled = dataclasses.replace(platform.conda[0], sha256=digest)
         moved = dataclasses.replace(moved, conda=(refiled, *platform.conda[1:]))
+    elif kind.startswith("apt "):
+        fields: dict[str, Any] = {"version": "0"} if kind == "apt version" else {"sha256": digest}
+        moved = dataclasses.replace(moved, apt=(dataclasses.replace(platform.apt[0], **fields), *platform.apt[1:]))
+    elif kind == "snapshot":
+        assert tag_of(spec, dataclasses.replace(lock, snapshot="2026-12-24T00:00:00Z")) != tag_of(spec, lock)
+        return
     elif kind in ("python", "path"):
         assert platform.python
         changed = {"version": "3.99.9"} if kind == "python" else {"path": "/opt/python3"}

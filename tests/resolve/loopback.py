@@ -6,17 +6,21 @@ import base64
 import hashlib
 import io
 import json
+import ssl
+import subprocess
 import zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote, urlsplit
+from urllib.request import urlopen
 
 from packaging.utils import canonicalize_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 JSON = "application/vnd.pypi.simple.v1+json"
@@ -66,18 +70,28 @@ class Wheel:
 
 @dataclass(slots=True)
 class Index:
-    """What is served and how; `password` is asked for from user `me`, `refused` projects answer 403."""
+    """What is served and how.
+
+    `password` is asked for from user `me`, `token` as a bearer's, `refused` projects answer 403. `root` is the path of
+    the simple API, `files` where its pages say that the files are, `tls` the key and certificate to serve it with,
+    `host` the name of this machine in its URL.
+    """
 
     wheels: tuple[Wheel, ...]
     html: bool = False
     password: str = ""
+    token: str = ""
+    root: str = "/simple"
+    files: str = "../../files"
+    tls: Path | None = None
+    host: str = "127.0.0.1"
     refused: frozenset[str] = frozenset()
     port: int = 0
     asked: list[str] = field(default_factory=list)
 
     def url(self, userinfo: str = "") -> str:
         """The address of the simple API."""
-        return f"http://{userinfo}127.0.0.1:{self.port}/simple"
+        return f"{'https' if self.tls else 'http'}://{userinfo}{self.host}:{self.port}{self.root}"
 
     def page(self, project: str) -> tuple[str, bytes] | None:
         """Content type and body of a project's page."""
@@ -85,51 +99,53 @@ class Index:
         if not wheels:
             return None
         if self.html:
-            return "text/html", "".join(["<!DOCTYPE html><html><body>", *map(_anchor, wheels)]).encode()
+            return "text/html", "".join(["<!DOCTYPE html><html><body>", *map(self._anchor, wheels)]).encode()
         body = {
             "meta": {"api-version": "1.1"},
             "name": project,
             "versions": [],
-            "files": [_row(each) for each in wheels],
+            "files": [self._row(each) for each in wheels],
         }
         body["versions"] = sorted({each.version for each in wheels})
         return JSON, json.dumps(body).encode()
 
+    def welcomes(self, authorization: str | None) -> bool:
+        """Whether whoever sends this header may see anything."""
+        basic = f"Basic {base64.b64encode(f'me:{self.password}'.encode()).decode()}"
+        wanted = basic if self.password else f"Bearer {self.token}" if self.token else authorization
+        return authorization == wanted
 
-def _anchor(wheel: Wheel) -> str:
-    python = f' data-requires-python="{wheel.python.replace(">", "&gt;")}"' if wheel.python else ""
-    yanked = ' data-yanked=""' if wheel.yanked else ""
-    return f'<a href="../../files/{wheel.file}#sha256={wheel.sha256()}"{python}{yanked}>{wheel.file}</a><br>'
+    def _anchor(self, wheel: Wheel) -> str:
+        python = f' data-requires-python="{wheel.python.replace(">", "&gt;")}"' if wheel.python else ""
+        yanked = ' data-yanked=""' if wheel.yanked else ""
+        href = f"{self.files}/{quote(wheel.file)}#sha256={wheel.sha256()}"
+        return f'<a href="{href}"{python}{yanked}>{wheel.file}</a><br>'
+
+    def _row(self, wheel: Wheel) -> dict[str, object]:
+        return {
+            "filename": wheel.file,
+            "url": f"{self.files}/{quote(wheel.file)}",
+            "hashes": {"sha256": wheel.sha256()},
+            "size": len(wheel.content()),
+            "upload-time": wheel.uploaded,
+            "yanked": "withdrawn" if wheel.yanked else False,
+            "requires-python": wheel.python or None,
+        }
 
 
-def _row(wheel: Wheel) -> dict[str, object]:
-    return {
-        "filename": wheel.file,
-        "url": f"../../files/{wheel.file}",
-        "hashes": {"sha256": wheel.sha256()},
-        "size": len(wheel.content()),
-        "upload-time": wheel.uploaded,
-        "yanked": "withdrawn" if wheel.yanked else False,
-        "requires-python": wheel.python or None,
-    }
-
-
-@contextmanager
-def served(index: Index) -> Iterator[Index]:
-    """The index, answering for as long as the block lasts."""
-
+def _handler(index: Index) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
             self.do_GET()
 
         def do_GET(self) -> None:
             index.asked.append(self.path)
-            project = self.path.strip("/").rpartition("/")[2]
-            if index.password and self.headers.get("Authorization") != _basic(index.password):
+            project = unquote(self.path.strip("/").rpartition("/")[2])
+            if not index.welcomes(self.headers.get("Authorization")):
                 return self._answer(401, "text/plain", b"who are you?")
             if project in index.refused:
                 return self._answer(403, "text/plain", b"not for you")
-            if self.path.startswith("/files/"):
+            if project.endswith(".whl"):
                 wheel = next((each for each in index.wheels if each.file == project), None)
                 found = ("application/octet-stream", wheel.content()) if wheel else None
             else:
@@ -149,8 +165,18 @@ def served(index: Index) -> Iterator[Index]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base class's
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    return Handler
+
+
+@contextmanager
+def served(index: Index) -> Iterator[Index]:
+    """The index, answering for as long as the block lasts."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _handler(index)) as server:
         index.port = server.server_port
+        if index.tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(index.tls)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         try:
             yield index
@@ -158,8 +184,49 @@ def served(index: Index) -> Iterator[Index]:
             server.shutdown()
 
 
-def _basic(password: str) -> str:
-    return f"Basic {base64.b64encode(f'me:{password}'.encode()).decode()}"
+@contextmanager
+def proxy(hosts: Mapping[str, str]) -> Iterator[tuple[str, list[str]]]:
+    """An HTTP proxy: its URL, and the URLs it was asked for. Of `hosts`, to where each of them is really served."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            parts = urlsplit(self.path)
+            with urlopen(f"{hosts[parts.netloc]}{parts.path}") as answer:
+                body = answer.read()
+                self.send_response(200)
+                self.send_header("Content-Type", answer.headers["Content-Type"])
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base class's
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", asked
+        finally:
+            server.shutdown()
+
+
+def certificates(folder: Path) -> tuple[Path, Path]:
+    """An authority of one's own, as companies have, and a key with a certificate by it for 127.0.0.1: two PEM files."""
+    authority, server, key = folder / "authority.pem", folder / "server.pem", folder / "key.pem"
+    plain = ("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2")
+    itself = ("-keyout", str(key), "-out", str(authority), "-subj", "/CN=authority")
+    subprocess.run([*plain, *itself], check=True, capture_output=True)
+    by = ("-CA", str(authority), "-CAkey", str(key), "-subj", "/CN=127.0.0.1", "-addext", "basicConstraints=CA:FALSE")
+    for_it = ("-keyout", str(server), "-out", str(folder / "leaf.pem"), "-addext", "subjectAltName=IP:127.0.0.1")
+    subprocess.run([*plain, *by, *for_it], check=True, capture_output=True)
+    server.write_text(server.read_text() + (folder / "leaf.pem").read_text())
+    return authority, server
 
 
 def write(wheels: tuple[Wheel, ...], folder: Path) -> Path:

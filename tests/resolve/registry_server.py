@@ -95,10 +95,15 @@ class Server:
         return digest
 
     def image(
-        self, layers: list[bytes], env: tuple[str, ...] = (), name: str = "team/python", architecture: str = "amd64"
+        self,
+        layers: list[bytes],
+        env: tuple[str, ...] = (),
+        name: str = "team/python",
+        architecture: str = "amd64",
+        created: str = "2026-11-01T00:00:00Z",
     ) -> str:
         """The digest of a new image, which has the tag `1` too."""
-        config = {"os": "linux", "architecture": architecture, "created": "2026-11-01T00:00:00Z"}
+        config = {"os": "linux", "architecture": architecture, "created": created}
         described = self.blob(json.dumps({**config, "config": {"Env": list(env)}}).encode())
         rows = [self.blob(each) for each in layers]
         return self.document(name, "1", MANIFEST, {"config": described, "layers": rows})

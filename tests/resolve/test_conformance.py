@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.errors import EnvcompileError, MissingOutside
+from envcompile.errors import EnvcompileError, MissingOutside, Unusable
 from envcompile.platforms import PLATFORMS
 from envcompile.resolve.pip_tools import PipTools, running
 from envcompile.resolve.process import run
 from envcompile.resolve.protocol import Effects, PipRequest, Unsolvable
 from envcompile.resolve.uv import Uv
-from tests.resolve.loopback import Index, Wheel, served, world, write
+from envcompile.spec.model import Index as Extra
+from tests.resolve.loopback import Index, Wheel, certificates, proxy, served, world, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -60,7 +61,8 @@ def ask(resolver: PipResolver, index: Index, tmp_path: Path) -> Ask:
     def asking(
         *requirements: str, url: str = "", environment: Mapping[str, str] | None = None, **fields: object
     ) -> tuple[PipPackage, ...]:
-        home = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "UV_CACHE_DIR": str(tmp_path / "uv")}
+        path = f"{tmp_path}:{os.environ['PATH']}"
+        home = {"PATH": path, "HOME": str(tmp_path), "UV_CACHE_DIR": str(tmp_path / "uv")}
         where = {"UV_DEFAULT_INDEX": url or index.url(), "PIP_INDEX_URL": url or index.url()}
         target = next(each for each in PLATFORMS.values() if each.machine == MACHINE)
         plain: dict[str, object] = {"exclude": (), "python": HERE.python, "glibc": GLIBC, "platform": target}
@@ -259,3 +261,149 @@ def test_a_page_that_is_refused_is_no_answer(ask: Ask, resolver: PipResolver, re
         with pytest.raises(MissingOutside) as raised:
             ask("app", url=index.url())
         assert "walled" in shown(raised.value)
+
+
+def cpu(**fields: object) -> Index:
+    """Laid out as PyTorch's own: HTML, local versions, links from the root; and names that are none of its business."""
+    wheels = (Wheel("torch", "2.9.1+cpu"), Wheel("torch", "2.8.0+cpu"), Wheel("lib", "99.0"), Wheel("nets", "99.0"))
+    return Index(wheels, html=True, root="/whl/cpu", files="/whl/cpu", **fields)  # type: ignore[arg-type]
+
+
+DEFAULT = (
+    *WORLD,
+    Wheel("nets", "1.0", ("torch >=2", "acme-core", "lib")),
+    Wheel("torch", "3.0"),
+    Wheel("acme-core", "9"),
+)
+
+
+def test_each_package_comes_from_the_index_it_is_named_for_and_from_no_other(ask: Ask) -> None:
+    """The confusion case, both ways round, for packages that only turn up on the way."""
+    corp = Index((Wheel("acme-core", "1.0"), Wheel("lib", "98.0")))
+    with served(Index(DEFAULT)) as public, served(cpu()) as torch, served(corp):
+        extras = (Extra("cpu", torch.url(), ("Torch", "torch_*")), Extra("corp", corp.url(), ("acme-*", "tor?h")))
+        answer = ask("nets", url=public.url(), indexes=extras)
+        assert [(each.name, each.version, each.index) for each in answer] == [
+            ("acme-core", "1.0", "corp"),
+            ("lib", "2.0", "default"),
+            ("nets", "1.0", "default"),
+            ("torch", "2.9.1+cpu", "cpu"),
+        ]
+        assert answer[3].file == "torch-2.9.1+cpu-py3-none-any.whl"
+        assert answer[2].depends == ("acme-core", "lib", "torch")
+        assert all("torch" in path for path in torch.asked)
+        assert all("acme" in path for path in corp.asked)
+        assert not any("torch" in path or "acme" in path for path in public.asked)
+        # What an index does not have is nowhere, whoever else offers it.
+        with pytest.raises(Unsolvable) as raised:
+            ask("lib", "two-words", url=public.url(), indexes=(Extra("corp", corp.url(), ("two-*",)),))
+        assert "two-words" in raised.value.reason
+        assert "index `corp`" in raised.value.reason
+        assert "127.0.0.1" not in shown(raised.value)
+        kept = ask("nets", "torch", url=public.url(), indexes=extras, preferences=answer)
+        assert kept == answer
+        older = ask("torch <2.9", url=public.url(), indexes=extras, preferences=answer)
+        assert pins(older) == ["torch==2.8.0+cpu"]
+
+
+def test_the_specs_default_index(ask: Ask, resolver: PipResolver) -> None:
+    with served(Index((Wheel("lib", "7.0"),))) as own, served(cpu()) as torch:
+        assert pins(ask("lib", index=own.url())) == ["lib==7.0"]
+        extra = Extra("cpu", torch.url(), ("torch",))
+        assert pins(ask("lib", "torch", index=own.url(), indexes=(extra,))) == ["lib==7.0", "torch==2.9.1+cpu"]
+        if isinstance(resolver, Uv):
+            own.password = CANARY
+            named = {"UV_INDEX_DEFAULT_USERNAME": "me", "UV_INDEX_DEFAULT_PASSWORD": CANARY}
+            assert pins(ask("lib <8", index=own.url(), environment=named)) == ["lib==7.0"]
+            assert pins(ask("lib", index=own.url(), indexes=(extra,), environment=named)) == ["lib==7.0"]
+
+
+def test_several_indexes_let_nothing_else_in(ask: Ask, tmp_path: Path) -> None:
+    (tmp_path / ".config/uv").mkdir(parents=True)
+    with served(Index((Wheel("lib", "2.8"), Wheel("torch", "7.0")))) as other, served(cpu()) as torch:
+        (tmp_path / ".config/uv/uv.toml").write_text(f'[[index]]\nurl = "{other.url()}"\n')
+        environment = dict.fromkeys(("PIP_EXTRA_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL"), other.url())
+        extra = Extra("cpu", torch.url(), ("torch",))
+        assert pins(ask("lib", "torch", environment=environment, indexes=(extra,))) == ["lib==2.0", "torch==2.9.1+cpu"]
+    assert not other.asked
+
+
+CANARY = "c4nary"
+
+
+@pytest.mark.parametrize("place", ["netrc", "variables", "keyring", "uv's store", "bearer"])
+def test_credentials_of_an_extra_index(ask: Ask, resolver: PipResolver, tmp_path: Path, place: str) -> None:
+    if place != "netrc" and not isinstance(resolver, Uv):
+        pytest.skip("pip knows credentials from URLs, netrc and keyrings, and none that are not basic")
+    environment: dict[str, str] = {}
+    secret = {"token": CANARY} if place == "bearer" else {"password": CANARY}
+    with served(cpu(**secret)) as torch:
+        extra = Extra("pytorch-cpu", torch.url(), ("torch",))
+        if place == "netrc":
+            (tmp_path / ".netrc").write_text(f"machine 127.0.0.1 login me password {CANARY}\n")
+            (tmp_path / ".netrc").chmod(0o600)
+        elif place == "variables":
+            environment = {"UV_INDEX_PYTORCH_CPU_USERNAME": "me", "UV_INDEX_PYTORCH_CPU_PASSWORD": CANARY}
+        elif place == "keyring":
+            # The program that uv asks, as whoever has it answers.
+            (tmp_path / "keyring").write_text(f"#!/bin/sh\n[ \"$1 $3\" = 'get me' ] && echo {CANARY}\n")
+            (tmp_path / "keyring").chmod(0o755)
+            environment = {"UV_KEYRING_PROVIDER": "subprocess", "UV_INDEX_PYTORCH_CPU_USERNAME": "me"}
+        else:
+            environment = {"UV_CREDENTIALS_DIR": str(credentials(tmp_path, torch))}
+        answer = ask("lib", "torch", indexes=(extra,), environment=environment)
+        assert pins(answer) == ["lib==2.0", "torch==2.9.1+cpu"]
+        assert CANARY not in repr(answer)
+        torch.password, torch.token = (torch.password and "other", torch.token and "other")
+        with pytest.raises(MissingOutside) as refused:
+            ask("lib", "torch", indexes=(extra,), environment=environment)
+        assert CANARY not in shown(refused.value)
+        assert "torch" in refused.value.message
+        assert "credentials" in str(refused.value.hint) + refused.value.message
+
+
+def credentials(folder: Path, index: Index) -> Path:
+    """uv's own store of credentials: the file that `uv auth login` writes, whose `scheme` can be `bearer` too."""
+    store = folder / "store"
+    store.mkdir()
+    basic = f'scheme = "basic"\nusername = "me"\npassword = "{index.password}"\n'
+    how = f'scheme = "bearer"\ntoken = "{index.token}"\n' if index.token else basic
+    (store / "credentials.toml").write_text(f'[[credential]]\nservice = "{index.url()}"\n{how}')
+    return store
+
+
+def test_credentials_in_the_users_url_of_the_default_index(ask: Ask, resolver: PipResolver) -> None:
+    """Beside extra indexes pip could only be given them where others see them."""
+    with served(Index(WORLD, password=CANARY)) as public, served(cpu()) as torch:
+        extra = Extra("cpu", torch.url(), ("torch",))
+        url = public.url(f"me:{CANARY}@")
+        if isinstance(resolver, Uv):
+            assert pins(ask("lib", "torch", url=f"named={url}", indexes=(extra,))) == ["lib==2.0", "torch==2.9.1+cpu"]
+            return
+        with pytest.raises(Unusable) as raised:
+            ask("lib", "torch", url=url, indexes=(extra,))
+        assert CANARY not in shown(raised.value)
+
+
+def test_a_proxy_is_asked_for_every_index_and_never_for_this_machine(ask: Ask) -> None:
+    with served(Index(WORLD)) as public, served(cpu()) as torch:
+        hosts = {"public.invalid": public.url().rpartition("/")[0], "torch.invalid": torch.url().partition("/whl")[0]}
+        with proxy(hosts) as (url, asked):
+            environment = {"http_proxy": url, "HTTP_PROXY": url}
+            extra = Extra("cpu", "http://torch.invalid/whl/cpu", ("torch",))
+            answer = ask(
+                "lib", "torch", index="http://public.invalid/simple", indexes=(extra,), environment=environment
+            )
+    assert pins(answer) == ["lib==2.0", "torch==2.9.1+cpu"]
+    assert {path.split("/")[2] for path in asked} == set(hosts)
+
+
+def test_an_authority_of_ones_own(ask: Ask, tmp_path: Path) -> None:
+    authority, server = certificates(tmp_path)
+    with served(cpu(tls=server)) as torch:
+        extra = Extra("cpu", torch.url(), ("torch",))
+        trusting = {"SSL_CERT_FILE": str(authority)}
+        assert pins(ask("torch", indexes=(extra,), environment=trusting)) == ["torch==2.9.1+cpu"]
+        with pytest.raises(MissingOutside) as raised:
+            ask("torch", indexes=(extra,), environment={"UV_HTTP_RETRIES": "0"})
+        assert "SSL_CERT_FILE" in str(raised.value.hint)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from envcompile.errors import Unusable
 from envcompile.plan.catalogue import PYTHON_PATH
 from envcompile.resolve.registry.auth import authorization, credentials
+from envcompile.resolve.registry.debian import DebianSystem, Files
 from envcompile.resolve.registry.document import (
     DIGEST,
     INDEXES,
@@ -34,7 +35,7 @@ from envcompile.resolve.registry.document import (
 )
 from envcompile.resolve.registry.helper import helper_runner
 from envcompile.resolve.registry.http import Answer, Patience, Question, Readable, Web, whole
-from envcompile.resolve.registry.image import Blob, Clues, look
+from envcompile.resolve.registry.image import Blob, Clues, Collector, look
 from envcompile.resolve.registry.place import locate, origin
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from envcompile.resolve.registry.place import Place
 
 T = TypeVar("T")
+C = TypeVar("C", bound=Collector)
 
 _MANIFESTS = (
     "application/vnd.oci.image.manifest.v1+json",
@@ -120,14 +122,32 @@ class Registry:
         found = clues.python
         if python is not None:  # said by the image: a Debian python3 that is there too is not the one meant
             found = (python, PYTHON_PATH) if _EXACT_PYTHON.fullmatch(python) else None
-        created = config.get("created")
         return ImageFacts(
             os=clues.os,
             glibc=clues.glibc,
             python=found[0] if found else None,
             python_path=found[1] if found else None,
-            created=created if isinstance(created, str) and _CREATED.fullmatch(created) else None,
+            created=_created(config),
         )
+
+    def debian(self, reference: str, platform: str, keyring: str) -> DebianSystem:
+        """What apt would find in a `name[:tag]@sha256:...`: dpkg's status, and the keyring of that path.
+
+        Reads from the uppermost layer down, up to 512 MB. Raises `MissingOutside`.
+        """
+        place = locate(reference, self._mirrors)
+        manifest = self._chosen(place, place.version, platform)
+        config = self._config(place, manifest, platform)
+        files, budget = Files(keyring.lstrip("/")), _LAYERS_CAP
+        for layer in reversed(rows(place, manifest.get("layers"))):
+            digest, size = descriptor(place, layer)
+            if files.complete or size > budget or str(layer.get("mediaType", "")).endswith("zstd"):
+                break
+            budget -= size
+            files = self._layer(place, digest, size, files)
+            if files.skipped:
+                break
+        return files.system(_created(config))
 
     def _told(self, place: Place) -> str | None:
         """The digest that the registry tells for a tag, if it does; asking so does not count against a rate limit."""
@@ -185,10 +205,10 @@ class Registry:
             clues = self._layer(place, digest, size, clues)
         return clues
 
-    def _layer(self, place: Place, digest: str, size: int, clues: Clues) -> Clues:
+    def _layer(self, place: Place, digest: str, size: int, clues: C) -> C:
         """Read one layer and check it: what does not match its digest is an error, whatever was seen in it."""
 
-        def consume(body: Readable) -> tuple[Clues, str]:
+        def consume(body: Readable) -> tuple[C, str]:
             blob, found = Blob(body, size), copy.copy(clues)  # a broken attempt leaves nothing behind
             look(blob, found)
             return found, blob.digest()
@@ -217,6 +237,11 @@ class Registry:
         if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             raise place.denied(answer.status)
         return answer
+
+
+def _created(config: Mapping[str, Any]) -> str | None:
+    created = config.get("created")
+    return created if isinstance(created, str) and _CREATED.fullmatch(created) else None
 
 
 def _signed(question: Question, header: str | None) -> Question:

@@ -8,7 +8,7 @@ import re
 import tarfile
 import zlib
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
     from envcompile.resolve.registry.http import Readable
@@ -31,6 +31,25 @@ _PACKAGES = re.compile(r"libc6|python3|python3-minimal|python3\.[0-9]{1,2}-minim
 _OS = re.compile(r"[a-z][a-z0-9]*-[0-9]+(?:\.[0-9]+)*")
 
 
+class Collector(Protocol):
+    """Whoever wants something of an image's layers. Paths have no slash in front."""
+
+    def wants(self, path: str) -> bool:
+        """Whether the file or the symbolic link is to be handed over."""
+
+    def add(self, path: str, content: bytes) -> None:
+        """Take in a file of a layer."""
+
+    def link(self, path: str, target: str) -> None:
+        """Take in a symbolic link of a layer."""
+
+    def end(self) -> None:
+        """One layer was read to its end, or as far as it could be."""
+
+    def skip(self) -> None:
+        """A layer is not read, or not to its end."""
+
+
 @dataclass(slots=True)
 class Clues:
     """What the layers seen so far tell. What is known already stays: see the uppermost layer first, or the lowest."""
@@ -38,8 +57,9 @@ class Clues:
     releases: dict[str, str] = field(default_factory=dict)
     packages: dict[str, str] = field(default_factory=dict)
     libc: str | None = None
-    link: str | None = None  # where /usr/bin/python3 leads
+    python_link: str | None = None  # where /usr/bin/python3 leads
     has_status: bool = False  # all of dpkg's packages are known: lower layers' lists are out of date
+    sees_status: bool = False  # they are in the layer that is being read
     skipped: bool = False  # a layer above was not read: that some package is not there is not certain
 
     @property
@@ -64,7 +84,7 @@ class Clues:
         minors = [name[: -len("-minimal")] for name in self.packages if re.fullmatch(r"python3\.[0-9]+-minimal", name)]
         default = self.packages.get("python3-minimal") or self.packages.get("python3") or ""
         usual = re.match(r"3\.[0-9]{1,2}\b", default)
-        wanted = self.link or (f"python{usual[0]}" if usual else None)
+        wanted = self.python_link or (f"python{usual[0]}" if usual else None)
         path = f"/{_PYTHON}"
         if wanted is None and len(minors) == 1:  # no python3 that is known of, but python3.11-minimal has a python3.11
             wanted, path = minors[0], f"/usr/bin/{minors[0]}"
@@ -76,16 +96,32 @@ class Clues:
         """A layer is not read."""
         self.skipped |= not self.has_status
 
+    def end(self) -> None:
+        """One layer is read."""
+        self.has_status |= self.sees_status
+
+    def wants(self, path: str) -> bool:
+        """Whether a file tells something."""
+        return (
+            path in (*_RELEASES, _STATUS, _PYTHON)
+            or path.startswith(_STATUS_PARTS)
+            or _LIBC.fullmatch(path) is not None
+        )
+
+    def link(self, path: str, target: str) -> None:
+        """Take in a symbolic link of a layer."""
+        if path == _PYTHON:
+            self.python_link = self.python_link or target.rsplit("/", maxsplit=1)[-1]
+
     def add(self, path: str, content: bytes) -> None:
         """Take in one file of a layer."""
         text = content.decode("utf-8", "replace")
         if path in _RELEASES:
             self.releases = {path: text, **self.releases}
-        elif path == _PYTHON:
-            self.link = self.link or text.rsplit("/", maxsplit=1)[-1]
         elif path.startswith(_STATUS):
+            self.sees_status |= path == _STATUS
             self.packages = self.packages if self.has_status else {**_installed(text), **self.packages}
-        elif found := _LIBC_BANNER.search(content):
+        elif path != _PYTHON and (found := _LIBC_BANNER.search(content)):
             self.libc = self.libc or found[1].decode("ascii")
 
 
@@ -123,10 +159,9 @@ class Blob:
         return f"sha256:{self._hash.hexdigest()}"
 
 
-def look(blob: Blob, clues: Clues) -> None:
+def look(blob: Blob, clues: Collector) -> None:
     """Read one layer, a tar or a gzipped tar. One that is something else, or broken, counts as skipped."""
     head = blob.peek()
-    seen: set[str] = set()
     try:
         if head.startswith(_ZSTD):
             clues.skip()
@@ -134,28 +169,23 @@ def look(blob: Blob, clues: Clues) -> None:
             with gzip.GzipFile(
                 fileobj=cast("IO[bytes]", blob)
             ) as unpacked:  # of several members too, which tarfile's own cannot
-                _look(unpacked, clues, seen)
+                _look(unpacked, clues)
         else:
-            _look(blob, clues, seen)
+            _look(blob, clues)
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError):
         clues.skip()
-    clues.has_status |= _STATUS in seen
+    clues.end()
 
 
-def _look(unpacked: Readable, clues: Clues, seen: set[str]) -> None:
-    """Take in every file of a layer that tells something; `seen` gets their paths."""
+def _look(unpacked: Readable, clues: Collector) -> None:
+    """Hand over every file and link of a layer that is wanted."""
     with tarfile.open(fileobj=cast("IO[bytes]", _Capped(unpacked)), mode="r|", bufsize=_CHUNK) as archive:
         for member in archive:
             path = re.sub(r"^(?:\./|/)+", "", member.name)
-            if path == _PYTHON and member.issym():
-                clues.add(path, member.linkname.encode("utf-8", "replace"))
-            elif member.isreg() and _tells(path) and (file := archive.extractfile(member)):
+            if member.issym() and clues.wants(path):
+                clues.link(path, member.linkname)
+            elif member.isreg() and clues.wants(path) and (file := archive.extractfile(member)):
                 clues.add(path, file.read(_FILE_CAP))
-                seen.add(path)
-
-
-def _tells(path: str) -> bool:
-    return path in _RELEASES or path == _STATUS or path.startswith(_STATUS_PARTS) or bool(_LIBC.fullmatch(path))
 
 
 class _Capped:

@@ -93,6 +93,14 @@ def locate(reference: str, mirrors: Mapping[str, str]) -> Place:
     return Place(reference, host, host, f"{_scheme(host)}://{host}", repository, version)
 
 
+def address(host: str, mirrors: Mapping[str, str]) -> str:
+    """Where a host, or what is asked in its place, answers: an http(s) URL without a slash at its end."""
+    if host not in mirrors:
+        return f"{_scheme(host)}://{host}"
+    base, path = _mirror(host, mirrors[host])
+    return f"{base}/{path}".rstrip("/")
+
+
 def _split(name: str) -> tuple[str, str]:
     """Host and repository, by docker's rule: a first part with a dot or a port, or `localhost`, is a host."""
     first, slash, rest = name.partition("/")

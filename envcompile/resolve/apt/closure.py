@@ -1,0 +1,206 @@
+"""What has to be added to a base so that the packages that are asked for can run: Depends and Pre-Depends, closed.
+
+The choices are apt's own (`MarkInstall` in apt-pkg/depcache.cc, 2.6), as far as they are choices: what is there counts
+first, then what is there in an older version, then the alternatives in their order, a real package before those that
+provide its name. Nothing is removed, nothing is downgraded, and no Recommends are taken. There is no way back from a
+choice: archives of a release are made so that none is needed, and where one is, the answer is an error.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from envcompile.resolve.apt.version import key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from envcompile.resolve.apt.control import Alternatives, Index, Package, Relation
+
+
+class Added(NamedTuple):
+    """One package to install, and the names of the others of the list that it needs, sorted."""
+
+    package: Package
+    depends: tuple[str, ...]
+
+
+class Unmet(Exception):  # noqa: N818 - it names an answer
+    """The packages do not go together; `reasons` are sentences."""
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        super().__init__("; ".join(reasons))
+        self.reasons = tuple(reasons)
+
+
+def candidate(indexes: Iterable[Index], name: str) -> Package | None:
+    """The newest version of a package that the archive has; of the same in two suites, that of the first."""
+    found = [each for index in indexes for each in index.versions(name)]
+    return max(found, key=lambda each: key(each.version), default=None)
+
+
+def close(asked: Iterable[str], indexes: Sequence[Index], installed: Index) -> tuple[Added, ...]:
+    """What to install for the names that are asked for, sorted by name; of what is there already, only newer versions.
+
+    Every name must be in one of the indexes. Raises `Unmet`.
+    """
+    work = _Closure(indexes, installed)
+    work.ask(sorted(asked))
+    if reasons := [*work.unmet, *work.conflicts()]:
+        raise Unmet(list(dict.fromkeys(reasons)))
+    return tuple(Added(work.chosen[name], work.needs(name)) for name in sorted(work.chosen))
+
+
+class _Closure:
+    def __init__(self, indexes: Sequence[Index], installed: Index) -> None:
+        self._indexes = indexes
+        self._base = {name: found[0] for name in installed.names() if (found := installed.versions(name))}
+        self._there: dict[str, Package] = {}
+        self._providers: dict[str, dict[str, Relation]] = {}
+        self._open: list[tuple[Package, Alternatives]] = []
+        self.chosen: dict[str, Package] = {}
+        self.unmet: list[str] = []
+        for package in self._base.values():
+            self._put(package)
+
+    def ask(self, names: Sequence[str]) -> None:
+        """Choose these, as new as the archive has them, and all they need."""
+        for name in names:
+            self._choose(name)
+        while self._open:
+            package, alternatives = self._open.pop()
+            # What was put in the place of this very package has clauses of its own.
+            if self._there[package.name] is package and not self._met(alternatives):
+                self._meet(package, alternatives)
+
+    def needs(self, name: str) -> tuple[str, ...]:
+        """The chosen packages by which the dependencies of a chosen one are met."""
+        found = {
+            each
+            for alternatives in self.chosen[name].depends
+            for relation in alternatives
+            for each in self._by(relation)
+            if each in self.chosen and each != name
+        }
+        return tuple(sorted(found))
+
+    def conflicts(self) -> Iterator[str]:
+        """Sentences on what can not be there together, as far as something chosen has a part in it."""
+        for package in self._there.values():
+            for relation in package.conflicts:
+                for name in self._by(relation):
+                    if name != package.name and (name in self.chosen or package.name in self.chosen):
+                        yield f"{self._told(package)} cannot be beside {self._told(self._there[name])}"
+
+    def _put(self, package: Package) -> None:
+        before = self._there.get(package.name)
+        for relation in before.provides if before else ():
+            self._providers[relation.name].pop(package.name, None)
+        self._there[package.name] = package
+        for relation in package.provides:
+            self._providers.setdefault(relation.name, {})[package.name] = relation
+
+    def _choose(self, name: str) -> None:
+        """Put the archive's newest version, unless what is there is as new; with it goes what would break by it."""
+        package, before = self._candidate(name), self._there.get(name)
+        if package is None or (before and key(before.version) >= key(package.version)):
+            return
+        self._put(package)
+        self.chosen[name] = package
+        self._open += [(package, clause) for clause in reversed(package.depends)]
+        for relation in package.conflicts:
+            for other in list(self._by(relation)):
+                if other in self._base and other != name:
+                    self._choose(other)
+        if before:
+            # Those of the base that needed the very version that was replaced.
+            for each in self._base.values():
+                if self._there[each.name] is each and self._breaks(each, before):
+                    self._choose(each.name)
+                    self._open += [(self._there[each.name], clause) for clause in self._there[each.name].depends]
+
+    def _breaks(self, package: Package, replaced: Package) -> bool:
+        """Whether something that a package needs, and that another was, is not there any more."""
+        names = {replaced.name, *(relation.name for relation in replaced.provides)}
+        clauses = (clause for clause in package.depends if any(relation.name in names for relation in clause))
+        return not all(self._met(clause) for clause in clauses)
+
+    def _meet(self, package: Package, alternatives: Alternatives) -> None:
+        found = [name for relation in alternatives for name in self._solutions(relation)]
+        # What the base has in an older version is upgraded before anything new is brought in.
+        ordered = sorted(dict.fromkeys(found), key=lambda name: name not in self._base)
+        fitting = [name for name in ordered if not self._clashes(name)]
+        for name in fitting or ordered:
+            self._choose(name)
+            if self._met(alternatives):
+                return
+        self.unmet.append(self._sentence(package, alternatives))
+
+    def _met(self, alternatives: Alternatives) -> bool:
+        return any(True for relation in alternatives for _ in self._by(relation))
+
+    def _by(self, relation: Relation) -> Iterator[str]:
+        """The names of what is there and answers a relation."""
+        real = self._there.get(relation.name)
+        if real and _fits(relation, real.version):
+            yield real.name
+        for name, provided in self._providers.get(relation.name, {}).items():
+            if name != relation.name and _provides(relation, provided):
+                yield name
+
+    def _solutions(self, relation: Relation) -> Iterator[str]:
+        """The packages of the archive whose newest version answers a relation: the real one, then its providers."""
+        real = self._candidate(relation.name)
+        if real and _fits(relation, real.version):
+            yield real.name
+        names = {name for index in self._indexes for name in index.providers(relation.name)} - {relation.name}
+        providers = [each for name in names if (each := self._candidate(name))]
+        for each in sorted(providers, key=lambda each: (each.priority, each.name)):
+            if any(provided.name == relation.name and _provides(relation, provided) for provided in each.provides):
+                yield each.name
+
+    def _clashes(self, name: str) -> bool:
+        """Whether the newest version of a package cannot be beside what is chosen already."""
+        package = self._candidate(name)
+        if package is None:
+            return True
+        if any(other in self.chosen for relation in package.conflicts for other in self._by(relation) if other != name):
+            return True
+        others = (each for each in self.chosen.values() if each.name != name)
+        excluded = (relation for other in others for relation in other.conflicts if relation.name == name)
+        return any(_fits(relation, package.version) for relation in excluded)
+
+    def _candidate(self, name: str) -> Package | None:
+        return candidate(self._indexes, name)
+
+    def _sentence(self, package: Package, alternatives: Alternatives) -> str:
+        said = f"{self._told(package)} needs `{' | '.join(map(str, alternatives))}`"
+        names = [relation.name for relation in alternatives]
+        there = next((self._base[name] for name in names if name in self._base), None)
+        if there:
+            return f"{said}, and the base has {self._told(there)}"
+        newest = next((each for name in names if (each := self._candidate(name))), None)
+        return f"{said}, and the archive has {self._told(newest) if newest else 'no such package'}"
+
+    def _told(self, package: Package) -> str:
+        return f"`{package.name} {package.version}`"
+
+
+def _fits(relation: Relation, version: str) -> bool:
+    """Whether a version is one that a relation allows."""
+    if relation.operator is None or relation.version is None:
+        return True
+    one, other = key(version), key(relation.version)
+    fits: Mapping[str, bool] = {
+        "<<": one < other,
+        "<=": one <= other,
+        "=": one == other,
+        ">=": one >= other,
+        ">>": one > other,
+    }
+    return fits[relation.operator]
+
+
+def _provides(relation: Relation, provided: Relation) -> bool:
+    """Whether a provided name answers a relation: one with a version is answered by a provided version alone."""
+    return relation.operator is None or (provided.version is not None and _fits(relation, provided.version))

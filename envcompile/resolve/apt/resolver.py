@@ -1,0 +1,205 @@
+"""`[apt]` of a spec -> exact packages: what the base has, the archive at the snapshot, and what is to be added."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from envcompile.diagnostics import Diagnostic, Problems
+from envcompile.errors import OUTSIDE, MissingOutside
+from envcompile.lock.model import AptPackage
+from envcompile.lock.validate import APT_PATTERNS
+from envcompile.plan.archive import RELEASES
+from envcompile.platforms import PLATFORMS
+from envcompile.resolve.apt.closure import Unmet, candidate, close
+from envcompile.resolve.apt.control import Index
+from envcompile.resolve.protocol import Unsolvable
+from envcompile.spec.digest import spec_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from envcompile.lock.model import Lock
+    from envcompile.resolve.apt.archive import Archives
+    from envcompile.resolve.apt.closure import Added
+    from envcompile.resolve.environment import Earlier
+    from envcompile.resolve.images import Ground
+    from envcompile.resolve.registry.debian import DebianSystem
+    from envcompile.source import KeyPath, Source
+    from envcompile.spec.model import Spec
+
+_FORM = "%Y-%m-%dT%H:%M:%SZ"
+_MOMENT = re.compile(r"([0-9-]{10}T[0-9:]{8})(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})")
+
+
+class Systems(Protocol):
+    """Whoever knows what is installed in images: a registry client. Raises `MissingOutside`."""
+
+    def debian(self, reference: str, platform: str, keyring: str) -> DebianSystem:
+        """What apt would find in `name[:tag]@digest`, for a platform as docker spells it."""
+
+
+class Apt(NamedTuple):
+    """Who knows images and archives, and the time: `now` is RFC 3339 in UTC."""
+
+    systems: Systems
+    archives: Archives
+    now: str
+
+
+class Answer(NamedTuple):
+    """The moment of the archive, and for each platform what is added to the bases of the run and the build stage."""
+
+    snapshot: str
+    packages: Mapping[str, tuple[tuple[AptPackage, ...], tuple[AptPackage, ...]]]
+
+    def into(self, lock: Lock) -> Lock:
+        """The lock with its Debian packages."""
+        added = ((each, self.packages[each.platform]) for each in lock.platforms)
+        platforms = tuple(replace(each, apt=run, apt_build=build) for each, (run, build) in added)
+        return replace(lock, platforms=platforms, snapshot=self.snapshot)
+
+
+def lock_apt(  # noqa: PLR0913 - every effect is an argument
+    source: Source, spec: Spec, grounds: Mapping[str, Ground], earlier: Earlier, apt: Apt, *, upgrade: bool
+) -> Answer:
+    """What is added to the bases. What the earlier lock holds stays where neither the spec nor the base has changed.
+
+    Raises `Problems` with the place in the spec, `Unsolvable`, `MissingOutside`.
+    """
+    if kept := None if upgrade else _kept(spec, grounds, earlier.lock):
+        return kept
+    _refuse_future(source, spec, apt.now)
+    systems = {name: _system(source, name, ground, apt.systems) for name, ground in grounds.items()}
+    before = None if upgrade else earlier.snapshot
+    snapshot = _snapshot(source, spec, [each.created for each in systems.values()], before, apt.now)
+    found = {
+        name: _platform(source, spec, name, grounds[name], system, apt.archives, snapshot)
+        for name, system in systems.items()
+    }
+    return Answer(snapshot, found)
+
+
+def _kept(spec: Spec, grounds: Mapping[str, Ground], earlier: Lock | None) -> Answer | None:
+    """The earlier answer, if it is one to the very same question."""
+    if earlier is None or earlier.snapshot is None or earlier.spec != spec_digest(spec):
+        return None
+    same = all(
+        (before := earlier.platform(name)) is not None and before.run == before.build == ground.base
+        for name, ground in grounds.items()
+    )
+    return (
+        Answer(earlier.snapshot, {each.platform: (each.apt, each.apt_build) for each in earlier.platforms})
+        if same
+        else None
+    )
+
+
+def _system(source: Source, platform: str, ground: Ground, systems: Systems) -> DebianSystem:
+    """What the base has. Raises `Problems` for a base whose distribution's archive has no snapshots."""
+    base = ground.base
+    path: KeyPath = ("image", "base")
+    release = RELEASES.get(base.os)
+    if release is None:
+        known = ", ".join(f"`{each}`" for each in sorted(RELEASES))
+        message = f"`{base.image}` is `{base.os}`, whose archive is not known at a moment"
+        raise Problems(source, [Diagnostic("apt-base", message, path, f"known are {known}")])
+    try:
+        found = systems.debian(base.image, PLATFORMS[platform].docker, release.keyring)
+    except MissingOutside as problem:
+        message = f"what `{base.image}` has installed must be known, and {problem.message}"
+        hint = "it is read once: let its registry, or the mirror in your settings, answer"
+        raise Problems(source, [Diagnostic("apt-base", message, path, hint)], OUTSIDE) from None
+    if not found.status or found.keyring is None:
+        what = f"no keyring `{release.keyring}`" if found.status else "no list of packages of dpkg"
+        message = f"`{base.image}` has {what}, or not in a layer that can be read: apt cannot work in it"
+        raise Problems(source, [Diagnostic("apt-base", message, path, "take another base, or no `[apt]`")])
+    return found
+
+
+def _snapshot(source: Source, spec: Spec, created: Sequence[str | None], before: str | None, now: str) -> str:
+    """The moment: given, else kept, else the last midnight: by then the services have taken everything in.
+
+    Never older than a base: its packages would be newer than the archive's.
+    """
+    earliest = max((_second(each) for each in created if each), default="")
+    given = spec.apt.snapshot or spec.exclude_newer
+    if given is None:
+        return before if before and before >= earliest else max(f"{now[:10]}T00:00:00Z", earliest)
+    path: KeyPath = ("apt", "snapshot") if spec.apt.snapshot else ("exclude-newer",)
+    if given < earliest:
+        message = f"the base was made at {earliest}, and the archive of {given} is older than its packages"
+        hint = f"write `snapshot = {earliest}` or later in `[apt]`, or take an older base"
+        raise Problems(source, [Diagnostic("snapshot", message, path, hint)])
+    return given
+
+
+def _refuse_future(source: Source, spec: Spec, now: str) -> None:
+    given = spec.apt.snapshot or spec.exclude_newer
+    if given and given > now:
+        message = f"{given} is not over yet: what the archive will hold then nobody knows"
+        path: KeyPath = ("apt", "snapshot") if spec.apt.snapshot else ("exclude-newer",)
+        raise Problems(source, [Diagnostic("snapshot", message, path, "name a moment in the past, or none")])
+
+
+def _second(moment: str) -> str:
+    """RFC 3339 of any zone and precision, in UTC, to the second and never earlier. What is no moment is before all."""
+    parts = _MOMENT.fullmatch(moment)
+    try:
+        exact = datetime.fromisoformat(parts[1] + parts[3].replace("Z", "+00:00")) if parts else None
+    except ValueError:
+        exact = None
+    if exact is None or parts is None:
+        return ""
+    return (exact.astimezone(timezone.utc) + timedelta(seconds=1 if (parts[2] or "").strip(".0") else 0)).strftime(
+        _FORM
+    )
+
+
+def _platform(  # noqa: PLR0913, PLR0917
+    source: Source, spec: Spec, name: str, ground: Ground, system: DebianSystem, archives: Archives, snapshot: str
+) -> tuple[tuple[AptPackage, ...], tuple[AptPackage, ...]]:
+    release = RELEASES[ground.base.os]
+    indexes = archives.indexes(release, snapshot, PLATFORMS[name].arch, system.keyring or b"")
+    tables = (("packages", spec.apt.packages), ("build", spec.apt.build))
+    missing = [
+        each for key, names in tables for each in _missing(key, names, indexes, f"{ground.base.os} at {snapshot}")
+    ]
+    if missing:
+        raise Problems(source, missing)
+    installed = Index(system.status or "")
+    try:
+        run, build = (close(names, indexes, installed) for _, names in tables)
+    except Unmet as answer:
+        raise Unsolvable(name, "\n".join(answer.reasons), "apt") from None
+    return tuple(map(_pinned, run)), tuple(map(_pinned, build))
+
+
+def _missing(key: str, names: Sequence[str], indexes: Sequence[Index], archive: str) -> Iterator[Diagnostic]:
+    """A mistake for each name that the archive does not have."""
+    for position, name in enumerate(names):
+        if candidate(indexes, name):
+            continue
+        path: KeyPath = ("apt", key, position)
+        providers = sorted({each for index in indexes for each in index.providers(name)})
+        if providers:
+            listed = ", ".join(f"`{each}`" for each in providers[:8])
+            yield Diagnostic(
+                "apt-package", f"`{name}` is a name that several packages provide", path, f"write one of {listed}"
+            )
+            continue
+        near = get_close_matches(name, sorted({each for index in indexes for each in index.names()}), n=3)
+        hint = f"near are {', '.join(f'`{each}`' for each in near)}" if near else None
+        yield Diagnostic("apt-package", f"`{name}` is no package of {archive}", path, hint)
+
+
+def _pinned(added: Added) -> AptPackage:
+    package = added.package
+    if package.size is None or not all(
+        pattern.fullmatch(str(getattr(package, name))) for name, pattern in APT_PATTERNS.items()
+    ):
+        raise MissingOutside(f"the archive's index does not tell of `{package.name}` what a lock needs")
+    return AptPackage(package.name, package.version, package.architecture, package.sha256, package.size, added.depends)

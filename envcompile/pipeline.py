@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from envcompile.spec.model import Spec
 
 
-def resolve(source: Source, spec: Spec, earlier: Earlier, solvers: Solvers, upgrade: Upgrade = frozenset()) -> Lock:
+def resolve(source: Source, spec: Spec, earlier: Earlier, solvers: Solvers, upgrade: Upgrade) -> Lock:
     """Spec -> Lock. What is pinned earlier is kept where the spec allows it, unless it is to be upgraded.
 
     Raises `Problems` with the place in the spec when the base is not known or no set of packages answers.
@@ -28,16 +28,17 @@ def resolve(source: Source, spec: Spec, earlier: Earlier, solvers: Solvers, upgr
     from envcompile.resolve.unsolvable import explain  # noqa: PLC0415
     from envcompile.spec.digest import spec_digest, text_digest  # noqa: PLC0415
 
-    grounds = lay_ground(source, spec, earlier.lock, solvers.images, upgrade=upgrade is True)
+    renew = upgrade.names is True
+    grounds = lay_ground(source, spec, earlier.lock, solvers.images, upgrade=renew, broken=earlier.images)
     try:
         apt = None
         if solvers.apt:
             from envcompile.resolve.apt.resolver import lock_apt  # noqa: PLC0415 - for Debian packages only
 
-            apt = lock_apt(source, spec, grounds, earlier, solvers.apt, upgrade=upgrade is True)
+            apt = lock_apt(source, spec, grounds, earlier, solvers.apt, upgrade=renew)
         platforms, channels = solve(source, spec, grounds, earlier, solvers, upgrade)
     except Unsolvable as answer:
-        raise explain(answer, source, spec) from None
+        raise explain(answer, source, spec, upgrade.exact) from None
     private = private_indexes(spec.pip, platforms, solvers.effects.environment)
     digests = spec_digest(spec), text_digest(source.text)
     lock = Lock(*digests, platforms, channels=channels, private_indexes=private)

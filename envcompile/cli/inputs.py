@@ -57,9 +57,13 @@ def read_lock_text(path: Path) -> str | None:
     """The text of a lock; None when there is none. Raises `Unusable`."""
     if not path.exists():
         return None
-    data = read_bytes(path, _LOCK_LIMIT)
+    return lock_text(read_bytes(path, _LOCK_LIMIT), shown(path))
+
+
+def lock_text(data: bytes, name: str) -> str:
+    """The text of a lock's bytes. Raises `Unusable` where there are too many."""
     if len(data) > _LOCK_LIMIT:
-        raise Unusable(f"`{shown(path)}` is larger than {_LOCK_LIMIT >> 20} MiB, which no lock is")
+        raise Unusable(f"`{name}` is larger than {_LOCK_LIMIT >> 20} MiB, which no lock is")
     # Bytes that are no UTF-8 become marks that no lock holds: its digest tells, and `lock` mends it as other damage.
     return data.decode(errors="replace")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from envcompile.cli.inputs import find_spec, lock_path, read_lock_text, read_source, shown
@@ -11,29 +12,40 @@ from envcompile.cli.solvers import solvers
 from envcompile.diagnostics import count, did_you_mean
 from envcompile.errors import FINE, NotFine, Unusable
 from envcompile.files import alone, write_text
-from envcompile.lock.diff import changes
+from envcompile.lock.diff import changes, size
 from envcompile.lock.file import Newer, dumps, loads
+from envcompile.lock.forms import text as told
 from envcompile.lock.model import Pins
+from envcompile.lock.reasons import Asked
 from envcompile.pipeline import resolve
-from envcompile.resolve.environment import Earlier
+from envcompile.resolve.environment import Earlier, Upgrade
 from envcompile.spec.decode import parse
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable
+    from collections.abc import Collection
     from pathlib import Path
 
     from envcompile.cli.report import Reporter
+    from envcompile.lock.model import Lock
+
+# Of the changes of a lock that was renewed as a whole.
+_MOST = 40
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument("-U", "--upgrade", action="store_true", help="keep no pin: take the newest of everything")
     parser.add_argument(
-        "-P", "--upgrade-package", metavar="NAME", action="append", default=[], help="keep every pin but NAME's"
+        *("-P", "--upgrade-package"),
+        metavar="NAME[==V]",
+        action="append",
+        default=[],
+        help="keep every pin but NAME's, which becomes the newest, or V; may be given several times",
     )
     parser.add_argument("--offline", action="store_true", help="ask no network: what the caches hold is all there is")
     parser.add_argument("--check", action="store_true", help="change nothing, exit 1 if the lock would change")
+    parser.add_argument("--dry-run", action="store_true", help="change nothing, say what would change")
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
@@ -52,7 +64,7 @@ def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
     target = lock_path(path)
     text = read_lock_text(target)
     earlier = _earlier(text, shown(target), reporter)
-    upgrade = arguments.upgrade or _names(arguments.upgrade_package, earlier.pins.values())
+    upgrade = _upgrade(arguments, earlier)
     tables = (spec.conda.packages, spec.pip.packages, spec.apt.packages, spec.apt.build)
     asked = count(sum(map(len, tables)), "requirement")
     reporter.step(f"resolving {asked} for {', '.join(spec.platforms)}")
@@ -70,17 +82,32 @@ def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
     if text is not None and text.replace("\r\n", "\n") == new:
         reporter.say(f"`{shown(target)}` is current ({took})")
         return FINE
-    for line in changes(earlier.lock, lock):
-        reporter.say(line)
+    _tell(earlier, lock, Asked(spec, upgrade.names), reporter)
     if arguments.check:
         raise NotFine(f"`{shown(target)}` would change", "run `envcompile lock`")
-    write_text(target, new)
-    sizes = ", ".join(
-        f"{count(len(each.pip) + len(each.conda) + len(each.apt) + len(each.apt_build), 'package')} for {each.platform}"
-        for each in lock.platforms
-    )
-    reporter.say(f"wrote `{shown(target)}`: {sizes} ({took})")
+    if not arguments.dry_run:
+        write_text(target, new)
+    sizes = ", ".join(f"{size(each)} for {each.platform}" for each in lock.platforms)
+    reporter.say(f"{'would write' if arguments.dry_run else 'wrote'} `{shown(target)}`: {sizes} ({took})")
     return FINE
+
+
+def _tell(earlier: Earlier, lock: Lock, asked: Asked, reporter: Reporter) -> None:
+    """All that moved and why; nothing for a first lock, all of it is new."""
+    if not earlier.pins:
+        return
+    # Of a broken lock conda's and pip's packages alone are known, and the moment of the archive.
+    known = [each for each in lock.platforms if each.platform in earlier.pins]
+    salvaged = tuple(
+        replace(each, pip=earlier.of(each.platform).pip, conda=earlier.of(each.platform).conda) for each in known
+    )
+    snapshot = earlier.snapshot or lock.snapshot
+    moved = changes(earlier.lock or replace(lock, platforms=salvaged, snapshot=snapshot), lock, asked)
+    most = _MOST if asked.upgraded is True else len(moved)
+    for line in told(moved[:most]):
+        reporter.say(line)
+    if len(moved) > most:
+        reporter.say(f"... and {len(moved) - most} more")
 
 
 def _earlier(text: str | None, name: str, reporter: Reporter) -> Earlier:
@@ -92,29 +119,69 @@ def _earlier(text: str | None, name: str, reporter: Reporter) -> Earlier:
     except Newer:
         raise
     except Unusable as problem:
-        from envcompile.lock.salvage import salvage, salvage_snapshot  # noqa: PLC0415 - only for a lock that is broken
+        from envcompile.lock.salvage import salvage, salvage_images, salvage_snapshot  # noqa: PLC0415 - if it is broken
 
         pins = salvage(text)
         kept = count(sum(len(each.pip) + len(each.conda) for each in pins.values()), "pin")
         reporter.warn(f"{problem.message}; {kept} of it can be read and will be kept where the spec allows it")
-        return Earlier(None, pins, salvage_snapshot(text))
-    return Earlier(lock, {each.platform: Pins(each.pip, each.conda) for each in lock.platforms}, lock.snapshot)
+        return Earlier(None, pins, snapshot=salvage_snapshot(text), images=salvage_images(text))
+    pins = {each.platform: Pins(each.pip, each.conda) for each in lock.platforms}
+    return Earlier(lock, pins, snapshot=lock.snapshot)
 
 
-def _names(words: list[str], pins: Iterable[Pins]) -> frozenset[str]:
-    """The normalised names to upgrade. Raises `Unusable` for one that the lock does not hold."""
+def _upgrade(arguments: argparse.Namespace, earlier: Earlier) -> Upgrade:
+    """What `-U` and `-P` ask for. Raises `Unusable` for a name that the lock does not hold, or what is no version."""
+    if arguments.upgrade and not arguments.upgrade_package:
+        return Upgrade(names=True)
+    pins = earlier.pins.values()
+    exact = {}
+    names = set()
+    for word in arguments.upgrade_package:
+        text, equals, version = (part.strip() for part in word.partition("=="))
+        name = _known_name(text, earlier)
+        names.add(name)
+        if equals:
+            exact[name] = version
+    for name, version in exact.items():
+        _check_version(name, version, pins)
+    return Upgrade(arguments.upgrade or frozenset(names), exact)
+
+
+def _known_name(text: str, earlier: Earlier) -> str:
+    """The normalised name; any, where nothing is locked yet."""
+    pins = earlier.pins.values()
+    known = {each for platform in pins for each in platform.names()}
+    platforms = earlier.lock.platforms if earlier.lock else ()
+    if text not in known and any(text == each.name for one in platforms for each in (*one.apt, *one.apt_build)):
+        said = f"`{text}` is a Debian package: these move together, with the snapshot of the archive"
+        raise Unusable(said, "run `envcompile lock -U`, or write a later `snapshot` under `[apt]`")
     from envcompile.spec.refusal import Refusal  # noqa: PLC0415 - only with -P
     from envcompile.spec.requirement import name  # noqa: PLC0415
 
-    names = set()
-    known = {each for platform in pins for each in platform.names()}
-    for word in words:
-        try:
-            # conda's names are kept as they are: some start with a character that pip's cannot have.
-            normal = word.lower() if word.lower() in known else name(word)
-        except Refusal as refusal:
-            raise Unusable(f"{refusal.message}", "write `-P NAME`") from None
-        if known and normal not in known:
-            raise Unusable(f"`{normal}` is not in the lock, so it cannot be upgraded", did_you_mean(normal, known))
-        names.add(normal)
-    return frozenset(names)
+    try:
+        # conda's names are kept as they are: some start with a character that pip's cannot have.
+        normal = text.lower() if text.lower() in known else name(text)
+    except Refusal as refusal:
+        raise Unusable(refusal.message, "write `-P NAME` or `-P NAME==VERSION`") from None
+    if pins and normal not in known:
+        said = f"`{normal}` is not in the lock, so it cannot be upgraded"
+        brings = [each.name for platform in pins for each in platform.conda if normal in each.provides]
+        raise Unusable(said, f"conda brings it: write `-P {brings[0]}`" if brings else did_you_mean(normal, known))
+    return normal
+
+
+def _check_version(name: str, version: str, pins: Collection[Pins]) -> None:
+    """Raises `Unusable` unless the version can be asked of whoever has the package pinned."""
+    from envcompile.spec.match_spec import match_spec  # noqa: PLC0415 - only with a version
+    from envcompile.spec.refusal import Refusal  # noqa: PLC0415
+    from envcompile.spec.requirement import requirement  # noqa: PLC0415
+
+    if not pins:
+        raise Unusable(f"nothing is locked yet, so `{name}` has no pin to move", "ask for the version in the spec")
+    try:
+        if any(name == each.name for platform in pins for each in platform.conda):
+            match_spec(f"{name} =={version}")
+        if any(name == each.name for platform in pins for each in platform.pip):
+            requirement(f"{name}=={version}")
+    except Refusal as refusal:
+        raise Unusable(refusal.message, f"write `-P {name}==VERSION`") from None

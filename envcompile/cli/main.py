@@ -23,6 +23,9 @@ COMMANDS = {
     "tag": "print repository:hash, the hash being that of the Dockerfile",
     "build": "build the image by `docker buildx`, unless its tag is there",
     "bake": "print a bake file that builds one or many specs",
+    "diff": "say what changed in the lock, since a revision of git or beside another file",
+    "tree": "draw who needs whom in the lock",
+    "why": "say why a package is in the lock",
     "explain": "say what an error code means",
     "schema": "print the JSON Schema of the spec or of the lock, for editors",
 }

@@ -1,55 +1,151 @@
-"""What changed from one lock to the next, as lines for people."""
+"""What changed from one lock to the next, as a value; `forms` writes it down."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from envcompile.diagnostics import count
+from envcompile.lock.graph import KINDS
+from envcompile.lock.reasons import Moves
+from envcompile.spec.indexes import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from envcompile.lock.model import Lock, PlatformLock
+    from envcompile.lock.reasons import Asked
 
-_MOST = 40
+# Each kind of thing that is pinned, in the order in which its changes are told, and what one of them is called.
+LABELS = {
+    "platform": "platform {}",
+    "image": "image to {} on",
+    "system": "system to {} on",
+    "tool": "image for {}",
+    "python": "Python",
+    "channel": "channel {}",
+    "snapshot": "snapshot of the archive",
+    **KINDS,
+    "index": "index of {}",
+}
+ADDED, REMOVED, CHANGED, REFILED = SIGNS = ("added", "removed", "changed", "another file")
 
 
-def changes(before: Lock | None, after: Lock) -> list[str]:
-    """One line per image, interpreter or package that came, went or moved; a line for several platforms stands once.
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that came, went or moved.
 
-    Nothing for a first lock: all of it is new.
+    `kind` is a key of `LABELS`; `before` and `after` are versions, or an image's reference, None where it was not or is
+    not there. They are equal where a package's file alone is another one: `file` is then its name, for apt, where it
+    has none, its sha256. `platforms` are those on which it is so, `everywhere` tells whether these are all that are
+    locked. `why` are sentences without a full stop: none where nobody asks why, or where no reason stands in the locks.
     """
-    if before is None:
-        return []
-    seen: dict[str, list[str]] = {}
-    for platform in after.platforms:
-        old, new = _pins(before.platform(platform.platform)), _pins(platform)
-        for line in _moved(old, new):
-            seen.setdefault(line, []).append(platform.platform)
-    every = len(after.platforms)
-    lines = [line if len(where) == every else f"{line} ({', '.join(where)})" for line, where in sorted(seen.items())]
-    return lines if len(lines) <= _MOST else [*lines[:_MOST], f"... and {len(lines) - _MOST} more"]
+
+    kind: str
+    name: str
+    before: str | None
+    after: str | None
+    file: str = ""
+    platforms: tuple[str, ...] = ()
+    everywhere: bool = True
+    why: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """What it is called: `numpy`, `conda numpy`, `image to run on`."""
+        return LABELS[self.kind].format(self.name)
+
+    @property
+    def sign(self) -> str:
+        """One of `SIGNS`."""
+        if self.before is None:
+            return ADDED
+        if self.after is None:
+            return REMOVED
+        return REFILED if self.before == self.after else CHANGED
 
 
-def _pins(platform: PlatformLock | None) -> Mapping[str, tuple[str, str, str]]:
-    """What is pinned: a name to its version, what else tells two of one version apart, and the file."""
-    if platform is None:
-        return {}
-    pins = {f"conda {each.name}": (each.version, each.sha256, each.file) for each in platform.conda}
-    pins |= {each.name: (each.version, each.sha256, each.file) for each in platform.pip}
-    pins |= {f"index of {each.name}": (each.index, "", "") for each in platform.pip if each.index != "default"}
-    for table, packages in (("apt", platform.apt), ("apt for the build,", platform.apt_build)):
-        pins |= {f"{table} {each.name}": (each.version, each.sha256, each.sha256) for each in packages}
-    pins |= {f"image for {each.name}": (each.image, "", "") for each in platform.tools}
-    pins |= {"image to build on": (platform.build.image, "", ""), "image to run on": (platform.run.image, "", "")}
-    return pins | ({"Python": (platform.python.version, "", "")} if platform.python else {})
+class _Pin(NamedTuple):
+    """What is pinned, and for a package what tells two files of one version apart."""
+
+    version: str
+    sha256: str = ""
+    file: str = ""
 
 
-def _moved(old: Mapping[str, tuple[str, str, str]], new: Mapping[str, tuple[str, str, str]]) -> Iterator[str]:
-    for name in sorted({*old, *new}):
-        if name not in old:
-            yield f"  + {name} {new[name][0]}"
-        elif name not in new:
-            yield f"  - {name} {old[name][0]}"
-        elif old[name][0] != new[name][0]:
-            yield f"  ~ {name} {old[name][0]} -> {new[name][0]}"
-        elif old[name] != new[name]:
-            yield f"  ~ {name} {new[name][0]}: another file, {new[name][2]}"
+class _Moved(NamedTuple):
+    """The beginning of a `Change`."""
+
+    kind: str
+    name: str
+    before: str | None
+    after: str | None
+    file: str = ""
+
+
+def changes(before: Lock, after: Lock, asked: Asked | None = None) -> tuple[Change, ...]:
+    """All that changed, what is so on every platform first; a change of several platforms stands once.
+
+    A platform that came or went is one change. `asked` is what the second lock was asked for, where that is known.
+    """
+    found: dict[_Moved, dict[str, tuple[str, ...]]] = {}
+    for name in sorted({each.platform for each in (*before.platforms, *after.platforms)}):
+        old, new = before.platform(name), after.platform(name)
+        if old and new:
+            reasons = Moves(old, new, asked)
+            for moved in _moved(_pins(before, old), _pins(after, new)):
+                found.setdefault(moved, {})[name] = reasons.of(moved.kind, moved.name)
+        else:
+            found[_Moved("platform", name, size(old) if old else None, size(new) if new else None)] = {name: ()}
+    every = {each.platform for each in before.platforms} & {each.platform for each in after.platforms}
+    made = [
+        Change(*moved, tuple(why), everywhere=moved.kind == "platform" or set(why) == every, why=_common(why))
+        for moved, why in found.items()
+    ]
+    return tuple(sorted(made, key=_place))
+
+
+def _place(change: Change) -> tuple[object, ...]:
+    where = () if change.everywhere else change.platforms
+    return where, SIGNS.index(change.sign), [*LABELS].index(change.kind), change.name, change.before, change.after
+
+
+def size(platform: PlatformLock) -> str:
+    """How many packages are pinned for it, such as `1 package`."""
+    return count(sum(map(len, (platform.conda, platform.pip, platform.apt, platform.apt_build))), "package")
+
+
+def _common(why: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """The reasons of all its platforms, once; each with its platform where they differ."""
+    told = list(why.values())
+    if all(each == told[0] for each in told):
+        return told[0]
+    return tuple(f"{reason} ({platform})" for platform, reasons in why.items() for reason in reasons)
+
+
+def _pins(lock: Lock, platform: PlatformLock) -> dict[tuple[str, str], _Pin]:
+    """What is pinned for a platform, by kind and name."""
+    pins = {("channel", each.name): _Pin(each.url) for each in lock.channels}
+    if lock.snapshot:
+        pins["snapshot", ""] = _Pin(lock.snapshot)
+    for name, base in (("build", platform.build), ("run", platform.run)):
+        pins["image", name] = _Pin(base.image)
+        pins["system", name] = _Pin(f"{base.os}, glibc {base.glibc}")
+    pins |= {("tool", each.name): _Pin(each.image) for each in platform.tools}
+    # conda's Python is one of its packages.
+    if platform.python and platform.python.source != "conda":
+        pins["python", ""] = _Pin(platform.python.version)
+    pins |= {("conda", each.name): _Pin(each.version, each.sha256, each.file) for each in platform.conda}
+    pins |= {("pip", each.name): _Pin(each.version, each.sha256, each.file) for each in platform.pip}
+    pins |= {("index", each.name): _Pin(each.index) for each in platform.pip if each.index != DEFAULT}
+    for kind, packages in (("apt", platform.apt), ("apt-build", platform.apt_build)):
+        pins |= {(kind, each.name): _Pin(each.version, each.sha256, each.sha256) for each in packages}
+    return pins
+
+
+def _moved(old: Mapping[tuple[str, str], _Pin], new: Mapping[tuple[str, str], _Pin]) -> Iterator[_Moved]:
+    for key in sorted({*old, *new}):
+        before, after = old.get(key), new.get(key)
+        if before != after:
+            file = after.file if before and after and before.version == after.version else ""
+            yield _Moved(*key, before and before.version, after and after.version, file)

@@ -1,4 +1,4 @@
-"""What can still be read of a lock that cannot be trusted: its pins, as preferences for the next solve.
+"""What can still be read of a lock that cannot be trusted: its pins, as preferences for the next solve, and its images.
 
 Both sides of a merge conflict, the beginning of a file that was cut off, the rows an editor left alone. Nothing read
 here reaches a lock by itself: the resolver looks every pin up again.
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _SNAPSHOT = re.compile(r'^snapshot = "([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)"$', re.MULTILINE)
 _HEADER = re.compile(r"\[platforms\.([a-z0-9-]+)\]")
 _ROW = re.compile(r"    (\{ name = .* \}),")
+_IMAGE = re.compile(r'image = "([^"\s]+@sha256:[0-9a-f]{64})"')
 _by_conda_version = cmp_to_key(compare)
 
 
@@ -48,6 +49,13 @@ def salvage(text: str) -> Mapping[str, Pins]:
         )
         for name, found in rows.items()
     }
+
+
+def salvage_images(text: str) -> tuple[str, ...]:
+    """The images by digest that stand in the text; none of those that stand there with two digests."""
+    found = set(_IMAGE.findall(text))
+    names = [image.partition("@")[0] for image in found]
+    return tuple(sorted(image for image in found if names.count(image.partition("@")[0]) == 1))
 
 
 def salvage_snapshot(text: str) -> str | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from envcompile.lock.model import Channel, CondaPackage
     from envcompile.platforms import Platform
     from envcompile.resolve.protocol import Effects
@@ -18,7 +20,8 @@ class CondaRequest:
     `requirements` are MatchSpecs as users write them; `channels` in the order of their strict priority; `glibc` X.Y;
     `cuda` X or X.Y, for the driver and the choice of builds (False keeps it out, None is a machine without a driver);
     `preferences` are the pins to keep where the requirements allow it; `upgrade` says of which names no pin is kept, or
-    True for all. `exclude_newer` is RFC 3339 in UTC.
+    True for all; `exact` maps a name to the version that it must have if the answer holds it. `exclude_newer` is
+    RFC 3339 in UTC.
     """
 
     requirements: tuple[str, ...]
@@ -29,6 +32,7 @@ class CondaRequest:
     exclude_newer: str | None = None
     preferences: tuple[CondaPackage, ...] = ()
     upgrade: frozenset[str] | bool = frozenset()
+    exact: Mapping[str, str] = field(default_factory=dict)
 
     def kept(self) -> tuple[CondaPackage, ...]:
         """The preferences that are not to be upgraded."""

@@ -63,6 +63,7 @@ class CondaLock:
                 "program": program,
                 # To keep, as requirements: no conda program can be asked to keep them in another way.
                 "pins": {each.name: f"{each.name}={each.version}={each.build}" for each in request.kept()},
+                "exact": [f"{name} =={version}" for name, version in request.exact.items()],
             }
             _write(folder, request, whole)
             chosen = _chosen(request, _run(folder, request, program, effects))

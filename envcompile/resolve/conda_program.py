@@ -56,9 +56,9 @@ def _answer(question: dict[str, Any], arguments: Sequence[str]) -> dict[str, Any
     names = {each: match_spec(each).name for each in specs if "::" in each}
     urls = {each: f"{request['only_channel'][name]}::{each.partition('::')[2]}" for each, name in names.items()}
     options = arguments[: len(arguments) - len(specs)]
-    return _forwarded(
-        (question["program"], "create", *options, *(urls.get(each, each) for each in specs)), question["pins"]
-    )
+    # Those that must be of a version are required of it, which no reason lets go.
+    asked = (*(urls.get(each, each) for each in specs), *question["exact"])
+    return _forwarded((question["program"], "create", *options, *asked), question["pins"])
 
 
 def _specs(arguments: Sequence[str]) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.diagnostics import Diagnostic, Problems
 from envcompile.lock.model import Pins, PlatformLock, Python
@@ -18,7 +19,7 @@ from envcompile.spec.requirement import name as distribution
 from envcompile.spec.requirement import requirement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from envcompile.lock.model import Channel, CondaPackage, Lock, PipPackage
     from envcompile.resolve.apt.resolver import Apt
@@ -28,20 +29,31 @@ if TYPE_CHECKING:
     from envcompile.source import Source
     from envcompile.spec.model import Spec
 
-Upgrade: TypeAlias = "frozenset[str] | bool"
 # Where conda puts its Python: the environment is made there and stays there.
 CONDA_PYTHON = "/env/bin/python"
+
+
+class Upgrade(NamedTuple):
+    """What need not stay as it was pinned: `names`, or True for everything; `exact` versions that some must have."""
+
+    names: frozenset[str] | bool = frozenset()
+    exact: Mapping[str, str] = MappingProxyType({})
+
+    def of(self, pins: Iterable[PipPackage | CondaPackage]) -> dict[str, str]:
+        """The exact versions that are meant for packages of this kind."""
+        return {each.name: self.exact[each.name] for each in pins if each.name in self.exact}
 
 
 class Earlier(NamedTuple):
     """What was locked before: the lock if it is whole; the pins of each platform, and the moment of the archive.
 
-    The last two are also those of a broken lock.
+    The last two are also those of a broken lock; `images` are those by digest that it holds.
     """
 
     lock: Lock | None
     pins: Mapping[str, Pins]
     snapshot: str | None = None
+    images: tuple[str, ...] = ()
 
     def of(self, platform: str) -> Pins:
         """What was pinned for one platform."""
@@ -100,7 +112,8 @@ def _conda(  # noqa: PLR0913, PLR0917 - a request is made of all that was decide
             cuda=spec.cuda.version,
             exclude_newer=spec.exclude_newer,
             preferences=earlier.of(name).conda,
-            upgrade=upgrade,
+            upgrade=upgrade.names,
+            exact=upgrade.of(earlier.of(name).conda),
         )
         for name in names
     )
@@ -150,8 +163,9 @@ def _pip(  # noqa: PLR0913, PLR0917 - a request is made of all that was decided 
         glibc=ground.base.glibc,
         exclude_newer=spec.exclude_newer,
         preferences=earlier.of(name).pip,
-        upgrade=upgrade,
+        upgrade=upgrade.names,
         provided=provided(brought),
+        exact=upgrade.of(earlier.of(name).pip),
         index=spec.pip.index,
         indexes=spec.pip.extra_indexes,
     )

@@ -48,13 +48,17 @@ class Ground(NamedTuple):
     tools: tuple[ToolImage, ...]
 
 
-def lay_ground(source: Source, spec: Spec, earlier: Lock | None, images: Images, *, upgrade: bool) -> dict[str, Ground]:
+def lay_ground(  # noqa: PLR0913
+    source: Source, spec: Spec, earlier: Lock | None, images: Images, *, upgrade: bool, broken: tuple[str, ...] = ()
+) -> dict[str, Ground]:
     """The ground of each platform. A digest that the earlier lock holds is kept unless it is to be upgraded.
+
+    `broken` are the images of an earlier lock of which nothing else is known.
 
     Raises `Problems` with the place in the spec when a base cannot be used, `MissingOutside` when a digest or what is
     in an image cannot be had.
     """
-    kept = {} if upgrade or earlier is None else _kept(earlier)
+    kept = {} if upgrade else _kept(earlier, broken)
     pinned = tuple(ToolImage(name, _pin(image, kept, images)) for name, image in tools(spec))
     base = wanted(spec)
     image = _pin(base.image, kept, images)
@@ -73,10 +77,11 @@ def lay_ground(source: Source, spec: Spec, earlier: Lock | None, images: Images,
     return grounds
 
 
-def _kept(earlier: Lock) -> dict[str, str]:
+def _kept(earlier: Lock | None, broken: tuple[str, ...]) -> dict[str, str]:
     """From `name:tag` to the same with its digest, for every image of a lock."""
-    images = [image for each in earlier.platforms for image in (each.build.image, *(tool.image for tool in each.tools))]
-    return {image.partition("@")[0]: image for image in images}
+    platforms = earlier.platforms if earlier else ()
+    images = [image for each in platforms for image in (each.build.image, *(tool.image for tool in each.tools))]
+    return {image.partition("@")[0]: image for image in (*broken, *images)}
 
 
 def _pin(image: str, kept: dict[str, str], images: Images) -> str:

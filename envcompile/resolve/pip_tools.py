@@ -25,7 +25,8 @@ from envcompile.resolve.annotations import graph
 from envcompile.resolve.indexes import Signpost, signpost
 from envcompile.resolve.pip_files import check, packages, unseen
 from envcompile.resolve.pip_reasons import INSTALL, failure, skipped_page
-from envcompile.resolve.protocol import Effects, Unsolvable
+from envcompile.resolve.protocol import Effects
+from envcompile.resolve.settle import settle
 from envcompile.resolve.simple_index import SimpleIndex
 from envcompile.spec.indexes import DEFAULT
 
@@ -149,29 +150,17 @@ def _environment(outer: Mapping[str, str]) -> dict[str, str]:
 def _solve(request: PipRequest, effects: Effects, folder: Path, url: str) -> str:
     """The text that pip-compile writes, with the kept pins as its earlier output."""
     lines = tuple(str(each) for each in _asked(request))
-    (folder / "requirements.in").write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    (folder / "constraints.txt").write_text(request.constraints(), "utf-8")
+    # Behind the requirements: a reason names these by their lines.
+    (folder / "requirements.in").write_text("".join(f"{line}\n" for line in (*lines, "-c constraints.txt")), "utf-8")
     # PEP 600: this module tells pip which glibc to believe in. It stands in the folder that `python -m` looks in first.
     limit = tuple(int(part) for part in request.glibc.split("."))
     module = f"def manylinux_compatible(major, minor, arch):\n    return (major, minor) <= {limit}\n"
     (folder / "_manylinux.py").write_text(module, "utf-8")
-    return _settle(request, effects, folder, url, {package.name: package.version for package in request.kept()})
-
-
-def _settle(request: PipRequest, effects: Effects, folder: Path, url: str, pins: Mapping[str, str]) -> str:
-    """The text that pip-compile writes, with kept pins given up where it cannot keep them.
-
-    pip-compile takes its earlier output as constraints and drops one that is itself the cause of a conflict, but fails
-    when the cause is what a kept package requires; so of the kept, those that the reason names are then let go.
-    """
-    try:
-        return _compile(request, effects, folder, url, pins)
-    except Unsolvable as answer:
-        if not pins:
-            raise
-        named = set(re.findall(r"[a-z0-9]+(?:-[a-z0-9]+)*", canonicalize_name(answer.reason)))
-    # None of them named: then what they require stands further back, and all must be free to move.
-    fewer = {name: version for name, version in pins.items() if named & set(pins) and name not in named}
-    return _settle(request, effects, folder, url, fewer)
+    # pip-compile takes its earlier output as constraints and drops one that is itself the cause of a conflict, but
+    # fails when the cause is what a kept package requires.
+    pins = {package.name: package.version for package in request.kept()}
+    return settle(lambda held: _compile(request, effects, folder, url, held), pins)
 
 
 def _compile(request: PipRequest, effects: Effects, folder: Path, url: str, pins: Mapping[str, str]) -> str:

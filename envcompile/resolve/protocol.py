@@ -25,9 +25,10 @@ class PipRequest:
     """One platform's question.
 
     `python` is X.Y.Z, `glibc` X.Y; `preferences` are the pins to keep where the requirements allow it; `upgrade` says
-    of which names no pin is kept, or True for all. `exclude_newer` is RFC 3339 in UTC. `provided` maps a distribution
-    that conda has already brought to its stub's version: the answer must neither hold nor contradict it. `index` is the
-    default index's URL, None for the user's own; each of `indexes` serves the packages named for it and no other.
+    of which names no pin is kept, or True for all; `exact` maps a name to the version that it must have if the answer
+    holds it. `exclude_newer` is RFC 3339 in UTC. `provided` maps a distribution that conda has already brought to its
+    stub's version: the answer must neither hold nor contradict it. `index` is the default index's URL, None for the
+    user's own; each of `indexes` serves the packages named for it and no other.
     """
 
     requirements: tuple[str, ...]
@@ -39,8 +40,13 @@ class PipRequest:
     preferences: tuple[PipPackage, ...] = ()
     upgrade: frozenset[str] | bool = frozenset()
     provided: Mapping[str, str] = field(default_factory=dict)
+    exact: Mapping[str, str] = field(default_factory=dict)
     index: str | None = None
     indexes: tuple[Index, ...] = ()
+
+    def constraints(self) -> str:
+        """The lines of a constraints file: what may be in the answer in no other version."""
+        return "".join(f"{name}=={version}\n" for name, version in {**self.exact, **self.provided}.items())
 
     def kept(self) -> tuple[PipPackage, ...]:
         """The preferences that are not to be upgraded."""

@@ -17,6 +17,7 @@ from envcompile.diagnostics import redact
 from envcompile.errors import EnvcompileError, MissingOutside, Unusable
 from envcompile.lock.model import CondaPackage
 from envcompile.resolve.protocol import Unsolvable
+from envcompile.resolve.settle import free
 from envcompile.spec.match_spec import match_spec
 
 if TYPE_CHECKING:
@@ -80,9 +81,10 @@ def question(request: CondaRequest) -> dict[str, Any]:
         "channels": list(urls.values()),
         "subdirs": [request.platform.name, "noarch"],
         "virtual": _virtual(request),
-        "constraints": _constraints(request.cuda),
+        "constraints": [*_constraints(request.cuda), *(f"{name} =={each}" for name, each in request.exact.items())],
         "cuda": request.cuda if isinstance(request.cuda, str) else None,
         "exclude_newer": request.exclude_newer,
+        "free": free(request.upgrade, request.exact),
         "preferences": [[each.name, each.subdir, each.file] for each in request.kept()],
         # Names that may come from one channel, or from one of its folders, alone.
         "only_channel": {each.name: urls[each.channel] for each in parsed if each.channel},
@@ -160,7 +162,9 @@ def _reason(request: CondaRequest, problem: str, missing: Mapping[str, Mapping[s
     """The solver's explanation with the channels' names for their URLs, and a line for each name that is not there."""
     for name, url in _urls(request.channels).items():
         problem = problem.replace(f"{url}/", name).replace(url, name)
-    lines = [problem.removeprefix("Cannot solve the request because of: ")]
+    problem = problem.removeprefix("Cannot solve the request because of: ")
+    # A constraint stands there once for each candidate that it leaves out.
+    lines = [re.sub(r"(?:├─ (.+)\n)+(?=[├└]─ \1$)", "", problem, flags=re.MULTILINE)]
     for name, found in missing.items():
         near = f"; near it are: {', '.join(found['near'])}" if found["near"] else ""
         if found["there"]:

@@ -155,15 +155,25 @@ async def _look_up(asked: _Asked) -> _Records:
 
 
 async def _solve(asked: _Asked) -> _Records:
+    """With every pin held, so that what is new comes as it fits; only preferred where a name is free to move."""
+    pins = await _preferred(asked)
+    if pins and not asked.request["free"]:
+        with suppress(SolverError):
+            held = [f"{row['name']} =={row['version']} {row['build']}" for row in map(_row, pins)]
+            return await _solve_with(asked, pins, held)
+    return await _solve_with(asked, pins)
+
+
+async def _solve_with(asked: _Asked, pins: _Records, held: Sequence[str] = ()) -> _Records:
     newer, narrowed = asked.request["exclude_newer"], asked.request["only_subdir"] or asked.cuda
     return await rattler.solve(
         [_Narrowed(asked, each) for each in asked.channels] if narrowed else asked.channels,
         [rattler.MatchSpec(text, strict=False) for text in asked.request["specs"]],
-        constraints=[rattler.MatchSpec(text, strict=False) for text in asked.request["constraints"]],
+        constraints=[rattler.MatchSpec(text, strict=False) for text in (*asked.request["constraints"], *held)],
         gateway=asked.gateway,
         platforms=asked.request["subdirs"],
         virtual_packages=[_virtual(*each) for each in asked.request["virtual"]],
-        locked_packages=await _preferred(asked),
+        locked_packages=pins,
         channel_priority=rattler.ChannelPriority.Strict,
         channel_relations="disabled",
         exclude_newer=datetime.fromisoformat(newer.replace("Z", "+00:00")).astimezone(timezone.utc) if newer else None,

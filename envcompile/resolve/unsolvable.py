@@ -11,18 +11,27 @@ from envcompile.spec.match_spec import match_spec
 from envcompile.spec.requirement import name, requirement
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from envcompile.resolve.protocol import Unsolvable
     from envcompile.source import KeyPath, Source
     from envcompile.spec.model import Spec
 
 
-def explain(answer: Unsolvable, source: Source, spec: Spec) -> Problems:
-    """The answer as diagnostics: the line of every requirement that the reason says is required, the reason below."""
+def explain(answer: Unsolvable, source: Source, spec: Spec, exact: Mapping[str, str]) -> Problems:
+    """The answer as diagnostics: the line of every requirement that the reason says is required, the reason below.
+
+    `exact` are the versions of conda's and pip's packages that were asked for beside the spec.
+    """
+    message = answer.message
+    if exact and answer.table != "apt":
+        pinned = " and ".join(f"`{name}=={version}`" for name, version in exact.items())
+        message = f"no set of packages answers the spec with {pinned} on `{answer.platform}`"
     paths = _blamed(answer, spec) or [(answer.table, "packages")]
     ground = "the base's packages" if answer.table == "apt" else "Python and C library as in the base"
     hint = f"the resolver's reason for `{answer.platform}`, {ground}:\n{_indent(answer.reason)}"
     found = [
-        Diagnostic("unsolvable", answer.message if index == 0 else "this requirement takes part in it", path)
+        Diagnostic("unsolvable", message if index == 0 else "this requirement takes part in it", path)
         for index, path in enumerate(paths)
     ]
     last = found[-1]

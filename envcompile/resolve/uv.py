@@ -18,6 +18,7 @@ from envcompile.errors import MissingOutside
 from envcompile.lock.model import PipPackage
 from envcompile.resolve.annotations import graph
 from envcompile.resolve.protocol import CERTIFICATES, Unsolvable
+from envcompile.resolve.settle import free, settle
 from envcompile.resolve.stubs import write_stubs
 from envcompile.resolve.uv_indexes import asked, default_url
 from envcompile.resolve.wheels import best
@@ -59,16 +60,22 @@ class Uv:
             here = Path(folder)
             (here / "requirements.in").write_text("".join(f"{line}\n" for line in request.requirements), "utf-8")
             (here / "exclude.txt").write_text("".join(f"{name}\n" for name in request.exclude), "utf-8")
-            constraints = "".join(f"{name}=={version}\n" for name, version in request.provided.items())
-            (here / "provided.txt").write_text(constraints, "utf-8")
             (here / "stubs").mkdir()
             write_stubs(here / "stubs", dict(request.provided))
             if kept := request.kept():
                 (here / "pylock.toml").write_text(_preferences((each.name, each.version) for each in kept), "utf-8")
-            self._compile(request, effects, folder, indexes, ("--format", "pylock.toml", "-o", "pylock.toml"))
+            held = {} if free(request.upgrade, request.exact) else {each.name: each.version for each in kept}
+            settle(lambda pins: self._solve(request, effects, here, indexes, pins), held)
             packages = tomli.loads((here / "pylock.toml").read_text("utf-8")).get("packages", [])
             needs = self._graph(request, effects, here, indexes, packages)
         return _packages(packages, needs, request, indexes)
+
+    def _solve(
+        self, request: PipRequest, effects: Effects, here: Path, indexes: Asked, held: Mapping[str, str]
+    ) -> None:
+        pins = "".join(f"{name}=={version}\n" for name, version in held.items())
+        (here / "constraints.txt").write_text(request.constraints() + pins, "utf-8")
+        self._compile(request, effects, str(here), indexes, ("--format", "pylock.toml", "-o", "pylock.toml"))
 
     def _graph(
         self, request: PipRequest, effects: Effects, here: Path, indexes: Asked, packages: Iterable[Mapping[str, Any]]
@@ -106,7 +113,7 @@ class Uv:
             ),
             *("--python", sys.executable, "--no-python-downloads", "--python-version", request.python),
             *("--python-platform", platform, *newer, *form),
-            *(("--constraints", "provided.txt", "--find-links", "stubs") if request.provided else ()),
+            *("--constraints", "constraints.txt", *(("--find-links", "stubs") if request.provided else ())),
             *(("--offline",) if effects.offline else ()),
         )
         finished = effects.run(argv, folder, indexes.environment)

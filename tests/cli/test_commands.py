@@ -99,6 +99,14 @@ def test_a_table_in_pyproject(project: Path) -> None:
     assert (done.returncode, "has no table `[tool.envcompile]`" in done.stderr) == (2, True)
 
 
+def test_a_debian_package_is_not_upgraded_by_its_name(tmp_path: Path) -> None:
+    shutil.copytree(FIXTURES / "compile" / "apt", tmp_path / "project")
+    done = run("lock", "-P", "libcurl3-gnutls", folder=tmp_path / "project")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "`libcurl3-gnutls` is a Debian package: these move together, with the snapshot" in done.stderr
+    assert "run `envcompile lock -U`, or write a later `snapshot` under `[apt]`" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from envcompile.errors import UNUSABLE, Unusable
 from envcompile.lock.file import Newer, dumps, loads
 from envcompile.lock.model import AptPackage, BaseImage, Lock, PipPackage, PlatformLock, Python, ToolImage
-from envcompile.lock.salvage import salvage
+from envcompile.lock.salvage import salvage, salvage_images
 from tests.made import CASES, FIXTURES, case
 
 if TYPE_CHECKING:
@@ -205,6 +205,15 @@ def test_the_pins_of_both_sides_of_a_conflict_are_kept() -> None:
     assert {package.name for package in pins["linux-64"].pip} == locked | {"ours", "theirs"}
     assert set(whole.platforms[0].pip) <= set(pins["linux-64"].pip)
     assert pins["linux-aarch64"].pip == whole.platforms[1].pip
+
+
+def test_images_are_kept_where_there_is_no_doubt() -> None:
+    """Of a tag that stands there with two digests, neither is."""
+    _, text = case("several")
+    (tool, base) = salvage_images(f"<<<<<<< ours\n{text}")
+    assert (tool.partition(":")[0], base.partition(":")[0]) == ("ghcr.io/astral-sh/uv", "python")
+    other = f"{base[:-64]}{'0' * 64}"
+    assert salvage_images(f'{text}\nrun = {{ image = "{other}", os = "x" }}') == (tool,)
 
 
 def test_condas_pins_are_kept_too() -> None:

@@ -104,6 +104,30 @@ def test_pins_stay_until_they_are_upgraded(solve: Solve) -> None:
     assert newest == solve("numpy", "python 3.12.*")
 
 
+def test_what_is_new_comes_as_it_fits(solve: Solve, tmp_path: Path) -> None:
+    """Promise 8: change one package, nothing else moves unless it must. A free upgrade may move what it needs."""
+    rows: list[dict[str, Any]] = [
+        *({"name": "lib", "version": each} for each in "12"),
+        *({"name": "new", "version": each, "depends": [f"lib =={each}"]} for each in "12"),
+        {"name": "forced", "version": "1", "depends": ["lib >=2"]},
+    ]
+    channels = (made_channel(tmp_path / "x", *rows),)
+    pins = tuple(solve("lib ==1", channels=channels).values())
+
+    def answer(*words: str, **more: Any) -> dict[str, str]:
+        found = solve(*words, channels=channels, preferences=pins, **more)
+        return {name: package.version for name, package in found.items()}
+
+    assert answer("lib", "new") == answer("new", "lib") == {"lib": "1", "new": "1"}
+    assert answer("lib", "forced") == {"lib": "2", "forced": "1"}
+    assert answer("lib", "new", upgrade=frozenset({"lib"})) == {"lib": "2", "new": "2"}
+    assert answer("lib", "new", upgrade=frozenset({"lib"}), exact={"lib": "2"}) == {"lib": "2", "new": "2"}
+    # It asks for nothing itself, and must be there.
+    assert answer("lib", exact={"new": "2"}) == {"lib": "1"}
+    with pytest.raises(Unsolvable):
+        answer("lib", exact={"lib": "3"}, upgrade=frozenset({"lib"}))
+
+
 def test_exclude_newer_is_a_wall(solve: Solve) -> None:
     now = solve("numpy", "python 3.12.*")
     then = solve("numpy", "python 3.12.*", exclude_newer="2025-06-01T00:00:00Z")

@@ -205,6 +205,12 @@ def test_a_program_keeps_the_pins_that_it_can(program: Effects, tmp_path: Path) 
     assert {name: each.version for name, each in upgraded.items()} == {"a": "1", "b": "1", "c": "1"}
     newest = solve(program, "a", channels=(made,), preferences=pins, upgrade=True)
     assert {name: each.version for name, each in newest.items()} == {"a": "2", "b": "2", "c": "2"}
+    exact: dict[str, Any] = {"upgrade": frozenset({"b"}), "exact": {"b": "2"}}
+    moved = solve(program, "a", "d", channels=(made,), preferences=pins, **exact)
+    assert {name: each.version for name, each in moved.items()} == {"a": "2", "b": "2", "c": "1", "d": "1"}
+    # It is not let go as a pin is.
+    with pytest.raises(Unsolvable):
+        solve(program, "a ==1", channels=(made,), preferences=pins, **exact)
 
 
 @pytest.mark.parametrize(

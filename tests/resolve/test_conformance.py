@@ -113,10 +113,37 @@ def test_pins_are_kept_moved_and_given_up(ask: Ask) -> None:
     assert pins(kept) == ["app==1.0", "lib==1.0"]
     assert pins(ask("app", "lib", preferences=earlier, upgrade=frozenset({"lib"}))) == ["app==1.0", "lib==2.0"]
     assert pins(ask("app", "lib", preferences=earlier, upgrade=True)) == ["app==2.0", "lib==2.0"]
+    # What is new comes as it fits to the pins, whatever is asked for first.
+    for words in (("strict", "app"), ("app", "strict")):
+        assert pins(ask(*words, preferences=earlier)) == ["app==1.0", "lib==1.0", "strict==1.0"]
     # What the spec no longer allows moves, and so does what stands in its way, but nothing else.
     earlier = ask("strict ==1.0", "app ==1.0")
     assert pins(ask("strict", "lib >=2", "app", preferences=earlier)) == ["app==1.0", "lib==2.0", "strict==2.0"]
     assert pins(ask("strict >=2", "app", preferences=earlier)) == ["app==1.0", "lib==2.0", "strict==2.0"]
+
+
+def test_exact_versions(ask: Ask) -> None:
+    """They hold for what the answer holds anyway, add nothing to it, and stay where nothing asks for them any more."""
+    earlier = ask("app ==1.0", "two-words")
+    chosen = ask("app", "two-words", preferences=earlier, upgrade=frozenset({"lib"}), exact={"lib": "1.1"})
+    assert pins(chosen) == ["app==1.0", "lib==1.1", "two-words==1.0"]
+    assert ask("app", "two-words", preferences=chosen) == chosen
+    assert pins(ask("two-words", exact={"lib": "1.1"})) == ["two-words==1.0"]
+    # Whatever stands in the way of it moves; what is asked for does not.
+    earlier = ask("strict ==2.0", "app ==1.0")
+    lower = ask("strict", "app", preferences=earlier, upgrade=frozenset({"lib"}), exact={"lib": "1.0"})
+    assert pins(lower) == ["app==1.0", "lib==1.0", "strict==1.0"]
+    with pytest.raises(Unsolvable) as raised:
+        ask("lib >=2", exact={"lib": "1.0"})
+    assert "1.0" in raised.value.reason
+
+
+@pytest.mark.parametrize("version", ["2.1", "3.0rc1"], ids=["yanked", "prerelease"])
+def test_an_exact_version_that_nobody_would_choose(ask: Ask, version: str) -> None:
+    """Who names it gets it, and keeps it."""
+    chosen = ask("lib", exact={"lib": version})
+    assert pins(chosen) == [f"lib=={version}"]
+    assert pins(ask("lib", preferences=chosen)) == [f"lib=={version}"]
 
 
 def test_a_kept_pin_keeps_its_file(ask: Ask) -> None:

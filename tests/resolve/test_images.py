@@ -78,6 +78,18 @@ def test_what_was_asked_once_is_not_asked_again(text: str) -> None:
     assert again.asked == first.asked
 
 
+def test_the_digests_of_a_broken_lock_are_kept() -> None:
+    """Promise 8: change one package, nothing else moves. A tag that has moved since is not asked for."""
+    source = Source("envcompile.toml", f'name = "x"\n{CONDA}')
+    there, other = f"debian:bookworm-slim@sha256:{'2' * 64}", f"debian:trixie-slim@sha256:{'3' * 64}"
+    for upgrade in (False, True):
+        registry = Registry()
+        grounds = lay_ground(source, parse(source), None, registry, upgrade=upgrade, broken=(there, other))
+        (ground,) = grounds.values()
+        assert (ground.base.image == there) is not upgrade
+        assert ("debian:bookworm-slim" in registry.asked) is upgrade
+
+
 def test_a_lock_of_another_kind_does_not_tell_what_is_needed_now() -> None:
     """A conda environment says nothing of the base's own Python."""
     ground = laid(f'{CONDA}[image]\nbase = "example.com/x:1"\n', Registry())

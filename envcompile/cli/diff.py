@@ -1,0 +1,89 @@
+"""`envcompile diff`: what changed in the lock, since a revision of git or beside another file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from envcompile.cli.inputs import find_spec, lock_path, lock_text, read_lock_text, shown
+from envcompile.errors import FINE, NOT_FINE, Unusable
+from envcompile.lock.diff import changes
+from envcompile.lock.file import loads
+from envcompile.lock.model import Lock
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from envcompile.cli.report import Reporter
+
+# What stands where no lock was yet.
+_NOTHING = Lock("", "", ())
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    parser.add_argument(
+        "before", metavar="REV|FILE", nargs="?", default="HEAD", help="a revision of git or a lock (default: HEAD)"
+    )
+    parser.add_argument("after", metavar="REV|FILE", nargs="?", help="the later one (default: the lock as it is now)")
+    parser.add_argument("--as", dest="form", choices=("text", "markdown", "json"), default="text", help="default: text")
+    parser.add_argument("--exit-code", action="store_true", help="exit 1 if something changed")
+    parser.add_argument("--textconv", metavar="LOCK", help="list what is pinned in LOCK, as a textconv of git")
+
+
+def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    """Compare, and print in the form that is asked for."""
+    if arguments.textconv is not None:
+        _write(_listing(Path(arguments.textconv)))
+        return FINE
+    path = lock_path(find_spec(arguments.file))
+    (before, old), (after, new) = _read(arguments.before, path), _read(arguments.after, path)
+    if old is None and new is None:
+        raise Unusable(f"neither `{before}` nor `{after}` is there", "run `envcompile lock`")
+    moved = changes(old or _NOTHING, new or _NOTHING)
+    from envcompile.lock import forms  # noqa: PLC0415 - when both could be read
+
+    if arguments.form == "json":
+        _write([forms.document(moved, before, after)])
+    elif arguments.form == "markdown":
+        _write(forms.markdown(moved, f"`{path.name}`"))
+    else:
+        _write(forms.text(moved))
+        if not moved:
+            reporter.say(f"nothing that is pinned changed from `{before}` to `{after}`")
+    return NOT_FINE if moved and arguments.exit_code else FINE
+
+
+def _read(word: str | None, path: Path) -> tuple[str, Lock | None]:
+    """What a word names, for people, and the lock there; None where a revision has none. No word: the lock of now."""
+    if word is None or Path(word).is_file():
+        file = path if word is None else Path(word)
+        text = read_lock_text(file)
+        if text is None:
+            raise Unusable(f"`{shown(file)}` is not there", "run `envcompile lock`")
+        return shown(file), loads(text, shown(file))
+    from envcompile.cli.git import at_revision  # noqa: PLC0415 - not to compare two files
+
+    data = at_revision(path, word)
+    name = f"{word}:{path.name}"
+    return name, None if data is None else loads(lock_text(data, name), name)
+
+
+def _listing(file: Path) -> Iterator[str]:
+    """The lines of a lock. Of one that is broken what can be read, since git gives up a whole diff where this fails."""
+    from envcompile.lock.forms import listing, packages  # noqa: PLC0415 - not to compare
+    from envcompile.lock.salvage import salvage  # noqa: PLC0415
+
+    text = read_lock_text(file) or ""
+    try:
+        yield from listing(loads(text, file.name))
+    except Unusable as problem:
+        yield f"# {problem.message}"
+        yield from (f"{name} {line}" for name, pins in salvage(text).items() for line in packages(pins))
+
+
+def _write(lines: Iterator[str] | list[str]) -> None:
+    # Bytes: the same on every terminal, in every locale.
+    sys.stdout.buffer.writelines(f"{line}\n".encode() for line in lines)

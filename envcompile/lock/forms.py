@@ -1,0 +1,120 @@
+"""What changed from one lock to the next, written down: lines for people, Markdown for a pull request, JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from envcompile.lock.diff import ADDED, CHANGED, REFILED, REMOVED, SIGNS
+from envcompile.spec.indexes import DEFAULT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from envcompile.lock.diff import Change
+    from envcompile.lock.model import Lock, Pins, PlatformLock
+
+_MARKS = {ADDED: "+", REMOVED: "-", CHANGED: "~", REFILED: "~"}
+_DIGEST = re.compile(r"(@sha256:[0-9a-f]{12})[0-9a-f]{52}")
+
+
+def text(changes: Sequence[Change]) -> Iterator[str]:
+    """A line for each change, its platforms behind it where they are not all; below it why, where that is known."""
+    for change in changes:
+        where = "" if change.everywhere else f" ({', '.join(change.platforms)})"
+        yield f"  {_MARKS[change.sign]} {change.label} {_versions(change)}{where}"
+        yield from (f"      {reason}" for reason in change.why)
+
+
+def _versions(change: Change) -> str:
+    if change.sign == REFILED:
+        return f"{change.after}: another file, {change.file}"
+    return " -> ".join(each for each in (change.before, change.after) if each is not None)
+
+
+def markdown(changes: Sequence[Change], title: str) -> Iterator[str]:
+    """The lines of a heading and of one table for each set of platforms, for a comment of a pull request."""
+    yield f"### {title}: {summary(changes)}"
+    for where, group in groupby(changes, lambda change: () if change.everywhere else change.platforms):
+        yield ""
+        if where:
+            yield from (f"Only for {' and '.join(f'`{each}`' for each in where)}:", "")
+        yield from ("| | package | before | after | why |", "|---|---|---|---|---|")
+        for change in group:
+            cells = (change.sign, change.label, _cell(change.before), _cell(change.after, change.file), *_why(change))
+            yield f"| {' | '.join(map(_escaped, cells))} |"
+
+
+def summary(changes: Sequence[Change]) -> str:
+    """Such as `2 changed, 1 added`; or that nothing did."""
+    signs = [change.sign for change in changes]
+    found = [
+        f"{signs.count(sign)} {'with another file' if sign == REFILED else sign}" for sign in SIGNS if sign in signs
+    ]
+    return ", ".join(found) or "nothing changed"
+
+
+def _cell(version: str | None, file: str = "") -> str:
+    short = _DIGEST.sub(r"\1…", version or "")
+    return f"{short} ({file})" if file else short
+
+
+def _why(change: Change) -> tuple[str]:
+    return ("; ".join(change.why),)
+
+
+def _escaped(cell: str) -> str:
+    """As it is read back by GitHub: a bar ends a cell, and the signs below would be obeyed outside of backticks."""
+    parts = cell.split("`")
+    plain = (
+        re.sub(r"([\\*_<>\[\]#])", r"\\\1", part) if index % 2 == 0 else f"`{part}`" for index, part in enumerate(parts)
+    )
+    return "".join(plain).replace("|", "\\|")
+
+
+def document(changes: Sequence[Change], before: str, after: str) -> str:
+    """A JSON object: `before` and `after` name what is compared, `changes` is a list in the order of the text."""
+    rows = [
+        {
+            "change": change.sign.replace(" ", "-"),
+            "kind": change.kind,
+            "name": change.name,
+            "before": change.before,
+            "after": change.after,
+            "file": change.file or None,
+            "platforms": list(change.platforms),
+            "why": list(change.why),
+        }
+        for change in changes
+    ]
+    return json.dumps({"before": before, "after": after, "changes": rows}, indent=2, ensure_ascii=False)
+
+
+def listing(lock: Lock) -> Iterator[str]:
+    """What is pinned, a line each: what `git diff` compares, and people read, in place of the lock's own text."""
+    if lock.snapshot:
+        yield f"snapshot of the archive {lock.snapshot}"
+    for platform in lock.platforms:
+        for line in _listed(platform):
+            yield f"{platform.platform} {line}"
+
+
+def _listed(platform: PlatformLock) -> Iterator[str]:
+    if platform.python:
+        yield f"Python {platform.python.version}"
+    yield f"build on {platform.build.image}"
+    yield f"run on {platform.run.image}"
+    yield from (f"{each.name} of {each.image}" for each in platform.tools)
+    yield from packages(platform)
+    for kind, pinned in (("apt", platform.apt), ("apt-build", platform.apt_build)):
+        yield from (f"{kind} {each.name} {each.version} {each.architecture} {each.sha256[:12]}" for each in pinned)
+
+
+def packages(pins: PlatformLock | Pins) -> Iterator[str]:
+    """Packages of conda and pip on a platform, a line each; the beginning of the hash tells two files apart."""
+    yield from (f"conda {each.name} {each.version} {each.build} {each.sha256[:12]}" for each in pins.conda)
+    for each in pins.pip:
+        index = "" if each.index == DEFAULT else f" {each.index}"
+        yield f"pip {each.name} {each.version} {each.sha256[:12]}{index}"

@@ -12,9 +12,7 @@ from envcompile.cli.solvers import solvers
 from envcompile.diagnostics import count, did_you_mean
 from envcompile.errors import FINE, NotFine, Unusable
 from envcompile.files import alone, write_text
-from envcompile.lock.diff import changes, size
 from envcompile.lock.file import Newer, dumps, loads
-from envcompile.lock.forms import text as told
 from envcompile.lock.model import Pins
 from envcompile.lock.reasons import Asked
 from envcompile.pipeline import resolve
@@ -87,7 +85,7 @@ def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
         raise NotFine(f"`{shown(target)}` would change", "run `envcompile lock`")
     if not arguments.dry_run:
         write_text(target, new)
-    sizes = ", ".join(f"{size(each)} for {each.platform}" for each in lock.platforms)
+    sizes = ", ".join(f"{count(each.packages, 'package')} for {each.platform}" for each in lock.platforms)
     reporter.say(f"{'would write' if arguments.dry_run else 'wrote'} `{shown(target)}`: {sizes} ({took})")
     return FINE
 
@@ -96,6 +94,9 @@ def _tell(earlier: Earlier, lock: Lock, asked: Asked, reporter: Reporter) -> Non
     """All that moved and why; nothing for a first lock, all of it is new."""
     if not earlier.pins:
         return
+    from envcompile.lock.diff import changes  # noqa: PLC0415 - only where there is an earlier lock
+    from envcompile.lock.forms import text as told  # noqa: PLC0415
+
     # Of a broken lock conda's and pip's packages alone are known, and the moment of the archive.
     known = [each for each in lock.platforms if each.platform in earlier.pins]
     salvaged = tuple(

@@ -96,7 +96,7 @@ def changes(before: Lock, after: Lock, asked: Asked | None = None) -> tuple[Chan
             for moved in _moved(_pins(before, old), _pins(after, new)):
                 found.setdefault(moved, {})[name] = reasons.of(moved.kind, moved.name)
         else:
-            found[_Moved("platform", name, size(old) if old else None, size(new) if new else None)] = {name: ()}
+            found[_Moved("platform", name, _size(old), _size(new))] = {name: ()}
     every = {each.platform for each in before.platforms} & {each.platform for each in after.platforms}
     made = [
         Change(*moved, tuple(why), everywhere=moved.kind == "platform" or set(why) == every, why=_common(why))
@@ -110,9 +110,8 @@ def _place(change: Change) -> tuple[object, ...]:
     return where, SIGNS.index(change.sign), [*LABELS].index(change.kind), change.name, change.before, change.after
 
 
-def size(platform: PlatformLock) -> str:
-    """How many packages are pinned for it, such as `1 package`."""
-    return count(sum(map(len, (platform.conda, platform.pip, platform.apt, platform.apt_build))), "package")
+def _size(platform: PlatformLock | None) -> str | None:
+    return count(platform.packages, "package") if platform else None
 
 
 def _common(why: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:

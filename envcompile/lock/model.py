@@ -122,6 +122,11 @@ class PlatformLock:
     apt: tuple[AptPackage, ...] = ()
     apt_build: tuple[AptPackage, ...] = ()
 
+    @property
+    def packages(self) -> int:
+        """How many packages of every kind are pinned."""
+        return len(self.conda) + len(self.pip) + len(self.apt) + len(self.apt_build)
+
 
 @dataclass(frozen=True, slots=True)
 class Pins:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from envcompile.resolve.protocol import kept
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -36,10 +38,7 @@ class CondaRequest:
 
     def kept(self) -> tuple[CondaPackage, ...]:
         """The preferences that are not to be upgraded."""
-        if self.upgrade is True:
-            return ()
-        names = self.upgrade or frozenset()
-        return tuple(package for package in self.preferences if package.name not in names)
+        return kept(self.preferences, self.upgrade)
 
 
 class CondaResolver(Protocol):

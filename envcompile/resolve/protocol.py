@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from envcompile.errors import NotFine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from envcompile.lock.model import PipPackage
+    from envcompile.lock.model import CondaPackage, PipPackage
     from envcompile.platforms import Platform
     from envcompile.resolve.process import Run
     from envcompile.spec.model import Index
 
+    Package = TypeVar("Package", PipPackage, CondaPackage)
 
 # What mends an index whose certificate is by an authority that only the company knows.
 CERTIFICATES = "set SSL_CERT_FILE to the bundle of certificates that your network is known by"
@@ -50,10 +51,15 @@ class PipRequest:
 
     def kept(self) -> tuple[PipPackage, ...]:
         """The preferences that are not to be upgraded."""
-        if self.upgrade is True:
-            return ()
-        names = self.upgrade or frozenset()
-        return tuple(package for package in self.preferences if package.name not in names)
+        return kept(self.preferences, self.upgrade)
+
+
+def kept(preferences: tuple[Package, ...], upgrade: frozenset[str] | bool) -> tuple[Package, ...]:
+    """The pins of a request that are not to be upgraded."""
+    if upgrade is True:
+        return ()
+    names = upgrade or frozenset()
+    return tuple(package for package in preferences if package.name not in names)
 
 
 @dataclass(frozen=True, slots=True)

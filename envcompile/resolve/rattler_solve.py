@@ -5,9 +5,10 @@ all. A request with `files` is not solved: those records are looked up. Nothing 
 imports py-rattler.
 
 py-rattler 0.28, as measured: a `Gateway` that is given no client asks without credentials, never again, and waits for
-ever; `exclude_newer` takes the clock's digits for UTC; a pin is taken from whatever channel it is of, and a spec's
-subdir is not looked at; of a name that is asked for, only the records that fit count as the channel's, so that strict
-priority passes on to the next one; and other channels are joined to those asked for (CEP 42) unless that is forbidden.
+ever, and knows nothing of `RATTLER_CACHE_DIR`, which rattler's own tools keep; `exclude_newer` takes the clock's
+digits for UTC; a pin is taken from whatever channel it is of, and a spec's subdir is not looked at; of a name that is
+asked for, only the records that fit count as the channel's, so that strict priority passes on to the next one; and
+other channels are joined to those asked for (CEP 42) unless that is forbidden.
 """
 
 from __future__ import annotations
@@ -128,9 +129,11 @@ async def _all(question: dict[str, Any]) -> list[dict[str, Any]]:
         config = rattler.Config.load_from_default_locations("rattler")
     except ConfigError as problem:
         return [{"kind": "settings", "problem": str(problem)} for _ in requests]
+    folder = os.environ.get("RATTLER_CACHE_DIR")
+    cache = Path(folder, "repodata") if folder else None
     client = rattler.Client.from_config(config, max_retries=_RETRIES, timeout=question["timeout"])
     source = rattler.SourceConfig(cache_action="force-cache-only" if question["offline"] else "cache-or-fetch")
-    gateway = rattler.Gateway(default_config=source, client=client)
+    gateway = rattler.Gateway(cache, default_config=source, client=client)
     return list(await asyncio.gather(*(_answer(request, gateway) for request in requests)))
 
 

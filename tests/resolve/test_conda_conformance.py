@@ -336,6 +336,7 @@ def test_offline_asks_the_cache_alone(solve: Solve, tmp_path: Path) -> None:
         with pytest.raises(MissingOutside, match="`x` is not in the cache"):
             solve("a", channels=web, offline=True)
         known = solve("a", channels=web)
+    assert any((tmp_path / "cache" / "repodata").iterdir()), "`RATTLER_CACHE_DIR` is where rattler's tools look"
     assert solve("a", channels=web, offline=True) == known
     assert solve("numpy", "python 3.12.*", offline=True)["numpy"].version
 

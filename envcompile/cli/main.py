@@ -26,7 +26,7 @@ COMMANDS = {
     "diff": "say what changed in the lock, since a revision of git or beside another file",
     "tree": "draw who needs whom in the lock",
     "why": "say why a package is in the lock",
-    "explain": "say what an error code means",
+    "explain": "say why the lock has these base images, or what an error code means",
     "schema": "print the JSON Schema of the spec or of the lock, for editors",
 }
 # Behind these commands, `--format` is the format of what they write.

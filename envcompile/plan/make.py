@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from envcompile.plan.apt import apt_lists, apt_stages
 from envcompile.plan.conda import conda_lists
+from envcompile.plan.image import ENVIRONMENT, labels
 from envcompile.plan.layers import layers, lists
 from envcompile.plan.model import File, Plan, Start, Target
 from envcompile.platforms import PLATFORMS
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from envcompile.spec.model import Image, Spec
 
 USER_NAME = "app"
-ENVIRONMENT = "/env"
 ACTIVATED = "/env/bin/activated"
 
 
@@ -24,7 +25,11 @@ def make_plan(spec: Spec, lock: Lock) -> Plan:
     targets = sorted((_target(spec, lock, each) for each in lock.platforms), key=lambda target: target.arch)
     conda = any(platform.conda for platform in lock.platforms)
     python = all(platform.python for platform in lock.platforms)
-    start = _start(spec.image, conda=conda, python=python)
+    common = all(_of_base(each) == _of_base(lock.platforms[0]) for each in lock.platforms)
+    if common:
+        targets = [replace(target, env=(), labels=()) for target in targets]
+    shared = _of_base(lock.platforms[0]) if common else ((), ())
+    start = _start(spec.image, shared, conda=conda, python=python)
     return Plan(tuple(targets), apt_stages(lock), conda, python and not conda, layers(lock), start)
 
 
@@ -36,6 +41,8 @@ def _target(spec: Spec, lock: Lock, locked: PlatformLock) -> Target:
         build=locked.build.image,
         run=locked.run.image,
         tools=tuple((tool.name, tool.image) for tool in locked.tools),
+        env=_of_base(locked)[0],
+        labels=_of_base(locked)[1],
         files=(
             *apt_lists(lock, locked),
             *_interpreter(locked),
@@ -50,6 +57,12 @@ def _interpreter(locked: PlatformLock) -> tuple[File, ...]:
     """What the base's own Python must be, where the environment is made with it."""
     python = locked.python
     return (File("/python", (f"{python.version} {python.path}",)),) if python and python.source != "conda" else ()
+
+
+def _of_base(locked: PlatformLock) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
+    """Environment and labels that go with the bases."""
+    decided = locked.decided
+    return (decided.env, tuple(sorted(labels(decided.cuda, decided.driver).items()))) if decided else ((), ())
 
 
 def _home(image: Image) -> str:
@@ -69,15 +82,21 @@ def _account(image: Image) -> tuple[File, ...]:
     )
 
 
-def _start(image: Image, *, conda: bool, python: bool) -> Start:
+def _start(
+    image: Image,
+    of_base: tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]],
+    *,
+    conda: bool,
+    python: bool,
+) -> Start:
     user, group = image.user
     name = USER_NAME if user else "root"
     own = {"HOME": _home(image), "USER": name, "LOGNAME": name}
     if conda:
         own["CONDA_PREFIX"] = ENVIRONMENT
     return Start(
-        env=tuple(sorted({**own, **dict(image.env)}.items())),
-        labels=image.labels,
+        env=tuple(sorted({**own, **dict(of_base[0]), **dict(image.env)}.items())),
+        labels=tuple(sorted({**dict(of_base[1]), **dict(image.labels)}.items())),
         user=f"{user}:{group}",
         workdir=image.workdir or _home(image),
         expose=tuple(sorted(image.expose)),

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 # Parts of the format whose passes are not there yet: refused, never passed over in silence.
 _LATER = (
-    ("cuda", "driver"),
-    ("cuda", "compute"),
-    ("cuda", "jit"),
     ("lock",),
     ("pip", "allow-sdist"),
 )
@@ -66,11 +63,6 @@ def _later(value: dict[str, Any]) -> Iterator[Diagnostic]:
         if _at(value, *path) is not None:
             message = f"`{'.'.join(path)}` is part of the format, and this release cannot compile it yet"
             yield Diagnostic("not-supported-yet", message, path, "take it out of the spec", "key")
-
-    if _at(value, "cuda", "version") is not None and not _at(value, "conda", "packages"):
-        message = "`cuda.version` constrains conda's packages, and this release cannot constrain pip's by it yet"
-        hint = "take it out, and ask pip for the release that is built for it"
-        yield Diagnostic("not-supported-yet", message, ("cuda", "version"), hint, "key")
 
 
 def _python(value: dict[str, Any]) -> Iterator[Diagnostic]:

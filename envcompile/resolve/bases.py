@@ -1,0 +1,136 @@
+"""The bases that follow from what is locked: decided by the rules, by digest, with what must be added to them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from envcompile.diagnostics import Diagnostic, Problems
+from envcompile.errors import NOT_FINE
+from envcompile.lock.model import BaseImage, Row
+from envcompile.plan.base import own_python
+from envcompile.plan.base.codes import diagnostic
+from envcompile.plan.base.decide import decide
+from envcompile.plan.base.model import Said
+from envcompile.plan.base.question import packages, question, without_gpu
+from envcompile.plan.base.record import recorded
+from envcompile.plan.base.supplement import expect, supplement
+from envcompile.resolve.images import pin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from envcompile.lock.model import PlatformLock
+    from envcompile.plan.base.catalogue import Catalogue
+    from envcompile.plan.base.model import Decision, Locked, Question, Stage
+    from envcompile.resolve.images import Images
+    from envcompile.source import Source
+    from envcompile.spec.model import Spec
+
+
+class Choosing(NamedTuple):
+    """What choosing needs: the facts, who knows digests, and those that are kept (`name:tag` to the same with it)."""
+
+    catalogue: Catalogue
+    images: Images
+    kept: Mapping[str, str]
+    systems: Mapping[str, str]  # by platform: the one that was chosen before, and stays
+    before: Mapping[str, tuple[Row, ...]]  # by platform: how it came to this pass
+    held: Mapping[str, tuple[str, ...]]  # by platform: requirements of pip that were resolved with for the base's sake
+
+
+def choose_bases(
+    source: Source, spec: Spec, platforms: Iterable[PlatformLock], choosing: Choosing
+) -> tuple[PlatformLock, ...]:
+    """The same packages on the bases that they need. Raises `Problems` where there are none, with what can be had."""
+    found: list[Diagnostic] = []
+    chosen = []
+    for platform in platforms:
+        decision, wheels = _decided(spec, platform, choosing)
+        found += [diagnostic(each) for each in decision.errors]
+        if decision.build and decision.run:
+            chosen.append(_standing(spec, platform, decision, wheels, choosing))
+    if found:
+        raise Problems(source, dict.fromkeys(found), NOT_FINE)
+    return tuple(chosen)
+
+
+def _decided(spec: Spec, platform: PlatformLock, choosing: Choosing) -> tuple[Decision, tuple[str, ...]]:
+    """The decision, and what pip must bring for it: then it is the one that follows when pip has."""
+    asked = question(spec, platform, choosing.catalogue, choosing.systems.get(platform.platform))
+    held = packages(spec, platform, choosing.catalogue)
+    decision = _with_python(spec, asked, held, choosing.catalogue)
+    wheels = supplement(decision, choosing.catalogue)
+    if isinstance(wheels, Said):
+        return _refused(decision, wheels), ()
+    if not wheels:
+        return decision, choosing.held.get(platform.platform, ())
+    if not spec.pip.packages:
+        return _refused(decision, _for_conda(wheels)), ()
+    expected = expect(wheels, choosing.catalogue)
+    names = {each.name for each in expected}
+    then = tuple(each for each in held if each.name not in names)
+    return _with_python(spec, asked, (*then, *expected), choosing.catalogue), wheels
+
+
+def _with_python(spec: Spec, asked: Question, held: tuple[Locked, ...], catalogue: Catalogue) -> Decision:
+    """The decision, on a system of NVIDIA's images that has the Python where the base must have it."""
+    decision = decide(asked, held, catalogue)
+    run = decision.run
+    if run is None or not run.flavour or not _needs_python(spec) or _has(run.system, asked.python, catalogue):
+        return decision
+    others = (each for each in catalogue.policy.systems if _has(each, asked.python, catalogue))
+    answers = (decide(replace(asked, system=each), held, catalogue) for each in others)
+    fitting = next((each for each in answers if not each.errors), None)
+    return fitting or _refused(decision, _no_python(asked.python, run, catalogue))
+
+
+def _refused(decision: Decision, said: Said) -> Decision:
+    return replace(decision, build=None, run=None, errors=(*decision.errors, said))
+
+
+def _needs_python(spec: Spec) -> bool:
+    return own_python(spec) and spec.image.base is None
+
+
+def _has(system: str, python: str | None, catalogue: Catalogue) -> bool:
+    return catalogue.systems[system].python == python
+
+
+def _no_python(python: str | None, stage: Stage, catalogue: Catalogue) -> Said:
+    message = f"the environment needs `{stage.image}`, and no system of NVIDIA's images has Python {python}"
+    known = ", ".join(f"`{catalogue.systems[each].python}`" for each in catalogue.policy.systems)
+    hint = f"ask for Python {known}; or take Python from conda: `python {python}.*` in `packages` of `[conda]`"
+    return Said("E_NO_PYTHON", message, hint)
+
+
+def _for_conda(wheels: tuple[str, ...]) -> Said:
+    message = f"a locked package needs what {' and '.join(f'`{each}`' for each in wheels)} holds, of pip"
+    return Said("E_UNPINNED", message, "add conda's package of the same, such as `cuda-cudart-dev`, to `packages`")
+
+
+def _standing(
+    spec: Spec, platform: PlatformLock, decision: Decision, wheels: tuple[str, ...], choosing: Choosing
+) -> PlatformLock:
+    if decision.build is None or decision.run is None:
+        raise AssertionError("a decision without errors has both stages")
+    build, run = (_image(stage, platform.run, choosing) for stage in (decision.build, decision.run))
+    python = ".".join((platform.python.version if platform.python else "").split(".")[:2])
+    before = choosing.before.get(platform.platform, ())
+    if idle := without_gpu(spec, platform, choosing.catalogue):
+        said = "no GPU is asked for, and no CUDA that it finds is locked: it runs on the processor"
+        before = (*before, Row(2, "without-gpu", tuple(map(str, idle)), said, source="docs/base.md, step 2"))
+    decided = recorded(decision, choosing.catalogue.date, python, before)
+    decided = replace(decided, wheels=wheels)
+    if _needs_python(spec) and decision.run.python in {"distribution", "standalone"} and decision.run.flavour:
+        headers = [f"python{python}-dev"] if decision.run.python == "standalone" else []
+        apt = tuple(sorted({*decided.apt, f"python{python}", *headers}))
+        decided = replace(decided, apt=apt, apt_build=tuple(sorted({*decided.apt_build, f"python{python}"})))
+    return replace(platform, build=build, run=run, decided=decided)
+
+
+def _image(stage: Stage, ground: BaseImage, choosing: Choosing) -> BaseImage:
+    """By digest; the ground that everything was resolved for is known already."""
+    if stage.image == ground.image.partition("@")[0] or stage.image == ground.image:
+        return ground
+    return BaseImage(pin(stage.image, choosing.kept, choosing.images), stage.os, stage.glibc)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from envcompile.cli.report import Reporter
 
+NOT_THE_DOCKERFILE = "`{}` is not the Dockerfile of this spec and lock"
+
 
 def options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
@@ -39,9 +41,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if current == text.encode():
         reporter.say(f"`{output}` is current")
     elif arguments.check:
-        raise NotFine(
-            f"`{output}` is not the Dockerfile of this spec and lock", f"run `envcompile dockerfile -o {output}`"
-        )
+        raise NotFine(NOT_THE_DOCKERFILE.format(output), f"run `envcompile dockerfile -o {output}`")
     else:
         write_text(path, text)
         reporter.say(f"wrote `{output}`")

@@ -9,7 +9,17 @@ import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from envcompile.errors import Unusable
-from envcompile.lock.model import BaseImage, Channel, CondaPackage, Lock, PipPackage, PlatformLock, Python, ToolImage
+from envcompile.lock.model import (
+    Asked,
+    BaseImage,
+    Channel,
+    CondaPackage,
+    Lock,
+    PipPackage,
+    PlatformLock,
+    Python,
+    ToolImage,
+)
 from envcompile.platforms import PLATFORMS
 
 if TYPE_CHECKING:
@@ -49,6 +59,11 @@ _CHANNEL = {
     "name": re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*"),
     # A folder of this machine is locked by its path, which no build can see.
     "url": re.compile(r"(?:https?|file)://[A-Za-z0-9._~%+:\[\]/ -]*"),
+}
+# Compared and shown, and no part of a Dockerfile: any text that a spec can hold.
+_ASKED = {
+    "key": re.compile(r"[a-z-]+(?:\.[a-z-]+)*"),
+    "values": re.compile(r"[^\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]+"),
 }
 _CONDA = {
     "name": _CONDA_NAME,
@@ -114,7 +129,7 @@ def decode(value: dict[str, Any], name: str, hint: str, *, whole: bool) -> Lock:
         cut = _cut(value.get("counts"), platforms)
         message = "is cut off: packages are missing at its end" if cut else "was edited by hand or by another program"
         raise Unusable(f"`{name}` {message}", hint)
-    read.table(value, name, {"format", "digest", "layout", "spec", "counts", "channels", "platforms"})
+    read.table(value, name, {"format", "digest", "layout", "spec", "counts", "asked", "channels", "platforms"})
     spec = read.table(value.get("spec"), "spec", {"digest", "text"})
     names = sorted(read.table(platforms, "platforms", set(PLATFORMS)))
     lock = Lock(
@@ -123,6 +138,7 @@ def decode(value: dict[str, Any], name: str, hint: str, *, whole: bool) -> Lock:
         platforms=tuple(_platform(read, each, platforms[each]) for each in names),
         layout=read.number(value.get("layout"), "layout"),
         channels=tuple(_channel(read, row) for row in read.rows(value.get("channels", []), "channels")),
+        asked=_asked(read, value["asked"]) if "asked" in value else None,
     )
     if value.get("counts") != counts(lock):
         raise read.fail("counts", "disagrees with the packages")
@@ -170,6 +186,20 @@ def _platform(read: _Reader, platform: str, value: object) -> PlatformLock:
     pip = _sorted(read, table.get("pip"), f"{where}.pip", _pip)
     conda = _sorted(read, table.get("conda", []), f"{where}.conda", _conda)
     return PlatformLock(platform, python, build, run, tools, pip, conda)
+
+
+def _asked(read: _Reader, value: object) -> tuple[Asked, ...]:
+    rows = [read.table(row, "asked", {"key", "values"}) for row in read.rows(value, "asked")]
+    return tuple(
+        Asked(
+            read.matching(row.get("key"), "asked.key", _ASKED["key"]),
+            tuple(
+                read.matching(each, "asked.values", _ASKED["values"])
+                for each in read.rows(row.get("values"), "asked.values")
+            ),
+        )
+        for row in rows
+    )
 
 
 def _channel(read: _Reader, value: object) -> Channel:

@@ -11,6 +11,7 @@ from envcompile.resolve.conda import CondaRequest
 from envcompile.resolve.cuda import check_cuda
 from envcompile.resolve.protocol import PipRequest
 from envcompile.resolve.provides import with_distributions
+from envcompile.spec.asked import asked_of_conda
 from envcompile.spec.match_spec import match_spec
 from envcompile.spec.requirement import name as distribution
 from envcompile.spec.requirement import requirement
@@ -98,15 +99,6 @@ def _conda(  # noqa: PLR0913, PLR0917 - a request is made of all that was decide
     )
     answers = solvers.conda.resolve(requests, solvers.effects)
     return tuple(with_distributions(packages) for packages in answers)
-
-
-def asked_of_conda(spec: Spec) -> tuple[str, ...]:
-    """The conda requirements, and with them the Python that the spec asks for at its top."""
-    asked = {match_spec(text).name for text in spec.conda.packages}
-    if spec.python is None or "python" in asked:
-        return spec.conda.packages
-    exact = spec.python.count(".") > 1
-    return (*spec.conda.packages, f"python =={spec.python}" if exact else f"python {spec.python}.*")
 
 
 def _refuse_twice(source: Source, spec: Spec, conda: Mapping[str, tuple[CondaPackage, ...]]) -> None:

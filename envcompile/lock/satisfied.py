@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 def unsatisfied(spec: Spec, locked: PlatformLock) -> Iterator[Finding]:
     """Each requirement that the platform's pins do not satisfy, then each package that nothing asks for any more."""
     yield from _python(spec, locked)
-    roots = yield from conda_answer(spec, locked)
+    asked = yield from conda_answer(spec, locked)
     names = {package.name: tuple(map(needed, package.depends)) for package in locked.conda}
-    for name in surplus(names, roots):
+    for name in surplus(names, asked):
         yield Finding(("conda", "packages"), f"the lock holds conda's `{name}`, which nothing asks for any more,")
-    roots = set()
+    roots: set[str] = set()
     if spec.pip.packages:
         from envcompile.lock.satisfied_pip import pip_answer  # noqa: PLC0415 - brings `packaging`
 
-        roots = yield from pip_answer(spec, locked)
+        roots = yield from pip_answer(spec, locked, asked)
     for name in surplus({package.name: package.depends for package in locked.pip}, roots):
         yield Finding(("pip", "packages"), f"the lock holds `{name}`, which nothing asks for any more,")
 

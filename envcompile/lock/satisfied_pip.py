@@ -12,7 +12,7 @@ from envcompile.platforms import PLATFORMS
 from envcompile.spec.requirement import name, requirement
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping
+    from collections.abc import Container, Generator, Iterable, Iterator, Mapping
 
     from packaging.requirements import Requirement
 
@@ -30,11 +30,15 @@ class _Pin(NamedTuple):
     shown: str
 
 
-def pip_answer(spec: Spec, locked: PlatformLock) -> Generator[Finding, None, set[str]]:
-    """What is not satisfied; returns the names of the distributions that are asked for."""
+def pip_answer(spec: Spec, locked: PlatformLock, conda: Container[str]) -> Generator[Finding, None, set[str]]:
+    """What is not satisfied; returns the names of the distributions that are asked for.
+
+    `conda` are the names of the packages that are asked of conda: what they bring is not asked of pip, too.
+    """
     pins = {each.name: _Pin(each.version, f"{each.name} {each.version}") for each in locked.pip}
     provided = provided_by(locked.conda)
     pins.update({each: _Pin(version, f"conda's {each} {version}") for each, version in provided.items()})
+    twice = {each: package.name for package in locked.conda if package.name in conda for each in package.provides}
     environment = markers(locked)
     roots = set()
     for index, text in enumerate(spec.pip.packages):
@@ -44,10 +48,18 @@ def pip_answer(spec: Spec, locked: PlatformLock) -> Generator[Finding, None, set
         normal = name(asked.name)
         roots.add(normal)
         pin = pins.get(normal)
-        if pin is None:
+        if normal in twice:
+            yield Finding(("pip", "packages", index), f"`{text}` is asked of pip, and of conda as `{twice[normal]}`")
+        elif pin is None:
             yield Finding(("pip", "packages", index), f"`{text}` is asked of pip, and the lock has no `{normal}`")
         elif not _fits(asked, pin.version):
             yield Finding(("pip", "packages", index), f"`{text}` is asked of pip, and the lock has {pin.shown}")
+    yield from _whole(spec, locked, pins)
+    return roots
+
+
+def _whole(spec: Spec, locked: PlatformLock, pins: Container[str]) -> Iterator[Finding]:
+    """What should not be in the lock, and what should be."""
     for index, text in enumerate(spec.pip.exclude):
         if any(package.name == name(text) for package in locked.pip):
             yield Finding(("pip", "exclude", index), f"`{text}` is left out, and the lock holds it")
@@ -55,7 +67,6 @@ def pip_answer(spec: Spec, locked: PlatformLock) -> Generator[Finding, None, set
         for need in package.depends:
             if need not in pins:
                 yield Finding(("pip", "packages"), f"`{package.name}` needs `{need}`, and the lock has no `{need}`")
-    return roots
 
 
 def _fits(asked: Requirement, version: str) -> bool:

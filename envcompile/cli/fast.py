@@ -53,7 +53,7 @@ def specs_of(files: list[str]) -> list[str]:
             raise LookupError
         return [os.path.relpath(spec)]
     found = (spec for file in files if (spec := spec_of(file)))
-    return list({os.path.normpath(spec): spec for spec in found}.values())
+    return list(dict.fromkeys(map(os.path.normpath, found)))
 
 
 def glance(spec: str) -> bool:

@@ -9,7 +9,8 @@ import os
 import sys
 
 from envcompile.cli.near import PROJECT_NAME, dockerfiles_of, lock_of, spec_above, spec_of
-from envcompile.lock.head import answered, sha256
+from envcompile.digests import sha256
+from envcompile.lock.head import answered
 from envcompile.spec.refusal import LIMIT
 
 # A key of more dots than that, and the parser takes the square of their number.

@@ -9,8 +9,9 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+from envcompile.digests import sha256
 from envcompile.errors import Unusable
-from envcompile.lock.head import COMMENT, FORMAT, sha256
+from envcompile.lock.head import COMMENT, FORMAT
 from envcompile.lock.validate import counts, decode
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import hashlib
+from envcompile.digests import sha256
 
 # Of the file's shape, and of the Dockerfile that is made from it: a lock of another layout is stale and says so.
 FORMAT = 1
@@ -16,11 +16,6 @@ _BEFORE = f'{COMMENT}format = {FORMAT}\ndigest = "'.encode()
 _SPEC = f'layout = {LAYOUT}\nspec = {{ digest = "'.encode()
 _TEXT = b'", text = "'
 _WIDTH = len("sha256:") + 64
-
-
-def sha256(data: bytes) -> str:
-    """`sha256:` and the digest, as locks write it."""
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 def answered(data: bytes) -> tuple[bytes, bytes] | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+
+from envcompile.digests import sha256
 
 
 def value_digest(value: object) -> str:
@@ -14,10 +15,9 @@ def value_digest(value: object) -> str:
     """
     # A time is no JSON; its repr is one text for one value.
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=repr)
-    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+    return sha256(text.encode())
 
 
 def text_digest(text: str) -> str:
     """`sha256:` and the digest of a spec's text with LF line ends."""
-    lines = text.replace("\r\n", "\n")
-    return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
+    return sha256(text.replace("\r\n", "\n").encode())

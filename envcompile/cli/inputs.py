@@ -29,7 +29,11 @@ def find_spec(file: str | None) -> Path:
     if file is not None:
         return Path(file)
     here = Path.cwd()
-    if spec := spec_above(str(here)):
+    try:
+        spec = spec_above(str(here))
+    except OSError as problem:
+        raise Unusable(f"`{problem.filename}` cannot be read: {problem.strerror}") from None
+    if spec is not None:
         return Path(spec)
     hint = "make one here, or name it with `-f FILE`"
     raise Unusable(f"there is no `{SPEC_NAME}` in `{here}` or above it", hint)

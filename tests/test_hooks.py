@@ -194,6 +194,8 @@ def test_two_specs_in_one_repository(program: Program, repository: Path, cut: bo
     (repository / "pyproject.toml").write_text("[project]\nname = 'x'\n[tool.ruff]\n", "utf-8")
     (repository / "poetry.lock").write_text("# nobody's business\n", "utf-8")
     (repository / "Dockerfile").write_text("FROM scratch\n", "utf-8")
+    (repository / "elsewhere").mkdir()
+    shutil.copy(CASE / "expected" / "Dockerfile", repository / "elsewhere")
     assert program.commit(repository, cut=cut) is None
     spec = below / "envcompile.toml"
     spec.write_text(spec.read_text("utf-8").replace('"gensim"', '"gensim <1"'), "utf-8")

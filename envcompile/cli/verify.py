@@ -43,7 +43,9 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if arguments.hook:
         from envcompile.cli.removed import bereft  # noqa: PLC0415 - runs git
 
-        specs = list(dict.fromkeys([*specs, *bereft(os.environ)]))
+        # A Dockerfile of ours may be kept anywhere; it is looked at where its spec is.
+        near = [spec for spec in specs if Path(spec).exists() or lock_path(Path(spec)).exists()]
+        specs = list(dict.fromkeys([*near, *bereft(os.environ)]))
     return max((_verified(spec, reporter) for spec in specs), default=FINE)
 
 

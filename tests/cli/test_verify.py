@@ -188,6 +188,7 @@ def test_files_lead_to_their_specs(project: Path, tmp_path: Path) -> None:
         (["none.Dockerfile"], 2, "`none.Dockerfile` cannot be read: No such file or directory"),
         (["-f", "envcompile.toml", "envcompile.toml"], 2, "`-f` names a spec, and so do the files"),
         (["--hook"], 3, "`git diff` does not tell what the commit removes"),
+        (["elsewhere/Dockerfile"], 2, "`elsewhere/envcompile.toml` is not there"),
         (["orphan.lock"], 2, "`orphan.lock` is a lock, and its spec `orphan.toml` is not there"),
         (["expected"], 2, "`expected` is none of the files"),
         (["pyproject.toml"], 0, ""),
@@ -200,6 +201,8 @@ def test_other_files(project: Path, words: list[str], code: int, said: str) -> N
     shutil.copy(project / "envcompile.lock", project / "orphan.lock")
     (project / "Dockerfile").write_text("FROM scratch\n", "utf-8")
     (project / "pyproject.toml").write_text("[project]\n", "utf-8")
+    (project / "elsewhere").mkdir()
+    shutil.copy(project / "expected" / "Dockerfile", project / "elsewhere")
     (project / "project").mkdir()
     (project / "project" / "pyproject.toml").write_text("# no [tool.envcompile] here\n[tool.x]\n", "utf-8")
     done = run("verify", *words, folder=project, GIT_CEILING_DIRECTORIES=str(project.parent))

@@ -29,12 +29,14 @@ def bereft(environment: Mapping[str, str]) -> Iterator[str]:
     """
     before, after = environment.get(_FROM), environment.get(_TO)
     range_ = (f"{before}...{after}",) if before and after else ("--cached",)
-    asked = ("diff", *range_, "--name-only", "--diff-filter=D", "--no-renames", "--no-ext-diff", "--relative", "-z")
-    for name in filter(None, os.fsdecode(_git(*asked)).split("\0")):
+    asked = ("diff", *range_, "--raw", "--no-abbrev", "--diff-filter=D", "--no-renames", "--relative", "-z")
+    # `:100644 000000 <blob before> <blob after> D`, then the name, each ended by a NUL.
+    fields = os.fsdecode(_git(*asked)).split("\0")
+    for entry, name in zip(fields[::2], fields[1::2], strict=False):
         if name.endswith(".lock"):
             spec = spec_of(name)
             # Other programs have locks, too.
-            if spec and Path(spec).is_file() and _git("show", f"{before or 'HEAD'}:./{name}").startswith(_OURS):
+            if spec and Path(spec).is_file() and _git("cat-file", "blob", entry.split()[2]).startswith(_OURS):
                 yield spec
         elif name.endswith(".toml") and _begins(lock_of(name)):
             yield spec_of(name) or name

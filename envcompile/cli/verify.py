@@ -117,4 +117,5 @@ def mending(spec: str) -> str:
 def _option(spec: str) -> str:
     """What names the spec to a command, if it is not the one that would be found."""
     found = spec_above(str(Path.cwd()))
-    return "" if found and Path(found) == Path.cwd() / spec else f" -f {spec}"
+    # Not through links, as the other one is found.
+    return "" if found == os.path.abspath(spec) else f" -f {spec}"  # noqa: PTH100

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from envcompile.errors import Unusable
 from envcompile.lock import decided
-from envcompile.lock.fields import APT, CHANNEL, CONDA, MATCH_SPEC, MD5, NAME, Reader
+from envcompile.lock.fields import APT, ASKED, CHANNEL, CONDA, MATCH_SPEC, MD5, NAME, Reader
 from envcompile.lock.model import (
     AptPackage,
+    Asked,
     BaseImage,
     Channel,
     CondaPackage,
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 _KINDS = ("pip", "conda", "apt", "apt-build")
 _PLATFORM = ("python", "build", "run", "tools")
 _DECIDED = ("decided", "warnings", "trail")
+_HEADS = {
+    *("format", "digest", "layout", "spec", "counts", "asked", "snapshot", "channels", "private-indexes", "platforms")
+}
 
 
 def decode(value: dict[str, Any], name: str, hint: str, *, whole: bool) -> Lock:
@@ -41,8 +45,7 @@ def decode(value: dict[str, Any], name: str, hint: str, *, whole: bool) -> Lock:
         cut = _cut(value.get("counts"), platforms)
         message = "is cut off: packages are missing at its end" if cut else "was edited by hand or by another program"
         raise Unusable(f"`{name}` {message}", hint)
-    heads = {"format", "digest", "layout", "spec", "counts", "snapshot", "channels", "private-indexes", "platforms"}
-    read.table(value, name, heads)
+    read.table(value, name, _HEADS)
     spec = read.table(value.get("spec"), "spec", {"digest", "text"})
     names = sorted(read.table(platforms, "platforms", set(PLATFORMS)))
     lock = Lock(
@@ -51,6 +54,7 @@ def decode(value: dict[str, Any], name: str, hint: str, *, whole: bool) -> Lock:
         platforms=tuple(_platform(read, each, platforms[each]) for each in names),
         layout=read.number(value.get("layout"), "layout"),
         channels=tuple(_channel(read, row) for row in read.rows(value.get("channels", []), "channels")),
+        asked=_asked(read, value["asked"]) if "asked" in value else None,
         private_indexes=_private_indexes(read, value.get("private-indexes", [])),
         snapshot=read.string(value, "the lock", "snapshot") if "snapshot" in value else None,
     )
@@ -108,6 +112,20 @@ def _platform(read: Reader, platform: str, value: object) -> PlatformLock:
     if any(key in table for key in _DECIDED):
         why = decided.read(read, table.get("decided"), table.get("warnings", []), table.get("trail"), where)
     return PlatformLock(platform, python, build, run, tools, pip, conda, apt, apt_build, why)
+
+
+def _asked(read: Reader, value: object) -> tuple[Asked, ...]:
+    rows = [read.table(row, "asked", {"key", "values"}) for row in read.rows(value, "asked")]
+    return tuple(
+        Asked(
+            read.matching(row.get("key"), "asked.key", ASKED["key"]),
+            tuple(
+                read.matching(each, "asked.values", ASKED["values"])
+                for each in read.rows(row.get("values"), "asked.values")
+            ),
+        )
+        for row in rows
+    )
 
 
 def _channel(read: Reader, value: object) -> Channel:

@@ -17,7 +17,7 @@ from envcompile.platforms import PLATFORMS
 from envcompile.resolve.apt.closure import Unmet, candidate, close
 from envcompile.resolve.apt.control import Index
 from envcompile.resolve.protocol import Unsolvable
-from envcompile.spec.digest import spec_digest
+from envcompile.spec.asked import unseen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -104,7 +104,9 @@ def _asked(spec: Spec, platform: PlatformLock, key: str) -> tuple[tuple[str, Key
 
 def _kept(spec: Spec, platforms: Sequence[PlatformLock], earlier: Lock | None) -> Answer | None:
     """The earlier answer, if it is one to the very same question."""
-    if earlier is None or earlier.snapshot is None or earlier.spec != spec_digest(spec):
+    if earlier is None or earlier.snapshot is None or earlier.asked is None:
+        return None
+    if _question(unseen(spec)) != _question({each.key: each.values for each in earlier.asked}):
         return None
     same = all(
         (before := earlier.platform(each.platform)) is not None
@@ -121,6 +123,11 @@ def _kept(spec: Spec, platforms: Sequence[PlatformLock], earlier: Lock | None) -
 def _names(platform: PlatformLock) -> tuple[tuple[str, ...], tuple[str, ...]]:
     decided = platform.decided
     return (decided.apt, decided.apt_build) if decided else ((), ())
+
+
+def _question(asked: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """What the answer depends on, of what a spec asks."""
+    return {key: values for key, values in asked.items() if key.startswith("apt.") or key == "exclude-newer"}
 
 
 def _system(source: Source, platform: str, base: BaseImage, systems: Systems) -> DebianSystem:

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 
     from envcompile.diagnostics import Diagnostic
     from envcompile.lock.model import Decided, Lock, PlatformLock, Row
+    from envcompile.spec.model import Spec
 
 
-def warnings(lock: Lock) -> list[Diagnostic]:
+def warnings(lock: Lock, spec: Spec) -> list[Diagnostic]:
     """Each warning once, whatever the number of platforms."""
     decided = (each.decided for each in lock.platforms if each.decided)
-    return list(dict.fromkeys(diagnostic(warned) for each in decided for warned in each.warnings))
+    return list(dict.fromkeys(diagnostic(warned, spec) for each in decided for warned in each.warnings))
 
 
 def text(lock: Lock) -> Iterator[str]:

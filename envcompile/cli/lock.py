@@ -76,7 +76,7 @@ def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
             reporter.detail(f"{each.platform}: {tool.name} of {tool.image}")
     for name in lock.private_indexes:
         reporter.detail(f"the index `{name}` wants credentials, in the build as the secret `netrc` or `uv-credentials`")
-    reporter.warn_of(source, warnings(lock))
+    reporter.warn_of(source, warnings(lock, spec))
     new = dumps(lock)
     took = f"{time.monotonic() - started:.1f} s"
     if text is not None and text.replace("\r\n", "\n") == new:

@@ -11,10 +11,11 @@ from envcompile.lock.model import BaseImage, Row
 from envcompile.plan.base import own_python
 from envcompile.plan.base.codes import diagnostic
 from envcompile.plan.base.decide import decide
-from envcompile.plan.base.model import Said
-from envcompile.plan.base.question import packages, question, without_gpu
+from envcompile.plan.base.model import Question, Said
+from envcompile.plan.base.question import asks, packages, question, uses_cuda, without_gpu
 from envcompile.plan.base.record import recorded
 from envcompile.plan.base.supplement import expect, supplement
+from envcompile.plan.base.unused import unused
 from envcompile.resolve.images import pin
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from envcompile.lock.model import PlatformLock
     from envcompile.plan.base.catalogue import Catalogue
-    from envcompile.plan.base.model import Decision, Locked, Question, Stage
+    from envcompile.plan.base.model import Decision, Locked, Stage
     from envcompile.resolve.images import Images
     from envcompile.source import Source
     from envcompile.spec.model import Spec
@@ -47,7 +48,7 @@ def choose_bases(
     chosen = []
     for platform in platforms:
         decision, wheels = _decided(spec, platform, choosing)
-        found += [diagnostic(each) for each in decision.errors]
+        found += [diagnostic(each, spec) for each in decision.errors]
         if decision.build and decision.run:
             chosen.append(_standing(spec, platform, decision, wheels, choosing))
     if found:
@@ -57,32 +58,61 @@ def choose_bases(
 
 def _decided(spec: Spec, platform: PlatformLock, choosing: Choosing) -> tuple[Decision, tuple[str, ...]]:
     """The decision, and what pip must bring for it: then it is the one that follows when pip has."""
-    asked = question(spec, platform, choosing.catalogue, choosing.systems.get(platform.platform))
-    held = packages(spec, platform, choosing.catalogue)
-    decision = _with_python(spec, asked, held, choosing.catalogue)
-    wheels = supplement(decision, choosing.catalogue)
+    catalogue = choosing.catalogue
+    asked = question(spec, platform, catalogue, choosing.systems.get(platform.platform))
+    held = packages(spec, platform, catalogue)
+    decision = _otherwise(asked, held, platform, _with_python(spec, asked, held, catalogue), catalogue)
+    if decision.errors:
+        return decision, ()
+    wheels = supplement(decision, catalogue)
     if isinstance(wheels, Said):
         return _refused(decision, wheels), ()
     if not wheels:
         return decision, choosing.held.get(platform.platform, ())
     if not spec.pip.packages:
         return _refused(decision, _for_conda(wheels)), ()
-    expected = expect(wheels, choosing.catalogue)
+    expected = expect(wheels, catalogue)
     names = {each.name for each in expected}
     then = tuple(each for each in held if each.name not in names)
-    return _with_python(spec, asked, (*then, *expected), choosing.catalogue), wheels
+    return _with_python(spec, asked, (*then, *expected), catalogue), wheels
+
+
+def _otherwise(
+    asked: Question, held: tuple[Locked, ...], platform: PlatformLock, decision: Decision, catalogue: Catalogue
+) -> Decision:
+    """What is asked is what is locked: another release of CUDA, or none, is a mistake here."""
+    if isinstance(asked.cuda, str) and not decision.errors and not uses_cuda(asked, held, catalogue, surely=False):
+        where = f"what is locked for `{platform.platform}`"
+        message = f"`cuda.version` asks for {asked.cuda}, and nothing of {where} uses CUDA"
+        hint = "ask for a build that does, such as `pytorch * cuda*` of conda; or take `version` out of `[cuda]`"
+        return _refused(decision, Said("E_CUDA_CONFLICT", message, hint))
+    if wrong := next((each for each in decision.warnings if each.code == "W_CUDA_MINOR_DIFFERS"), None):
+        return _refused(decision, wrong)
+    return decision
 
 
 def _with_python(spec: Spec, asked: Question, held: tuple[Locked, ...], catalogue: Catalogue) -> Decision:
     """The decision, on a system of NVIDIA's images that has the Python where the base must have it."""
-    decision = decide(asked, held, catalogue)
+    decision = _with_older(asked, held, catalogue)
     run = decision.run
     if run is None or not run.flavour or not _needs_python(spec) or _has(run.system, asked.python, catalogue):
         return decision
     others = (each for each in catalogue.policy.systems if _has(each, asked.python, catalogue))
-    answers = (decide(replace(asked, system=each), held, catalogue) for each in others)
+    answers = (_with_older(replace(asked, system=each), held, catalogue) for each in others)
     fitting = next((each for each in answers if not each.errors), None)
     return fitting or _refused(decision, _no_python(asked.python, run, catalogue))
+
+
+def _with_older(asked: Question, held: tuple[Locked, ...], catalogue: Catalogue) -> Decision:
+    """The decision; where the locked wheels alone are too new for every system that has the images, without them.
+
+    Then an older C library is resolved for, and other wheels, or none, fit it.
+    """
+    decision = decide(asked, held, catalogue)
+    if asked.image or [each.code for each in decision.errors] != ["E_GLIBC"]:
+        return decision
+    older = decide(asked, tuple(each._replace(file="") for each in held), catalogue)
+    return decision if older.errors else older
 
 
 def _refused(decision: Decision, said: Said) -> Decision:
@@ -112,15 +142,18 @@ def _for_conda(wheels: tuple[str, ...]) -> Said:
 def _standing(
     spec: Spec, platform: PlatformLock, decision: Decision, wheels: tuple[str, ...], choosing: Choosing
 ) -> PlatformLock:
+    catalogue = choosing.catalogue
     if decision.build is None or decision.run is None:
         raise AssertionError("a decision without errors has both stages")
     build, run = (_image(stage, platform.run, choosing) for stage in (decision.build, decision.run))
     python = ".".join((platform.python.version if platform.python else "").split(".")[:2])
     before = choosing.before.get(platform.platform, ())
-    if idle := without_gpu(spec, platform, choosing.catalogue):
+    if idle := without_gpu(spec, platform, catalogue):
         said = "no GPU is asked for, and no CUDA that it finds is locked: it runs on the processor"
         before = (*before, Row(2, "without-gpu", tuple(map(str, idle)), said, source="docs/base.md, step 2"))
-    decided = recorded(decision, choosing.catalogue.date, python, before)
+    idle_gpu = not asks(spec) and not uses_cuda(Question(), packages(spec, platform, catalogue), catalogue, surely=True)
+    warned = (*decision.warnings, *(unused(platform) if idle_gpu else ()))
+    decided = recorded(replace(decision, warnings=warned), catalogue.date, python, before)
     decided = replace(decided, wheels=wheels)
     if _needs_python(spec) and decision.run.python in {"distribution", "standalone"} and decision.run.flavour:
         headers = [f"python{python}-dev"] if decision.run.python == "standalone" else []

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.diagnostics import Diagnostic, Problems
 from envcompile.lock.model import Pins, PlatformLock, Python
+from envcompile.plan.base.bounds import bounds
 from envcompile.platforms import PLATFORMS
 from envcompile.resolve.conda import CondaRequest
 from envcompile.resolve.protocol import PipRequest
@@ -168,6 +169,7 @@ def _pip(  # noqa: PLR0913, PLR0917 - a request is made of all that was decided 
         exact=upgrade.of(earlier.of(name).pip),
         index=spec.pip.index,
         indexes=spec.pip.extra_indexes,
+        bounds=bounds(spec.cuda.version, solvers.catalogue),
     )
     packages = solvers.pip.resolve(request, solvers.effects)
     both = {package.name for package in packages} & set(request.provided)

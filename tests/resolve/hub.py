@@ -51,8 +51,17 @@ class _Made(dict[tuple[str, str], tuple[str, bytes]]):
             files |= dict.fromkeys((KEYRING, UBUNTU), self._archive.keyring)
             if found:
                 files["usr/local/bin/python3"] = "python"
-            digest = self._hub.image([registry_server.layer(files)], env, name, created="2025-12-01T00:00:00Z")
-            self[key] = self[name, digest]
+            layers = [registry_server.layer(files)]
+            rows = [
+                {
+                    "mediaType": registry_server.MANIFEST,
+                    "digest": self._hub.image(layers, env, name, architecture, "2025-12-01T00:00:00Z"),
+                    "size": 1,
+                    "platform": {"os": "linux", "architecture": architecture},
+                }
+                for architecture in ("amd64", "arm64")
+            ]
+            self._hub.document(name, tag, registry_server.INDEX, {"manifests": rows})
         return self[key]
 
 

@@ -9,6 +9,7 @@ from envcompile.diagnostics import Diagnostic
 if TYPE_CHECKING:
     from envcompile.lock.model import Warned
     from envcompile.plan.base.model import Said
+    from envcompile.spec.model import Spec
 
 
 class Code(NamedTuple):
@@ -22,7 +23,7 @@ _VERSION = ("cuda", "version")
 _BASE = ("image", "base")
 
 CODES = {
-    "E_MIXED_CUDA_MAJOR": Code("cuda-mixed", ()),
+    "E_MIXED_CUDA_MAJOR": Code("cuda-mixed", ("pip", "packages")),
     "E_CUDA_CONFLICT": Code("cuda-conflict", _VERSION),
     "E_CUDA_TOO_OLD": Code("cuda-too-old", _VERSION),
     "E_UNKNOWN_CUDA": Code("cuda-unknown", _VERSION),
@@ -48,7 +49,17 @@ CODES = {
 _KEYS = {code.slug: code.key for code in CODES.values()}
 
 
-def diagnostic(said: Said | Warned) -> Diagnostic:
-    """What was said, as a diagnostic at the key of the spec that it is about."""
+def diagnostic(said: Said | Warned, spec: Spec) -> Diagnostic:
+    """What was said, as a diagnostic at the key of the spec that it is about, or the nearest that the spec has."""
     slug = CODES[said[0]].slug if said[0] in CODES else said[0]
-    return Diagnostic(slug, said.message, _KEYS[slug], said.hint)
+    return Diagnostic(slug, said.message, _place(_KEYS[slug], spec), said.hint)
+
+
+def _place(key: tuple[str, ...], spec: Spec) -> tuple[str, ...]:
+    there: dict[tuple[str, ...], object] = {
+        _BASE: spec.image.base,
+        _VERSION: spec.cuda.version is not None,
+        ("pip", "packages"): spec.pip.packages,
+        ("conda", "packages"): spec.conda.packages,
+    }
+    return key if there.get(key, key) else next((each for each, is_there in there.items() if is_there), key)

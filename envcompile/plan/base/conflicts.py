@@ -78,7 +78,8 @@ def versions(case: Case) -> Iterator[Said]:
             f"`{name}`" for name in (*case.needs.compiled, *(each.package for each in case.needs.unmet))
         )
         message = f"the spec keeps CUDA out, and what is locked uses it: {told or needing}"
-        yield Said("E_CUDA_CONFLICT", message, "ask for builds without it")
+        hint = "ask for builds without it: conda's `pytorch * cpu*`, or pip's from an index of such in `extra-indexes`"
+        yield Said("E_CUDA_CONFLICT", message, hint)
     elif case.cuda and found and major(case.cuda) not in found:
         message = f"the spec asks for CUDA {case.cuda}, and what is locked is for another: {told}"
         yield Said("E_CUDA_CONFLICT", message, "ask for that one, or for packages that are built for yours")
@@ -107,7 +108,13 @@ def driver(case: Case) -> Said | None:
     floor = case.catalogue.floors.get(case.major)
     if floor and older(told, floor) and not case.question.data_centre:
         message = f"driver {told} cannot run CUDA {case.major}: it takes {floor} or newer"
-        hint = "take builds for an older CUDA; on data-centre GPUs cuda-compat of an nvidia/cuda base image helps"
+        served = [each for each, oldest in case.catalogue.floors.items() if not older(told, oldest)]
+        best = max(served, key=number, default=None)
+        hint = (
+            f'it runs CUDA {best}: take builds for that, by `version = "{best}"` in `[cuda]`'
+            if best
+            else "no CUDA that is known runs on it: take a newer driver"
+        )
         return Said("E_DRIVER_TOO_OLD", message, hint)
     native = case.catalogue.driver(minor(toolkit)) if toolkit and not needs_compat(case) else None
     if native and older(told, native):

@@ -63,7 +63,9 @@ def settle_bases(source: Source, spec: Spec, earlier: Earlier, solvers: Solvers,
     reasons = _again(found, grounds)
     if not reasons:
         return found
-    systems = {each.platform: each.run.os.replace("-", "", 1) for each in found.platforms if each.platform in reasons}
+    # What NVIDIA's images stand on stays as it was resolved for.
+    stand = (each for each in found.platforms if each.run.image.startswith(f"{solvers.catalogue.repository}:"))
+    systems = {each.platform: each.run.os.replace("-", "", 1) for each in stand}
     again = {each.platform: _ground(each, grounds[each.platform]) for each in found.platforms}
     for name, why in reasons.items():
         rows[name] = (*rows[name], *([supplemented(again[name].wheels)] if again[name].wheels else []))

@@ -98,7 +98,18 @@ def _libraries(question: Question, packages: list[Locked], pins: list[Pin], cata
                     found[library] = Held(package.version, first, conda=True)
             elif name in row.pip or package.name in row.pip:
                 found[library] = Held(package.version, int(suffix[1]) if suffix else plain)
+    if nvcc := _nvcc_of_wheels(packages, pins, catalogue):
+        found.setdefault("nvcc", nvcc)
     return found
+
+
+def _nvcc_of_wheels(packages: list[Locked], pins: list[Pin], catalogue: Catalogue) -> Held | None:
+    """The compiler of the wheels of CUDA 13 and later: with all its parts, of the release that is used."""
+    told = {each.name: each.version for each in packages if each.kind != "conda"}
+    parts = [told.get(name, "") for name in catalogue.nvcc_wheel]
+    if not pins or any(minor(each) != minor(pins[0].toolkit) for each in parts):
+        return None
+    return Held(parts[0], major(parts[0]))
 
 
 def _companions(packages: list[Locked], pins: list[Pin], catalogue: Catalogue) -> dict[str, Held]:

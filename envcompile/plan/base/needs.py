@@ -172,7 +172,7 @@ def _run(gathered: Needs, need: Need, package: Locked, about: About) -> None:
         if finds == "path":
             gathered.folders += [each for name in need.path if (each := _folder(name, about))]
         if finds == "home":
-            gathered.home = "<environment>"
+            _home(gathered, need, package, about.found)
         if finds == "preload":
             message = f"`{package.name}` {package.version} does not find the locked CUDA libraries by itself"
             hint = "call `onnxruntime.preload_dlls()`, from 1.21 on, or import torch first"
@@ -186,6 +186,17 @@ def _run(gathered: Needs, need: Need, package: Locked, about: About) -> None:
         f", cuDNN {need.cudnn}" if need.cudnn else ""
     )
     gathered.trail.append(Row(2, "system", inputs, f"needs of the run image: {wanted}{bound}", source=need.source))
+
+
+def _home(gathered: Needs, need: Need, package: Locked, found: Bundled) -> None:
+    """Where the locked nvcc is. conda's brings its host compiler along; the wheels' takes the system's."""
+    nvcc = found.libraries["nvcc"]
+    if nvcc.conda:
+        gathered.home = "<environment>"
+        return
+    gathered.home = f"<site-packages>/nvidia/cu{nvcc.major}"
+    own = tuple(each for each in need.apt if not each.startswith("cuda-"))
+    _compiler(gathered, need._replace(apt=own, run=()), package)
 
 
 def _compiler(gathered: Needs, need: Need, package: Locked) -> None:

@@ -31,7 +31,7 @@ def recorded(decision: Decision, date: str, python: str | None, before: tuple[Ro
         apt_build=tuple(sorted(decision.apt_build)),
         saving=decision.saving,
         warnings=tuple(Warned(CODES[each.code].slug, each.message, each.hint) for each in decision.warnings),
-        trail=(*before, *decision.trail),
+        trail=tuple(sorted((*before, *decision.trail), key=lambda row: row.step)),
     )
 
 

@@ -72,8 +72,9 @@ class MadeArchive:
         moment, suite, file = found.groups()
         self.asked.append((moment, f"{suite}/{file}"))
         lists = {
-            f"{each}/binary-amd64/Packages.xz": lzma.compress("\n".join(self._of(suite, each)).encode())
+            f"{each}/binary-{architecture}/Packages.xz": lzma.compress(self._of(suite, each, architecture))
             for each in _COMPONENTS
+            for architecture in ("amd64", "arm64")
         }
         if packed := lists.get(file):
             return packed[:-1] + b"\0" if self.other_bytes else packed
@@ -84,8 +85,9 @@ class MadeArchive:
         signed = self._gpg("--clear-sign", data=text.encode())
         return signed.replace(self.rewrite[0].encode(), self.rewrite[1].encode(), 1)
 
-    def _of(self, suite: str, component: str) -> list[str]:
-        return self.suites.get(suite, []) if component == "main" else []
+    def _of(self, suite: str, component: str, architecture: str) -> bytes:
+        packages = self.suites.get(suite, []) if component == "main" else []
+        return "\n".join(packages).replace("amd64", architecture).encode()
 
     def image(self, installed: str, *, keyring: bytes | None = None, created: str = "2025-12-01T00:00:00Z") -> str:
         """`name:tag@digest` of a new image with these packages installed; its keyring is a link to a file."""

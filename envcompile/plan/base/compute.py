@@ -57,7 +57,8 @@ def compute_fits(case: Case, compute: str, release: str) -> str | None:
 
 def architectures(case: Case, release: str) -> tuple[str, ...]:
     """The GPU architectures that CUDA X.Y and what is locked have in common."""
-    return tuple(each for each in case.catalogue.compute if compute_fits(case, each, release) is None)
+    found = (each for each in case.catalogue.compute if compute_fits(case, each, release) is None)
+    return tuple(sorted(found, key=number))
 
 
 def _nearest(row: Compute, case: Case) -> str:

@@ -130,6 +130,10 @@ def test_a_compiler_at_run_time_is_locked_with_everything_else(machine: Machine)
     assert [each.name for each in found.platforms[0].apt] == ["gcc", "libc6-dev"]
     assert found.platforms[0].apt_build == ()
     assert "gcc=1.0" in machine.run("dockerfile")[0]
+    assert [each.name for each in machine.lock(["tiny"], "[cuda]\njit = true\n").platforms[0].apt] == [
+        "gcc",
+        "libc6-dev",
+    ]
 
 
 def test_an_image_with_cuda_has_the_python_of_its_system(machine: Machine) -> None:

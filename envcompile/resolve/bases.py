@@ -21,7 +21,7 @@ from envcompile.resolve.images import pin
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from envcompile.lock.model import PlatformLock
+    from envcompile.lock.model import Decided, PlatformLock
     from envcompile.plan.base.catalogue import Catalogue
     from envcompile.plan.base.model import Decision, Locked, Stage
     from envcompile.resolve.images import Images
@@ -154,12 +154,21 @@ def _standing(
     idle_gpu = not asks(spec) and not uses_cuda(Question(), packages(spec, platform, catalogue), catalogue, surely=True)
     warned = (*decision.warnings, *(unused(platform) if idle_gpu else ()))
     decided = recorded(replace(decision, warnings=warned), catalogue.date, python, before)
-    decided = replace(decided, wheels=wheels)
+    decided = _with_compiler(spec, decision.run, replace(decided, wheels=wheels))
     if _needs_python(spec) and decision.run.python in {"distribution", "standalone"} and decision.run.flavour:
         headers = [f"python{python}-dev"] if decision.run.python == "standalone" else []
         apt = tuple(sorted({*decided.apt, f"python{python}", *headers}))
         decided = replace(decided, apt=apt, apt_build=tuple(sorted({*decided.apt_build, f"python{python}"})))
     return replace(platform, build=build, run=run, decided=decided)
+
+
+def _with_compiler(spec: Spec, run: Stage, decided: Decided) -> Decided:
+    """The compiler that the spec asks for, also where no locked package is known to need it."""
+    if not spec.cuda.jit or run.flavour.endswith("devel") or {"gcc", "g++"} & {*decided.apt}:
+        return decided
+    row = Row(2, "jit", ("jit",), "compiles at run time: gcc, libc6-dev", source="the spec")
+    trail = tuple(sorted((*decided.trail, row), key=lambda each: each.step))
+    return replace(decided, apt=tuple(sorted({*decided.apt, "gcc", "libc6-dev"})), trail=trail)
 
 
 def _image(stage: Stage, ground: BaseImage, choosing: Choosing) -> BaseImage:

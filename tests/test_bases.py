@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ import pytest
 
 from envcompile.lock.diff import changes
 from envcompile.lock.file import dumps, loads
+from tests.resolve.conda_channels import made_channel
 from tests.resolve.hub import PATCHES, made_hub
 from tests.resolve.loopback import Index, Wheel, served
 
@@ -35,6 +37,7 @@ WHEELS = (
     Wheel("torch", "2.10.0", CUDA),
     Wheel("torch", "2.15.0", ("nvidia-cuda-runtime==13.2.86",)),
     Wheel("tensorflow", "2.21.0"),
+    Wheel("onnxruntime-gpu", "1.22.0"),
     Wheel("cupy-cuda12x", "14.2.0"),
     Wheel("vllm", "0.32.0", ("nvidia-cuda-runtime==13.0.88", "nvidia-cuda-nvcc")),
     Wheel("xgboost", "3.1.0", ("nvidia-nccl-cu12",)),
@@ -69,6 +72,7 @@ class Machine:
             "XDG_CONFIG_HOME": str(folder / "config"),
             "XDG_CACHE_HOME": str(folder / "cache"),
             "UV_CACHE_DIR": str(folder / "uv"),
+            "RATTLER_CACHE_DIR": str(folder / "rattler"),
             "UV_DEFAULT_INDEX": index.url(),
         }
 
@@ -149,6 +153,16 @@ def test_an_image_with_cuda_has_the_python_of_its_system(machine: Machine) -> No
     assert "tiny" not in [each.name for each in platform.pip]  # which Python 3.12.12 would need
     assert [row.rule for row in decided(found).trail][:2] == ["resolved", "resolved-again"]
     assert machine.run("verify", "-q")[1] == ""
+
+
+def test_an_earlier_base_is_left_for_what_is_asked_now(machine: Machine) -> None:
+    machine.lock(["tensorflow"], '[cuda]\nversion = "12"\n')
+    assert images(machine.lock(["tensorflow"])) == SLIM
+    machine.lock(["tensorflow"], '[cuda]\nversion = "12"\n')
+    other = machine.lock(["tensorflow"], '[cuda]\nversion = "12"\n', python="3.10")
+    assert images(other)[0] == "ubuntu:22.04"
+    machine.lock(["tensorflow", "nobody"], '[cuda]\nversion = "12"\n', python="3.10", code=1)
+    assert "error[unsolvable]" in machine.said
 
 
 def test_a_second_lock_asks_for_nothing_anew(machine: Machine) -> None:
@@ -241,6 +255,29 @@ def test_the_users_base_wins(machine: Machine) -> None:
     found = machine.lock(["torch ==2.10.0"], f'[image]\nbase = "{base}"\n', python="3.12.12")
     assert (found.platforms[0].build.image, found.platforms[0].run.image) == (base, base)
     assert "as the spec says" in machine.run("explain")[0]
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("rattler"), reason="py-rattler is not installed")
+def test_conda_brings_any_python_to_an_image_with_cuda(machine: Machine, tmp_path: Path) -> None:
+    channel = made_channel(tmp_path / "channel", {"name": "python", "version": "3.13.2"})
+    more = f'[conda]\nchannels = ["{channel.url}"]\npackages = ["python"]\n'
+    found = machine.lock(["onnxruntime-gpu"], more, python="3.13")
+    assert images(found) == ("ubuntu:24.04", "nvidia/cuda:12.6.3-cudnn-runtime-ubuntu24.04")
+    assert (decided(found).apt, decided(found).apt_build) == ((), ())
+    assert found.platforms[0].python
+    assert found.platforms[0].python.source == "conda"
+    machine.lock(["onnxruntime-gpu"], more, "--check", "--offline", python="3.13")
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("rattler"), reason="py-rattler is not installed")
+def test_conda_without_a_gpu_is_what_was_meant(machine: Machine, tmp_path: Path) -> None:
+    """No mistake, and nothing of NVIDIA's: the solver is told of no CUDA because none was asked for."""
+    row = {"name": "pytorch", "version": "2.9.1", "build": "cpu_mkl_py312_0"}
+    channel = made_channel(tmp_path / "channel", {"name": "python", "version": "3.12.2"}, row)
+    more = f'[conda]\nchannels = ["{channel.url}"]\npackages = ["pytorch"]\n'
+    found = machine.lock(["tiny"], more)
+    assert images(found) == ("debian:bookworm-slim",) * 2
+    assert (decided(found).cuda, decided(found).env) == (None, ())
 
 
 def test_a_base_that_changed_says_why_in_the_diff(machine: Machine) -> None:

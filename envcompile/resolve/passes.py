@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from envcompile.diagnostics import Problems
 from envcompile.errors import NotFine
 from envcompile.lock.model import Python, Row
+from envcompile.plan.base import wanted
 from envcompile.plan.base.supplement import trail as supplemented
 from envcompile.plan.base.versions import number
 from envcompile.resolve.bases import Choosing, choose_bases
 from envcompile.resolve.environment import solve
 from envcompile.resolve.images import Ground, kept_images, lay_ground, pinned_tools
+from envcompile.resolve.protocol import Unsolvable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,14 +52,16 @@ class _Asked(NamedTuple):
 def settle_bases(source: Source, spec: Spec, earlier: Earlier, solvers: Solvers, upgrade: Upgrade) -> Settled:
     """Two passes at most; both stand in the trail.
 
-    The ground of an earlier lock that took two is tried first, so that a lock that is current asks for nothing anew.
+    The ground of an earlier lock that stands elsewhere is tried first: a lock that is current asks for nothing anew.
     Raises `Problems`, `Unsolvable`, `MissingOutside`, and `NotFine` where two passes do not settle it.
     """
     asked = _Asked(source, spec, earlier, solvers, upgrade)
     if grounds := _grounds_of_earlier(asked):
-        found = _pass(asked, grounds, {}, {name: _rows_of_earlier(earlier, name) for name in grounds})
-        if not _again(found, grounds) and all(_stays(each, earlier) for each in found.platforms):
-            return found
+        # What the spec asks for now may need another ground: then this one is no answer, and no mistake either.
+        with suppress(Unsolvable, Problems):
+            found = _pass(asked, grounds, {}, {name: _rows_of_earlier(earlier, name) for name in grounds})
+            if not _again(found, grounds) and all(_stays(each, earlier) for each in found.platforms):
+                return found
     renew = upgrade.names is True
     grounds = lay_ground(source, spec, earlier.lock, solvers.images, upgrade=renew, broken=earlier.images)
     rows: dict[str, tuple[Row, ...]] = {name: (_row(ground),) for name, ground in grounds.items()}
@@ -153,14 +159,16 @@ def _row(ground: Ground, why: tuple[str, ...] = ()) -> Row:
 
 
 def _grounds_of_earlier(asked: _Asked) -> dict[str, Ground]:
-    """What the earlier lock was resolved for, where some platform of it took two passes and may stand there again."""
+    """What the earlier lock was resolved for, where some platform of it does not simply stand on the usual base."""
     spec, lock = asked.spec, asked.earlier.lock
     if lock is None or asked.upgrade.names is True or spec.image.base:
+        return {}
+    if any(each.key == "image.base" for each in lock.asked or ()):
         return {}
     twice = {}
     for name in spec.platforms:
         before = lock.platform(name)
-        if before and _took_two(before) and _fits(before.python, spec.python):
+        if before and _elsewhere(before, spec) and _fits(before.python, spec.python):
             tools = pinned_tools(spec, lock, asked.solvers.images)
             twice[name] = Ground(before.run, before.python, tools, before.decided.wheels if before.decided else ())
     others = tuple(name for name in spec.platforms if name not in twice)
@@ -170,8 +178,12 @@ def _grounds_of_earlier(asked: _Asked) -> dict[str, Ground]:
     return twice | lay_ground(asked.source, rest, lock, asked.solvers.images, upgrade=False)
 
 
-def _took_two(platform: PlatformLock) -> bool:
-    return platform.decided is not None and any(row.rule == _AGAIN for row in platform.decided.trail)
+def _elsewhere(platform: PlatformLock, spec: Spec) -> bool:
+    """Whether it does not simply stand on the usual base."""
+    if platform.decided is None:
+        return False
+    again = any(row.rule == _AGAIN for row in platform.decided.trail)
+    return again or platform.run.image.partition("@")[0] != wanted(spec).image
 
 
 def _fits(python: Python | None, asked: str | None) -> bool:

@@ -38,7 +38,7 @@ LOCK = (FIXTURES / "compile" / "ml" / "envcompile.lock").read_bytes()
 RESOLVED = (
     *("base-glibc", "base-musl", "base-python", "compute-unsupported", "conda-cpu-build", "cuda-conflict"),
     *("cuda-deleted", "cuda-minor-differs", "cuda-mixed", "cuda-no-image", "cuda-no-platform", "cuda-too-old"),
-    *("cuda-unknown", "cuda-unpinned", "cudnn-no-match", "driver-too-old", "unsolvable"),
+    *("cuda-unpinned", "cudnn-no-match", "driver-too-old", "unsolvable"),
 )
 # What is said, and does not stop the work.
 WARNINGS = (

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from envcompile.spec.model import Spec
 
 
+# Where a base has no Python of its own, it is its distribution's package; with its headers where they are needed.
+_BY_APT = ("distribution", "standalone")
+
+
 class Choosing(NamedTuple):
     """What choosing needs: the facts, who knows digests, and those that are kept (`name:tag` to the same with it)."""
 
@@ -95,7 +99,7 @@ def _with_python(spec: Spec, asked: Question, held: tuple[Locked, ...], catalogu
     """The decision, on a system of NVIDIA's images that has the Python where the base must have it."""
     decision = _with_older(asked, held, catalogue)
     run = decision.run
-    if run is None or not run.flavour or not _needs_python(spec) or _has(run.system, asked.python, catalogue):
+    if run is None or run.python not in _BY_APT or not _needs_python(spec) or _has(run.system, asked.python, catalogue):
         return decision
     others = (each for each in catalogue.policy.systems if _has(each, asked.python, catalogue))
     answers = (_with_older(replace(asked, system=each), held, catalogue) for each in others)
@@ -155,7 +159,7 @@ def _standing(
     warned = (*decision.warnings, *(unused(platform) if idle_gpu else ()))
     decided = recorded(replace(decision, warnings=warned), catalogue.date, python, before)
     decided = _with_compiler(spec, decision.run, replace(decided, wheels=wheels))
-    if _needs_python(spec) and decision.run.python in {"distribution", "standalone"} and decision.run.flavour:
+    if _needs_python(spec) and decision.run.python in _BY_APT:
         headers = [f"python{python}-dev"] if decision.run.python == "standalone" else []
         apt = tuple(sorted({*decided.apt, f"python{python}", *headers}))
         decided = replace(decided, apt=apt, apt_build=tuple(sorted({*decided.apt_build, f"python{python}"})))

@@ -11,6 +11,8 @@ from envcompile.diagnostics import Problems
 from envcompile.errors import NotFine
 from envcompile.lock.model import Python, Row
 from envcompile.plan.base import wanted
+from envcompile.plan.base.codes import diagnostic
+from envcompile.plan.base.conflicts import gone, unknown_release
 from envcompile.plan.base.supplement import trail as supplemented
 from envcompile.plan.base.versions import number
 from envcompile.resolve.bases import Choosing, choose_bases
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from envcompile.lock.model import Channel, PlatformLock
+    from envcompile.plan.base.catalogue import Catalogue
     from envcompile.resolve.apt.resolver import Answer
     from envcompile.resolve.environment import Earlier, Solvers, Upgrade
     from envcompile.source import Source
@@ -55,6 +58,7 @@ def settle_bases(source: Source, spec: Spec, earlier: Earlier, solvers: Solvers,
     The ground of an earlier lock that stands elsewhere is tried first: a lock that is current asks for nothing anew.
     Raises `Problems`, `Unsolvable`, `MissingOutside`, and `NotFine` where two passes do not settle it.
     """
+    _refuse_unknown(source, spec, solvers.catalogue)
     asked = _Asked(source, spec, earlier, solvers, upgrade)
     if grounds := _grounds_of_earlier(asked):
         # What the spec asks for now may need another ground: then this one is no answer, and no mistake either.
@@ -82,6 +86,13 @@ def settle_bases(source: Source, spec: Spec, earlier: Earlier, solvers: Solvers,
         message = f"two passes do not settle the base for `{name}`: it would be resolved once more {why[0]}"
         raise NotFine(message, "give the base in `[image]`, or narrow the versions of the packages")
     return found
+
+
+def _refuse_unknown(source: Source, spec: Spec, catalogue: Catalogue) -> None:
+    """A CUDA that never was is a mistake of the spec, before a resolver says that nothing is built for it."""
+    version = spec.cuda.version
+    if isinstance(version, str) and not gone(version, catalogue) and (said := unknown_release(version, catalogue)):
+        raise Problems(source, [diagnostic(said, spec)])
 
 
 def _pass(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from envcompile.plan.base.model import Row
+from envcompile.plan.base.model import Row, Said
 from envcompile.plan.base.versions import major, minor, number
 from envcompile.plan.cuda import CONDA_RUNTIME, PIP_RUNTIME, local_release
 
@@ -127,6 +127,15 @@ def _companions(packages: list[Locked], pins: list[Pin], catalogue: Catalogue) -
         for name in catalogue.libraries
         if name not in left_out
     }
+
+
+def other_nvcc(found: Bundled) -> Said | None:
+    """A locked nvcc of another minor version than what is compiled against: torch only warns of it, and so do we."""
+    nvcc, toolkit = found.libraries.get("nvcc"), found.toolkit
+    if not nvcc or not toolkit or minor(nvcc.version) == minor(toolkit):
+        return None
+    message = f"what is locked is for CUDA {toolkit}, and the nvcc in the lock is {nvcc.version}"
+    return Said("W_NVCC_MINOR_DIFFERS", message, "pin `cuda-nvcc` to the same release")
 
 
 def majors(found: Bundled) -> dict[int, list[str]]:

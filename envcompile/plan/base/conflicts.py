@@ -43,11 +43,16 @@ def unknown(case: Case) -> Said | None:
         return None
     if case.needs_image and gone(asked, catalogue):
         message = f"the images of CUDA {asked} were deleted by NVIDIA"
-        return Said("E_TAG_DELETED", message, f"ask for {_near(asked, case)}")
-    if not _VERSION.fullmatch(asked) or asked not in catalogue.toolkits:
-        message = f"`{asked}` is no version of CUDA that is known ({catalogue.date})"
-        return Said("E_UNKNOWN_CUDA", message, f"ask for {_near(asked, case)}")
-    return None
+        return Said("E_TAG_DELETED", message, f"ask for {_near(asked, catalogue)}")
+    return unknown_release(asked, catalogue)
+
+
+def unknown_release(version: str, catalogue: Catalogue) -> Said | None:
+    """Whether a version is one that there is no toolkit of."""
+    if _VERSION.fullmatch(version) and version in catalogue.toolkits:
+        return None
+    message = f"`{version}` is no version of CUDA that is known ({catalogue.date})"
+    return Said("E_UNKNOWN_CUDA", message, f"ask for {_near(version, catalogue)}")
 
 
 def gone(version: str, catalogue: Catalogue) -> bool:
@@ -55,8 +60,8 @@ def gone(version: str, catalogue: Catalogue) -> bool:
     return any(f"{version}.".startswith(f"{each}.") for each in catalogue.deleted)
 
 
-def _near(asked: str, case: Case) -> str:
-    same = [each for each in case.catalogue.minors if major(each) == major(asked)] or case.catalogue.minors
+def _near(asked: str, catalogue: Catalogue) -> str:
+    same = [each for each in catalogue.minors if major(each) == major(asked)] or catalogue.minors
     wanted = number(asked)
     close = sorted(same, key=lambda each: abs(number(each)[-1] - (wanted[1] if len(wanted) > 1 else 0)))[:2]
     return " or ".join(f"`{each}`" for each in sorted(close, key=number))

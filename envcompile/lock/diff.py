@@ -25,6 +25,7 @@ LABELS = {
     "driver": "oldest driver",
     "compute": "GPU architectures",
     "variable": "variable {}",
+    "facts": "facts about bases",
     "tool": "image for {}",
     "python": "Python",
     "channel": "channel {}",
@@ -151,6 +152,7 @@ def _pins(lock: Lock, platform: PlatformLock) -> dict[tuple[str, str], _Pin]:
 def _decided(decided: Decided) -> dict[tuple[str, str], _Pin]:
     """What follows from the bases, or they from it."""
     told = {"cuda": decided.cuda, "driver": decided.driver, "compute": " ".join(decided.compute)}
+    told["facts"] = decided.catalogue
     pins = {(kind, ""): _Pin(value) for kind, value in told.items() if value}
     return pins | {("variable", name): _Pin(value) for name, value in decided.env}
 

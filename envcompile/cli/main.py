@@ -27,7 +27,7 @@ COMMANDS = {
     "tree": "draw who needs whom in the lock",
     "why": "say why a package is in the lock",
     "explain": "say what an error code means",
-    "schema": "print the JSON Schema of the spec or of the lock, for editors",
+    "schema": "print the JSON Schema of the spec, of the lock or of a catalogue, for editors",
 }
 # Behind these commands, `--format` is the format of what they write.
 _FORMATS_OF_THEIR_OWN = frozenset({"export"})

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks import conda, dockerfile, lock, pip_compile
+from benchmarks import conda, dockerfile, lock, pip_compile, verify
 from benchmarks.measure import CommandFailed
 from benchmarks.setting import Setting
 from benchmarks.skipped import Skipped
@@ -35,6 +35,7 @@ COMPARISONS = {
     "lock-warm": Comparison("envcompile lock and uv pip compile, one filled cache", lock.warm),
     "lock-cold": Comparison("envcompile lock and uv pip compile, an empty cache for each run", lock.cold),
     "lock-conda": Comparison("envcompile lock, a bare py-rattler script, conda-lock; one conda channel", conda.compare),
+    "verify": Comparison("envcompile verify, a bare interpreter, conda-lock --check-input-hash", verify.compare),
     "dockerfile": Comparison("envcompile dockerfile and tag, and a process that only imports", dockerfile.compare),
     "pip-compile": Comparison("envcompile lock and pip-compile, both with empty caches", pip_compile.compare),
 }
@@ -46,9 +47,9 @@ _EPILOG = """\
 `lock-warm` may need the index: uv asks whether a cached answer still holds, unless the index has said for how long it
 does. Its offline table leaves that out.
 
-`dockerfile` takes hundredths of a second and runs four times as often as N says; `pip-compile` runs once unless N is
-given. `lock-cold` and `pip-compile` ask the package index anew in each run. Settings of pip, uv and Python in the
-environment are not passed on; proxies and certificates are.
+`dockerfile` and `verify` take hundredths of a second and run four times as often as N says; `pip-compile` runs once
+unless N is given. `lock-cold` and `pip-compile` ask the package index anew in each run. Settings of pip, uv and Python
+in the environment are not passed on; proxies and certificates are.
 
 exit codes: 0 everything ran, 1 a command failed, 2 usage, 130 interrupted"""
 

@@ -48,3 +48,12 @@ def at_most(ours: Series, theirs: Series, factor: float, more: float = 0.0) -> G
     plus = f" plus {more:g} s" if more else ""
     reached = f"{limit:.3f} s at most, {ours.median:.3f} s reached"
     return Goal(f"`{ours.name}` at most {factor:g} x `{theirs.name}`{plus}: {reached}", ours.median <= limit)
+
+
+def linear(start: Series, small: Series, large: Series, times: float) -> Goal:
+    """The goal that `times` as many packages take at most `times` as long, what every start takes left aside."""
+    few, many = small.median - start.median, large.median - start.median
+    growth = f"{1000 * few:.1f} ms, and {1000 * many:.1f} ms"
+    ratio = f", {many / few:.1f} times" if few > 0 else ""
+    sentence = f"`{large.name}` at most {times:g} times `{small.name}`, above `{start.name}`: {growth}{ratio}"
+    return Goal(sentence, many <= times * few)

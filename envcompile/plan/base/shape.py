@@ -89,6 +89,11 @@ def _object(value: Any, schema: Mapping[str, Any], path: KeyPath) -> Iterator[Mi
             yield from mistakes(each, others, (*path, name))
 
 
+def _others(value: Any, schema: Mapping[str, Any], path: KeyPath) -> Iterator[Mistake]:
+    """Of an object whose keys have no names, which `_object` is not asked for."""
+    return iter(()) if "properties" in schema else _object(value, schema, path)
+
+
 def _names(value: Any, schema: Mapping[str, Any], path: KeyPath) -> Iterator[Mistake]:
     pattern = schema["propertyNames"]["pattern"]
     for name in value:
@@ -143,6 +148,7 @@ _CHECKS: dict[str, Callable[[Any, Mapping[str, Any], KeyPath], Iterator[Mistake]
     "required": _required,
     "propertyNames": _names,
     "properties": _object,
+    "additionalProperties": _others,
     "items": _items,
     "minItems": _few,
     "minLength": _short,

@@ -176,6 +176,13 @@ _ROWS = (
         "Which wheels fit depends on the C library of the base. What its name, its registry and its files do not tell, "
         "the spec must: os, glibc, python and python-path.",
     ),
+    Rule(
+        "catalogue",
+        "a file that is not a catalogue of what is known of CUDA",
+        "`--catalogue`, or `catalogue` in the user's settings, names a JSON file that takes the place of the facts of "
+        "this release. It is checked as a whole before anything of it is believed: its form is "
+        "`envcompile schema catalogue`, and what its tables name must be there.",
+    ),
     Rule("tool", "not a tool of the build", "Known are uv and micromamba."),
     Rule("cuda-version", "not a CUDA version", "X or X.Y in quotes, or `false` to keep CUDA out."),
     Rule("driver", "not the version of a driver", "The oldest NVIDIA driver of the hosts, such as 535 or 535.104.05."),

@@ -12,10 +12,11 @@ import pytest
 
 from envcompile.emit.dockerfile import tag
 from envcompile.lock.exports import Given, export
+from envcompile.lock.exports.places import by_layout
 from envcompile.pipeline import compile_dockerfile
 from envcompile.plan.make import make_plan
 from tests.hadolint import findings
-from tests.made import CASES, FIXTURES, dockerfile_of, parsed
+from tests.made import CASES, FIXTURES, dockerfile_of, parsed, places
 
 if TYPE_CHECKING:
     from tests.conftest import Golden
@@ -36,12 +37,21 @@ def test_golden(name: str, golden: Golden) -> None:
 def test_golden_exports(name: str, golden: Golden) -> None:
     expected = FIXTURES / "compile" / name / "expected"
     spec, lock = parsed(name)
-    given = Given(spec, lock, "https://files.example.invalid/packages")
+    given = Given(spec, lock, by_layout(lock, "https://files.example.invalid/packages"))
     golden(expected / "conda-lock.yml", export("conda-lock", given))
     golden(expected / "environment.yml", export("environment", given))
     for platform in lock.platforms:
         one = dataclasses.replace(lock, platforms=(platform,))
         golden(expected / f"explicit-{platform.platform}.txt", export("explicit", Given(spec, one)))
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if parsed(name)[0].pip.packages])
+def test_golden_exports_of_pip(name: str, golden: Golden) -> None:
+    expected = FIXTURES / "compile" / name / "expected"
+    spec, lock = parsed(name)
+    given = Given(spec, lock, places(lock))
+    golden(expected / "requirements.txt", export("requirements", given))
+    golden(expected / "pylock.toml", export("pylock", given))
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -51,7 +51,7 @@ UNSAID: dict[str, Any] = {
     "a year after 9999 in UTC": {"exclude-newer": datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-10)))},
 }
 
-SPEC, LOCK = (json.loads(file(of).read_text("utf-8")) for of in FILES)
+SPEC, LOCK, _ = (json.loads(file(of).read_text("utf-8")) for of in FILES)
 
 
 def with_moments(schema: Any) -> Any:

@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 
     from envcompile.source import KeyPath
 
-# Rules that need more than the shape of one value: no schema can say them, and `decode` does not.
+# Rules that need more than the shape of one value of the spec: no schema can say them, and `decode` does not.
 MEANING = {
     *("duplicate", "nothing-to-install", "excluded-requirement", "not-supported-yet", "unsolvable", "cuda-conflict"),
     *("index", "apt-base", "apt-package", "snapshot"),
     *("requirement", "requirement-option", "requirement-path", "requirement-url", "match-spec", "channel", "command"),
-    "stale",
+    *("stale", "catalogue"),
 }
 # Rules about the bytes, before there is a value.
 TEXT = {"toml-syntax", "encoding", "too-large"}

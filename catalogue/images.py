@@ -105,19 +105,21 @@ def gone(data: dict[str, Any], made: list[list[str]]) -> list[str]:
 class Told(NamedTuple):
     """What images said of themselves: CUDA to its runtime, and to the driver branches that they start on.
 
-    `left` counts the rows that were not looked into.
+    `notes` say which have not said all, and how many are still to be asked.
     """
 
     runtimes: dict[str, str]
     branches: dict[str, str]
-    left: int
+    notes: list[str]
 
 
 def look(data: dict[str, Any], made: list[list[str]], registry: Registry, most: int) -> Told:
-    """Fill in what the rows do not say: architectures, cuDNN. The newest first, `most` images at most."""
+    """Fill in what the rows do not say: architectures, cuDNN. At most `most` images: new ones, then the newest."""
     kinds = data["images"]["flavours"]
-    open_rows = [row for row in reversed(made) if _is_open(row, kinds)]
-    told = Told({}, {}, max(len(open_rows) - most, 0))
+    # An image that never says its cuDNN stays open, and must not keep the others from being asked.
+    open_rows = sorted((row for row in reversed(made) if _is_open(row, kinds)), key=lambda row: _UNSEEN not in row[-1])
+    left = len(open_rows) - most
+    told = Told({}, {}, [f"{left} images are still to be looked into: run this again"] if left > 0 else [])
     for row in open_rows[:most]:
         tag = _telling(data, row, kinds)
         found = registry.contents(f"{data['images']['repository']}:{tag}")
@@ -130,6 +132,8 @@ def look(data: dict[str, Any], made: list[list[str]], registry: Registry, most: 
             told.runtimes[row[_CUDA]] = runtime
         if branches := sorted(set(_BRANCH.findall(found.variables.get("NVIDIA_REQUIRE_CUDA", ""))), key=int):
             told.branches[row[_CUDA]] = " ".join(branches)
+        if _is_open(row, kinds):
+            told.notes.append(f"`{tag}` does not say which cuDNN it has")
     return told
 
 

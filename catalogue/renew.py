@@ -38,8 +38,7 @@ def from_registry(data: dict[str, Any], registry: images.Registry, most: int, da
     if made != data["images"]["rows"]:
         said = f"the registry of {data['images']['repository']}: its tags, and what images say of themselves, {date}"
         new["sources"][images.SEEN] = said
-    left = (f"{told.left} images are still to be looked into: run this again",) if told.left else ()
-    return Renewed(new, (*there.notes, *left))
+    return Renewed(new, (*there.notes, *told.notes))
 
 
 def from_index(data: dict[str, Any], index: Index, *, again: bool) -> Renewed:

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from envcompile.cli import facts
-from envcompile.cli.asked import Asked, asked
+from envcompile.cli.demand import Demand, demand
 from envcompile.diagnostics import redact
 from envcompile.findings import STATES, Finding, failed
 
@@ -31,7 +31,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     """Look at everything, print it; the worst of the exit codes: 3 something is missing, 1 something is not fine."""
     known = facts.catalogue(arguments.catalogue, os.environ)
-    wanted = asked(arguments.file, known)
+    wanted = demand(arguments.file, known)
     found: list[Finding] = []
     for each in _everything(arguments, wanted, os.environ, reporter):
         found.append(each)
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
 
 
 def _everything(
-    arguments: argparse.Namespace, wanted: Asked, environment: Mapping[str, str], reporter: Reporter
+    arguments: argparse.Namespace, wanted: Demand, environment: Mapping[str, str], reporter: Reporter
 ) -> Iterator[Finding]:
     from envcompile.engine.command import Docker  # noqa: PLC0415 - after the arguments are read
     from envcompile.engine.health import engine, information  # noqa: PLC0415
@@ -59,8 +59,9 @@ def _everything(
     reporter.step("asking docker")
     answers = list(engine(docker, arguments.builder))
     yield from answers
-    if answers[0].state == "fine" and (told := information(docker.ask)):
-        yield space(docker.ask, told, wanted.need)
+    # Without an engine docker answers, too, with a page of nothing.
+    if any(each.about == "daemon" and each.state != "missing" for each in answers):
+        yield space(docker.ask, information(docker.ask), wanted.need)
     yield driver(wanted.floors, environment)
     yield from resolvers(wanted.resolvers, environment)
     if arguments.network:

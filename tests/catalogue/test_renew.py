@@ -177,6 +177,16 @@ def test_what_was_not_looked_into_is_looked_into_next(tmp_path: Path, server: Se
     assert ["13.4.5", "ubuntu26.04", "h----", "amd64 arm64", "", "", "r"] in renew.data["images"]["rows"]
 
 
+def test_an_image_that_never_says_its_cudnn_keeps_no_other_waiting(tmp_path: Path, server: Server) -> None:
+    image(server, ["13.5.0-cudnn-runtime-ubuntu26.04"], ())
+    image(server, ["13.4.5-base-ubuntu26.04"], (), ("arm64", "amd64"))
+    renew = Renewal(tmp_path, server)
+    _, _, said = renew("--only", "images", "--most", "1")
+    assert "by hand: `13.5.0-cudnn-runtime-ubuntu26.04` does not say which cuDNN it has" in said
+    _, lines, _ = renew("--only", "images", "--most", "1")
+    assert lines == ["~ CUDA 13.4.5 on ubuntu26.04: architectures amd64 -> amd64 arm64"]
+
+
 def test_a_registry_that_lacks_most_is_not_believed(tmp_path: Path, server: Server) -> None:
     for tag in tags(DATA)[:200]:
         del server.manifests[NAME, tag]

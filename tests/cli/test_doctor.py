@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import tomli
 
-from envcompile.cli.asked import _floors
+from envcompile.cli.demand import _floors
 from envcompile.engine.nvidia import driver
 from envcompile.lock.file import dumps
 from envcompile.lock.model import PipPackage
@@ -51,6 +51,7 @@ case "$*" in
 esac
 """
 NO_SERVER = """[ "$1 $2" = "version --format" ] && echo '{"Client": {"Version": "28.2.2"}, "Server": null}' && exit 1
+[ "$1" = info ] && echo '{"DockerRootDir": "", "ServerErrors": ["Cannot connect"]}' && exit 1
 [ "$1" = buildx ] || down"""
 # What the frontend in Docker 20.10 says of a heredoc; and of --link.
 OLD_FRONTEND = """case "$1 $2" in
@@ -134,6 +135,7 @@ def test_docker_is_ill(  # noqa: PLR0913, PLR0917
     done = doctor(tmp_path, "--format", "json", docker=docker)
     row = found(done)[about]
     assert (done.returncode, row["state"]) == (code, state), row
+    assert ("disk" in found(done)) is (docker not in {None, NO_SERVER})
     assert said in row["message"]
     assert remedy in row["remedy"]
 

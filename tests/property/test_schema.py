@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 
     from envcompile.source import KeyPath
 
-# Rules that need more than the shape of one value: no schema can say them, and `decode` does not.
+# Rules that need more than the shape of one value of the spec: no schema can say them, and `decode` does not.
 MEANING = {
     *("duplicate", "nothing-to-install", "excluded-requirement", "not-supported-yet", "unsolvable", "cuda-conflict"),
     *("index", "apt-base", "apt-package", "snapshot"),
     *("requirement", "requirement-option", "requirement-path", "requirement-url", "match-spec", "channel", "command"),
-    "stale",
+    *("stale", "catalogue"),
 }
 # Rules about the bytes, before there is a value.
 TEXT = {"toml-syntax", "encoding", "too-large"}
@@ -51,7 +51,7 @@ UNSAID: dict[str, Any] = {
     "a year after 9999 in UTC": {"exclude-newer": datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-10)))},
 }
 
-SPEC, LOCK = (json.loads(file(of).read_text("utf-8")) for of in FILES)
+SPEC, LOCK, _ = (json.loads(file(of).read_text("utf-8")) for of in FILES)
 
 
 def with_moments(schema: Any) -> Any:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from envcompile.spec.model import Spec
 
 
-class Asked(NamedTuple):
+class Demand(NamedTuple):
     """What is needed: resolvers by the spec's names, room for an image, drivers, one image of each registry.
 
     `findings` is what there is to say of the files themselves.
@@ -32,7 +32,7 @@ class Asked(NamedTuple):
     images: tuple[str, ...] = ()
 
 
-def asked(file: str | None, catalogue: Catalogue) -> Asked:
+def demand(file: str | None, catalogue: Catalogue) -> Demand:
     """What the spec that `-f` names, or the nearest one, asks for; without a spec nothing is asked.
 
     Raises `Unusable` when the named file is not there.
@@ -44,7 +44,7 @@ def asked(file: str | None, catalogue: Catalogue) -> Asked:
     known = Finding("catalogue", "fine", f"facts of {catalogue.date} ({catalogue.digest[:19]})")
     if path is None:
         message = "no spec here: only the machine is looked at"
-        return Asked((known, Finding("spec", "note", message)), images=_shipped())
+        return Demand((known, Finding("spec", "note", message)), images=_shipped())
     try:
         spec = _spec(path)
     except EnvcompileError as problem:
@@ -58,17 +58,17 @@ def asked(file: str | None, catalogue: Catalogue) -> Asked:
     floors = tuple(_floors(spec, lock, catalogue))
     if lock is None:
         finding = Finding("lock", "note", f"`{shown(path)}` is not locked yet", "run `envcompile lock`")
-        return Asked((known, finding), _resolvers(spec), floors=floors, images=_shipped())
+        return Demand((known, finding), _resolvers(spec), floors=floors, images=_shipped())
     largest = max((need(each) for each in lock.platforms), key=lambda each: each.build)
     finding = Finding(
         "lock", "fine", f"`{shown(lock_path(path))}` for {', '.join(each.platform for each in lock.platforms)}"
     )
-    return Asked((known, finding), _resolvers(spec), largest, floors, _images(lock))
+    return Demand((known, finding), _resolvers(spec), largest, floors, _images(lock))
 
 
-def _broken(about: str, problem: EnvcompileError, known: Finding) -> Asked:
+def _broken(about: str, problem: EnvcompileError, known: Finding) -> Demand:
     remedy = problem.hint or "run `envcompile lock`, which points at each"
-    return Asked((known, failed(about, problem)._replace(remedy=remedy)), images=_shipped())
+    return Demand((known, failed(about, problem)._replace(remedy=remedy)), images=_shipped())
 
 
 def _spec(path: Path) -> Spec:
@@ -110,12 +110,12 @@ def _floors(spec: Spec, lock: Lock | None, catalogue: Catalogue) -> Iterator[Flo
 
 def _images(lock: Lock) -> tuple[str, ...]:
     """One image of each registry that a build of the lock asks."""
+    from envcompile.resolve.registry.place import locate  # noqa: PLC0415 - where there is a lock
+
     found: dict[str, str] = {}
     for each in lock.platforms:
         for image in (each.build.image, each.run.image, *(tool.image for tool in each.tools)):
-            first, slash, _ = image.partition("/")
-            host = first if slash and ("." in first or ":" in first or first == "localhost") else ""
-            found.setdefault(host, image)
+            found.setdefault(locate(image, {}).host, image)
     return tuple(found.values())
 
 

@@ -29,7 +29,14 @@ START = "from envcompile.cli.start import run; run()"
 FAST = {
     *("__future__", "gc", "_sha2", "_sha256", "envcompile.digests"),
     *("envcompile", "envcompile.errors", "envcompile.cli", "envcompile.cli.start", "envcompile.cli.fast"),
-    *("envcompile.cli.near", "envcompile.spec", "envcompile.spec.refusal", "envcompile.lock", "envcompile.lock.head"),
+    *(
+        "envcompile.cli.near",
+        "envcompile.spec",
+        "envcompile.spec.exports",
+        "envcompile.spec.refusal",
+        "envcompile.lock",
+        "envcompile.lock.head",
+    ),
 }
 HEAVY = {
     "argparse",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 # Of the file's shape, and of the Dockerfile that is made from it: a lock of another layout is stale and says so.
 FORMAT = 1
-LAYOUT = 1
+LAYOUT = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ JSON = "application/vnd.pypi.simple.v1+json"
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """One file of the index; `requires` as in its metadata, `extras` the names that it provides."""
+    """One file of the index; `requires` as in its metadata, `extras` the names that it provides, `files` its content."""
 
     name: str
     version: str
@@ -38,6 +38,7 @@ class Wheel:
     uploaded: str = "2024-01-01T00:00:00.000000Z"
     yanked: bool = False
     python: str = ""
+    files: tuple[tuple[str, str], ...] = ()
 
     @property
     def file(self) -> str:
@@ -57,15 +58,20 @@ class Wheel:
         }
         written = io.BytesIO()
         with zipfile.ZipFile(written, "w") as archive:
-            for name, text in texts.items():
-                archive.writestr(zipfile.ZipInfo(f"{folder}/{name}"), text)
+            for path, text in [*((f"{folder}/{name}", text) for name, text in texts.items()), *self.files]:
+                archive.writestr(zipfile.ZipInfo(path), text)
             record = "".join(f"{folder}/{name},,\n" for name in [*texts, "RECORD"])
+            record += "".join(f"{path},sha256={_record_hash(text)},{len(text)}\n" for path, text in self.files)
             archive.writestr(zipfile.ZipInfo(f"{folder}/RECORD"), record)
         return written.getvalue()
 
     def sha256(self) -> str:
         """Of the archive, in hexadecimal digits."""
         return hashlib.sha256(self.content()).hexdigest()
+
+
+def _record_hash(text: str) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
 
 
 @dataclass(slots=True)

@@ -28,7 +28,7 @@ JSON = "application/vnd.pypi.simple.v1+json"
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """One file of the index; `requires` as in its metadata, `extras` the names that it provides, `files` its content."""
+    """One file of the index; `requires` as in its metadata, `extras` the names it provides, `files` its content."""
 
     name: str
     version: str

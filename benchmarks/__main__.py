@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks import conda, dockerfile, lock, pip_compile
+from benchmarks import conda, dockerfile, images, lock, pip_compile, verify
 from benchmarks.measure import CommandFailed
 from benchmarks.setting import Setting
 from benchmarks.skipped import Skipped
@@ -21,21 +21,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
-    from benchmarks.report import Goal, Result
+    from benchmarks.report import Goal, Result, Table
 
 
 class Comparison(NamedTuple):
     """What it compares, for `--list`, and the function that yields its tables."""
 
     summary: str
-    results: Callable[[Setting], Iterator[Result]]
+    results: Callable[[Setting], Iterator[Result] | Iterator[Table]]
 
 
 COMPARISONS = {
     "lock-warm": Comparison("envcompile lock and uv pip compile, one filled cache", lock.warm),
     "lock-cold": Comparison("envcompile lock and uv pip compile, an empty cache for each run", lock.cold),
     "lock-conda": Comparison("envcompile lock, a bare py-rattler script, conda-lock; one conda channel", conda.compare),
+    "verify": Comparison("envcompile verify, a bare interpreter, conda-lock --check-input-hash", verify.compare),
     "dockerfile": Comparison("envcompile dockerfile and tag, and a process that only imports", dockerfile.compare),
+    "images": Comparison("envcompile build and Dockerfiles written by hand: time, size, layers", images.compare),
     "pip-compile": Comparison("envcompile lock and pip-compile, both with empty caches", pip_compile.compare),
 }
 _DESCRIPTION = """\
@@ -46,9 +48,12 @@ _EPILOG = """\
 `lock-warm` may need the index: uv asks whether a cached answer still holds, unless the index has said for how long it
 does. Its offline table leaves that out.
 
-`dockerfile` takes hundredths of a second and runs four times as often as N says; `pip-compile` runs once unless N is
-given. `lock-cold` and `pip-compile` ask the package index anew in each run. Settings of pip, uv and Python in the
-environment are not passed on; proxies and certificates are.
+`images` needs a Docker engine, 10 GB of its disk and half an hour; it drops the engine's build cache, which is why it
+runs only when it is named. Where no hub is within reach: `.ci/engine with python -m benchmarks --only images`.
+
+`dockerfile` and `verify` take hundredths of a second and run four times as often as N says; `pip-compile` runs once
+unless N is given. `lock-cold` and `pip-compile` ask the package index anew in each run. Settings of pip, uv and Python
+in the environment are not passed on; proxies and certificates are.
 
 exit codes: 0 everything ran, 1 a command failed, 2 usage, 130 interrupted"""
 
@@ -89,7 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"{name:<12} {comparison.summary}")
         return 0
     print(f"Python {platform.python_version()}, {os.cpu_count()} processors, {platform.system()} {platform.machine()}")
-    names = [name for name in COMPARISONS if name in (arguments.only or COMPARISONS)]
+    wanted = arguments.only or set(COMPARISONS) - {"images"}
+    names = [name for name in COMPARISONS if name in wanted]
     goals: list[Goal] = []
     with TemporaryDirectory(prefix="envcompile-benchmarks-", ignore_cleanup_errors=True) as scratch:
         setting = Setting(Path(scratch).resolve(), arguments.cache.absolute(), arguments.runs)

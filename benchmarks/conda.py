@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 CHANNEL = Path(__file__).parent.parent / "fixtures" / "channels" / "conda-forge"
 ASKED = ("numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "pytorch", "python 3.12.*")
+OUTPUT = "conda-lock.yml"
 _BASE = "debian:bookworm-slim@sha256:3783cc01769c7b2b1b83a5c5ad96c815348e28ed7da68e2e3687004faa906251"
 _RUNS = 5
 # Of the bare script's time: 1.5 times, and the start of a Python process.
@@ -52,6 +53,16 @@ def compare(setting: Setting) -> Iterator[Result]:
 
 def _beside_conda_lock(setting: Setting, envcompile: Command, lock: Path) -> Result:
     folder = setting.folder("conda/conda-lock")
+    theirs = Command("conda-lock lock", conda_lock(folder), folder, envcompile.environment, (folder / OUTPUT,))
+    slow, fast = alternate((theirs, envcompile), setting.runs or _RUNS)
+    times = slow.median / fast.median
+    goal = Goal(f"`conda-lock lock` takes at least {_TIMES} times as long as we do: {times:.1f} times", times >= _TIMES)
+    note = _same({url.rpartition("/")[2] for url in urls(folder / OUTPUT)} - {CHANNEL.name}, lock)
+    return Result("lock of a conda environment, conda-lock with the same solver", (slow, fast), (goal,), (note,))
+
+
+def conda_lock(folder: Path) -> tuple[str, ...]:
+    """The `conda-lock lock` of the same question, which it puts to the same solver; what it reads is in the folder."""
     conda = folder / "conda"
     program = shlex.quote(str(Path(bare_rattler.__file__)))
     conda.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {program} "$@"\n', "utf-8")
@@ -59,20 +70,17 @@ def _beside_conda_lock(setting: Setting, envcompile: Command, lock: Path) -> Res
     rows = "".join(f"  - {each}\n" for each in ASKED)
     environment = f"channels:\n  - {CHANNEL.as_uri()}\ndependencies:\n{rows}platforms:\n  - {bare_rattler.SUBDIR}\n"
     (folder / "environment.yml").write_text(environment, "utf-8")
-    output = folder / "conda-lock.yml"
-    argv = (
+    return (
         *(sys.executable, "-m", "conda_lock", "lock", "--conda", str(conda), "--no-mamba", "--no-micromamba"),
-        *("-f", "environment.yml", "--lockfile", output.name),
+        *("-f", "environment.yml", "--lockfile", OUTPUT),
     )
-    theirs = Command("conda-lock lock", argv, folder, envcompile.environment, (output,))
-    slow, fast = alternate((theirs, envcompile), setting.runs or _RUNS)
-    times = slow.median / fast.median
-    goal = Goal(f"`conda-lock lock` takes at least {_TIMES} times as long as we do: {times:.1f} times", times >= _TIMES)
-    urls = (
+
+
+def urls(output: Path) -> list[str]:
+    """The archives that conda-lock has locked."""
+    return [
         line.split()[-1] for line in output.read_text("utf-8").splitlines() if line.lstrip().startswith("url: file")
-    )
-    note = _same({url.rpartition("/")[2] for url in urls} - {CHANNEL.name}, lock)
-    return Result("lock of a conda environment, conda-lock with the same solver", (slow, fast), (goal,), (note,))
+    ]
 
 
 def _spec() -> str:

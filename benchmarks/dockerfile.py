@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from benchmarks import made_up
 from benchmarks.measure import Command, alternate
-from benchmarks.report import Goal, Result, at_most
+from benchmarks.report import Result, at_most, linear
 from benchmarks.setting import ENVCOMPILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from benchmarks.measure import Series
     from benchmarks.setting import Setting
 
 # These take hundredths of a second, which a busy machine doubles at will: more runs than the slow comparisons.
@@ -44,13 +43,4 @@ def compare(setting: Setting) -> Iterator[Result]:
     )
     series = alternate(commands, (setting.runs or _RUNS) * _TIMES)
     imports, small, large = series[:3]
-    yield Result("dockerfile", series, (at_most(small, imports, _FACTOR), _linear(imports, small, large)))
-
-
-def _linear(imports: Series, small: Series, large: Series) -> Goal:
-    """Ten times the packages take at most ten times as long, what the imports take left aside."""
-    few, many = small.median - imports.median, large.median - imports.median
-    growth = f"{1000 * few:.1f} ms for {_FEW:,}, {1000 * many:.1f} ms for {_MANY:,}"
-    ratio = f", {many / few:.1f} times" if few > 0 else ""
-    times = _MANY / _FEW
-    return Goal(f"at most linear, {times:g} times, above the imports: {growth}{ratio}", many <= times * few)
+    yield Result("dockerfile", series, (at_most(small, imports, _FACTOR), linear(imports, small, large, _MANY / _FEW)))

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from benchmarks.question import EXAMPLE, ground
 from envcompile.cli.inputs import read_source
 from envcompile.lock.file import dumps
-from envcompile.lock.model import Lock, PipPackage, PlatformLock, ToolImage
+from envcompile.lock.model import Asked, Lock, PipPackage, PlatformLock, ToolImage
 from envcompile.plan.base import tools
-from envcompile.spec.decode import parse
-from envcompile.spec.digest import spec_digest, text_digest
+from envcompile.spec.asked import unseen
+from envcompile.spec.decode import parse, value_of
+from envcompile.spec.digest import text_digest, value_digest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +35,8 @@ def write(folder: Path, packages: int) -> None:
     base, python = ground(spec)
     images = tuple(ToolImage(name, image) for name, image in tools(spec))
     platform = PlatformLock(spec.platforms[0], python, base, base, images, locked)
-    lock = Lock(spec_digest(spec), text_digest(source.text), (platform,))
+    noted = tuple(Asked(*row) for row in unseen(spec).items())
+    lock = Lock(value_digest(value_of(source)), text_digest(source.text), (platform,), asked=noted)
     path.with_suffix(".lock").write_text(dumps(lock), "utf-8")
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from envcompile.errors import NotFine
-from envcompile.lock.fresh import known, stale
-from envcompile.spec.decode import parse, parse_known
+from envcompile.diagnostics import Problems
+from envcompile.errors import NOT_FINE
+from envcompile.lock.fresh import RELOCK, known, same, stale
+from envcompile.spec.decode import parse, parse_known, value_of
 
 if TYPE_CHECKING:
     from envcompile.lock.model import Lock
@@ -20,13 +21,14 @@ def resolve(source: Source, spec: Spec, earlier: Earlier, solvers: Solvers, upgr
 
     Raises `Problems` with the place in the spec when the base is not known or no set of packages answers.
     """
-    from envcompile.lock.model import Lock  # noqa: PLC0415 - only on the way to a lock
+    from envcompile.lock.model import Asked, Lock  # noqa: PLC0415 - only on the way to a lock
     from envcompile.resolve.environment import solve  # noqa: PLC0415
     from envcompile.resolve.images import lay_ground  # noqa: PLC0415
     from envcompile.resolve.indexes import private_indexes  # noqa: PLC0415
     from envcompile.resolve.protocol import Unsolvable  # noqa: PLC0415
     from envcompile.resolve.unsolvable import explain  # noqa: PLC0415
-    from envcompile.spec.digest import spec_digest, text_digest  # noqa: PLC0415
+    from envcompile.spec.asked import unseen  # noqa: PLC0415
+    from envcompile.spec.digest import text_digest, value_digest  # noqa: PLC0415
 
     renew = upgrade.names is True
     grounds = lay_ground(source, spec, earlier.lock, solvers.images, upgrade=renew, broken=earlier.images)
@@ -39,19 +41,27 @@ def resolve(source: Source, spec: Spec, earlier: Earlier, solvers: Solvers, upgr
         platforms, channels = solve(source, spec, grounds, earlier, solvers, upgrade)
     except Unsolvable as answer:
         raise explain(answer, source, spec, upgrade.exact) from None
-    private = private_indexes(spec.pip, platforms, solvers.effects.environment)
-    digests = spec_digest(spec), text_digest(source.text)
-    lock = Lock(*digests, platforms, channels=channels, private_indexes=private)
+    lock = Lock(
+        value_digest(value_of(source)),
+        text_digest(source.text),
+        platforms,
+        channels=channels,
+        asked=tuple(Asked(*row) for row in unseen(spec).items()),
+        private_indexes=private_indexes(spec.pip, platforms, solvers.effects.environment),
+    )
     return apt.into(lock) if apt else lock
 
 
-def read_spec(source: Source, lock: Lock) -> Spec:
-    """The spec of a text that the lock must answer. Raises `Problems`, or `NotFine` when the lock is stale."""
-    if known(source.text, lock):
+def read_spec(source: Source, lock: Lock, hint: str = RELOCK) -> Spec:
+    """The spec of a text that the lock must answer.
+
+    Raises `Problems`: with mistakes of the spec, or, as not fine, with every requirement that the lock fails.
+    """
+    if known(source.text, lock) or same(value_of(source), lock):
         return parse_known(source)
     spec = parse(source)
-    if reason := stale(spec, lock):
-        raise NotFine(f"the lock is stale: {reason}", "run `envcompile lock`")
+    if found := stale(spec, lock, hint):
+        raise Problems(source, found, NOT_FINE)
     return spec
 
 

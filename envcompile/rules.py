@@ -157,6 +157,13 @@ _ROWS = (
         "The resolver looked at every release the index has and found none that fits all requirements on the named "
         "platform, Python and C library. Its own explanation stands below the line.",
     ),
+    Rule(
+        "stale",
+        "the lock does not answer the spec",
+        "What is pinned is not what is asked for any more: a requirement that no pin satisfies, a package that nothing "
+        "asks for, a platform, or a key that decides what the resolvers see. A requirement that was loosened is "
+        "satisfied still, and needs no new lock. `envcompile lock` moves what must move, and keeps every other pin.",
+    ),
     # Images.
     Rule(
         "image-reference",

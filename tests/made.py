@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envcompile.lock.file import loads
+from envcompile.lock.fresh import stale
 from envcompile.pipeline import compile_dockerfile
 from envcompile.source import Source
 from envcompile.spec.decode import parse
@@ -20,6 +21,12 @@ CASES = sorted(path.name for path in (FIXTURES / "compile").iterdir())
 
 def spec_of(text: str) -> Spec:
     return parse(Source("envcompile.toml", text))
+
+
+def unanswered(folder: Path) -> list[str]:
+    """What `verify` says of a folder's spec and lock when it takes nothing on trust."""
+    spec, lock = ((folder / f"envcompile.{ending}").read_text("utf-8") for ending in ("toml", "lock"))
+    return [found.message for found in stale(spec_of(spec), loads(lock, "envcompile.lock"))]
 
 
 def case(name: str) -> tuple[str, str]:

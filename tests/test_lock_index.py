@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile.lock.file import loads
+from tests.made import unanswered
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +40,7 @@ def lock(folder: Path, packages: list[str], *options: str, code: int = 0, more: 
     assert done.returncode == code, done.stderr
     assert done.stdout == ""
     path = folder / "envcompile.lock"
+    assert code or unanswered(folder) == []
     return loads(path.read_text("utf-8"), "x") if path.exists() else None, done.stderr  # type: ignore[return-value]
 
 

@@ -23,6 +23,10 @@ class Artefact(NamedTuple):
     command: str
     file: str
 
+    def otherwise(self, output: str) -> str:
+        """What is said of a file that does not hold it."""
+        return f"`{output}` is not the {self.name} of this spec and lock"
+
 
 def options(parser: argparse.ArgumentParser) -> None:
     """The options that say where it goes."""
@@ -47,8 +51,7 @@ def deliver(arguments: argparse.Namespace, reporter: Reporter, artefact: Artefac
     if current == text.encode():
         reporter.say(f"`{output}` is current")
     elif arguments.check:
-        message = f"`{output}` is not the {artefact.name} of this spec and lock"
-        raise NotFine(message, f"run `{artefact.command} -o {output}`")
+        raise NotFine(artefact.otherwise(output), f"run `{artefact.command} -o {output}`")
     else:
         write_text(path, text)
         reporter.say(f"wrote `{output}`")

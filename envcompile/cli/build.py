@@ -17,7 +17,7 @@ from envcompile.engine.buildx import Build, exporter, variables
 from envcompile.engine.command import Docker
 from envcompile.engine.failure import explain
 from envcompile.engine.images import loaded, own_platform, pushed
-from envcompile.engine.mirrors import contexts
+from envcompile.engine.mirrors import archives, contexts
 from envcompile.errors import FINE, NotFine, Unusable
 from envcompile.files import aside
 from envcompile.platforms import PLATFORMS, SPELLINGS
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from envcompile.cli.report import Reporter
     from envcompile.spec.model import Spec
 
+_MIRRORS = "ENVCOMPILE_MIRRORS"
 _FILES = ("oci", "docker", "tar")
 
 
@@ -74,18 +75,28 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if arguments.push and spec.image.repository is None:
         raise Unusable("`--push` needs to know where to", 'give the spec a `repository = "..."` in `[image]`')
     shown = not arguments.quiet and arguments.format == "text"
-    site = Site(Docker(variables(os.environ)), sys.stderr.buffer if shown else None, _last(arguments))
+    mirrored = mirrors(os.environ)
+    secrets, more = _secrets(arguments, archives(text, mirrored))
+    site = Site(Docker({**variables(os.environ), **more}), sys.stderr.buffer if shown else None, _last(arguments))
     asked = Build(
         platforms=_platforms(arguments, spec, site, every=kind in {"registry", "oci"}),
         output=exporter(kind, arguments.compression),
         tags=(full_tag(spec, text), *arguments.tag),
-        secrets=tuple(arguments.secret),
-        contexts=contexts(text, mirrors(os.environ)),
+        secrets=secrets,
+        contexts=contexts(text, mirrored),
         builder=arguments.builder,
         progress="auto" if shown else "plain",
         extra=tuple(arguments.extra),
     )
     return _do(_Job(arguments, reporter, site, text, asked, len(spec.platforms)), kind, path)
+
+
+def _secrets(arguments: argparse.Namespace, mirrored: str) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The secrets of the build, and the variables that they are in: the user's own come before the settings'."""
+    given = tuple(arguments.secret)
+    if not mirrored or any("id=mirrors" in each.split(",") for each in given):
+        return given, {}
+    return (*given, f"id=mirrors,env={_MIRRORS}"), {_MIRRORS: mirrored}
 
 
 def _do(job: _Job, kind: str, path: Path | None) -> int:

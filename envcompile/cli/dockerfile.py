@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from envcompile.cli.report import Reporter
 
-_DOCKERFILE = artefact.Artefact("Dockerfile", "envcompile dockerfile", "Dockerfile")
+DOCKERFILE = artefact.Artefact("Dockerfile", "envcompile dockerfile", "Dockerfile")
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -22,4 +22,4 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     """Write or compare; 0, or `NotFine` when the compared file differs."""
-    return artefact.deliver(arguments, reporter, _DOCKERFILE, lambda: compiled(arguments.file)[1])
+    return artefact.deliver(arguments, reporter, DOCKERFILE, lambda: compiled(arguments.file)[1])

@@ -6,18 +6,17 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from envcompile.cli.near import PROJECT_NAME, SPEC_NAME, lock_of, spec_above
 from envcompile.errors import Unusable
 from envcompile.files import read_bytes
 from envcompile.lock.file import loads
-from envcompile.spec.decode import LIMIT, source_of
+from envcompile.spec.decode import source_of
+from envcompile.spec.refusal import LIMIT
 
 if TYPE_CHECKING:
     from envcompile.lock.model import Lock
     from envcompile.source import Source
 
-SPEC_NAME = "envcompile.toml"
-PROJECT_NAME = "pyproject.toml"
-TABLE = b"tool.envcompile"
 # A lock of 2,000 packages on two platforms is about a megabyte.
 _LOCK_LIMIT = 64 << 20
 
@@ -30,13 +29,12 @@ def find_spec(file: str | None) -> Path:
     if file is not None:
         return Path(file)
     here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / SPEC_NAME).is_file():
-            return folder / SPEC_NAME
-        project = folder / PROJECT_NAME
-        # The text alone tells, so that another project's broken file far above is not our business.
-        if project.is_file() and TABLE in project.read_bytes()[:LIMIT]:
-            return project
+    try:
+        spec = spec_above(str(here))
+    except OSError as problem:
+        raise Unusable(f"`{problem.filename}` cannot be read: {problem.strerror}") from None
+    if spec is not None:
+        return Path(spec)
     hint = "make one here, or name it with `-f FILE`"
     raise Unusable(f"there is no `{SPEC_NAME}` in `{here}` or above it", hint)
 
@@ -50,7 +48,7 @@ def read_source(path: Path) -> Source:
 
 def lock_path(spec: Path) -> Path:
     """Where the lock of a spec is: beside it, `cpu.lock` for `cpu.toml`, `envcompile.lock` for `pyproject.toml`."""
-    return (spec.with_name(SPEC_NAME) if spec.name == PROJECT_NAME else spec).with_suffix(".lock")
+    return Path(lock_of(str(spec)))
 
 
 def read_lock_text(path: Path) -> str | None:

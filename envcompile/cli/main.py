@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # Command -> what it does, for the first page of the help. A module of the same name holds the rest.
 COMMANDS = {
     "lock": "solve the spec and write the lock",
+    "verify": "say offline whether locks answer their specs, and Dockerfiles their locks",
     "dockerfile": "write the Dockerfile of a locked spec",
     "export": "write the lock in a format of conda's tools",
     "tag": "print repository:hash, the hash being that of the Dockerfile",

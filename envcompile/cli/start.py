@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import sys
@@ -18,14 +17,21 @@ def run() -> None:
     """
     gc.disable()
     code = _code()
-    with contextlib.suppress(BrokenPipeError):
+    try:  # noqa: SIM105 - contextlib is a tenth of the time of `verify`
         sys.stdout.flush()
+    except BrokenPipeError:
+        pass
     sys.stderr.flush()
     os._exit(code)
 
 
 def _code() -> int:
     try:
+        if sys.argv[1:2] == ["verify"]:
+            from envcompile.cli.fast import all_fresh  # noqa: PLC0415 - the short way, before anything is imported
+
+            if all_fresh(sys.argv[2:]):
+                return FINE
         from envcompile.cli.main import main  # noqa: PLC0415 - after the collector is off
 
         code = main(sys.argv[1:])

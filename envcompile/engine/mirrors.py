@@ -1,4 +1,7 @@
-"""Images from mirrors: the Dockerfile has the canonical names, BuildKit's named contexts say where they are."""
+"""What a build takes from mirrors: the Dockerfile has the canonical names.
+
+BuildKit's named contexts say where images are, a secret where Debian packages are.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from envcompile.resolve.registry.place import locate
+from envcompile.plan.archive import RELEASES
+from envcompile.resolve.registry.place import address, locate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,3 +30,11 @@ def contexts(dockerfile: str, mirrors: Mapping[str, str]) -> tuple[tuple[str, st
             host = urlsplit(place.base).netloc
             found.append((image, f"docker-image://{host}/{place.repository}@{place.version}"))
     return tuple(found)
+
+
+def archives(dockerfile: str, mirrors: Mapping[str, str]) -> str:
+    """For each archive of Debian packages in a Dockerfile that has a mirror, a line `HOST URL`. Raises `Unusable`."""
+    hosts = sorted({archive.host for release in RELEASES.values() for archive in release.archives})
+    return "".join(
+        f"{host} {address(host, mirrors)}\n" for host in hosts if host in mirrors and f" http://{host}/" in dockerfile
+    )

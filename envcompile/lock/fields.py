@@ -41,6 +41,11 @@ CHANNEL = {
     # A folder of this machine is locked by its path, which no build can see.
     "url": re.compile(r"(?:https?|file)://[A-Za-z0-9._~%+:\[\]/ -]*"),
 }
+# Compared and shown, and no part of a Dockerfile: any text that a spec can hold.
+ASKED = {
+    "key": re.compile(r"[a-z-]+(?:\.[a-z-]+)*"),
+    "values": re.compile(r"[^\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]+"),
+}
 CONDA = {
     "name": _CONDA_NAME,
     "version": re.compile(r"[A-Za-z0-9_.!+-]+"),

@@ -5,13 +5,13 @@ There is one text for one value, so the digest is taken of the text below its li
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from typing import TYPE_CHECKING
 
+from envcompile.digests import sha256
 from envcompile.errors import Unusable
-from envcompile.lock.model import FORMAT
+from envcompile.lock.head import COMMENT, FORMAT
 from envcompile.lock.validate import counts, decode
 
 if TYPE_CHECKING:
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
     from envcompile.lock.model import AptPackage, BaseImage, CondaPackage, Lock, PipPackage, PlatformLock
 
-_HEAD = "# Made by `envcompile lock`; an edit by hand is noticed. Change the spec and lock again.\n"
-_DIGEST = re.compile(r'digest = "sha256:([0-9a-f]{64})"\n')
+_DIGEST = re.compile(r'digest = "(sha256:[0-9a-f]{64})"\n')
 _FORMAT = re.compile(r"^format = ([0-9]{1,9})$", re.MULTILINE)
 _CONFLICT = re.compile(r"^(?:<{7}|={7}|>{7}|\|{7})(?: |$)", re.MULTILINE)
 
@@ -32,8 +31,7 @@ class Newer(Unusable):
 def dumps(lock: Lock) -> str:
     """The canonical text of a lock."""
     body = "".join(_body(lock))
-    digest = hashlib.sha256(body.encode()).hexdigest()
-    return f'{_HEAD}format = {FORMAT}\ndigest = "sha256:{digest}"\n{body}'
+    return f'{COMMENT}format = {FORMAT}\ndigest = "{sha256(body.encode())}"\n{body}'
 
 
 def loads(text: str, name: str) -> Lock:
@@ -52,8 +50,8 @@ def loads(text: str, name: str) -> Lock:
     digest = _DIGEST.search(text)
     if not version or not digest:
         raise Unusable(f"`{name}` is not a lock of envcompile, or its head is missing", hint)
-    sound = hashlib.sha256(text[digest.end() :].encode()).hexdigest() == digest[1]
-    whole = sound and text[: digest.start()] == f"{_HEAD}format = {FORMAT}\n"
+    sound = sha256(text[digest.end() :].encode()) == digest[1]
+    whole = sound and text[: digest.start()] == f"{COMMENT}format = {FORMAT}\n"
     return decode(_toml(text, name, hint, whole=whole), name, hint, whole=whole)
 
 
@@ -71,6 +69,8 @@ def _body(lock: Lock) -> Iterable[str]:
     yield f"layout = {lock.layout}\n"
     yield f"spec = {_table({'digest': lock.spec, 'text': lock.spec_text})}\n"
     yield f"counts = {_table(counts(lock))}\n"
+    if lock.asked is not None:
+        yield from _rows("asked", ({"key": each.key, "values": list(each.values)} for each in lock.asked))
     if lock.snapshot:
         yield f"snapshot = {json.dumps(lock.snapshot)}\n"
     if lock.channels:

@@ -1,15 +1,25 @@
-"""Does a lock answer a spec? If not, why."""
+"""Does a lock answer a spec? If not, which requirement does it fail.
+
+What counts is whether the lock satisfies, not whether a digest matches: a matching digest is only the fast path. A
+requirement that was loosened, or says the same in other words, is satisfied still.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from envcompile.lock.model import LAYOUT
-from envcompile.spec.digest import spec_digest, text_digest
+from envcompile.diagnostics import Diagnostic
+from envcompile.lock.head import LAYOUT
+from envcompile.spec.digest import text_digest, value_digest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from envcompile.lock.finding import Finding
     from envcompile.lock.model import Lock
     from envcompile.spec.model import Spec
+
+RELOCK = "run `envcompile lock`"
 
 
 def known(text: str, lock: Lock) -> bool:
@@ -17,15 +27,43 @@ def known(text: str, lock: Lock) -> bool:
     return lock.spec_text == text_digest(text) and lock.layout == LAYOUT
 
 
-def stale(spec: Spec, lock: Lock) -> str | None:
-    """Why the lock does not answer the spec, as a sentence; None when it does."""
+def same(value: Mapping[str, object], lock: Lock) -> bool:
+    """Whether the lock was made from this very TOML value of a spec: its comments alone may differ."""
+    return lock.spec == value_digest(value) and lock.layout == LAYOUT
+
+
+def stale(spec: Spec, lock: Lock, hint: str = RELOCK) -> list[Diagnostic]:
+    """Everything in which the lock does not answer the spec, with its place in the spec; nothing when it does."""
     if lock.layout != LAYOUT:
-        return f"the lock was made for layout {lock.layout} of the Dockerfile, and this release writes layout {LAYOUT}"
+        message = (
+            f"the lock was made for layout {lock.layout} of the Dockerfile, and this release writes layout {LAYOUT}"
+        )
+        return [Diagnostic("stale", message, (), hint)]
+    return [Diagnostic("stale", message, path, hint, of) for message, path, of in _messages(spec, lock)]
+
+
+def _messages(spec: Spec, lock: Lock) -> Iterator[tuple[str, tuple[str | int, ...], str]]:
+    from envcompile.lock.noted import noted  # noqa: PLC0415 - together: a lock that is known needs none of them
+    from envcompile.lock.satisfied import unsatisfied  # noqa: PLC0415
+
     locked = {each.platform for each in lock.platforms}
-    if missing := [name for name in spec.platforms if name not in locked]:
-        return f"the spec asks for `{missing[0]}`, and the lock holds no such platform"
-    if surplus := sorted(locked - set(spec.platforms)):
-        return f"the lock holds `{surplus[0]}`, and the spec does not ask for it any more"
-    if lock.spec != spec_digest(spec):
-        return "the spec asks for something else than the lock was made from"
-    return None
+    for index, name in enumerate(spec.platforms):
+        if name not in locked:
+            where = ("platforms", index)
+            yield f"the spec asks for the platform `{name}`, and the lock does not hold it", where, "value"
+    for name in sorted(locked - set(spec.platforms)):
+        yield f"the lock holds the platform `{name}`, and the spec does not ask for it", ("platforms",), "value"
+    yield from ((each.said, each.path, "key") for each in noted(spec, lock))
+    both = [each for each in lock.platforms if each.platform in spec.platforms]
+    found = _together((each.platform, finding) for each in both for finding in unsatisfied(spec, each))
+    for finding, platforms in found.items():
+        names = " and ".join(f"`{name}`" for name in platforms)
+        yield f"{finding.said} for {names}", finding.path, "value"
+
+
+def _together(found: Iterable[tuple[str, Finding]]) -> dict[Finding, list[str]]:
+    """What is found, and the platforms it is found on: the same thing is said once."""
+    answer: dict[Finding, list[str]] = {}
+    for platform, finding in found:
+        answer.setdefault(finding, []).append(platform)
+    return answer

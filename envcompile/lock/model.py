@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# Of the file's shape, and of the Dockerfile that is made from it: a lock of another layout is stale and says so.
-FORMAT = 1
-LAYOUT = 2
+from envcompile.lock.head import LAYOUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +139,19 @@ class Pins:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What the spec said at one key (`conda.channels`), as `spec.asked.unseen` writes it."""
+
+    key: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Lock:
     """One lock: the digests of the spec it answers, and what is pinned, sorted by platform.
 
     `channels` are in the order of their priority, and those alone that a package comes from or could have come from.
+    `asked` is what the spec asked and no pin shows, sorted by key; None in locks that were made before it was noted.
     `private_indexes` are the names, sorted, of those indexes of pip packages that want credentials.
     `snapshot` is the moment (RFC 3339, UTC) of the archive that Debian packages come from, None without any.
     """
@@ -154,6 +161,7 @@ class Lock:
     platforms: tuple[PlatformLock, ...]
     layout: int = LAYOUT
     channels: tuple[Channel, ...] = ()
+    asked: tuple[Asked, ...] | None = None
     private_indexes: tuple[str, ...] = ()
     snapshot: str | None = None
 

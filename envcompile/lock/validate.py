@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from envcompile.errors import Unusable
-from envcompile.lock.fields import APT, CHANNEL, CONDA, MATCH_SPEC, MD5, NAME, Reader
+from envcompile.lock.fields import APT, ASKED, CHANNEL, CONDA, MATCH_SPEC, MD5, NAME, Reader
 from envcompile.lock.model import (
     AptPackage,
+    Asked,
     BaseImage,
     Channel,
     CondaPackage,
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     Package = TypeVar("Package", PipPackage, CondaPackage, AptPackage)
 
 _KINDS = ("pip", "conda", "apt", "apt-build")
+_HEADS = {
+    *("format", "digest", "layout", "spec", "counts", "asked", "snapshot", "channels", "private-indexes", "platforms")
+}
 
 
 def decode(value: dict[str, Any], name: str, hint: str, *, whole: bool) -> Lock:
@@ -38,8 +42,7 @@ def decode(value: dict[str, Any], name: str, hint: str, *, whole: bool) -> Lock:
         cut = _cut(value.get("counts"), platforms)
         message = "is cut off: packages are missing at its end" if cut else "was edited by hand or by another program"
         raise Unusable(f"`{name}` {message}", hint)
-    heads = {"format", "digest", "layout", "spec", "counts", "snapshot", "channels", "private-indexes", "platforms"}
-    read.table(value, name, heads)
+    read.table(value, name, _HEADS)
     spec = read.table(value.get("spec"), "spec", {"digest", "text"})
     names = sorted(read.table(platforms, "platforms", set(PLATFORMS)))
     lock = Lock(
@@ -48,6 +51,7 @@ def decode(value: dict[str, Any], name: str, hint: str, *, whole: bool) -> Lock:
         platforms=tuple(_platform(read, each, platforms[each]) for each in names),
         layout=read.number(value.get("layout"), "layout"),
         channels=tuple(_channel(read, row) for row in read.rows(value.get("channels", []), "channels")),
+        asked=_asked(read, value["asked"]) if "asked" in value else None,
         private_indexes=_private_indexes(read, value.get("private-indexes", [])),
         snapshot=read.string(value, "the lock", "snapshot") if "snapshot" in value else None,
     )
@@ -102,6 +106,20 @@ def _platform(read: Reader, platform: str, value: object) -> PlatformLock:
     conda = _sorted(read, table.get("conda", []), f"{where}.conda", _conda)
     apt, apt_build = (_sorted(read, table.get(key, []), f"{where}.{key}", _apt) for key in ("apt", "apt-build"))
     return PlatformLock(platform, python, build, run, tools, pip, conda, apt, apt_build)
+
+
+def _asked(read: Reader, value: object) -> tuple[Asked, ...]:
+    rows = [read.table(row, "asked", {"key", "values"}) for row in read.rows(value, "asked")]
+    return tuple(
+        Asked(
+            read.matching(row.get("key"), "asked.key", ASKED["key"]),
+            tuple(
+                read.matching(each, "asked.values", ASKED["values"])
+                for each in read.rows(row.get("values"), "asked.values")
+            ),
+        )
+        for row in rows
+    )
 
 
 def _channel(read: Reader, value: object) -> Channel:

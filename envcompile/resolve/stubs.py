@@ -6,11 +6,10 @@ package at all. A stub has no dependencies (conda has solved them) and a local v
 
 from __future__ import annotations
 
-import re
 import zipfile
 from typing import TYPE_CHECKING
 
-from packaging.version import VERSION_PATTERN, Version
+from envcompile.lock.satisfied_pip import provided_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,22 +18,11 @@ if TYPE_CHECKING:
     from envcompile.lock.model import CondaPackage
 
 LOCAL = "conda"
-# Not anchored at the end: it matches as much of a conda version as PEP 440 has a reading for.
-VERSION = re.compile(VERSION_PATTERN, re.VERBOSE | re.IGNORECASE)
 
 
 def provided(packages: Iterable[CondaPackage]) -> dict[str, str]:
-    """Distribution name to its version with the stub's local part, such as `2.9.0+conda`, sorted by name.
-
-    A conda version that is no PEP 440 version is taken as far as it is one.
-    """
-    found = {name: _version(package.version) for package in packages for name in package.provides}
-    return dict(sorted(found.items()))
-
-
-def _version(conda: str) -> str:
-    known = VERSION.match(conda)
-    return f"{Version(known[0]).public if known else '0'}+{LOCAL}"
+    """Distribution name to its version with the stub's local part, such as `2.9.0+conda`, sorted by name."""
+    return {name: f"{version}+{LOCAL}" for name, version in provided_by(packages).items()}
 
 
 def write_stubs(folder: Path, distributions: dict[str, str]) -> None:

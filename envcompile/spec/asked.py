@@ -1,13 +1,17 @@
-"""What a spec asks of conda, all of it: the packages it names, and the Python at its top."""
+"""What a spec asks for, beyond the words of its requirements."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from envcompile.spec.indexes import normalized
 from envcompile.spec.match_spec import match_spec
+from envcompile.spec.requirement import name, requirement
 
 if TYPE_CHECKING:
-    from envcompile.spec.model import Spec
+    from collections.abc import Iterator
+
+    from envcompile.spec.model import Base, Spec
 
 
 def asked_of_conda(spec: Spec) -> tuple[str, ...]:
@@ -17,3 +21,51 @@ def asked_of_conda(spec: Spec) -> tuple[str, ...]:
         return spec.conda.packages
     exact = spec.python.count(".") > 1
     return (*spec.conda.packages, f"python =={spec.python}" if exact else f"python {spec.python}.*")
+
+
+def unseen(spec: Spec) -> dict[str, tuple[str, ...]]:
+    """What shapes the answer and is seen in no pin, by its key in the spec: a lock repeats it, to be compared with.
+
+    A key that asks for nothing is left out. What is unordered is sorted.
+    """
+    pip, apt, cuda = spec.pip, spec.apt, spec.cuda
+    indexes = (" ".join((each.name, each.url, *sorted(map(normalized, each.packages)))) for each in pip.extra_indexes)
+    rows = {
+        "exclude-newer": _one(spec.exclude_newer),
+        "conda.channels": spec.conda.channels,
+        "pip.packages": tuple(sorted(extras(spec))),
+        "pip.exclude": tuple(sorted(name(each) for each in pip.exclude)),
+        "pip.allow-sdist": tuple(sorted(name(each) for each in pip.allow_sdist)),
+        "pip.index": _one(pip.index),
+        "pip.extra-indexes": tuple(indexes),
+        "apt.packages": tuple(sorted(apt.packages)),
+        "apt.build": tuple(sorted(apt.build)),
+        "apt.snapshot": _one(apt.snapshot),
+        "cuda.version": _one(cuda.version),
+        "cuda.driver": _one(cuda.driver),
+        "cuda.compute": tuple(sorted(cuda.compute)),
+        "cuda.jit": _one(cuda.jit or None),
+        **dict(_base(spec.image.base)),
+        **{f"tools.{tool}": (image,) for tool, image in spec.tools},
+    }
+    return {key: rows[key] for key in sorted(rows) if rows[key]}
+
+
+def extras(spec: Spec) -> dict[str, int]:
+    """Each extra that pip is asked for, as `requests[socks]`, and which requirement asks for it, counted from 0.
+
+    What an extra brings is not told from what the package itself needs by any pin.
+    """
+    parsed = [(index, requirement(text)) for index, text in enumerate(spec.pip.packages) if "[" in text]
+    return {f"{name(each.name)}[{name(extra)}]": index for index, each in parsed for extra in sorted(each.extras)}
+
+
+def _one(value: str | bool | None) -> tuple[str, ...]:
+    return () if value is None else (value if isinstance(value, str) else str(value).lower(),)
+
+
+def _base(base: Base | None) -> Iterator[tuple[str, tuple[str, ...]]]:
+    if base is not None:
+        yield "image.base", (base.image,)
+        for key in ("os", "glibc", "python", "python_path"):
+            yield f"image.base.{key.replace('_', '-')}", _one(getattr(base, key))

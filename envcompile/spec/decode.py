@@ -8,15 +8,13 @@ from envcompile.diagnostics import Diagnostic, Problems
 from envcompile.spec import names
 from envcompile.spec.model import Apt, Base, Conda, Cuda, Image, Index, Pip, Spec
 from envcompile.spec.read import array, boolean, kind, mapping, table, text, wrong_type
+from envcompile.spec.refusal import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from envcompile.source import KeyPath, Source
     from envcompile.spec.read import Found, Reader
-
-# A spec is some kilobytes, and no TOML of this size keeps the parser busy for a second.
-LIMIT = 256 << 10
 
 
 def _struct(build: Callable[..., Any], readers: dict[str, Reader[Any]], required: tuple[str, ...] = ()) -> Reader[Any]:
@@ -169,17 +167,18 @@ def parse(source: Source) -> Spec:
     """The spec of a text, fully checked. Raises `Problems` with all mistakes at once."""
     from envcompile.spec.check import check  # noqa: PLC0415 - brings `packaging`, 34 ms
 
-    value = _value(source)
+    value = value_of(source)
     spec, found = decode(source, value)
     return _answer(source, spec, found + check(value))
 
 
 def parse_known(source: Source) -> Spec:
     """The spec of a text whose every byte was checked before (its hash is in the lock): the shape alone is read."""
-    return _answer(source, *decode(source, _value(source)))
+    return _answer(source, *decode(source, value_of(source)))
 
 
-def _value(source: Source) -> dict[str, Any]:
+def value_of(source: Source) -> dict[str, Any]:
+    """The TOML value of a spec's text. Raises `Problems`."""
     from envcompile.source import SyntaxProblem  # noqa: PLC0415 - together with the parser
     from envcompile.spec.syntax import syntax_hint  # noqa: PLC0415
 

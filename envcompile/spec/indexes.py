@@ -7,21 +7,28 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from envcompile.diagnostics import Diagnostic
+from envcompile.spec.model import Index
 from envcompile.spec.read import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from envcompile.source import KeyPath
-    from envcompile.spec.model import Index, Pip
+    from envcompile.spec.model import Pip
 
 # What the lock calls the index that serves whatever no other is named for.
 DEFAULT = "default"
 
 
+def serving(package: str, indexes: Iterable[Index]) -> Index:
+    """The one index that serves a package, which is named as PEP 503 normalises it."""
+    by_name = (each for each in indexes if any(_covers(pattern, package) for pattern in each.packages))
+    return next(by_name, Index(DEFAULT, "", ()))
+
+
 def index_of(package: str, indexes: Iterable[Index]) -> str:
-    """The name of the one index that serves a package, which is named as PEP 503 normalises it."""
-    return next((each.name for each in indexes if any(_covers(pattern, package) for pattern in each.packages)), DEFAULT)
+    """The name of that index."""
+    return serving(package, indexes).name
 
 
 def urls(pip: Pip) -> dict[str, str]:

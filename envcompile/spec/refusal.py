@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 RECIPE = "build the environment without it, then put your own code on top: `FROM repository:tag`, `COPY . /app`"
+# In bytes. A spec is some kilobytes, and no TOML of this size keeps the parser busy for a second.
+LIMIT = 256 << 10
 # More than people write in a requirement; what reads one may take the square of its length, and recurses.
 LONGEST, DEEPEST = 2000, 20
 # How the names of files end.

@@ -142,18 +142,26 @@ def test_help_and_version(project: Path) -> None:
 def test_no_lock_a_stale_lock_a_broken_lock(project: Path) -> None:
     spec, lock = project / "envcompile.toml", project / "envcompile.lock"
     whole = lock.read_text("utf-8")
-    spec.write_text(spec.read_text("utf-8").replace('"xgboost"', '"xgboost >=1"'), "utf-8")
+    spec.write_text(spec.read_text("utf-8").replace('"xgboost"', '"xgboost >=99"'), "utf-8")
     done = run("dockerfile", folder=project)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "the lock is stale: the spec asks for something else" in done.stderr
+    assert "error[stale]: `xgboost >=99` is asked of pip, and the lock has xgboost 3.4.1 for `linux-64`" in done.stderr
     assert "hint: run `envcompile lock`" in done.stderr
     lock.write_text(whole[:-30], "utf-8")
     assert run("dockerfile", folder=project).returncode == 2
-    lock.write_text(whole.replace("layout = 2", "layout = 3"), "utf-8")
+    lock.write_text(whole.replace("layout = ", "layout = 9"), "utf-8")
     assert "was edited by hand" in run("dockerfile", folder=project).stderr
     lock.unlink()
     done = run("tag", folder=project)
     assert (done.returncode, "`envcompile.lock` is not there" in done.stderr) == (2, True)
+
+
+def test_a_requirement_that_is_loosened_moves_no_tag(project: Path) -> None:
+    """Promise 8: it asks whether the lock satisfies, not whether a digest matches."""
+    spec = project / "envcompile.toml"
+    spec.write_text(spec.read_text("utf-8").replace('"xgboost"', '"XGBoost >=1, !=2"'), "utf-8")
+    done = run("tag", folder=project)
+    assert (done.stdout, done.stderr) == (expected(project, "tag"), "")
 
 
 def test_a_lock_that_is_no_text(project: Path) -> None:

@@ -234,6 +234,10 @@ def test_through_a_mirror_or_a_proxy_the_image_is_the_same(engine: Engine, work:
         for options in (work.secret(), ("--build-arg", f"http_proxy={work.archive.url}"))
     ]
     assert digests[0] == digests[1]
+    layers = docker("image", "inspect", "--format", "{{.RootFS.Layers}}", "envcompile-test-apt-mirror")
+    # `build` knows the mirror from the settings.
+    work.envcompile("build", "-q", "-t", "envcompile-test-apt-mirror", "--", "--no-cache", "--network=host")
+    assert docker("image", "inspect", "--format", "{{.RootFS.Layers}}", "envcompile-test-apt-mirror") == layers
     assert any(path.startswith("http://snapshot.debian.org/") for path in work.archive.asked[asked:])
 
 

@@ -10,7 +10,7 @@ import pytest
 from envcompile.engine.buildx import Build, check, exporter, variables, words
 from envcompile.engine.command import Answer, Docker
 from envcompile.engine.failure import explain, read
-from envcompile.engine.mirrors import contexts
+from envcompile.engine.mirrors import archives, contexts
 from envcompile.errors import EnvcompileError, MissingOutside, NotFine, Unusable
 from tests.made import dockerfile_of
 
@@ -152,6 +152,13 @@ def test_images_of_a_mirrored_registry_are_named_by_context() -> None:
         assert source.startswith("docker-image://mirror.example.invalid/hub/library/python@sha256:")
         assert source.partition("@")[2] == name.partition("@")[2]
     assert not [name for name in found if name.startswith("ghcr.io")]
+
+
+def test_archives_of_debian_packages_have_mirrors_too() -> None:
+    dockerfile = dockerfile_of("apt")
+    mirrors = {"snapshot.debian.org": "mirror.example.invalid/debian/", "snapshot.ubuntu.com": "mirror.example.invalid"}
+    assert archives(dockerfile, mirrors) == "snapshot.debian.org https://mirror.example.invalid/debian\n"
+    assert archives(dockerfile, {}) == archives(dockerfile_of("several"), mirrors) == ""
 
 
 def test_an_interrupt_is_passed_on_and_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,7 +131,7 @@ def test_any_edit_by_hand_is_noticed(data: st.DataObject) -> None:
     [
         (lambda text: "\ufeff" + text, "starts with a byte order mark"),
         (lambda text: text.replace("format = 1\n", "format = 2\n"), "has format 2, and this release reads formats up"),
-        (lambda text: text.replace("[plat", "<<<<<<< ours\n=======\n>>>>>>> b\n[plat", 1), "merge conflict in line 8"),
+        (lambda text: text.replace("[plat", "<<<<<<< ours\n=======\n>>>>>>> b\n[plat", 1), "merge conflict in line 13"),
         (lambda text: text[: len(text) // 2], "is cut off"),
         (lambda text: text.replace('version = "3.', 'version = "4.', 1), "was edited by hand"),
         (lambda _: "", "is not a lock of envcompile"),

@@ -41,6 +41,7 @@ MEANING = {
     *("duplicate", "nothing-to-install", "excluded-requirement", "not-supported-yet", "unsolvable", "cuda-conflict"),
     *("index", "apt-base", "apt-package", "snapshot"),
     *("requirement", "requirement-option", "requirement-path", "requirement-url", "match-spec", "channel", "command"),
+    "stale",
 }
 # Rules about the bytes, before there is a value.
 TEXT = {"toml-syntax", "encoding", "too-large"}

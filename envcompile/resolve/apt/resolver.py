@@ -17,7 +17,7 @@ from envcompile.platforms import PLATFORMS
 from envcompile.resolve.apt.closure import Unmet, candidate, close
 from envcompile.resolve.apt.control import Index
 from envcompile.resolve.protocol import Unsolvable
-from envcompile.spec.digest import spec_digest
+from envcompile.spec.asked import unseen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -85,7 +85,9 @@ def lock_apt(  # noqa: PLR0913 - every effect is an argument
 
 def _kept(spec: Spec, grounds: Mapping[str, Ground], earlier: Lock | None) -> Answer | None:
     """The earlier answer, if it is one to the very same question."""
-    if earlier is None or earlier.snapshot is None or earlier.spec != spec_digest(spec):
+    if earlier is None or earlier.snapshot is None or earlier.asked is None:
+        return None
+    if _question(unseen(spec)) != _question({each.key: each.values for each in earlier.asked}):
         return None
     same = all(
         (before := earlier.platform(name)) is not None and before.run == before.build == ground.base
@@ -96,6 +98,11 @@ def _kept(spec: Spec, grounds: Mapping[str, Ground], earlier: Lock | None) -> An
         if same
         else None
     )
+
+
+def _question(asked: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """What the answer depends on, of what a spec asks."""
+    return {key: values for key, values in asked.items() if key.startswith("apt.") or key == "exclude-newer"}
 
 
 def _system(source: Source, platform: str, ground: Ground, systems: Systems) -> DebianSystem:

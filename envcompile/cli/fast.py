@@ -1,0 +1,89 @@
+"""The short way of `verify`: it finds out that all is fresh, and imports next to nothing for it.
+
+Whatever it does not find fresh at a glance is looked at again by `verify`, which says why.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from envcompile.cli.near import PROJECT_NAME, dockerfiles_of, lock_of, spec_above, spec_of
+from envcompile.digests import sha256
+from envcompile.lock.head import answered
+from envcompile.spec.refusal import LIMIT
+
+# A key of more dots than that, and the parser takes the square of their number.
+_DOTS = 16
+
+
+def all_fresh(words: list[str]) -> bool:
+    """Whether `verify` with these words has nothing to say but that all is fresh; then it has said so."""
+    quiet, files = False, []
+    for word in words:
+        if word in ("-q", "--quiet"):
+            quiet = True
+        elif word.startswith("-"):
+            return False
+        else:
+            files.append(word)
+    try:
+        specs = specs_of(files)
+        if not all(glance(spec) and not dockerfiles_of(spec) for spec in specs):
+            return False
+    except (OSError, ValueError, LookupError):
+        return False
+    if not quiet:
+        sys.stderr.write("".join(map(fresh, specs)))
+    return True
+
+
+def fresh(spec: str) -> str:
+    """What is said of a lock that is fresh."""
+    return f"`{lock_of(spec)}` is fresh\n"
+
+
+def specs_of(files: list[str]) -> list[str]:
+    """The specs of files, each once; without files the nearest one upwards.
+
+    Raises LookupError when there is none, ValueError for a file that is no part of ours, OSError.
+    """
+    if not files:
+        spec = spec_above(os.getcwd())
+        if spec is None:
+            raise LookupError
+        return [os.path.relpath(spec)]
+    found = (spec for file in files if (spec := spec_of(file)))
+    return list(dict.fromkeys(map(os.path.normpath, found)))
+
+
+def glance(spec: str) -> bool:
+    """Whether a lock was made from the very text of its spec, or from one that differs in comments alone.
+
+    Its bytes are whole, so what they say of the spec is what `lock` has written.
+    """
+    with open(lock_of(spec), "rb") as file:
+        digests = answered(file.read())
+    with open(spec, "rb") as file:
+        text = file.read(LIMIT + 1)
+    if digests is None or len(text) > LIMIT:
+        return False
+    lines = text.replace(b"\r\n", b"\n")
+    return sha256(lines).encode() == digests[1] or _value(lines, spec) == digests[0]
+
+
+def _value(text: bytes, spec: str) -> bytes | None:
+    """The digest of a spec's value; None when it cannot be had at a glance."""
+    import tomli  # noqa: PLC0415 - only where the text has changed
+
+    from envcompile.spec.digest import value_digest  # noqa: PLC0415
+
+    if b"\0" in text or any(line.count(b".") >= _DOTS for line in text.split(b"\n")):
+        return None
+    try:
+        value = tomli.loads(text.decode())
+        if os.path.basename(spec) == PROJECT_NAME:
+            value = value["tool"]["envcompile"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return value_digest(value).encode()

@@ -1,0 +1,121 @@
+"""`envcompile verify`: whether locks answer their specs, and Dockerfiles their locks. Nobody is asked."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from envcompile.cli.fast import fresh, glance, specs_of
+from envcompile.cli.inputs import find_spec, lock_path, read_lock, read_source, shown
+from envcompile.cli.kept import kept
+from envcompile.cli.near import PROJECT_NAME, dockerfiles_of, spec_above
+from envcompile.errors import FINE, EnvcompileError, NotFine, Unusable
+from envcompile.lock.fresh import RELOCK
+from envcompile.pipeline import read_spec
+from envcompile.source import SyntaxProblem
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from envcompile.cli.report import Reporter
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    parser.add_argument(
+        "files", metavar="FILE", nargs="*", help="a spec, a lock or a Dockerfile (default: the spec that `-f` finds)"
+    )
+    parser.add_argument(
+        "--hook",
+        action="store_true",
+        help="as pre-commit runs it: no FILE means none, and locks that the commit removes are missed, too",
+    )
+
+
+def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    """Look at each spec once and say everything; the worst of the exit codes."""
+    if arguments.file is not None and arguments.files:
+        raise Unusable("`-f` names a spec, and so do the files", "leave out one of the two")
+    named = arguments.hook or arguments.files
+    specs = _specs(arguments.files) if named else [shown(find_spec(arguments.file))]
+    if arguments.hook:
+        from envcompile.cli.removed import bereft  # noqa: PLC0415 - runs git
+
+        # A Dockerfile of ours may be kept anywhere; it is looked at where its spec is.
+        near = [spec for spec in specs if Path(spec).exists() or lock_path(Path(spec)).exists()]
+        specs = list(dict.fromkeys([*near, *bereft(os.environ)]))
+    return max((_verified(spec, reporter) for spec in specs), default=FINE)
+
+
+def _specs(files: list[str]) -> list[str]:
+    """The specs of the files, each once. Raises `Unusable`."""
+    try:
+        return [spec for spec in specs_of(files) if not _mentions_only(spec)] if files else []
+    except ValueError as problem:
+        hint = "name a spec (`.toml`), a lock (`.lock`) or a Dockerfile"
+        raise Unusable(f"`{problem}` is none of the files that can be verified", hint) from None
+    except OSError as problem:
+        raise Unusable(f"`{problem.filename}` cannot be read: {problem.strerror}") from None
+
+
+def _mentions_only(spec: str) -> bool:
+    """Whether it is a `pyproject.toml` that speaks of our table and has none."""
+    path = Path(spec)
+    if path.name != PROJECT_NAME or not path.is_file():
+        return False
+    try:
+        tool = read_source(path).parse().get("tool")
+    except (SyntaxProblem, EnvcompileError):
+        return False
+    return not isinstance(tool, dict) or "envcompile" not in tool
+
+
+def _verified(spec: str, reporter: Reporter) -> int:
+    """Say what there is to say of one spec; the exit code."""
+    code = FINE
+    for error in _wrong(spec):
+        reporter.error(error)
+        code = max(code, error.exit_code)
+    if code == FINE:
+        reporter.say(fresh(spec).rstrip())
+    return code
+
+
+def _wrong(spec: str) -> Iterator[EnvcompileError]:
+    path = Path(spec)
+    try:
+        kept_files = dockerfiles_of(spec)
+        if glance(spec) and not kept_files:
+            return
+    except OSError:
+        pass  # what is not there is told below
+    try:
+        if not path.exists() and lock_path(path).exists():
+            raise Unusable(
+                f"`{shown(lock_path(path))}` is a lock, and its spec `{spec}` is not there",
+                "bring the spec back, or remove the lock",
+            )
+        source = read_source(path)
+        lock = read_lock(lock_path(path))
+        locked = read_spec(source, lock, mending(spec))
+        for each in kept(locked, lock, path):
+            if each.path.read_bytes() != each.text.encode():
+                yield NotFine(each.otherwise, f"run `envcompile {each.command}{_option(spec)}`")
+    except EnvcompileError as error:
+        if error.hint == RELOCK:
+            error.hint = mending(spec)
+        yield error
+
+
+def mending(spec: str) -> str:
+    """The hint that names the command which locks this spec."""
+    return f"run `envcompile lock{_option(spec)}`"
+
+
+def _option(spec: str) -> str:
+    """What names the spec to a command, if it is not the one that would be found."""
+    found = spec_above(str(Path.cwd()))
+    # Not through links, as the other one is found.
+    return "" if found == os.path.abspath(spec) else f" -f {spec}"  # noqa: PTH100

@@ -168,3 +168,51 @@ def test_conda_and_pip_packages_in_layers_are_those_of_one_layer(
         "env/bin/activated",
         "env/conda-meta/history",
     }
+
+
+SLIM = {
+    "tests/test_it.py": "import pytest\n",
+    "deep/test/__init__.py": "",
+    "deep/module.py": "",
+    "include/it.h": "",
+    "include/it": "",
+    "include/__init__.py": "",
+    "src/it.hpp": "",
+    "lib/it.a": "",
+    "lib/it.so": "",
+    "lib/it.pyx": "",
+}
+
+
+def slim_files(engine: Engine, folder: Path, index: Index, wheels: tuple[Wheel, ...], *, slim: bool) -> set[str]:
+    spec = engine.stand_ins(SPEC.format(pip=pip(index, wheels)))
+    said = "slim = true\n" if slim else ""
+    (folder / "envcompile.toml").write_text(spec.replace("[image]\n", f"[image]\n{said}"), "utf-8")
+    assert envcompile(folder, "lock", **os.environ).returncode == 0
+    text = envcompile(folder, "dockerfile").stdout
+    (folder / "Dockerfile").write_text(text, "utf-8")
+    assert findings(folder / "Dockerfile") == ""
+    assert ('LABEL envcompile.removed="headers static-libraries tests"' in text) is slim
+    tree = merged(layers_of(engine, text, folder / "image.tar"))
+    return {
+        path.removeprefix(f"{SITE}/")
+        for path, entry in tree.items()
+        if path.startswith(SITE)
+        and entry.kind != tarfile.DIRTYPE
+        and not path.endswith(".pyc")
+        and "-info/" not in path
+    }
+
+
+def test_slim_takes_away_what_it_says_and_nothing_goes_without_it(engine: Engine, tmp_path: Path) -> None:
+    """But for a package that is not whole without its tests."""
+    plain = wheel("plain", {f"plain/{path}": text for path, text in SLIM.items()})
+    own = {"own/__init__.py": "from .tests import helper\n", "own/tests/__init__.py": "", "own/tests/helper.py": ""}
+    wheels = (plain, wheel("own", own), wheel("unittest-like", {"unittest_like/a.py": "import unittest\n"}))
+    with served(Index(wheels)) as index:
+        whole = slim_files(engine, tmp_path, index, wheels, slim=False)
+        left = slim_files(engine, tmp_path, index, wheels, slim=True)
+    assert whole == {path for each in wheels for path, _ in each.files}
+    gone = {"tests/test_it.py", "deep/test/__init__.py", "include/it.h", "include/it", "src/it.hpp", "lib/it.a"}
+    assert whole - left == {f"plain/{path}" for path in gone}
+    assert left <= whole

@@ -292,7 +292,7 @@ def test_a_base_that_changed_says_why_in_the_diff(machine: Machine) -> None:
 def test_newer_facts_that_decide_alike_change_nothing(machine: Machine) -> None:
     found = machine.lock(["torch ==2.10.0"])
     (platform,) = found.platforms
-    older = replace(platform, decided=replace(decided(found), catalogue="2026-01-01"))
+    older = replace(platform, decided=replace(decided(found), catalogue="2026-01-01 sha256:0123456789ab"))
     text = dumps(replace(found, platforms=(older,)))
     (machine.folder / "envcompile.lock").write_text(text, "utf-8")
     machine.lock(["torch ==2.10.0"], "", "--check")

@@ -1,9 +1,10 @@
 """Promise 11: every mistake points at the text. One folder of fixtures/errors/ per rule, through the real command line.
 
 A folder holds `envcompile.toml`, and `expected/stderr`. Beside them may stand `command`, the words after `envcompile`
-where they are not `lock`, `padding`, the bytes of comment that the test adds below the spec, `channel`, a conda channel
-that the spec has as `../channel`, and `wheels`, what the index has: a line for each with name, version, requirements,
-`+EXTRA` an extra that it has, `@TAG` the tag of its file. Where these are, every image is there too.
+where they are not `lock`, `padding`, the bytes of comment that the test adds below the spec, `channel` and
+`catalogue.json`, a conda channel and a catalogue that are `../channel` and `../catalogue.json` from the spec, and
+`wheels`, what the index has: a line for each with name, version, requirements, `+EXTRA` an extra that it has, `@TAG`
+the tag of its file. Where these are, every image is there too.
 """
 
 from __future__ import annotations
@@ -166,6 +167,8 @@ def place(slug: str, folder: Path) -> Path:
     folder.mkdir()
     if (ERRORS / slug / "channel").exists():
         shutil.copytree(ERRORS / slug / "channel", folder.parent / "channel")
+    if (ERRORS / slug / "catalogue.json").exists():
+        shutil.copy(ERRORS / slug / "catalogue.json", folder.parent)
     spec = (ERRORS / slug / "envcompile.toml").read_bytes()
     padding = ERRORS / slug / "padding"
     if padding.exists():

@@ -43,6 +43,10 @@ class Reporter:
             self._clear()
             self._write(f"{text}\n")
 
+    def done(self) -> None:
+        """No step is being done any more: its line is taken away."""
+        self._clear()
+
     def detail(self, text: str) -> None:
         """What only `-v` wants to know."""
         if self._verbose:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from envcompile.lock.fields import Reader
 
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_FACTS = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} sha256:[0-9a-f]{12}")
 _VERSION = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,4}){0,3}")
 # What we set ourselves: words and paths.
 _ENV = {"name": re.compile(r"[A-Z][A-Z0-9_]*"), "value": re.compile(r"[A-Za-z0-9_./:,+-]*")}
@@ -71,7 +71,7 @@ def read(reader: Reader, value: object, warned: object, steps: object, where: st
     )
     saving = table.get("saving")
     return Decided(
-        catalogue=reader.matching(table.get("catalogue"), f"{at}.catalogue", _DATE),
+        catalogue=reader.matching(table.get("catalogue"), f"{at}.catalogue", _FACTS),
         cuda=cuda,
         driver=driver,
         image_driver=image_driver,

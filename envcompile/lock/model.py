@@ -140,10 +140,11 @@ class Saving(NamedTuple):
 class Decided:
     """Why a platform stands on its bases, and what goes with them.
 
-    `catalogue` is the day (YYYY-MM-DD) of the facts that decided. `cuda` is the release that is used (X.Y.Z, or X.Y),
-    `driver` the oldest that runs it at all, `image_driver` the oldest that the run image starts with, `compute` the GPU
-    architectures that it has code for. `env` is sorted by name; `apt` and `apt_build` are the Debian packages that the
-    run and the build stage need of their own, and `wheels` the requirements of pip, all beyond what the spec asks for.
+    `catalogue` is the day of the facts that decided, and the beginning of their digest. `cuda` is the release that
+    is used (X.Y.Z, or X.Y), `driver` the oldest that runs it at all, `image_driver` the oldest that the run image
+    starts with, `compute` the GPU architectures that it has code for. `env` is sorted by name; `apt` and
+    `apt_build` are the Debian packages that the run and the build stage need of their own, and `wheels` the
+    requirements of pip, all beyond what the spec asks for.
     """
 
     catalogue: str

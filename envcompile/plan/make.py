@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from envcompile.plan.apt import apt_lists, apt_stages
-from envcompile.plan.conda import conda_lists
+from envcompile.plan.conda import conda_layers, conda_lists
 from envcompile.plan.image import ENVIRONMENT, labels
 from envcompile.plan.layers import layers, lists
 from envcompile.plan.model import File, Plan, Start, Target
+from envcompile.plan.slim import REMOVED, slim
 from envcompile.platforms import PLATFORMS
 
 if TYPE_CHECKING:
@@ -29,8 +30,16 @@ def make_plan(spec: Spec, lock: Lock) -> Plan:
     if common:
         targets = [replace(target, env=(), labels=()) for target in targets]
     shared = _of_base(lock.platforms[0]) if common else ((), ())
-    start = _start(spec.image, shared, conda=conda, python=python)
-    return Plan(tuple(targets), apt_stages(lock), conda, python and not conda, layers(lock), start)
+    return Plan(
+        targets=tuple(targets),
+        apt=apt_stages(lock),
+        conda=conda,
+        python=python and not conda,
+        conda_layers=conda_layers(lock),
+        layers=layers(spec.pip, lock),
+        slim=slim(spec),
+        start=_start(spec, shared, conda=conda, python=python),
+    )
 
 
 def _target(spec: Spec, lock: Lock, locked: PlatformLock) -> Target:
@@ -46,7 +55,7 @@ def _target(spec: Spec, lock: Lock, locked: PlatformLock) -> Target:
         files=(
             *apt_lists(lock, locked),
             *_interpreter(locked),
-            *conda_lists(locked.conda, lock.channels),
+            *conda_lists(lock, locked),
             *lists(spec.pip, lock, locked),
             *_account(spec.image),
         ),
@@ -75,20 +84,22 @@ def _account(image: Image) -> tuple[File, ...]:
     passwd = f"{USER_NAME}:x:{user}:{group}::{_home(image)}:/bin/sh"
     directories = dict.fromkeys((_home(image), image.workdir or _home(image)))
     return (
-        File("/passwd", (passwd,) if user else ()),
-        File("/group", (f"{USER_NAME}:x:{group}:",) if group else ()),
-        File("/owner", (f"{user}:{group}",)),
-        File("/directories", tuple(directories)),
+        File("/account/passwd", (passwd,) if user else ()),
+        File("/account/group", (f"{USER_NAME}:x:{group}:",) if group else ()),
+        File("/account/owner", (f"{user}:{group}",)),
+        File("/account/directories", tuple(directories)),
     )
 
 
 def _start(
-    image: Image,
+    spec: Spec,
     of_base: tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]],
     *,
     conda: bool,
     python: bool,
 ) -> Start:
+    image = spec.image
+    removed = {REMOVED: " ".join(slim(spec))} if image.slim else {}
     user, group = image.user
     name = USER_NAME if user else "root"
     own = {"HOME": _home(image), "USER": name, "LOGNAME": name}
@@ -96,7 +107,7 @@ def _start(
         own["CONDA_PREFIX"] = ENVIRONMENT
     return Start(
         env=tuple(sorted({**own, **dict(of_base[0]), **dict(image.env)}.items())),
-        labels=tuple(sorted({**dict(of_base[1]), **dict(image.labels)}.items())),
+        labels=tuple(sorted({**dict(of_base[1]), **removed, **dict(image.labels)}.items())),
         user=f"{user}:{group}",
         workdir=image.workdir or _home(image),
         expose=tuple(sorted(image.expose)),

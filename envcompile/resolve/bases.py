@@ -13,7 +13,7 @@ from envcompile.plan.base.codes import diagnostic
 from envcompile.plan.base.decide import decide
 from envcompile.plan.base.model import Question, Said
 from envcompile.plan.base.question import asks, packages, question, uses_cuda, without_gpu
-from envcompile.plan.base.record import recorded
+from envcompile.plan.base.record import facts, recorded
 from envcompile.plan.base.supplement import expect, supplement
 from envcompile.plan.base.unused import unused
 from envcompile.resolve.images import pin
@@ -157,7 +157,7 @@ def _standing(
         before = (*before, Row(2, "without-gpu", tuple(map(str, idle)), said, source="docs/base.md, step 2"))
     idle_gpu = not asks(spec) and not uses_cuda(Question(), packages(spec, platform, catalogue), catalogue, surely=True)
     warned = (*decision.warnings, *(unused(platform) if idle_gpu else ()))
-    decided = recorded(replace(decision, warnings=warned), catalogue.date, python, before)
+    decided = recorded(replace(decision, warnings=warned), facts(catalogue), python, before)
     decided = _with_compiler(spec, decision.run, replace(decided, wheels=wheels))
     if _needs_python(spec) and decision.run.python in _BY_APT:
         headers = [f"python{python}-dev"] if decision.run.python == "standalone" else []

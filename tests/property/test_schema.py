@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 
     from envcompile.source import KeyPath
 
-# Rules that need more than the shape of one value: no schema can say them, and `decode` does not.
+# Rules that need more than the shape of one value of the spec: no schema can say them, and `decode` does not.
 MEANING = {
     *("duplicate", "nothing-to-install", "excluded-requirement", "not-supported-yet", "unsolvable", "cuda-conflict"),
     *("index", "apt-base", "apt-package", "snapshot"),
     *("requirement", "requirement-option", "requirement-path", "requirement-url", "match-spec", "channel", "command"),
-    "stale",
+    *("stale", "catalogue"),
     # Found when the base is chosen.
     *(row.slug for row in ROWS),
 }
@@ -54,7 +54,7 @@ UNSAID: dict[str, Any] = {
     "a year after 9999 in UTC": {"exclude-newer": datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-10)))},
 }
 
-SPEC, LOCK = (json.loads(file(of).read_text("utf-8")) for of in FILES)
+SPEC, LOCK, _ = (json.loads(file(of).read_text("utf-8")) for of in FILES)
 
 
 def with_moments(schema: Any) -> Any:
@@ -303,7 +303,16 @@ def test_lock(name: str) -> None:
 
 
 DECIDED = Decided(
-    *("2026-11-22", "12.8.2", "525.60.13", "570.26", ("8.0",), (("CUDA_HOME", "/usr/local/cuda"),), ("gcc",), ("g++",)),
+    *(
+        "2026-11-22 sha256:0123456789ab",
+        "12.8.2",
+        "525.60.13",
+        "570.26",
+        ("8.0",),
+        (("CUDA_HOME", "/usr/local/cuda"),),
+        ("gcc",),
+        ("g++",),
+    ),
     wheels=("nvidia-cuda-runtime-cu12 ==12.6.*",),
     saving=Saving("9.9", "nvidia/cuda:12.8-devel"),
     warnings=(Warned("cuda-old-image", "it is old", "take a newer one"),),

@@ -10,18 +10,24 @@ from envcompile.plan.image import ENVIRONMENT
 
 if TYPE_CHECKING:
     from envcompile.lock.model import Row
+    from envcompile.plan.base.catalogue import Catalogue
     from envcompile.plan.base.model import Decision
 
 
-def recorded(decision: Decision, date: str, python: str | None, before: tuple[Row, ...] = ()) -> Decided:
-    """The decision by the catalogue of a `date`; `python` is the environment's X.Y, `before` the rows of earlier steps.
+def facts(catalogue: Catalogue) -> str:
+    """Which catalogue decided: its day and the beginning of its digest, which tells two of one day apart."""
+    return f"{catalogue.date} {catalogue.digest[:19]}"
+
+
+def recorded(decision: Decision, known: str, python: str | None, before: tuple[Row, ...] = ()) -> Decided:
+    """The decision by what is `known`; `python` is the environment's X.Y, `before` the rows of earlier steps.
 
     Packages of NVIDIA's own archive, which has no snapshot, are left out: what they hold comes as wheels.
     """
     places = {"<environment>": ENVIRONMENT, "<site-packages>": f"{ENVIRONMENT}/lib/python{python}/site-packages"}
     env = tuple((name, _placed(value, places)) for name, value in decision.env)
     return Decided(
-        catalogue=date,
+        catalogue=known,
         cuda=decision.cuda,
         driver=decision.driver,
         image_driver=decision.image_driver,

@@ -25,6 +25,7 @@ from envcompile.lock import validate
 from envcompile.lock.file import dumps
 from envcompile.lock.model import AptPackage, Channel, CondaPackage, Decided, Rejected, Row, Saving, Warned
 from envcompile.rules import RULES
+from envcompile.rules_of_bases import ROWS
 from envcompile.source import Source
 from envcompile.spec.decode import decode
 from tests.made import CASES, FIXTURES, case, parsed
@@ -42,6 +43,8 @@ MEANING = {
     *("index", "apt-base", "apt-package", "snapshot"),
     *("requirement", "requirement-option", "requirement-path", "requirement-url", "match-spec", "channel", "command"),
     *("stale", "catalogue"),
+    # Found when the base is chosen.
+    *(row.slug for row in ROWS),
 }
 # Rules about the bytes, before there is a value.
 TEXT = {"toml-syntax", "encoding", "too-large"}

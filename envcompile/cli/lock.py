@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from envcompile.cli import facts
 from envcompile.cli.bases import warnings
 from envcompile.cli.inputs import find_spec, lock_path, read_lock_text, read_source, shown
 from envcompile.cli.solvers import solvers
@@ -47,6 +48,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--offline", action="store_true", help="ask no network: what the caches hold is all there is")
     parser.add_argument("--check", action="store_true", help="change nothing, exit 1 if the lock would change")
     parser.add_argument("--dry-run", action="store_true", help="change nothing, say what would change")
+    facts.options(parser)
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
@@ -69,7 +71,8 @@ def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
     tables = (spec.conda.packages, spec.pip.packages, spec.apt.packages, spec.apt.build)
     asked = count(sum(map(len, tables)), "requirement")
     reporter.step(f"resolving {asked} for {', '.join(spec.platforms)}")
-    who = solvers(spec, path.parent, os.environ, reporter, offline=arguments.offline)
+    known = facts.catalogue(arguments.catalogue, os.environ)
+    who = solvers(spec, path.parent, os.environ, reporter, catalogue=known, offline=arguments.offline)
     lock = resolve(source, spec, earlier, who, upgrade)
     for each in lock.platforms:
         python = f"Python {each.python.version} ({each.python.source})" if each.python else "no Python"

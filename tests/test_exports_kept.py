@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -133,6 +134,31 @@ def test_what_pylock_cannot_know_offline(project: Project) -> None:
     assert "`--offline` lets nobody be asked" in project.run("lock", "--offline", code=3)
     project.run("lock")
     assert project.texts() == first
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["", "\\q", "\\", "https://u:secret@files.example.invalid/x", "ftp://files.example.invalid/x", "https://x"],
+)
+def test_what_is_no_address_is_asked_for(project: Project, written: str) -> None:
+    """Neither believed nor kept, and no reason to end with a traceback."""
+    project.run("lock")
+    first = project.texts()
+    path = project.folder / "pylock.toml"
+    text = re.sub('url = "[^"]*"', lambda _: f'url = "{written}"', first["pylock.toml"].decode())
+    path.write_text(text, "utf-8")
+    assert "`pylock.toml` is not the `pylock` export of this lock" in project.run("verify", code=1)
+    project.run("lock")
+    assert project.texts() == first
+
+
+def test_a_key_with_an_escape_is_seen(project: Project) -> None:
+    spec = project.folder / "envcompile.toml"
+    spec.write_text(spec.read_text("utf-8").replace("exports =", '"export\\u0073" ='), "utf-8")
+    project.run("lock")
+    assert project.run("verify") == "`envcompile.lock` is fresh\n"
+    (project.folder / "pylock.toml").unlink()
+    assert "`pylock.toml` is not there" in project.run("verify", code=1)
 
 
 def test_names_there_and_back(tmp_path: Path) -> None:

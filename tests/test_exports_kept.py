@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import tomli
+from packaging.pylock import Pylock
 
 from envcompile.cli.near import exports_of, spec_of
 from envcompile.spec.exports import EXPORTS
@@ -110,6 +112,22 @@ def test_a_file_of_somebody_else_is_left_alone(project: Project) -> None:
     assert "`requirements.txt` is to be kept by `[lock] exports`, and what stands there is not ours" in said
     assert "move it away" in said
     assert project.texts() == before, "the lock is not written either"
+
+
+def test_a_folder_in_the_place_of_one(project: Project) -> None:
+    (project.folder / "pylock.toml").mkdir()
+    assert "`pylock.toml` is to be kept by `[lock] exports`" in project.run("lock", code=2)
+    assert [path.name for path in project.folder.iterdir() if path.is_file()] == ["envcompile.toml"]
+
+
+def test_markers_that_leave_nothing_leave_empty_lists(project: Project) -> None:
+    spec = project.folder / "envcompile.toml"
+    spec.write_text(spec.read_text("utf-8").replace('"top"', "\"top ; python_version < '3'\""), "utf-8")
+    project.run("lock")
+    assert project.run("verify") == "`envcompile.lock` is fresh\n"
+    texts = {name: (project.folder / name).read_text("utf-8") for name in KEPT}
+    assert "==" not in "".join(line for line in texts["requirements.txt"].splitlines() if not line.startswith("#"))
+    assert Pylock.from_dict(tomli.loads(texts["pylock.toml"])).packages == []
 
 
 def test_beside_a_spec_with_a_name_of_its_own(project: Project) -> None:

@@ -64,7 +64,7 @@ def exports(spec: Spec, lock: Lock, path: Path, places: Places) -> Iterator[Kept
         format_, platform = EXPORTS[name]
         where, said = Path(file), f"`{shown(Path(file))}`"
         text = where.read_text("utf-8", "replace") if where.is_file() else ""
-        if text and not text.startswith(OURS):
+        if not text.startswith(OURS) and (text or (where.exists() and not where.is_file())):
             raise Unusable(
                 f"{said} is to be kept by `[lock] exports`, and what stands there is not ours",
                 "move it away, or take its name out of `exports`",

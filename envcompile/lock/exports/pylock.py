@@ -24,7 +24,7 @@ def text(given: Given) -> str:
     rows = list(joined(given.lock))
     several = {row.name for row in rows if row.marker and sum(row.name == each.name for each in rows) > 1}
     known = urls(given.spec.pip)
-    lines = [*_head(given)]
+    lines = [*_head(given), *([] if rows else ["packages = []"])]
     for row in rows:
         lines += _package(row, {each.name for each in rows}, several, known, given.places)
     return "".join(f"{line}\n" for line in lines)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from envcompile.plan.apt import apt_lists, apt_stages
-from envcompile.plan.conda import conda_lists
+from envcompile.plan.conda import conda_layers, conda_lists
 from envcompile.plan.layers import layers, lists
 from envcompile.plan.model import File, Plan, Start, Target
+from envcompile.plan.slim import REMOVED, slim
 from envcompile.platforms import PLATFORMS
 
 if TYPE_CHECKING:
@@ -24,8 +25,16 @@ def make_plan(spec: Spec, lock: Lock) -> Plan:
     targets = sorted((_target(spec, lock, each) for each in lock.platforms), key=lambda target: target.arch)
     conda = any(platform.conda for platform in lock.platforms)
     python = all(platform.python for platform in lock.platforms)
-    start = _start(spec.image, conda=conda, python=python)
-    return Plan(tuple(targets), apt_stages(lock), conda, python and not conda, layers(lock), start)
+    return Plan(
+        targets=tuple(targets),
+        apt=apt_stages(lock),
+        conda=conda,
+        python=python and not conda,
+        conda_layers=conda_layers(lock),
+        layers=layers(spec.pip, lock),
+        slim=slim(spec),
+        start=_start(spec, conda=conda, python=python),
+    )
 
 
 def _target(spec: Spec, lock: Lock, locked: PlatformLock) -> Target:
@@ -39,7 +48,7 @@ def _target(spec: Spec, lock: Lock, locked: PlatformLock) -> Target:
         files=(
             *apt_lists(lock, locked),
             *_interpreter(locked),
-            *conda_lists(locked.conda, lock.channels),
+            *conda_lists(lock, locked),
             *lists(spec.pip, lock, locked),
             *_account(spec.image),
         ),
@@ -62,14 +71,15 @@ def _account(image: Image) -> tuple[File, ...]:
     passwd = f"{USER_NAME}:x:{user}:{group}::{_home(image)}:/bin/sh"
     directories = dict.fromkeys((_home(image), image.workdir or _home(image)))
     return (
-        File("/passwd", (passwd,) if user else ()),
-        File("/group", (f"{USER_NAME}:x:{group}:",) if group else ()),
-        File("/owner", (f"{user}:{group}",)),
-        File("/directories", tuple(directories)),
+        File("/account/passwd", (passwd,) if user else ()),
+        File("/account/group", (f"{USER_NAME}:x:{group}:",) if group else ()),
+        File("/account/owner", (f"{user}:{group}",)),
+        File("/account/directories", tuple(directories)),
     )
 
 
-def _start(image: Image, *, conda: bool, python: bool) -> Start:
+def _start(spec: Spec, *, conda: bool, python: bool) -> Start:
+    image = spec.image
     user, group = image.user
     name = USER_NAME if user else "root"
     own = {"HOME": _home(image), "USER": name, "LOGNAME": name}
@@ -77,7 +87,7 @@ def _start(image: Image, *, conda: bool, python: bool) -> Start:
         own["CONDA_PREFIX"] = ENVIRONMENT
     return Start(
         env=tuple(sorted({**own, **dict(image.env)}.items())),
-        labels=image.labels,
+        labels=tuple(sorted({**({REMOVED: " ".join(slim(spec))} if image.slim else {}), **dict(image.labels)}.items())),
         user=f"{user}:{group}",
         workdir=image.workdir or _home(image),
         expose=tuple(sorted(image.expose)),

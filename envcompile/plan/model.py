@@ -31,13 +31,15 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One installation of pip packages: the stage's name and the requirement list in the lock stage.
+    """One installation of pip packages: the stage's name, and the requirement list in the lock stage.
 
-    All of them come from `index`; `private` says that it wants credentials, which the build then must be given.
+    They are the `group` of packages (plan/groups.py) that come from `index`; `private` says that it wants credentials,
+    which the build then must be given.
     """
 
     stage: str
     requirements: str
+    group: str
     index: str
     private: bool
 
@@ -60,12 +62,15 @@ class Plan:
     """Everything the Dockerfile says. `targets` are sorted by architecture.
 
     `conda` and `python` say what the environment is: made by micromamba, or a virtual environment of the base's Python,
-    or nothing at all; `apt` to which stages Debian packages are added, of `build` and `run`.
+    or nothing at all; `apt` to which stages Debian packages are added, of `build` and `run`. `conda_layers` are the
+    groups into which what micromamba made is split, `slim` the kinds of files that are taken away, as the label says.
     """
 
     targets: tuple[Target, ...]
     apt: tuple[str, ...]
     conda: bool
     python: bool
+    conda_layers: tuple[str, ...]
     layers: tuple[Layer, ...]
+    slim: tuple[str, ...]
     start: Start

@@ -114,6 +114,7 @@ _TOP: dict[str, Reader[Any]] = {
             "expose": array(names.port),
             "entrypoint": array(text),
             "command": array(text),
+            "slim": boolean,
         },
     ),
     "tools": mapping(names.tool, text),

@@ -28,9 +28,9 @@ CHANGED: dict[str, dict[str, Any]] = {
     "cuda": {"version": "12", "driver": "535", "compute": ("9.0",), "jit": True},
     "image": {"base": Base("other@sha256:" + 64 * "0")},
 }
-# What the image is called and how it starts, what is kept beside the lock, and which program solves.
+# How the image is called, starts and is made slim; what is kept beside the lock; and which program solves.
 FREE = {"name", "exports", "tools", "resolver"}
-START = {"repository", "env", "labels", "user", "workdir", "expose", "entrypoint", "command"}
+START = {"repository", "env", "labels", "user", "workdir", "expose", "entrypoint", "command", "slim"}
 ROWS = [(table, key) for table, values in CHANGED.items() for key in values]
 
 

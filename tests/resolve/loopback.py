@@ -29,7 +29,10 @@ JSON = "application/vnd.pypi.simple.v1+json"
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """One file of the index; `requires` as in its metadata, `extras` the names that it provides, `padding` in bytes."""
+    """One file of the index; `requires` as in its metadata, `extras` the names it provides, `files` its content.
+
+    `padding` is how many bytes it holds besides.
+    """
 
     name: str
     version: str
@@ -40,6 +43,7 @@ class Wheel:
     yanked: bool = False
     python: str = ""
     padding: int = 0
+    files: tuple[tuple[str, str], ...] = ()
 
     @property
     def file(self) -> str:
@@ -65,15 +69,20 @@ class Wheel:
         with zipfile.ZipFile(written, "w") as archive:
             if self.padding:
                 archive.writestr(zipfile.ZipInfo("padding"), bytes(self.padding))
-            for name, text in texts.items():
-                archive.writestr(zipfile.ZipInfo(f"{folder}/{name}"), text)
+            for path, text in [*((f"{folder}/{name}", text) for name, text in texts.items()), *self.files]:
+                archive.writestr(zipfile.ZipInfo(path), text)
             record = "".join(f"{folder}/{name},,\n" for name in [*texts, "RECORD"])
+            record += "".join(f"{path},sha256={_record_hash(text)},{len(text)}\n" for path, text in self.files)
             archive.writestr(zipfile.ZipInfo(f"{folder}/RECORD"), record)
         return written.getvalue()
 
     def sha256(self) -> str:
         """Of the archive, in hexadecimal digits."""
         return hashlib.sha256(self.content()).hexdigest()
+
+
+def _record_hash(text: str) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
 
 
 @dataclass(slots=True)

@@ -6,16 +6,8 @@ Each row has a folder of its name in `fixtures/errors/`, and each folder a row: 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-
-class Rule(NamedTuple):
-    """One kind of mistake: `slug` is stable, `summary` one line, `explanation` what to know and to do."""
-
-    slug: str
-    summary: str
-    explanation: str
-
+from envcompile.rule import Rule
+from envcompile.rules_of_bases import ROWS
 
 _ROWS = (
     # The file as a whole.
@@ -209,6 +201,8 @@ _ROWS = (
         "Lower-case letters and digits, with `.`, `_`, `-` or `/` between them.",
     ),
     Rule("command", "an empty command", "A command is a list of a program and its arguments."),
+    # Base images and CUDA, some of them warnings.
+    *ROWS,
 )
 
 RULES = {rule.slug: rule for rule in _ROWS}

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from envcompile.cli.main import main
 from envcompile.emit.dockerfile import tag
+from envcompile.errors import FINE
 from envcompile.lock.exports import Given, export
 from envcompile.lock.exports.places import by_layout
 from envcompile.pipeline import compile_dockerfile
@@ -32,6 +34,15 @@ def test_golden(name: str, golden: Golden) -> None:
     golden(expected / "tag", f"{spec.image.repository or spec.name}:{tag(text)}\n")
     plan = dataclasses.asdict(make_plan(spec, lock))
     golden(expected / "plan.json", json.dumps(plan, indent=1, ensure_ascii=False) + "\n")
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if parsed(name)[1].platforms[0].decided])
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_golden_explain(name: str, form: str, golden: Golden, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    """Promise 9: why this base, and what was rejected."""
+    folder = FIXTURES / "compile" / name
+    assert main(["explain", "-f", str(folder / "envcompile.toml"), "--as", form]) == FINE
+    golden(folder / "expected" / f"explain.{'txt' if form == 'text' else form}", capsysbinary.readouterr().out.decode())
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if parsed(name)[0].conda.packages])

@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from envcompile.cli.bases import warnings
 from envcompile.cli.inputs import find_spec, lock_path, read_lock_text, read_source, shown
 from envcompile.cli.solvers import solvers
 from envcompile.diagnostics import count, did_you_mean
@@ -77,6 +78,7 @@ def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
             reporter.detail(f"{each.platform}: {tool.name} of {tool.image}")
     for name in lock.private_indexes:
         reporter.detail(f"the index `{name}` wants credentials, in the build as the secret `netrc` or `uv-credentials`")
+    reporter.warn_of(source, warnings(lock, spec))
     new = dumps(lock)
     exports = _exports(arguments, spec, lock, path)
     took = f"{time.monotonic() - started:.1f} s"

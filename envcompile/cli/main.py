@@ -28,7 +28,7 @@ COMMANDS = {
     "tree": "draw who needs whom in the lock",
     "why": "say why a package is in the lock",
     "doctor": "look at docker, the resolvers and the driver of this machine, and say what mends them",
-    "explain": "say what an error code means",
+    "explain": "say why the lock has these base images, or what an error code means",
     "schema": "print the JSON Schema of the spec, of the lock or of a catalogue, for editors",
 }
 # Behind these commands, `--format` is the format of what they write.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from envcompile.cli.settings import cache, mirrors, registry
+from envcompile.plan.base.catalogue import shipped
 from envcompile.resolve.environment import Solvers
 from envcompile.resolve.process import run
 from envcompile.resolve.protocol import Effects
@@ -28,13 +30,13 @@ def solvers(
     effects = Effects(run, environment, offline)
     images = registry(environment, offline=offline)
     pip = _pip(spec.pip.resolver) if spec.pip.packages else None
-    apt = _apt(images, effects, reporter) if spec.apt.packages or spec.apt.build else None
+    apt = partial(_apt, images, effects, reporter)
     if not spec.conda.packages:
-        return Solvers(pip, None, images, (), effects, apt)
+        return Solvers(pip, None, images, (), effects, apt, shipped())
     from envcompile.resolve.channels import channel  # noqa: PLC0415 - for conda environments only
 
     channels = tuple(channel(text, folder) for text in spec.conda.channels)
-    return Solvers(pip, _conda(spec.conda.resolver), images, channels, effects, apt)
+    return Solvers(pip, _conda(spec.conda.resolver), images, channels, effects, apt, shipped())
 
 
 def _conda(name: str) -> CondaResolver:

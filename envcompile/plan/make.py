@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from envcompile.plan.apt import apt_lists, apt_stages
 from envcompile.plan.conda import conda_layers, conda_lists
+from envcompile.plan.image import ENVIRONMENT, labels
 from envcompile.plan.layers import layers, lists
 from envcompile.plan.model import File, Plan, Start, Target
 from envcompile.plan.slim import REMOVED, slim
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
     from envcompile.spec.model import Image, Spec
 
 USER_NAME = "app"
-ENVIRONMENT = "/env"
 ACTIVATED = "/env/bin/activated"
 
 
@@ -25,6 +26,10 @@ def make_plan(spec: Spec, lock: Lock) -> Plan:
     targets = sorted((_target(spec, lock, each) for each in lock.platforms), key=lambda target: target.arch)
     conda = any(platform.conda for platform in lock.platforms)
     python = all(platform.python for platform in lock.platforms)
+    common = all(_of_base(each) == _of_base(lock.platforms[0]) for each in lock.platforms)
+    if common:
+        targets = [replace(target, env=(), labels=()) for target in targets]
+    shared = _of_base(lock.platforms[0]) if common else ((), ())
     return Plan(
         targets=tuple(targets),
         apt=apt_stages(lock),
@@ -33,7 +38,7 @@ def make_plan(spec: Spec, lock: Lock) -> Plan:
         conda_layers=conda_layers(lock),
         layers=layers(spec.pip, lock),
         slim=slim(spec),
-        start=_start(spec, conda=conda, python=python),
+        start=_start(spec, shared, conda=conda, python=python),
     )
 
 
@@ -45,6 +50,8 @@ def _target(spec: Spec, lock: Lock, locked: PlatformLock) -> Target:
         build=locked.build.image,
         run=locked.run.image,
         tools=tuple((tool.name, tool.image) for tool in locked.tools),
+        env=_of_base(locked)[0],
+        labels=_of_base(locked)[1],
         files=(
             *apt_lists(lock, locked),
             *_interpreter(locked),
@@ -59,6 +66,12 @@ def _interpreter(locked: PlatformLock) -> tuple[File, ...]:
     """What the base's own Python must be, where the environment is made with it."""
     python = locked.python
     return (File("/python", (f"{python.version} {python.path}",)),) if python and python.source != "conda" else ()
+
+
+def _of_base(locked: PlatformLock) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
+    """Environment and labels that go with the bases."""
+    decided = locked.decided
+    return (decided.env, tuple(sorted(labels(decided.cuda, decided.driver).items()))) if decided else ((), ())
 
 
 def _home(image: Image) -> str:
@@ -78,16 +91,23 @@ def _account(image: Image) -> tuple[File, ...]:
     )
 
 
-def _start(spec: Spec, *, conda: bool, python: bool) -> Start:
+def _start(
+    spec: Spec,
+    of_base: tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]],
+    *,
+    conda: bool,
+    python: bool,
+) -> Start:
     image = spec.image
     user, group = image.user
     name = USER_NAME if user else "root"
     own = {"HOME": _home(image), "USER": name, "LOGNAME": name}
     if conda:
         own["CONDA_PREFIX"] = ENVIRONMENT
+    removed = {REMOVED: " ".join(slim(spec))} if image.slim else {}
     return Start(
-        env=tuple(sorted({**own, **dict(image.env)}.items())),
-        labels=tuple(sorted({**({REMOVED: " ".join(slim(spec))} if image.slim else {}), **dict(image.labels)}.items())),
+        env=tuple(sorted({**own, **dict(of_base[0]), **dict(image.env)}.items())),
+        labels=tuple(sorted({**dict(of_base[1]), **removed, **dict(image.labels)}.items())),
         user=f"{user}:{group}",
         workdir=image.workdir or _home(image),
         expose=tuple(sorted(image.expose)),

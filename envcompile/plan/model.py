@@ -18,7 +18,8 @@ class Target:
     """What differs between architectures.
 
     `arch` as TARGETARCH spells it, `docker` as `--platform` takes it; `build` and `run` base images by digest;
-    `tools` pairs of stage name and image; `files` the lock stage.
+    `tools` pairs of stage name and image; `files` the lock stage; `env` and `labels`, sorted by key, what goes with the
+    bases of this architecture alone.
     """
 
     arch: str
@@ -27,6 +28,8 @@ class Target:
     run: str
     tools: tuple[tuple[str, str], ...]
     files: tuple[File, ...]
+    env: tuple[tuple[str, str], ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,12 +21,7 @@ if TYPE_CHECKING:
     from envcompile.source import KeyPath
 
 # Parts of the format whose passes are not there yet: refused, never passed over in silence.
-_LATER = (
-    ("cuda", "driver"),
-    ("cuda", "compute"),
-    ("cuda", "jit"),
-    ("pip", "allow-sdist"),
-)
+_LATER = (("pip", "allow-sdist"),)
 
 # What makes an environment, and with it a build stage.
 _BUILT = (("pip", "packages"), ("conda", "packages"), ("python",))
@@ -67,11 +62,6 @@ def _later(value: dict[str, Any]) -> Iterator[Diagnostic]:
         if _at(value, *path) is not None:
             message = f"`{'.'.join(path)}` is part of the format, and this release cannot compile it yet"
             yield Diagnostic("not-supported-yet", message, path, "take it out of the spec", "key")
-
-    if _at(value, "cuda", "version") is not None and not _at(value, "conda", "packages"):
-        message = "`cuda.version` constrains conda's packages, and this release cannot constrain pip's by it yet"
-        hint = "take it out, and ask pip for the release that is built for it"
-        yield Diagnostic("not-supported-yet", message, ("cuda", "version"), hint, "key")
 
 
 def _python(value: dict[str, Any]) -> Iterator[Diagnostic]:

@@ -117,7 +117,7 @@ def test_a_debian_package_is_not_upgraded_by_its_name(tmp_path: Path) -> None:
         (["tag", "-f", "expected"], 2, "`expected` is a folder, not a file"),
         (["-C", "none", "tag"], 2, "`none` cannot be entered"),
         (["explain", "unknow-key"], 2, "did you mean `unknown-key`?"),
-        (["explain"], 2, "no error code is named"),
+        (["explain", "-f", "nowhere.toml"], 2, "`nowhere.lock` is not there"),
         (["lock", "-P", "numpi"], 2, "`numpi` is not in the lock"),
         (["lock", "-P", "a b"], 2, "`a b` is not the name of a package"),
     ],

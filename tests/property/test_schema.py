@@ -23,7 +23,7 @@ from envcompile.cli.schema import FILES, file
 from envcompile.errors import FINE, Unusable
 from envcompile.lock import validate
 from envcompile.lock.file import dumps
-from envcompile.lock.model import AptPackage, Channel, CondaPackage
+from envcompile.lock.model import AptPackage, Channel, CondaPackage, Decided, Rejected, Row, Saving, Warned
 from envcompile.rules import RULES
 from envcompile.source import Source
 from envcompile.spec.decode import decode
@@ -299,6 +299,15 @@ def test_lock(name: str) -> None:
     assert lock_takes(value)
 
 
+DECIDED = Decided(
+    *("2026-11-22", "12.8.2", "525.60.13", "570.26", ("8.0",), (("CUDA_HOME", "/usr/local/cuda"),), ("gcc",), ("g++",)),
+    wheels=("nvidia-cuda-runtime-cu12 ==12.6.*",),
+    saving=Saving("9.9", "nvidia/cuda:12.8-devel"),
+    warnings=(Warned("cuda-old-image", "it is old", "take a newer one"),),
+    trail=(Row(1, "bundled", ("torch==2.8.0",), "CUDA 12.8", (Rejected("nvidia/cuda:12.8-base", "large"),), "facts"),),
+)
+
+
 def everything() -> dict[str, Any]:
     """A lock with every key of the format."""
     _, lock = parsed("everything")
@@ -308,7 +317,8 @@ def everything() -> dict[str, Any]:
     )
     apt = (AptPackage("git", "1:2.39.5-0+deb12u3", "amd64", 64 * "c", 7264380, ("perl",)),)
     platforms = tuple(
-        dataclasses.replace(each, conda=(conda,), pip=each.pip[-1:], apt=apt, apt_build=apt) for each in lock.platforms
+        dataclasses.replace(each, conda=(conda,), pip=each.pip[-1:], apt=apt, apt_build=apt, decided=DECIDED)
+        for each in lock.platforms
     )
     channels = (Channel("corp", "https://channels.example.com/corp"),)
     whole = dataclasses.replace(lock, platforms=platforms, channels=channels, private_indexes=("corp",))

@@ -94,6 +94,7 @@ class Need(NamedTuple):
     driver: bool = False
     surprise: bool = False
     resolved: bool = False
+    cpu: bool = False
 
 
 class Library(NamedTuple):

@@ -170,6 +170,28 @@ def test_what_is_no_address_is_asked_for(project: Project, written: str) -> None
     assert project.texts() == first
 
 
+class Signed(Index):
+    """An index whose files are at addresses that are good for a while."""
+
+    def _row(self, wheel: Wheel) -> dict[str, object]:
+        row = Index._row(self, wheel)
+        return {**row, "url": f"{row['url']}?signature=secret"}
+
+    def file(self, name: str) -> tuple[str, bytes] | None:
+        return Index.file(self, name.partition("?")[0])
+
+
+def test_an_address_that_may_hold_a_secret_is_kept_nowhere(tmp_path: Path) -> None:
+    """Promise 10: nothing leaks."""
+    with served(Signed((Wheel("top", "1.0"),))) as index:
+        project = Project(tmp_path, index)
+        (tmp_path / "envcompile.toml").write_text(SPEC.format(url=index.url(), base=BASE), "utf-8")
+        said = project.run("lock", code=3)
+        assert "at an address with a query, which may be a secret" in said
+        assert "secret" not in "".join(text.decode() for text in project.texts().values())
+        assert "signature" not in said
+
+
 def test_a_key_with_an_escape_is_seen(project: Project) -> None:
     spec = project.folder / "envcompile.toml"
     spec.write_text(spec.read_text("utf-8").replace("exports =", '"export\\u0073" ='), "utf-8")

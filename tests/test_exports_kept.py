@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import tomli
+from packaging.pylock import Pylock
 
 from envcompile.cli.near import exports_of, spec_of
 from envcompile.spec.exports import EXPORTS
@@ -111,6 +114,22 @@ def test_a_file_of_somebody_else_is_left_alone(project: Project) -> None:
     assert project.texts() == before, "the lock is not written either"
 
 
+def test_a_folder_in_the_place_of_one(project: Project) -> None:
+    (project.folder / "pylock.toml").mkdir()
+    assert "`pylock.toml` is to be kept by `[lock] exports`" in project.run("lock", code=2)
+    assert [path.name for path in project.folder.iterdir() if path.is_file()] == ["envcompile.toml"]
+
+
+def test_markers_that_leave_nothing_leave_empty_lists(project: Project) -> None:
+    spec = project.folder / "envcompile.toml"
+    spec.write_text(spec.read_text("utf-8").replace('"top"', "\"top ; python_version < '3'\""), "utf-8")
+    project.run("lock")
+    assert project.run("verify") == "`envcompile.lock` is fresh\n"
+    texts = {name: (project.folder / name).read_text("utf-8") for name in KEPT}
+    assert "==" not in "".join(line for line in texts["requirements.txt"].splitlines() if not line.startswith("#"))
+    assert Pylock.from_dict(tomli.loads(texts["pylock.toml"])).packages == []
+
+
 def test_beside_a_spec_with_a_name_of_its_own(project: Project) -> None:
     spec = project.folder / "envcompile.toml"
     spec.rename(project.folder / "cpu.toml")
@@ -133,6 +152,53 @@ def test_what_pylock_cannot_know_offline(project: Project) -> None:
     assert "`--offline` lets nobody be asked" in project.run("lock", "--offline", code=3)
     project.run("lock")
     assert project.texts() == first
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["", "\\q", "\\", "https://u:secret@files.example.invalid/x", "ftp://files.example.invalid/x", "https://x"],
+)
+def test_what_is_no_address_is_asked_for(project: Project, written: str) -> None:
+    """Neither believed nor kept, and no reason to end with a traceback."""
+    project.run("lock")
+    first = project.texts()
+    path = project.folder / "pylock.toml"
+    text = re.sub('url = "[^"]*"', lambda _: f'url = "{written}"', first["pylock.toml"].decode())
+    path.write_text(text, "utf-8")
+    assert "`pylock.toml` is not the `pylock` export of this lock" in project.run("verify", code=1)
+    project.run("lock")
+    assert project.texts() == first
+
+
+class Signed(Index):
+    """An index whose files are at addresses that are good for a while."""
+
+    def _row(self, wheel: Wheel) -> dict[str, object]:
+        row = Index._row(self, wheel)
+        return {**row, "url": f"{row['url']}?signature=secret"}
+
+    def file(self, name: str) -> tuple[str, bytes] | None:
+        return Index.file(self, name.partition("?")[0])
+
+
+def test_an_address_that_may_hold_a_secret_is_kept_nowhere(tmp_path: Path) -> None:
+    """Promise 10: nothing leaks."""
+    with served(Signed((Wheel("top", "1.0"),))) as index:
+        project = Project(tmp_path, index)
+        (tmp_path / "envcompile.toml").write_text(SPEC.format(url=index.url(), base=BASE), "utf-8")
+        said = project.run("lock", code=3)
+        assert "at an address with a query, which may be a secret" in said
+        assert "secret" not in "".join(text.decode() for text in project.texts().values())
+        assert "signature" not in said
+
+
+def test_a_key_with_an_escape_is_seen(project: Project) -> None:
+    spec = project.folder / "envcompile.toml"
+    spec.write_text(spec.read_text("utf-8").replace("exports =", '"export\\u0073" ='), "utf-8")
+    project.run("lock")
+    assert project.run("verify") == "`envcompile.lock` is fresh\n"
+    (project.folder / "pylock.toml").unlink()
+    assert "`pylock.toml` is not there" in project.run("verify", code=1)
 
 
 def test_names_there_and_back(tmp_path: Path) -> None:

@@ -92,20 +92,24 @@ def _resolvers(spec: Spec) -> frozenset[str]:
 
 def _floors(spec: Spec, lock: Lock | None, catalogue: Catalogue) -> Iterator[Floor]:
     """The oldest driver that the spec wants to support, and the oldest that the locked CUDA runs on at all."""
+    if spec.cuda.driver:
+        yield Floor(spec.cuda.driver, "`driver` under `[cuda]`")
+    found = {Floor(oldest, f"CUDA {cuda} of the lock") for cuda, oldest in _locked(lock, catalogue) if oldest}
+    yield from sorted(found)
+
+
+def _locked(lock: Lock | None, catalogue: Catalogue) -> Iterator[tuple[str, str | None]]:
+    """CUDA and the oldest driver of each platform: as decided, else (in a lock of an earlier release) as is known."""
     from envcompile.plan.base.bundled import bundled  # noqa: PLC0415 - not needed without a spec
     from envcompile.plan.base.model import Question, locked  # noqa: PLC0415
     from envcompile.plan.base.versions import major  # noqa: PLC0415
 
-    if spec.cuda.driver:
-        yield Floor(spec.cuda.driver, "`driver` under `[cuda]`")
-    toolkits = {
-        toolkit
-        for each in (lock.platforms if lock else ())
-        if (toolkit := bundled(Question(), locked(each.pip, each.conda), catalogue).toolkit)
-    }
-    for toolkit in sorted(toolkits):
-        if oldest := catalogue.floors.get(str(major(toolkit))):
-            yield Floor(oldest, f"CUDA {toolkit} of the lock")
+    for each in lock.platforms if lock else ():
+        if each.decided:
+            if each.decided.cuda:
+                yield each.decided.cuda, each.decided.driver
+        elif toolkit := bundled(Question(), locked(each.pip, each.conda), catalogue).toolkit:
+            yield toolkit, catalogue.floors.get(str(major(toolkit)))
 
 
 def _images(lock: Lock) -> tuple[str, ...]:

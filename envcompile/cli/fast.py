@@ -15,8 +15,9 @@ from envcompile.spec.refusal import LIMIT
 
 # A key of more dots than that, and the parser takes the square of their number.
 _DOTS = 16
-# A spec in which that stands may ask for files to be kept, and those are looked at.
-_EXPORTS = b"exports"
+# A spec in which one of these stands may ask for files to be kept, and those are looked at: the key, or an escape that
+# it could be written with.
+_EXPORTS = (b"exports", b"\\")
 
 
 def all_fresh(words: list[str]) -> bool:
@@ -72,7 +73,7 @@ def glance(spec: str) -> bool:
         text = file.read(LIMIT + 1)
     if digests is None or len(text) > LIMIT:
         return False
-    if _EXPORTS in text:
+    if any(each in text for each in _EXPORTS):
         return False
     lines = text.replace(b"\r\n", b"\n")
     return sha256(lines).encode() == digests[1] or _value(lines, spec) == digests[0]

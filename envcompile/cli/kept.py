@@ -22,16 +22,20 @@ if TYPE_CHECKING:
 
 
 class Kept(NamedTuple):
-    """One file: what it should hold, what is said when it does not, and the words after `envcompile` that mend it."""
+    """One file: what it should hold, what is said when it does not, and the words after `envcompile` that mend it.
+
+    `whole` is False where nobody could say all that it should hold: then it is not current, whatever it holds.
+    """
 
     path: Path
     text: str
     otherwise: str
     command: str
+    whole: bool = True
 
     def current(self) -> bool:
         """Whether the file holds that."""
-        return self.path.is_file() and self.path.read_bytes() == self.text.encode()
+        return self.whole and self.path.is_file() and self.path.read_bytes() == self.text.encode()
 
 
 def kept(spec: Spec, lock: Lock, path: Path) -> Iterator[Kept]:
@@ -48,24 +52,25 @@ def kept(spec: Spec, lock: Lock, path: Path) -> Iterator[Kept]:
         from envcompile.lock.exports.places import known  # noqa: PLC0415 - where there are exports
 
         # Nobody is asked: an address that the file does not have yet is one that it lacks.
-        unknown = {package.sha256: "" for platform in lock.platforms for package in platform.pip}
-        yield from exports(spec, lock, path, lambda text: {**unknown, **known(text)})
+        yield from exports(spec, lock, path, known)
 
 
 def exports(spec: Spec, lock: Lock, path: Path, places: Places) -> Iterator[Kept]:
     """The exports that the spec at `path` asks for. Raises `Unusable` for one that cannot be made, or is not ours."""
     from envcompile.lock.exports import FORMATS, Given, export, narrowed  # noqa: PLC0415 - where there are exports
+    from envcompile.lock.exports.places import missing  # noqa: PLC0415
 
     for name, file in zip(spec.exports, exports_of(str(path), spec.exports), strict=True):
         format_, platform = EXPORTS[name]
         where, said = Path(file), f"`{shown(Path(file))}`"
         text = where.read_text("utf-8", "replace") if where.is_file() else ""
-        if text and not text.startswith(OURS):
+        if not text.startswith(OURS) and (text or (where.exists() and not where.is_file())):
             raise Unusable(
                 f"{said} is to be kept by `[lock] exports`, and what stands there is not ours",
                 "move it away, or take its name out of `exports`",
             )
         found = places(text) if FORMATS[format_].places else {}
-        made = export(format_, Given(spec, narrowed(lock, platform or None), found))
+        unknown = {each.sha256: "" for each in missing(lock, found)} if FORMATS[format_].places else {}
+        made = export(format_, Given(spec, narrowed(lock, platform or None), {**unknown, **found}))
         otherwise = f"{said} is not the `{format_}` export of this lock" if text else f"{said} is not there"
-        yield Kept(where, made, otherwise, "lock")
+        yield Kept(where, made, otherwise, "lock", whole=not unknown)

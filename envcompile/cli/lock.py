@@ -45,10 +45,10 @@ def options(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="keep every pin but NAME's, which becomes the newest, or V; may be given several times",
     )
-    facts.options(parser)
     parser.add_argument("--offline", action="store_true", help="ask no network: what the caches hold is all there is")
     parser.add_argument("--check", action="store_true", help="change nothing, exit 1 if the lock would change")
     parser.add_argument("--dry-run", action="store_true", help="change nothing, say what would change")
+    facts.options(parser)
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
@@ -72,7 +72,7 @@ def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
     asked = count(sum(map(len, tables)), "requirement")
     reporter.step(f"resolving {asked} for {', '.join(spec.platforms)}")
     known = facts.catalogue(arguments.catalogue, os.environ)
-    who = solvers(spec, path.parent, os.environ, reporter, known, offline=arguments.offline)
+    who = solvers(spec, path.parent, os.environ, reporter, catalogue=known, offline=arguments.offline)
     lock = resolve(source, spec, earlier, who, upgrade)
     for each in lock.platforms:
         python = f"Python {each.python.version} ({each.python.source})" if each.python else "no Python"

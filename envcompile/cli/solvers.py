@@ -23,19 +23,16 @@ if TYPE_CHECKING:
     from envcompile.spec.model import Spec
 
 
-def solvers(  # noqa: PLR0913 - every effect is an argument
+def solvers(  # noqa: PLR0913 - what this process has of the world
     spec: Spec,
     folder: Path,
     environment: Mapping[str, str],
     reporter: Reporter,
-    catalogue: Catalogue,
     *,
+    catalogue: Catalogue,
     offline: bool = False,
 ) -> Solvers:
-    """The back ends for a spec in `folder`, which local channels are relative to.
-
-    `catalogue` is what is known of bases. `offline`: none asks the network.
-    """
+    """The back ends for a spec in `folder`, which local channels are relative to. `offline`: none asks the network."""
     effects = Effects(run, environment, offline)
     images = registry(environment, offline=offline)
     pip = _pip(spec.pip.resolver) if spec.pip.packages else None

@@ -99,12 +99,12 @@ def _start(
     python: bool,
 ) -> Start:
     image = spec.image
-    removed = {REMOVED: " ".join(slim(spec))} if image.slim else {}
     user, group = image.user
     name = USER_NAME if user else "root"
     own = {"HOME": _home(image), "USER": name, "LOGNAME": name}
     if conda:
         own["CONDA_PREFIX"] = ENVIRONMENT
+    removed = {REMOVED: " ".join(slim(spec))} if image.slim else {}
     return Start(
         env=tuple(sorted({**own, **dict(of_base[0]), **dict(image.env)}.items())),
         labels=tuple(sorted({**dict(of_base[1]), **removed, **dict(image.labels)}.items())),

@@ -42,6 +42,10 @@ def places(pip: Pip, packages: Iterable[PipPackage], effects: Effects) -> dict[s
                 said = f"the index has no `{package.file}` with the hash that is locked"
                 raise MissingOutside(said, "run `envcompile lock -U`")
             parts = urlsplit(url)
+            if parts.query:
+                # Signed for an hour or a person: it would not be good for long, or for anybody else.
+                said = f"the index serves `{package.file}` at an address with a query, which may be a secret"
+                raise MissingOutside(said, "give the place of its files: `envcompile export --files URL`")
             found[package.sha256] = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
     return found
 

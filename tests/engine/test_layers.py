@@ -207,12 +207,26 @@ def slim_files(engine: Engine, folder: Path, index: Index, wheels: tuple[Wheel, 
 def test_slim_takes_away_what_it_says_and_nothing_goes_without_it(engine: Engine, tmp_path: Path) -> None:
     """But for a package that is not whole without its tests."""
     plain = wheel("plain", {f"plain/{path}": text for path, text in SLIM.items()})
-    own = {"own/__init__.py": "from .tests import helper\n", "own/tests/__init__.py": "", "own/tests/helper.py": ""}
-    wheels = (plain, wheel("own", own), wheel("unittest-like", {"unittest_like/a.py": "import unittest\n"}))
+    tests = {"tests/__init__.py": "", "tests/helper.py": ""}
+    imports = {
+        "one": "from .tests import helper\n",
+        "two": "import two.tests.helper as helper\n",
+        "three": "try:\n    from . import (tests, three)\nexcept ImportError: ...\n",
+        "four": "from four.tests.helper import test\n",
+        # These import no tests of theirs.
+        "five": "from unittest import tests\nimport test.support\n",
+        "six": "from six.tests_of import test\n'''\nfrom the tests import nothing\n'''\n",
+    }
+    others = tuple(
+        wheel(name, {f"{name}/a.py": text, **{f"{name}/{path}": content for path, content in tests.items()}})
+        for name, text in imports.items()
+    )
+    wheels = (plain, *others)
     with served(Index(wheels)) as index:
         whole = slim_files(engine, tmp_path, index, wheels, slim=False)
         left = slim_files(engine, tmp_path, index, wheels, slim=True)
     assert whole == {path for each in wheels for path, _ in each.files}
     gone = {"tests/test_it.py", "deep/test/__init__.py", "include/it.h", "include/it", "src/it.hpp", "lib/it.a"}
-    assert whole - left == {f"plain/{path}" for path in gone}
+    expected = {f"plain/{path}" for path in gone} | {f"{name}/{path}" for name in ("five", "six") for path in tests}
+    assert whole - left == expected
     assert left <= whole

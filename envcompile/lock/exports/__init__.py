@@ -55,7 +55,8 @@ def export(name: str, given: Given) -> str:
     """The text of a lock in one of the `FORMATS`. Raises `Unusable` when the format cannot hold what the lock has."""
     row = FORMATS[name]
     kind = row.holds[0]
-    if not packages(given.lock, kind):
+    # Asked for and kept out by markers is a list of none, and no mistake.
+    if not packages(given.lock, kind) and not getattr(given.spec, kind).packages:
         message = f"the lock holds no {kind} package, and that is what `{name}` lists"
         raise Unusable(message, f"add `packages` to `[{kind}]`, and run `envcompile lock`")
     if not row.platforms and len(given.lock.platforms) > 1:

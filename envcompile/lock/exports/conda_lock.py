@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from envcompile.errors import Unusable
+from envcompile.lock.exports.absent import absent
 from envcompile.lock.exports.content_hash import content_hash
 from envcompile.lock.exports.depends import merged
 from envcompile.lock.exports.explicit import archive_url
@@ -33,7 +34,11 @@ def text(given: Given) -> str:
     }
     # The kinds one after the other, and within them by name, then platform.
     packages = sorted(_packages(given), key=lambda each: tuple(str(each[key]) for key in _ORDER))
-    return _HEAD + dumps({"version": 1, "metadata": metadata, "package": packages})
+    return (
+        _HEAD
+        + "".join(f"{line}\n" for line in absent(given, "conda", "pip"))
+        + dumps({"version": 1, "metadata": metadata, "package": packages})
+    )
 
 
 _ORDER = ("manager", "name", "platform")

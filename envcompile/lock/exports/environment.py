@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from envcompile.lock.exports.absent import absent_of_asked
 from envcompile.lock.exports.yaml import dumps
 from envcompile.spec.asked import asked_of_conda
 from envcompile.spec.exports import OURS
@@ -21,7 +22,8 @@ def text(given: Given) -> str:
     dependencies: list[Value] = [spelled(each) for each in conda_requirements(given)]
     if given.spec.pip.packages:
         dependencies.append({"pip": [canonical(each) for each in given.spec.pip.packages]})
-    return f"{OURS}; what is asked for, without the pins.\n" + dumps(
+    head = (f"{OURS}; what is asked for, without the pins.", *absent_of_asked(given))
+    return "".join(f"{line}\n" for line in head) + dumps(
         {
             "name": given.spec.name,
             # Without the last one, conda would add the channels of the user's own configuration.

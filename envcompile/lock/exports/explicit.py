@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from envcompile.lock.exports.absent import absent
 from envcompile.lock.order import in_order
 from envcompile.spec.exports import OURS
 
@@ -21,7 +22,8 @@ def text(given: Given) -> str:
     lines = explicit_lines(platform.conda, urls)
     head = f"{OURS}; the pins are those of envcompile's own lock."
     # The second line is one that conda and mamba write too, and that rattler reads.
-    return "".join(f"{line}\n" for line in (head, f"# platform: {platform.platform}", *lines))
+    head_lines = (head, f"# platform: {platform.platform}", *absent(given, "conda"))
+    return "".join(f"{line}\n" for line in (*head_lines, *lines))
 
 
 def explicit_lines(packages: Iterable[CondaPackage], urls: Mapping[str, str]) -> tuple[str, ...]:

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
 
     from envcompile.lock.model import Lock, PipPackage
 
+# An address without credentials, and without what would have to be escaped.
+_ADDRESS = r'"(https?://[^/@"\\\s]+/[^"\\\s]*)"'
 # As `pylock` and `conda_lock` write it: the address, then the hash.
 _WRITTEN = (
-    re.compile(r'url = ("[^"]*"), (?:size = [0-9]+, )?hashes = \{ sha256 = "([0-9a-f]{64})" \}'),
-    re.compile(r'url: ("[^"]*")\n +hash:\n +sha256: "([0-9a-f]{64})"'),
+    re.compile(rf'url = {_ADDRESS}, (?:size = [0-9]+, )?hashes = \{{ sha256 = "([0-9a-f]{{64}})" \}}'),
+    re.compile(rf'url: {_ADDRESS}\n +hash:\n +sha256: "([0-9a-f]{{64}})"'),
 )
 
 
@@ -36,10 +38,8 @@ def by_layout(lock: Lock, files: str) -> dict[str, str]:
 
 
 def known(text: str) -> dict[str, str]:
-    """By sha256, the addresses in a file that was exported earlier."""
-    import json  # noqa: PLC0415 - with it
-
-    return {digest: json.loads(url) for pattern in _WRITTEN for url, digest in pattern.findall(text)}
+    """By sha256, the addresses in a file that was exported earlier; what is none, or holds credentials, is left out."""
+    return {digest: url for pattern in _WRITTEN for url, digest in pattern.findall(text)}
 
 
 def missing(lock: Lock, places: Mapping[str, str]) -> list[PipPackage]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from envcompile.lock.exports.absent import absent_of_pip
 from envcompile.lock.exports.joined import joined, markers, systems
 from envcompile.lock.exports.places import place
 from envcompile.spec.exports import OURS
@@ -23,7 +24,7 @@ def text(given: Given) -> str:
     rows = list(joined(given.lock))
     several = {row.name for row in rows if row.marker and sum(row.name == each.name for each in rows) > 1}
     known = urls(given.spec.pip)
-    lines = [*_head(given)]
+    lines = [*_head(given), *([] if rows else ["packages = []"])]
     for row in rows:
         lines += _package(row, {each.name for each in rows}, several, known, given.places)
     return "".join(f"{line}\n" for line in lines)
@@ -32,9 +33,7 @@ def text(given: Given) -> str:
 def _head(given: Given) -> Iterator[str]:
     yield f"{OURS}; the pins are those of envcompile's own lock."
     yield f"# For {systems(given.lock)}."
-    brought = sorted({each for platform in given.lock.platforms for one in platform.conda for each in one.provides})
-    if brought:
-        yield f"# Not here, for conda brings it: {', '.join(brought)}."
+    yield from absent_of_pip(given)
     yield 'lock-version = "1.0"'
     linux = [f"sys_platform == 'linux' and {markers([each])}" for each in given.lock.platforms]
     yield f"environments = [{', '.join(map(_string, linux))}]"

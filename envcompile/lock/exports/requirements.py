@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from envcompile.lock.exports.absent import absent_of_pip
 from envcompile.lock.exports.joined import joined, systems
 from envcompile.spec.exports import OURS
 from envcompile.spec.indexes import urls
@@ -34,11 +35,7 @@ def _head(given: Given) -> Iterator[str]:
     yield f"{OURS}; the pins are those of envcompile's own lock."
     yield f"# For {systems(given.lock)}."
     yield "# All that is needed stands here: pip install --no-deps --require-hashes -r FILE"
-    brought = sorted({each for platform in given.lock.platforms for one in platform.conda for each in one.provides})
-    if brought:
-        yield f"# Not here, for conda brings it: {', '.join(brought)}."
-    if given.spec.pip.exclude:
-        yield f"# Not here, for the spec leaves it out: {', '.join(sorted(map(name, given.spec.pip.exclude)))}."
+    yield from absent_of_pip(given)
 
 
 def _indexes(given: Given) -> Iterator[str]:

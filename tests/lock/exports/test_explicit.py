@@ -50,7 +50,7 @@ def test_rattler_reads_it(platform: str) -> None:
 
 def test_every_line_has_a_hash_and_stands_after_what_it_needs() -> None:
     spec, lock = parsed("conda")
-    lines = export("explicit", Given(spec, lock)).splitlines()[3:]
+    lines = export("explicit", Given(spec, lock)).partition("@EXPLICIT\n")[2].splitlines()
     assert all(LINE.fullmatch(line) for line in lines)
     at = {
         package.name: lines.index(next(each for each in lines if f"/{package.file}#" in each))

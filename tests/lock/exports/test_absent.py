@@ -1,0 +1,70 @@
+"""Nothing is left out in silence: each file says what of the lock and of the spec it does not hold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import tomli
+from hypothesis import given as each_of
+from hypothesis import strategies
+from packaging.pylock import Pylock
+
+from envcompile.lock.exports import FORMATS, Given, export
+from envcompile.spec.model import Cuda, Index
+from tests.made import CASES, parsed, places
+
+WHOSE = {"conda": "conda's", "pip": "pip's", "apt": "Debian's"}
+
+
+def everything() -> Given:
+    """Conda, pip and Debian packages, an extra index and a CUDA version, on one platform."""
+    spec, lock = parsed("conda")
+    (platform,) = lock.platforms
+    _, other = parsed("apt")
+    apt = next(each.apt for each in other.platforms if each.platform == platform.platform)
+    assert platform.conda
+    assert platform.pip
+    assert apt
+    first, *rest = platform.pip
+    pip = (replace(first, index="corp"), *rest)
+    index = Index("corp", "https://index.example.invalid/simple", (first.name,))
+    spec = replace(spec, cuda=Cuda(version="12.8"), pip=replace(spec.pip, extra_indexes=(index,)))
+    lock = replace(lock, platforms=(replace(platform, apt=apt, pip=pip),))
+    return Given(spec, lock, places(lock))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_packages_that_a_format_does_not_hold_are_named(name: str) -> None:
+    text = export(name, everything())
+    (line,) = (line for line in text.splitlines() if "this format cannot hold them" in line)
+    assert line.startswith("# ")
+    assert {kind for kind, words in WHOSE.items() if words in line} == set(WHOSE) - set(FORMATS[name].holds)
+
+
+def test_what_shapes_the_answer_is_named_where_the_pins_are_not() -> None:
+    text = export("environment", everything())
+    assert "# Not here, for this format has no place for it: cuda.version, pip.extra-indexes of the spec.\n" in text
+
+
+@pytest.mark.parametrize("name", ["requirements", "pylock"])
+def test_every_index_is_there(name: str) -> None:
+    assert "https://index.example.invalid/simple" in export(name, everything())
+
+
+@each_of(strategies.sampled_from([case for case in CASES if parsed(case)[0].pip.packages]), strategies.data())
+def test_any_part_of_a_lock_has_one_valid_text(case: str, data: strategies.DataObject) -> None:
+    """Promise 4: same lock, same bytes, whichever packages are left on whichever platform."""
+    spec, lock = parsed(case)
+    kept = [data.draw(strategies.sets(strategies.sampled_from(each.pip), min_size=1)) for each in lock.platforms]
+    platforms = tuple(
+        replace(each, pip=tuple(package for package in each.pip if package in mine))
+        for each, mine in zip(lock.platforms, kept, strict=True)
+    )
+    lock = replace(lock, platforms=platforms)
+    given = Given(spec, lock, places(lock))
+    for name in ("requirements", "pylock"):
+        assert export(name, given) == export(
+            name, given._replace(places=dict(sorted(given.places.items(), reverse=True)))
+        )
+    Pylock.from_dict(tomli.loads(export("pylock", given))).validate()

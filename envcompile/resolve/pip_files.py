@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from packaging.requirements import Requirement
 
+    from envcompile.resolve.index_page import IndexFile
     from envcompile.resolve.protocol import PipRequest
-    from envcompile.resolve.simple_index import IndexFile
 
 
 def packages(

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from envcompile.lock.model import PipPackage
+    from envcompile.resolve.index_page import IndexFile
     from envcompile.resolve.protocol import PipRequest
-    from envcompile.resolve.simple_index import IndexFile
 
 # Of the user's environment only what says where the network is and who the user is there: no PIP_*, no PYTHON*.
 _KEPT = frozenset(

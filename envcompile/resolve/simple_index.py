@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 import ssl
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from html.parser import HTMLParser
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from netrc import NetrcParseError, netrc
@@ -25,10 +23,13 @@ from urllib.request import (  # type: ignore[attr-defined] # typeshed does not k
 )
 
 from envcompile.errors import MissingOutside, Unusable
+from envcompile.resolve.index_page import from_html, from_json
 from envcompile.resolve.protocol import CERTIFICATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from envcompile.resolve.index_page import IndexFile
 
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 _CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
@@ -40,15 +41,13 @@ _FINAL = re.compile(r"4\d\d ")
 _REFUSED = re.compile(r"40[137]\b")
 
 
-class IndexFile(NamedTuple):
-    """One file of a project. `sha256`, `uploaded` (RFC 3339 in UTC) and `requires_python` are "" where not told."""
+class _Page(NamedTuple):
+    """What came from an address: its type and body, the address in the end, and which part it is, if not all."""
 
-    name: str
-    sha256: str
-    size: int | None
-    uploaded: str
-    yanked: bool
-    requires_python: str
+    kind: str
+    body: bytes
+    url: str
+    span: str = ""
 
 
 class SimpleIndex:
@@ -93,6 +92,19 @@ class SimpleIndex:
                 return isinstance(answer, str)
         raise silent(str(answer), name)
 
+    def piece(self, name: str, url: str, span: str = "") -> tuple[bytes, str]:
+        """What an address of a page of project `name` holds: all of it, or the `span` that HTTP's Range header names.
+
+        With the Content-Range of the answer; "" where it is all. Raises `MissingOutside`.
+        """
+        if not url.startswith(("http://", "https://")):
+            raise MissingOutside(f"the package index names a file of `{name}` that is at no web address")
+        request = Request(url, headers={"Range": span} if span else {})  # noqa: S310 - http(s), checked above
+        if self._authorization and urlsplit(url).netloc == self._host:
+            request.add_unredirected_header("Authorization", self._authorization)
+        found = self._fetch(request, name)
+        return found.body, found.span
+
     def _share(self, names: list[str]) -> dict[str, tuple[IndexFile, ...]]:
         """Some of the projects, over one connection: a look-up of the host and a handshake for each would be slower."""
         secure = self._context
@@ -113,28 +125,30 @@ class SimpleIndex:
         if self._authorization:
             # Unredirected: a password is for this host, not for one that it points to.
             request.add_unredirected_header("Authorization", self._authorization)
-        kind, body = self._kept(request.selector, connection) or self._fetch(request, name)
+        page = self._kept(request, connection) or self._fetch(request, name)
+        read = from_json if page.kind.endswith("+json") else from_html
         try:
-            return tuple(_from_json(body) if kind.endswith("+json") else _from_html(body))
+            return tuple(read(page.body, page.url))
         except (ValueError, KeyError, TypeError, AttributeError):
             raise MissingOutside(f"the package index answers for `{name}` with something else than a page") from None
 
-    def _kept(self, path: str, connection: HTTPConnection) -> tuple[str, bytes] | None:
+    def _kept(self, request: Request, connection: HTTPConnection) -> _Page | None:
         """The plain case: no proxy, no redirect, no trouble. None for any other, which `_fetch` is for."""
         if self._proxies:
             return None
         headers = {"Accept": _ACCEPT, **({"Authorization": self._authorization} if self._authorization else {})}
         try:
-            connection.request("GET", path, headers=headers)
+            connection.request("GET", request.selector, headers=headers)
             answer = connection.getresponse()
             body = answer.read()
         except (OSError, HTTPException):
             connection.close()
             return None
-        return (answer.headers.get_content_type(), body) if answer.status == HTTPStatus.OK else None
+        kind = answer.headers.get_content_type()
+        return _Page(kind, body, request.full_url) if answer.status == HTTPStatus.OK else None
 
-    def _fetch(self, request: Request, name: str) -> tuple[str, bytes]:
-        answer: tuple[str, bytes] | str = ""
+    def _fetch(self, request: Request, name: str) -> _Page:
+        answer: _Page | str = ""
         for _ in range(_ATTEMPTS):
             answer = self._once(request)
             if not isinstance(answer, str):
@@ -143,11 +157,12 @@ class SimpleIndex:
                 break
         raise silent(str(answer), name)
 
-    def _once(self, request: Request) -> tuple[str, bytes] | str:
-        """The content type and the body, or why there is none."""
+    def _once(self, request: Request) -> _Page | str:
+        """The page, or why there is none."""
         try:
             with self._opener.open(request, timeout=_SECONDS) as answer:
-                return str(answer.headers.get_content_type()), bytes(answer.read())
+                span = answer.headers.get("Content-Range", "")
+                return _Page(str(answer.headers.get_content_type()), bytes(answer.read()), answer.url, span)
         except HTTPError as problem:
             problem.close()
             return f"{problem.code} {problem.reason}"
@@ -191,44 +206,3 @@ def _authorization(parts: SplitResult, environment: Mapping[str, str]) -> str:
             return ""
         user, password = found[0], found[2] or ""
     return f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
-
-
-def _from_json(body: bytes) -> Iterable[IndexFile]:
-    for row in json.loads(body)["files"]:
-        yield IndexFile(
-            name=str(row["filename"]),
-            sha256=str(row["hashes"].get("sha256", "")),
-            size=row.get("size"),
-            uploaded=row.get("upload-time") or "",
-            yanked=bool(row.get("yanked")),
-            requires_python=row.get("requires-python") or "",
-        )
-
-
-def _from_html(body: bytes) -> Iterable[IndexFile]:
-    page = _Anchors()
-    page.feed(body.decode())
-    for attributes in page.found:
-        parts = urlsplit(attributes["href"])
-        algorithm, _, digest = parts.fragment.partition("=")
-        yield IndexFile(
-            name=unquote(parts.path.rpartition("/")[2]),
-            sha256=digest if algorithm == "sha256" else "",
-            size=None,
-            uploaded="",
-            yanked="data-yanked" in attributes,
-            requires_python=attributes.get("data-requires-python", ""),
-        )
-
-
-class _Anchors(HTMLParser):
-    """The attributes of every link of a page."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[dict[str, str]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        attributes = {key: value or "" for key, value in attrs}
-        if tag == "a" and "href" in attributes:
-            self.found.append(attributes)

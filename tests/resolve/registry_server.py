@@ -76,6 +76,8 @@ class Server:
     blobs_at: str | None = None
     hang: str | None = None  # silent: accept and say nothing; drip: a byte now and then, for ever
     cut: int = 0  # how many answers with a layer are broken off in the middle
+    page: int = 1000  # the most tags that one answer lists
+    next_at: str | None = None  # what is named as the address of the next page
     url: str = ""
     stopped: threading.Event = field(default_factory=threading.Event)
 
@@ -163,6 +165,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif not self._let_in():
             what = f'Bearer realm="{state.realm or state.url + "/token"}",service="here",scope="repository:x:pull"'
             self._answer(401, b"", {"WWW-Authenticate": 'Basic realm="here"' if state.auth == "basic" else what})
+        elif path.endswith("/tags/list"):
+            self._give_tags(path.removeprefix("/v2/").removesuffix("/tags/list"))
         elif "/manifests/" in path:
             self._give_manifest(*path.removeprefix("/v2/").split("/manifests/"))
         else:
@@ -180,6 +184,19 @@ class _Handler(BaseHTTPRequestHandler):
     def _give_token(self) -> None:
         fine = self.state.auth != "login" or self.headers.get("Authorization") == BASIC
         self._answer(200 if fine else 401, json.dumps({"token": self.state.token}).encode() if fine else b"")
+
+    def _give_tags(self, name: str) -> None:
+        """As the distribution registry does: sorted, in pages, the next one by a link from the last tag on."""
+        state, query = self.state, parse_qs(urlsplit(self.path).query)
+        every = sorted({tag for each, tag in state.manifests if each == name and ":" not in tag})
+        size = min(int(query.get("n", ["1000"])[0]), state.page)
+        (last,) = query.get("last", [""])
+        left = [tag for tag in every if tag > last]
+        shown = left[:size]
+        target = state.next_at or f"/v2/{name}/tags/list?last={shown[-1] if shown else ''}&n={size}"
+        headers = {"Link": f'<{target}>; rel="next"'} if len(left) > size else {}
+        body = state.raw if state.raw is not None else json.dumps({"name": name, "tags": shown}).encode()
+        self._answer(200 if every else 404, body, headers)
 
     def _give_manifest(self, name: str, version: str) -> None:
         state = self.state

@@ -8,12 +8,13 @@ import pytest
 
 from envcompile.errors import MissingOutside, Unusable
 from envcompile.platforms import PLATFORMS
+from envcompile.resolve.index_page import IndexFile
 from envcompile.resolve.pip_files import check, packages, unseen
 from envcompile.resolve.pip_reasons import failure, skipped_page
 from envcompile.resolve.pip_tools import Here, PipTools, index_url, refuse_elsewhere
 from envcompile.resolve.process import Finished
 from envcompile.resolve.protocol import Effects, PipRequest, Unsolvable
-from envcompile.resolve.simple_index import IndexFile, SimpleIndex
+from envcompile.resolve.simple_index import SimpleIndex
 from tests.resolve.loopback import Index, Wheel, served
 
 if TYPE_CHECKING:
@@ -146,7 +147,8 @@ def test_the_proxies_and_their_exceptions_are_the_given_environments(monkeypatch
         (file,) = SimpleIndex("http://index.invalid/simple", {"HTTP_PROXY": index.url()}).files(["lib"])["lib"]
         assert index.asked == ["http://index.invalid/simple/lib/"]
         around = {"HTTP_PROXY": "http://127.0.0.1:1", "no_proxy": "127.0.0.1"}
-        assert SimpleIndex(index.url(), around).files(["lib"])["lib"] == (file,)
+        direct = file._replace(url=f"http://127.0.0.1:{index.port}/files/{file.name}")
+        assert SimpleIndex(index.url(), around).files(["lib"])["lib"] == (direct,)
         with pytest.raises(MissingOutside):
             SimpleIndex(index.url(), {"HTTP_PROXY": "http://127.0.0.1:1"}).files(["lib"])
 

@@ -196,7 +196,7 @@ def test_an_expired_token_is_renewed(server: Server, make: Make) -> None:
     digest = server.image([layer(BASE)])
     registry = make()
     registry.digest(f"{server.host}/team/python:1")
-    registry._authorized = dict.fromkeys(registry._authorized, "Bearer of-yesterday")
+    registry._session._authorized = dict.fromkeys(registry._session._authorized, "Bearer of-yesterday")
     assert registry.digest(f"{server.host}/team/python:1") == digest
 
 
@@ -660,3 +660,53 @@ def test_a_real_registry(tmp_path: Path) -> None:
     mirrored = Registry(tmp_path, {"docker.io": os.environ["ENVCOMPILE_TEST_REGISTRY"]})
     with pytest.raises(MissingOutside, match="has no image"):  # the mirror is asked, not the hub
         mirrored.digest("python:3.99-slim-bookworm")
+
+
+def test_tags_come_page_by_page(server: Server, make: Make) -> None:
+    for tag in ("3", "1", "2", "10", "2-slim"):
+        server.document("nvidia/cuda", tag, MANIFEST, {})
+    server.page = 2
+    assert make().tags(f"{server.host}/nvidia/cuda") == ("1", "10", "2", "2-slim", "3")
+    assert len(server.asked("/tags/list")) == 3
+
+
+@pytest.mark.parametrize(
+    ("next_at", "raw", "said"),
+    [
+        ("http://example.invalid/v2/nvidia/cuda/tags/list", None, "the next page of its tags is somewhere else"),
+        ("file:///etc/passwd", None, "the next page of its tags is somewhere else"),
+        ("/v2/nvidia/cuda/tags/list?n=1", None, "a list of tags without end"),
+        (None, b'{"tags": [1]}', "a list of tags that is none"),
+        (None, b'{"tags": "x"}', "a list of tags that is none"),
+        (None, b"<html>", "not a JSON object"),
+    ],
+)
+def test_a_list_of_tags_is_read_with_suspicion(  # noqa: PLR0913, PLR0917
+    server: Server, make: Make, monkeypatch: pytest.MonkeyPatch, next_at: str | None, raw: bytes | None, said: str
+) -> None:
+    monkeypatch.setattr("envcompile.resolve.registry.listing._MOST_PAGES", 20)
+    for tag in ("1", "2"):
+        server.document("nvidia/cuda", tag, MANIFEST, {})
+    server.page, server.next_at, server.raw = 1, next_at, raw
+    with pytest.raises(MissingOutside, match=said):
+        make().tags(f"{server.host}/nvidia/cuda")
+
+
+def test_no_tags_of_what_is_not_there(server: Server, make: Make) -> None:
+    with pytest.raises(MissingOutside, match="has no image"):
+        make().tags(f"{server.host}/nvidia/none")
+
+
+def test_the_contents_of_a_tag(server: Server, make: Make) -> None:
+    server.image([], ("A=1", "B=x=y"), "nvidia/cuda", "arm64")
+    assert make().contents(f"{server.host}/nvidia/cuda:1") == (("linux/arm64",), {"A": "1", "B": "x=y"})
+    entries = []
+    for architecture in ("arm64", "amd64"):
+        digest = server.image([], (f"OF={architecture}",), "nvidia/cuda", architecture)
+        size = len(server.manifests["nvidia/cuda", digest][1])
+        platform = {"os": "linux", "architecture": architecture}
+        entries.append({"mediaType": MANIFEST, "digest": digest, "size": size, "platform": platform})
+    attested = {**entries[0], "platform": {"os": "unknown", "architecture": "unknown"}}
+    server.document("nvidia/cuda", "2", INDEX, {"manifests": [*entries, attested]})
+    found = make().contents(f"{server.host}/nvidia/cuda:2")
+    assert found == (("linux/amd64", "linux/arm64"), {"OF": "amd64"})

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from envcompile.errors import Unusable
 from envcompile.plan.catalogue import PYTHON_PATH
-from envcompile.resolve.registry.auth import authorization, credentials
 from envcompile.resolve.registry.debian import DebianSystem, Files
 from envcompile.resolve.registry.document import (
     DIGEST,
     INDEXES,
+    PLATFORM,
     checked,
     descriptor,
     document,
@@ -32,11 +32,13 @@ from envcompile.resolve.registry.document import (
     rows,
     sha256,
 )
-from envcompile.resolve.registry.facts import ImageFacts, created
+from envcompile.resolve.registry.facts import Contents, ImageFacts, created
 from envcompile.resolve.registry.helper import helper_runner
-from envcompile.resolve.registry.http import Answer, Patience, Question, Readable, Web, whole
+from envcompile.resolve.registry.http import Answer, Patience, Question, Readable, whole
 from envcompile.resolve.registry.image import Blob, Clues, Collector, look
-from envcompile.resolve.registry.place import Denied, locate, origin
+from envcompile.resolve.registry.listing import tags
+from envcompile.resolve.registry.place import Denied, locate
+from envcompile.resolve.registry.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,7 +46,6 @@ if TYPE_CHECKING:
 
     from envcompile.resolve.registry.place import Place
 
-T = TypeVar("T")
 C = TypeVar("C", bound=Collector)
 
 _MANIFESTS = (
@@ -73,12 +74,9 @@ class Registry:
         patience: Patience | None = None,
         run: Callable[[tuple[str, ...], str], str] | None = None,
     ) -> None:
-        self._docker_config = docker_config
         self._mirrors = dict(mirrors or {})
         self._patience = patience or Patience()
-        self._run = run or helper_runner(os.environ)
-        self._web = Web(self._patience)
-        self._authorized: dict[tuple[str, str], str] = {}
+        self._session = Session(docker_config, self._patience, run or helper_runner(os.environ))
 
     def digest(self, reference: str) -> str:
         """The digest (`sha256:...`) of the index or manifest that a `name[:tag][@digest]` means now.
@@ -153,9 +151,23 @@ class Registry:
         index = "manifests" in found or found.get("mediaType") in INDEXES
         return frozenset(platforms(place, found) if index else {platform_name(self._configuration(place, found))})
 
+    def tags(self, repository: str) -> tuple[str, ...]:
+        """Every tag of a repository, sorted. Raises `MissingOutside`."""
+        return tags(self._session, locate(repository, self._mirrors))
+
+    def contents(self, reference: str) -> Contents:
+        """The platforms of a `name:tag`, and the variables that its first one sets. Raises `MissingOutside`."""
+        place = locate(reference, self._mirrors)
+        found = document(place, self._manifest(place, place.version), None)
+        index = "manifests" in found or found.get("mediaType") in INDEXES
+        names = tuple(sorted(filter(PLATFORM.fullmatch, platforms(place, found)))) if index else ()
+        manifest = self._chosen(place, place.version, names[0]) if names else found
+        config = self._configuration(place, manifest)
+        return Contents(names or (platform_name(config),), environment(config))
+
     def _head(self, place: Place) -> Answer[bytes]:
         question = Question(place.api("manifests", place.version), _ACCEPT, "HEAD", hint=place.hint)
-        return self._ask(place, question, whole(0))
+        return self._session.ask(place, question, whole(0))
 
     def _told(self, place: Place) -> str | None:
         """The digest that the registry tells for a tag, if it does; asking so does not count against a rate limit."""
@@ -179,7 +191,7 @@ class Registry:
     def _manifest(self, place: Place, version: str) -> bytes:
         """A manifest's bytes, by tag or digest; a digest is checked."""
         url = place.api("manifests", version)
-        answer = self._ask(place, Question(url, _ACCEPT, hint=place.hint), whole(_MANIFEST_CAP))
+        answer = self._session.ask(place, Question(url, _ACCEPT, hint=place.hint), whole(_MANIFEST_CAP))
         expected = version if DIGEST.fullmatch(version) else answer.headers.get("Docker-Content-Digest")
         return checked(place, answer, expected, _MANIFEST_CAP)
 
@@ -193,7 +205,7 @@ class Registry:
 
     def _configuration(self, place: Place, manifest: Mapping[str, Any]) -> dict[str, Any]:
         digest, _ = descriptor(place, manifest.get("config"))
-        answer = self._ask(place, Question(place.api("blobs", digest), {}, hint=place.hint), whole(_CONFIG_CAP))
+        answer = self._session.ask(place, Question(place.api("blobs", digest), {}, hint=place.hint), whole(_CONFIG_CAP))
         return parsed(place, checked(place, answer, digest, _CONFIG_CAP))
 
     def _clues(self, place: Place, manifest: Mapping[str, Any], *, whole: bool) -> Clues:
@@ -223,31 +235,10 @@ class Registry:
             return found, blob.digest()
 
         url = place.api("blobs", digest)
-        answer = self._ask(place, Question(url, {}, total=self._patience.layer_limit, hint=place.hint), consume)
+        answer = self._session.ask(place, Question(url, {}, total=self._patience.layer_limit, hint=place.hint), consume)
         if answer.value is None:
             raise refused(place, answer.status)
         found, actual = answer.value
         if actual != digest:
             raise mismatch(place, digest, actual)
         return found
-
-    def _ask(self, place: Place, question: Question, consume: Callable[[Readable], T]) -> Answer[T]:
-        """Ask; and when the registry wants to know who we are, once more as somebody."""
-        key = (place.base, place.repository)
-        known = self._authorized.get(key)
-        answer = self._web.ask(_signed(question, known), consume)
-        # A 401 of a store that we were redirected to is none of our credentials' business.
-        if answer.status == HTTPStatus.UNAUTHORIZED and origin(answer.url) == origin(place.base):
-            who = credentials(self._docker_config, place, self._run)
-            header = authorization(self._web, place, answer.challenges, who)
-            if header is not None:
-                self._authorized[key] = header
-                answer = self._web.ask(_signed(question, header), consume)
-        if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            raise place.denied(answer.status)
-        return answer
-
-
-def _signed(question: Question, header: str | None) -> Question:
-    headers = {**question.headers, **({"Authorization": header} if header else {})}
-    return Question(question.url, headers, question.method, question.data, question.total, question.hint)

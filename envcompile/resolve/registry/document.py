@@ -22,7 +22,7 @@ INDEXES = (
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
 _SCHEMA = 2  # a manifest of version 1 is signed: its digest is not that of its bytes
-_PLATFORM = re.compile(r"(?!unknown)[a-z0-9]+/[a-z0-9_]+(?:/[a-z0-9]+)?")  # attestations stand under unknown/unknown
+PLATFORM = re.compile(r"(?!unknown)[a-z0-9]+/[a-z0-9_]+(?:/[a-z0-9]+)?")  # attestations stand under unknown/unknown
 
 
 def sha256(body: bytes) -> str:
@@ -58,7 +58,7 @@ def mismatch(place: Place, expected: str, actual: str) -> MissingOutside:
 
 def no_platform(place: Place, platform: str, names: Iterable[str]) -> MissingOutside:
     """The error for an image that is there for these platforms only."""
-    known = ", ".join(f"`{name}`" for name in sorted(names) if _PLATFORM.fullmatch(name))
+    known = ", ".join(f"`{name}`" for name in sorted(names) if PLATFORM.fullmatch(name))
     message = f"`{place.reference}` is not there for `{platform}`, only for {known or 'no platform at all'}"
     return MissingOutside(message, "choose another image, or other `platforms`")
 

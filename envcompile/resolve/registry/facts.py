@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _CREATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,18}(?:Z|[+-][0-9]{2}:[0-9]{2})")
+
+
+class Contents(NamedTuple):
+    """What is under a tag: its platforms as docker spells them, sorted, and the variables that the first one sets."""
+
+    platforms: tuple[str, ...]
+    variables: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)

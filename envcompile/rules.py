@@ -115,6 +115,13 @@ _ROWS = (
         "index: the first in the list that it is named for.",
     ),
     Rule("resolver", "not a known resolver", "pip packages: uv or pip-tools. conda packages: rattler or conda-lock."),
+    Rule(
+        "sdist",
+        "an sdist that cannot be locked without running its code",
+        "Sdists are taken only of the packages in `allow-sdist`. What one needs is read from the files in it, where "
+        "they say it for certain (PKG-INFO by PEP 643, or pyproject.toml by PEP 621), or from `[pip.metadata.NAME]` in "
+        "the spec; its code is run in the build stage and nowhere else.",
+    ),
     Rule("package-name", "not the name of a package", "Letters, digits, and `.`, `_` or `-` between them."),
     Rule(
         "apt-package",

@@ -19,6 +19,7 @@ from envcompile.lock.model import (
     PipPackage,
     PlatformLock,
     Python,
+    SdistBuild,
     ToolImage,
 )
 from envcompile.platforms import PLATFORMS
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     Package = TypeVar("Package", PipPackage, CondaPackage, AptPackage)
 
-_KINDS = ("pip", "conda", "apt", "apt-build")
+_KINDS = ("pip", "pip-build", "conda", "apt", "apt-build")
 _HEADS = {
     *("format", "digest", "layout", "spec", "counts", "asked", "snapshot", "channels", "private-indexes", "platforms")
 }
@@ -70,7 +71,9 @@ def counts(lock: Lock) -> dict[str, int]:
     conda = sum(len(each.conda) for each in lock.platforms)
     apt = sum(len(each.apt) for each in lock.platforms)
     build = sum(len(each.apt_build) for each in lock.platforms)
-    return found | {kind: many for kind, many in (("conda", conda), ("apt", apt), ("apt-build", build)) if many}
+    wheels = sum(len(row.packages) for each in lock.platforms for row in each.pip_build)
+    others = (("pip-build", wheels), ("conda", conda), ("apt", apt), ("apt-build", build))
+    return found | {kind: many for kind, many in others if many}
 
 
 def _cut(said: object, platforms: Mapping[str, Any]) -> bool:
@@ -89,7 +92,9 @@ def package_row(row: object) -> PipPackage | CondaPackage:
 
 def _platform(read: Reader, platform: str, value: object) -> PlatformLock:
     where = f"platforms.{platform}"
-    table = read.table(value, where, {"python", "build", "run", "tools", "conda", "pip", "apt", "apt-build"})
+    table = read.table(
+        value, where, {"python", "build", "run", "tools", "conda", "pip", "pip-build", "apt", "apt-build"}
+    )
     keys = ("version", "path", "source")
     python = None
     if "python" in table:
@@ -105,7 +110,26 @@ def _platform(read: Reader, platform: str, value: object) -> PlatformLock:
     pip = _sorted(read, table.get("pip"), f"{where}.pip", _pip)
     conda = _sorted(read, table.get("conda", []), f"{where}.conda", _conda)
     apt, apt_build = (_sorted(read, table.get(key, []), f"{where}.{key}", _apt) for key in ("apt", "apt-build"))
-    return PlatformLock(platform, python, build, run, tools, pip, conda, apt, apt_build)
+    builds = _builds(read, table.get("pip-build", []), f"{where}.pip-build", pip)
+    return PlatformLock(platform, python, build, run, tools, pip, conda, apt, apt_build, builds)
+
+
+def _builds(read: Reader, value: object, where: str, pip: tuple[PipPackage, ...]) -> tuple[SdistBuild, ...]:
+    """What each sdist is built with: wheels, for sdists that are locked, and for every one of them."""
+    rows: dict[str, list[object]] = {each.name: [] for each in pip if each.kind == "sdist"}
+    order = []
+    for row in read.rows(value, where):
+        sdist = row.get("sdist") if isinstance(row, dict) else None
+        if not isinstance(row, dict) or not isinstance(sdist, str) or sdist not in rows:
+            raise read.fail(f"{where}.sdist", "is missing, or names no sdist of the lock")
+        order.append(sdist)
+        rows[sdist].append({key: each for key, each in row.items() if key != "sdist"})
+    if order != sorted(order):
+        raise read.fail(where, "is not sorted")
+    builds = tuple(SdistBuild(name, _sorted(read, rows[name], where, _pip)) for name in sorted(rows))
+    if any(each.kind != "wheel" for build in builds for each in build.packages):
+        raise read.fail(where, "holds something that is no wheel")
+    return builds
 
 
 def _asked(read: Reader, value: object) -> tuple[Asked, ...]:
@@ -177,6 +201,8 @@ def _pip(read: Reader, value: object, where: str) -> PipPackage:
     keys = ("name", "version", "file", "sha256", "index", "kind")
     table = read.table(value, where, {*keys, "size", "depends"})
     name, version, file, sha256, index, kind = read.strings(table, where, keys)
+    if file.endswith(".whl") != (kind == "wheel"):
+        raise read.fail(f"{where}.kind", "disagrees with the file")
     depends = read.rows(table.get("depends", []), f"{where}.depends")
     if not all(isinstance(each, str) and NAME.fullmatch(each) for each in depends):
         raise read.fail(f"{where}.depends", "holds something that is not a package's name")

@@ -13,6 +13,7 @@ from envcompile.spec.match_spec import match_spec
 from envcompile.spec.read import CONTROL, shown
 from envcompile.spec.refusal import Refusal
 from envcompile.spec.requirement import name, requirement
+from envcompile.spec.sdists import check_sdists
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,6 @@ _LATER = (
     ("cuda", "compute"),
     ("cuda", "jit"),
     ("lock",),
-    ("pip", "allow-sdist"),
 )
 
 # What makes an environment, and with it a build stage.
@@ -54,6 +54,7 @@ def check(value: dict[str, Any]) -> list[Diagnostic]:
         *_names(value, "exclude"),
         *_names(value, "allow-sdist"),
         *_excluded(value),
+        *check_sdists(_at(value, "pip")),
         *check_indexes(_at(value, "pip", "extra-indexes")),
         *_images(value),
         *_commands(value),

@@ -23,7 +23,7 @@ from envcompile.cli.schema import FILES, file
 from envcompile.errors import FINE, Unusable
 from envcompile.lock import validate
 from envcompile.lock.file import dumps
-from envcompile.lock.model import AptPackage, Channel, CondaPackage
+from envcompile.lock.model import AptPackage, Channel, CondaPackage, PipPackage, SdistBuild
 from envcompile.rules import RULES
 from envcompile.source import Source
 from envcompile.spec.decode import decode
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 # Rules that need more than the shape of one value: no schema can say them, and `decode` does not.
 MEANING = {
     *("duplicate", "nothing-to-install", "excluded-requirement", "not-supported-yet", "unsolvable", "cuda-conflict"),
-    *("index", "apt-base", "apt-package", "snapshot"),
+    *("index", "sdist", "apt-base", "apt-package", "snapshot"),
     *("requirement", "requirement-option", "requirement-path", "requirement-url", "match-spec", "channel", "command"),
     "stale",
 }
@@ -122,7 +122,9 @@ def test_the_schema_has_every_key_and_no_other() -> None:
     """What holds `tests/spec_keys.py`, and all tests that are derived from it, complete."""
     known = {path for path, _ in nodes(SPEC) if path and path[-1] != "*"}
     free = {path for path, _ in paths() if path[:-1] in FREE}
-    assert known == {path for path, _ in paths()} - free
+    sdist = ("pip", "metadata", "flash-attn")
+    named = {(*sdist[:2], "*", *path[3:]) if path[:3] == sdist else path for path, _ in paths() if path != sdist}
+    assert known == named - free
 
 
 def test_the_full_spec_is_good() -> None:
@@ -299,6 +301,12 @@ def test_lock(name: str) -> None:
     assert lock_takes(value)
 
 
+def _sdist(package: PipPackage) -> dict[str, Any]:
+    """A package as an sdist, built with itself as a wheel."""
+    sdist = dataclasses.replace(package, kind="sdist", file=f"{package.name}.tar.gz")
+    return {"pip": (sdist,), "pip_build": (SdistBuild(package.name, (package,)),)}
+
+
 def everything() -> dict[str, Any]:
     """A lock with every key of the format."""
     _, lock = parsed("everything")
@@ -308,7 +316,8 @@ def everything() -> dict[str, Any]:
     )
     apt = (AptPackage("git", "1:2.39.5-0+deb12u3", "amd64", 64 * "c", 7264380, ("perl",)),)
     platforms = tuple(
-        dataclasses.replace(each, conda=(conda,), pip=each.pip[-1:], apt=apt, apt_build=apt) for each in lock.platforms
+        dataclasses.replace(each, conda=(conda,), **_sdist(each.pip[-1]), apt=apt, apt_build=apt)
+        for each in lock.platforms
     )
     channels = (Channel("corp", "https://channels.example.com/corp"),)
     whole = dataclasses.replace(lock, platforms=platforms, channels=channels, private_indexes=("corp",))

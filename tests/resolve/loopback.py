@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from tests.sdists import Sdist
+
 JSON = "application/vnd.pypi.simple.v1+json"
 
 
@@ -77,7 +79,7 @@ class Index:
     `host` the name of this machine in its URL.
     """
 
-    wheels: tuple[Wheel, ...]
+    wheels: tuple[Wheel | Sdist, ...]
     html: bool = False
     password: str = ""
     token: str = ""
@@ -115,13 +117,13 @@ class Index:
         wanted = basic if self.password else f"Bearer {self.token}" if self.token else authorization
         return authorization == wanted
 
-    def _anchor(self, wheel: Wheel) -> str:
+    def _anchor(self, wheel: Wheel | Sdist) -> str:
         python = f' data-requires-python="{wheel.python.replace(">", "&gt;")}"' if wheel.python else ""
         yanked = ' data-yanked=""' if wheel.yanked else ""
         href = f"{self.files}/{quote(wheel.file)}#sha256={wheel.sha256()}"
         return f'<a href="{href}"{python}{yanked}>{wheel.file}</a><br>'
 
-    def _row(self, wheel: Wheel) -> dict[str, object]:
+    def _row(self, wheel: Wheel | Sdist) -> dict[str, object]:
         return {
             "filename": wheel.file,
             "url": f"{self.files}/{quote(wheel.file)}",
@@ -145,7 +147,7 @@ def _handler(index: Index) -> type[BaseHTTPRequestHandler]:
                 return self._answer(401, "text/plain", b"who are you?")
             if project in index.refused:
                 return self._answer(403, "text/plain", b"not for you")
-            if project.endswith(".whl"):
+            if project.endswith((".whl", ".tar.gz")):
                 wheel = next((each for each in index.wheels if each.file == project), None)
                 found = ("application/octet-stream", wheel.content()) if wheel else None
             else:

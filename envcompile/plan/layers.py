@@ -18,7 +18,7 @@ def layers(lock: Lock) -> tuple[Layer, ...]:
 
     What is installed together comes from one index: of several, an installer takes whichever has the name.
     """
-    used = sorted({package.index for platform in lock.platforms for package in platform.pip})
+    used = sorted({package.index for platform in lock.platforms for package in platform.pip if package.kind == "wheel"})
     return tuple(
         Layer(f"pip-{number}", f"/pip-{number}.txt", index, index in lock.private_indexes)
         for number, index in enumerate(used, 1)
@@ -40,7 +40,11 @@ def lists(pip: Pip, lock: Lock, platform: PlatformLock) -> tuple[File, ...]:
             layer.requirements,
             (
                 *([f"--index-url {known[layer.index]}"] if layer.index in known else []),
-                *(_line(package) for package in platform.pip if package.index == layer.index),
+                *(
+                    _line(package)
+                    for package in platform.pip
+                    if package.index == layer.index and package.kind == "wheel"
+                ),
             ),
         )
         for layer in layers(lock)

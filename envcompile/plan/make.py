@@ -8,6 +8,7 @@ from envcompile.plan.apt import apt_lists, apt_stages
 from envcompile.plan.conda import conda_lists
 from envcompile.plan.layers import layers, lists
 from envcompile.plan.model import File, Plan, Start, Target
+from envcompile.plan.sdists import sdist_layers, sdist_lists
 from envcompile.platforms import PLATFORMS
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def make_plan(spec: Spec, lock: Lock) -> Plan:
     conda = any(platform.conda for platform in lock.platforms)
     python = all(platform.python for platform in lock.platforms)
     start = _start(spec.image, conda=conda, python=python)
-    return Plan(tuple(targets), apt_stages(lock), conda, python and not conda, layers(lock), start)
+    return Plan(tuple(targets), apt_stages(lock), conda, python and not conda, layers(lock), sdist_layers(lock), start)
 
 
 def _target(spec: Spec, lock: Lock, locked: PlatformLock) -> Target:
@@ -41,6 +42,7 @@ def _target(spec: Spec, lock: Lock, locked: PlatformLock) -> Target:
             *_interpreter(locked),
             *conda_lists(locked.conda, lock.channels),
             *lists(spec.pip, lock, locked),
+            *sdist_lists(spec.pip, lock, locked),
             *_account(spec.image),
         ),
     )

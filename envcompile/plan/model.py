@@ -43,6 +43,20 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
+class SdistLayer:
+    """One sdist that is made a wheel of and installed: the stage's name, and in the lock stage a folder of its lists.
+
+    In it are, for each index of `indexes` (number, and whether it wants credentials), what it is built with; and the
+    sdist itself. `private` says that the sdist's own index wants credentials.
+    """
+
+    stage: str
+    folder: str
+    indexes: tuple[tuple[int, bool], ...]
+    private: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
     """How the final image starts. `env` and `labels` are sorted by key, `user` is `UID:GID`."""
 
@@ -68,4 +82,5 @@ class Plan:
     conda: bool
     python: bool
     layers: tuple[Layer, ...]
+    sdists: tuple[SdistLayer, ...]
     start: Start

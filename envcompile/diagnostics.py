@@ -110,12 +110,15 @@ PLAIN = Colors()
 BRIGHT = Colors(error="\x1b[1;31m", place="\x1b[1;34m", hint="\x1b[1;36m", end="\x1b[0m")
 
 
-def draw(diagnostic: Diagnostic, source: Source, colors: Colors = PLAIN) -> str:
-    """The diagnostic for a person: the sentence, file:line:column, the line, a caret, the hint. Ends with a newline."""
+def draw(diagnostic: Diagnostic, source: Source, colors: Colors = PLAIN, level: str = "error") -> str:
+    """The diagnostic for a person: the sentence, file:line:column, the line, a caret, the hint. Ends with a newline.
+
+    `level` is error or warning.
+    """
     span = span_of(diagnostic, source)
     place = source.place(span.start)
     message = visible(redact(diagnostic.message))
-    lines = [f"{colors.error}error[{RULES[diagnostic.rule].slug}]{colors.end}: {message}"]
+    lines = [f"{colors.error}{level}[{RULES[diagnostic.rule].slug}]{colors.end}: {message}"]
     gutter = " " * len(str(place.line))
     lines.append(f"{gutter}{colors.place}-->{colors.end} {source.name}:{place.line}:{place.column}")
     lines.extend(_excerpt(source, span, place, colors))

@@ -19,26 +19,19 @@ if TYPE_CHECKING:
 def resolve(source: Source, spec: Spec, earlier: Earlier, solvers: Solvers, upgrade: Upgrade) -> Lock:
     """Spec -> Lock. What is pinned earlier is kept where the spec allows it, unless it is to be upgraded.
 
-    Raises `Problems` with the place in the spec when the base is not known or no set of packages answers.
+    Raises `Problems` with the place in the spec when the base is not known, no set of packages answers, or no base has
+    what they need.
     """
     from envcompile.lock.model import Asked, Lock  # noqa: PLC0415 - only on the way to a lock
-    from envcompile.resolve.environment import solve  # noqa: PLC0415
-    from envcompile.resolve.images import lay_ground  # noqa: PLC0415
     from envcompile.resolve.indexes import private_indexes  # noqa: PLC0415
+    from envcompile.resolve.passes import settle_bases  # noqa: PLC0415
     from envcompile.resolve.protocol import Unsolvable  # noqa: PLC0415
     from envcompile.resolve.unsolvable import explain  # noqa: PLC0415
     from envcompile.spec.asked import unseen  # noqa: PLC0415
     from envcompile.spec.digest import text_digest, value_digest  # noqa: PLC0415
 
-    renew = upgrade.names is True
-    grounds = lay_ground(source, spec, earlier.lock, solvers.images, upgrade=renew, broken=earlier.images)
     try:
-        apt = None
-        if solvers.apt:
-            from envcompile.resolve.apt.resolver import lock_apt  # noqa: PLC0415 - for Debian packages only
-
-            apt = lock_apt(source, spec, grounds, earlier, solvers.apt, upgrade=renew)
-        platforms, channels = solve(source, spec, grounds, earlier, solvers, upgrade)
+        platforms, channels, apt = settle_bases(source, spec, earlier, solvers, upgrade)
     except Unsolvable as answer:
         raise explain(answer, source, spec, upgrade.exact) from None
     lock = Lock(

@@ -6,16 +6,8 @@ Each row has a folder of its name in `fixtures/errors/`, and each folder a row: 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-
-class Rule(NamedTuple):
-    """One kind of mistake: `slug` is stable, `summary` one line, `explanation` what to know and to do."""
-
-    slug: str
-    summary: str
-    explanation: str
-
+from envcompile.rule import Rule
+from envcompile.rules_of_bases import ROWS
 
 _ROWS = (
     # The file as a whole.
@@ -46,12 +38,6 @@ _ROWS = (
         "a key that this table does not have",
         "Every key of a spec means something: one that is not known is a spelling mistake or a wish, and is never "
         "skipped in silence.",
-    ),
-    Rule(
-        "not-supported-yet",
-        "a key whose part of the compiler is not there yet",
-        "The key is part of the format, but this release cannot honour it, and leaving it out in silence would give "
-        "an image that is not what the file says.",
     ),
     Rule("missing-key", "a key that must be there is not", "The table is incomplete without the named key."),
     Rule("wrong-type", "a value of another type is expected", "The key is known, and its value is of the wrong type."),
@@ -183,11 +169,24 @@ _ROWS = (
         "Which wheels fit depends on the C library of the base. What its name, its registry and its files do not tell, "
         "the spec must: os, glibc, python and python-path.",
     ),
+    Rule(
+        "catalogue",
+        "a file that is not a catalogue of what is known of CUDA",
+        "`--catalogue`, or `catalogue` in the user's settings, names a JSON file that takes the place of the facts of "
+        "this release. It is checked as a whole before anything of it is believed: its form is "
+        "`envcompile schema catalogue`, and what its tables name must be there.",
+    ),
     Rule("tool", "not a tool of the build", "Known are uv and micromamba."),
     Rule("cuda-version", "not a CUDA version", "X or X.Y in quotes, or `false` to keep CUDA out."),
     Rule("driver", "not the version of a driver", "The oldest NVIDIA driver of the hosts, such as 535 or 535.104.05."),
     Rule("compute", "not a GPU architecture", "A compute capability as NVIDIA writes it, such as 8.0 or 9.0."),
-    Rule("export", "not a file that a lock can keep", "The name of the file tells its format."),
+    Rule(
+        "export",
+        "not a file that this lock can keep",
+        "The name of the file tells its format, and what it lists must be asked for: conda-lock.yml, environment.yml "
+        "and explicit.txt are of conda's packages, requirements.txt and pylock.toml of pip's. An explicit list is for "
+        "one platform: of several, name explicit-linux-64.txt and its like.",
+    ),
     Rule("user", "not a numeric user", "UID:GID, both numbers from 0 to 2147483647, such as `1000:1000`."),
     Rule("port", "not a port", "Ports are whole numbers from 1 to 65535."),
     Rule("path", "not an absolute path", "An absolute path in the image, without `..`, such as `/work`."),
@@ -203,6 +202,8 @@ _ROWS = (
         "Lower-case letters and digits, with `.`, `_`, `-` or `/` between them.",
     ),
     Rule("command", "an empty command", "A command is a list of a program and its arguments."),
+    # Base images and CUDA, some of them warnings.
+    *ROWS,
 )
 
 RULES = {rule.slug: rule for rule in _ROWS}

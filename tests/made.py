@@ -42,3 +42,9 @@ def parsed(name: str) -> tuple[Spec, Lock]:
 
 def dockerfile_of(name: str) -> str:
     return compile_dockerfile(*parsed(name))
+
+
+def places(lock: Lock) -> dict[str, str]:
+    """An address for each of pip's files, below the name of its index."""
+    packages = (package for platform in lock.platforms for package in platform.pip)
+    return {each.sha256: f"https://files.example.invalid/{each.index}/{each.file}" for each in packages}

@@ -38,6 +38,10 @@ class Sdist:
                 archive.addfile(info, io.BytesIO(text.encode()))
         return written.getvalue()
 
+    def metadata(self) -> str:
+        """No index has metadata beside an sdist."""
+        return ""
+
     def sha256(self) -> str:
         """Of the archive, in hexadecimal digits."""
         return hashlib.sha256(self.content()).hexdigest()

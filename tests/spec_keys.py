@@ -53,6 +53,7 @@ FULL: dict[str, Any] = {
         "expose": [8888],
         "entrypoint": ["tini"],
         "command": ["jupyter"],
+        "slim": True,
     },
     "tools": {
         "uv": f"registry.example.com/uv:0.13.9@{_DIGEST}",

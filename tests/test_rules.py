@@ -1,8 +1,10 @@
 """Promise 11: every mistake points at the text. One folder of fixtures/errors/ per rule, through the real command line.
 
 A folder holds `envcompile.toml`, and `expected/stderr`. Beside them may stand `command`, the words after `envcompile`
-where they are not `lock`, `padding`, the bytes of comment that the test adds below the spec, and `channel`, a conda
-channel that the spec has as `../channel`.
+where they are not `lock`, `padding`, the bytes of comment that the test adds below the spec, `channel` and
+`catalogue.json`, a conda channel and a catalogue that are `../channel` and `../catalogue.json` from the spec, and
+`wheels`, what the index has: a line for each with name, version, requirements, `+EXTRA` an extra that it has, `@TAG`
+the tag of its file. Where these are, every image is there too.
 """
 
 from __future__ import annotations
@@ -17,10 +19,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile.cli.main import main
-from envcompile.errors import NOT_FINE, UNUSABLE
+from envcompile.errors import FINE, NOT_FINE, UNUSABLE
 from envcompile.rules import RULES
 from tests.made import FIXTURES
 from tests.resolve.apt.made_archive import made_archive, paragraph, status
+from tests.resolve.hub import made_hub
 from tests.resolve.loopback import Index, Wheel, served
 
 if TYPE_CHECKING:
@@ -33,7 +36,16 @@ if TYPE_CHECKING:
 ERRORS = FIXTURES / "errors"
 LOCK = (FIXTURES / "compile" / "ml" / "envcompile.lock").read_bytes()
 # What is noticed only when the resolvers have been asked.
-RESOLVED = ("cuda-conflict", "unsolvable")
+RESOLVED = (
+    *("base-glibc", "base-musl", "base-python", "compute-unsupported", "conda-cpu-build", "cuda-conflict"),
+    *("cuda-deleted", "cuda-minor-differs", "cuda-mixed", "cuda-no-image", "cuda-no-platform", "cuda-too-old"),
+    *("cuda-unpinned", "cudnn-no-match", "driver-too-old", "unsolvable"),
+)
+# What is said, and does not stop the work.
+WARNINGS = (
+    *("cpu-only-wheel", "cuda-old-image", "driver-minor-only", "gpu-unused", "nvcc-minor-differs"),
+    "onnxruntime-preload",
+)
 # What is found in the lock, not in the spec.
 NOT_FINE_RULES = (*RESOLVED, "stale")
 # Below this line stand the resolver's own words, which change from release to release.
@@ -52,13 +64,32 @@ def test_every_rule_is_explained() -> None:
 
 
 @pytest.fixture
-def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An index with one tiny wheel, and nothing of the user's cache: what `unsolvable` is asked of."""
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[None]:
+    """An index with one tiny wheel or those of the folder, and nothing of the user's cache."""
+    listed = ERRORS / request.node.callspec.params["slug"] / "wheels"
+    wheels = tuple(map(wheel, listed.read_text("utf-8").splitlines())) if listed.exists() else (Wheel("tiny", "1.0"),)
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("RATTLER_CACHE_DIR", str(tmp_path / "rattler"))
-    with served(Index((Wheel("tiny", "1.0"),))) as index:
+    with served(Index(wheels)) as index:
         monkeypatch.setenv("UV_DEFAULT_INDEX", index.url())
         yield
+
+
+def wheel(line: str) -> Wheel:
+    name, version, *words = line.split()
+    requires = tuple(each for each in words if each[0] not in "+@")
+    extras = tuple(each[1:] for each in words if each[0] == "+")
+    tag = next((each[1:] for each in words if each[0] == "@"), "py3-none-any")
+    return Wheel(name, version, requires, extras, tag)
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[str]:
+    """The settings by which every image is found."""
+    if shutil.which("gpg") is None:
+        pytest.skip("gpg signs the archives beside the images, and is not here")
+    with made_hub() as (_, settings):
+        yield settings
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +110,13 @@ def archive() -> Iterator[MadeArchive]:
 @pytest.fixture
 def settings(archive: MadeArchive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The user's settings, which name that archive and the base's registry."""
+    have_settings(archive.settings(), tmp_path, monkeypatch)
+
+
+def have_settings(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "config" / "envcompile"
     folder.mkdir(parents=True)
-    (folder / "config.toml").write_text(archive.settings(), "utf-8")
+    (folder / "config.toml").write_text(text, "utf-8")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(folder.parent))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
@@ -98,13 +133,15 @@ def test_rule(  # noqa: PLR0913, PLR0917
 ) -> None:
     if slug == "apt-package":
         request.getfixturevalue("settings")
+    if (ERRORS / slug / "wheels").exists():
+        have_settings(request.getfixturevalue("hub"), tmp_path, monkeypatch)
     folder = place(slug, tmp_path / "work")
     monkeypatch.chdir(folder)
     code = main(words(slug))
     said, errors = capsys.readouterr()
     assert said == ""
-    assert code == (NOT_FINE if slug in NOT_FINE_RULES else UNUSABLE)
-    assert f"error[{slug}]: " in errors
+    assert code == (FINE if slug in WARNINGS else NOT_FINE if slug in NOT_FINE_RULES else UNUSABLE)
+    assert f"{'warning' if slug in WARNINGS else 'error'}[{slug}]: " in errors
     assert (folder / "envcompile.lock").read_bytes() == LOCK
     assert sorted(path.name for path in folder.iterdir()) == ["envcompile.lock", "envcompile.toml"]
     golden(ERRORS / slug / "expected" / "stderr", above_the_reason(errors))
@@ -130,6 +167,8 @@ def place(slug: str, folder: Path) -> Path:
     folder.mkdir()
     if (ERRORS / slug / "channel").exists():
         shutil.copytree(ERRORS / slug / "channel", folder.parent / "channel")
+    if (ERRORS / slug / "catalogue.json").exists():
+        shutil.copy(ERRORS / slug / "catalogue.json", folder.parent)
     spec = (ERRORS / slug / "envcompile.toml").read_bytes()
     padding = ERRORS / slug / "padding"
     if padding.exists():

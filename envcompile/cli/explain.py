@@ -1,4 +1,4 @@
-"""`envcompile explain CODE`: what an error code means."""
+"""`envcompile explain [CODE]`: why these base images; or what an error code means."""
 
 from __future__ import annotations
 
@@ -18,22 +18,34 @@ if TYPE_CHECKING:
 
 def options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    parser.add_argument("code", metavar="CODE", nargs="?", help="such as `unknown-key`")
+    parser.add_argument("code", metavar="CODE", nargs="?", help="such as `unknown-key`; none: why these base images")
     parser.add_argument("--list", action="store_true", help="list the codes")
+    parser.add_argument("--as", dest="form", choices=("text", "json"), default="text", help="default: text")
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    """Print one rule, or the table of them."""
+    """Print one rule, the table of them, or the trail of the bases."""
     del reporter
     if arguments.list:
         width = max(map(len, RULES))
         sys.stdout.writelines(f"{rule.slug:<{width}}  {rule.summary}\n" for rule in RULES.values())
         return FINE
     if arguments.code is None:
-        raise Unusable("no error code is named", "add one, such as `unknown-key`, or `--list`")
+        return _bases(arguments)
     rule = RULES.get(arguments.code)
     if rule is None:
         hint = did_you_mean(arguments.code, RULES) or "run `envcompile explain --list`"
         raise Unusable(f"`{arguments.code}` is not an error code", hint)
     sys.stdout.write(f"{rule.slug}: {rule.summary}\n\n{textwrap.fill(rule.explanation, 100)}\n")
+    return FINE
+
+
+def _bases(arguments: argparse.Namespace) -> int:
+    from envcompile.cli import bases  # noqa: PLC0415 - not to explain a code
+    from envcompile.cli.inputs import find_spec, lock_path, read_lock  # noqa: PLC0415
+
+    lock = read_lock(lock_path(find_spec(arguments.file)))
+    lines = [bases.document(lock)] if arguments.form == "json" else bases.text(lock)
+    # Bytes: the same on every terminal, in every locale.
+    sys.stdout.buffer.writelines(f"{line}\n".encode() for line in lines)
     return FINE

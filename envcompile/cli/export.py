@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envcompile.cli import artefact
 from envcompile.cli.compiled import locked
 from envcompile.errors import Unusable
-from envcompile.lock.exports import FORMATS, Given, export, packages
+from envcompile.lock.exports import FORMATS, Given, export, narrowed, packages
+from envcompile.lock.exports.places import by_layout, known, missing
 from envcompile.spec import names
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from envcompile.cli.report import Reporter
     from envcompile.diagnostics import Diagnostic
     from envcompile.lock.model import Lock
+    from envcompile.spec.model import Spec
 
 _MORE = """\
 formats:
@@ -24,8 +29,11 @@ formats:
   explicit     an @EXPLICIT list with hashes, which conda, mamba and micromamba install; of one platform, and of conda's
                packages only
   environment  environment.yml: what the spec asks for, without the pins
+  requirements requirements.txt with hashes, which pip, pip-sync and uv install; of pip's packages only
+  pylock       pylock.toml (PEP 751), which `uv pip sync` installs; of pip's packages only
 
-The lock knows pip's files by their hashes and not by their place, and conda-lock.yml needs the place: with
+The lock knows pip's files by their hashes and not by their place, and conda-lock and pylock want the place: the file
+that `-o` names is believed for what it says already, and the index is asked for the rest. Without a network: with
 `--files https://files.example.com/packages` the wheel `numpy-2.5.5-cp312-cp312-manylinux_2_28_x86_64.whl` is
 `https://files.example.com/packages/cp312/n/numpy/numpy-2.5.5-cp312-cp312-manylinux_2_28_x86_64.whl`, which is how the
 file host of the public index serves it.
@@ -39,23 +47,24 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", dest="to", choices=tuple(FORMATS), required=True, help="what to write; see below")
     artefact.options(parser)
     parser.add_argument("--platform", metavar="NAME", help="of this platform alone, such as linux-64 (default: all)")
-    parser.add_argument("--files", metavar="URL", help="conda-lock: where pip's files are served; see below")
+    parser.add_argument("--files", metavar="URL", help="conda-lock, pylock: where pip's files are served; see below")
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     """Write or compare; 0, or `NotFine` when the compared file differs."""
     row = FORMATS[arguments.to]
     files = _files(arguments.files)
-    if files and not row.files:
+    if files and not row.places:
         raise Unusable(f"`{arguments.to}` names no file of pip's", "leave `--files` out")
     asked = {"--format": arguments.to, "--platform": arguments.platform, "--files": files}
     command = " ".join(["envcompile export", *(f"{key} {value}" for key, value in asked.items() if value)])
 
     def make() -> str:
         spec, lock = locked(arguments.file)
-        lock = _narrowed(lock, arguments.platform)
-        text = export(arguments.to, Given(spec, lock, files))
-        _warn(reporter, arguments.to, lock)
+        lock = narrowed(lock, arguments.platform)
+        places = _places(arguments.output, files, spec, lock) if row.places else {}
+        text = export(arguments.to, Given(spec, lock, places))
+        warn(reporter, arguments.to, lock)
         return text
 
     return artefact.deliver(arguments, reporter, artefact.Artefact(f"`{arguments.to}` export", command, row.file), make)
@@ -71,25 +80,36 @@ def _files(url: str | None) -> str | None:
     return clean
 
 
-def _narrowed(lock: Lock, name: str | None) -> Lock:
-    """The lock with the named platform alone. Raises `Unusable`."""
-    if name is None:
-        return lock
-    platform = lock.platform(name)
-    if platform is None:
-        known = ", ".join(f"`{each.platform}`" for each in lock.platforms)
-        raise Unusable(f"the lock does not hold the platform `{name}`", f"it holds {known}")
-    return replace(lock, platforms=(platform,))
+def _places(output: str | None, files: str | None, spec: Spec, lock: Lock) -> dict[str, str]:
+    """Where pip's files are: as the URL says, else as the file says that is there, else as the index says."""
+    if files:
+        return by_layout(lock, files)
+    there = output and output != "-" and Path(output).is_file()
+    return found(spec, lock, Path(output).read_text("utf-8", "replace") if there and output else "", os.environ)
 
 
-def _warn(reporter: Reporter, name: str, lock: Lock) -> None:
+def found(
+    spec: Spec, lock: Lock, text: str, environment: Mapping[str, str], *, offline: bool = False
+) -> dict[str, str]:
+    """Where pip's files are, as an earlier export says; what it does not say is asked of the indexes."""
+    places = known(text)
+    if asked := missing(lock, places):
+        from envcompile.resolve.places import places as ask  # noqa: PLC0415 - for what no file says
+        from envcompile.resolve.process import run as start  # noqa: PLC0415
+        from envcompile.resolve.protocol import Effects  # noqa: PLC0415
+
+        places |= ask(spec.pip, asked, Effects(start, environment, offline))
+    return places
+
+
+def warn(reporter: Reporter, name: str, lock: Lock) -> None:
     """Say what the file does not hold, or cannot do alone."""
-    for kind in ("conda", "pip"):
+    for kind in ("conda", "pip", "apt"):
         number = packages(lock, kind)
         if number and kind not in FORMATS[name].holds:
             reporter.warn(
                 f"`{name}` cannot hold {kind} packages, of which the lock has {number}",
-                "`--format conda-lock` holds both",
+                "the Dockerfile holds them all" if kind == "apt" else "`--format conda-lock` holds both",
             )
     pip_less = [each for each in lock.platforms if each.pip and all(package.name != "pip" for package in each.conda)]
     if name == "conda-lock" and pip_less:

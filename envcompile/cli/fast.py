@@ -15,6 +15,8 @@ from envcompile.spec.refusal import LIMIT
 
 # A key of more dots than that, and the parser takes the square of their number.
 _DOTS = 16
+# A spec in which that stands may ask for files to be kept, and those are looked at.
+_EXPORTS = b"exports"
 
 
 def all_fresh(words: list[str]) -> bool:
@@ -60,6 +62,8 @@ def specs_of(files: list[str]) -> list[str]:
 def glance(spec: str) -> bool:
     """Whether a lock was made from the very text of its spec, or from one that differs in comments alone.
 
+    Never where a spec may ask for exports: whether they are current is not seen at a glance.
+
     Its bytes are whole, so what they say of the spec is what `lock` has written.
     """
     with open(lock_of(spec), "rb") as file:
@@ -67,6 +71,8 @@ def glance(spec: str) -> bool:
     with open(spec, "rb") as file:
         text = file.read(LIMIT + 1)
     if digests is None or len(text) > LIMIT:
+        return False
+    if _EXPORTS in text:
         return False
     lines = text.replace(b"\r\n", b"\n")
     return sha256(lines).encode() == digests[1] or _value(lines, spec) == digests[0]

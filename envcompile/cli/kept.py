@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.cli.dockerfile import DOCKERFILE
 from envcompile.cli.inputs import shown
-from envcompile.cli.near import dockerfiles_of
+from envcompile.cli.near import dockerfiles_of, exports_of
+from envcompile.errors import Unusable
+from envcompile.spec.exports import EXPORTS, OURS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from envcompile.lock.model import Lock
     from envcompile.spec.model import Spec
+
+    # From an earlier text of an export to the addresses of pip's files.
+    Places = Callable[[str], Mapping[str, str]]
 
 
 class Kept(NamedTuple):
@@ -24,11 +29,43 @@ class Kept(NamedTuple):
     otherwise: str
     command: str
 
+    def current(self) -> bool:
+        """Whether the file holds that."""
+        return self.path.is_file() and self.path.read_bytes() == self.text.encode()
+
 
 def kept(spec: Spec, lock: Lock, path: Path) -> Iterator[Kept]:
-    """The Dockerfiles beside the spec at `path` that say they are ours. Raises `Unusable` where none can be made."""
+    """The Dockerfiles beside the spec at `path` that say they are ours, and the exports that the spec asks for.
+
+    Raises `Unusable` where none can be made.
+    """
     for each in map(Path, dockerfiles_of(str(path))):
         from envcompile.pipeline import compile_dockerfile  # noqa: PLC0415 - brings the template engine
 
         name = shown(each)
         yield Kept(each, compile_dockerfile(spec, lock), DOCKERFILE.otherwise(name), f"dockerfile -o {name}")
+    if spec.exports:
+        from envcompile.lock.exports.places import known  # noqa: PLC0415 - where there are exports
+
+        # Nobody is asked: an address that the file does not have yet is one that it lacks.
+        unknown = {package.sha256: "" for platform in lock.platforms for package in platform.pip}
+        yield from exports(spec, lock, path, lambda text: {**unknown, **known(text)})
+
+
+def exports(spec: Spec, lock: Lock, path: Path, places: Places) -> Iterator[Kept]:
+    """The exports that the spec at `path` asks for. Raises `Unusable` for one that cannot be made, or is not ours."""
+    from envcompile.lock.exports import FORMATS, Given, export, narrowed  # noqa: PLC0415 - where there are exports
+
+    for name, file in zip(spec.exports, exports_of(str(path), spec.exports), strict=True):
+        format_, platform = EXPORTS[name]
+        where, said = Path(file), f"`{shown(Path(file))}`"
+        text = where.read_text("utf-8", "replace") if where.is_file() else ""
+        if text and not text.startswith(OURS):
+            raise Unusable(
+                f"{said} is to be kept by `[lock] exports`, and what stands there is not ours",
+                "move it away, or take its name out of `exports`",
+            )
+        found = places(text) if FORMATS[format_].places else {}
+        made = export(format_, Given(spec, narrowed(lock, platform or None), found))
+        otherwise = f"{said} is not the `{format_}` export of this lock" if text else f"{said} is not there"
+        yield Kept(where, made, otherwise, "lock")

@@ -7,6 +7,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from envcompile.cli import facts
+from envcompile.cli.bases import warnings
 from envcompile.cli.inputs import find_spec, lock_path, read_lock_text, read_source, shown
 from envcompile.cli.solvers import solvers
 from envcompile.diagnostics import count, did_you_mean
@@ -24,8 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
+    from envcompile.cli.kept import Kept
     from envcompile.cli.report import Reporter
     from envcompile.lock.model import Lock
+    from envcompile.spec.model import Spec
 
 # Of the changes of a lock that was renewed as a whole.
 _MOST = 40
@@ -44,6 +48,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--offline", action="store_true", help="ask no network: what the caches hold is all there is")
     parser.add_argument("--check", action="store_true", help="change nothing, exit 1 if the lock would change")
     parser.add_argument("--dry-run", action="store_true", help="change nothing, say what would change")
+    facts.options(parser)
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
@@ -66,7 +71,8 @@ def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
     tables = (spec.conda.packages, spec.pip.packages, spec.apt.packages, spec.apt.build)
     asked = count(sum(map(len, tables)), "requirement")
     reporter.step(f"resolving {asked} for {', '.join(spec.platforms)}")
-    who = solvers(spec, path.parent, os.environ, reporter, offline=arguments.offline)
+    known = facts.catalogue(arguments.catalogue, os.environ)
+    who = solvers(spec, path.parent, os.environ, reporter, catalogue=known, offline=arguments.offline)
     lock = resolve(source, spec, earlier, who, upgrade)
     for each in lock.platforms:
         python = f"Python {each.python.version} ({each.python.source})" if each.python else "no Python"
@@ -75,11 +81,13 @@ def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
             reporter.detail(f"{each.platform}: {tool.name} of {tool.image}")
     for name in lock.private_indexes:
         reporter.detail(f"the index `{name}` wants credentials, in the build as the secret `netrc` or `uv-credentials`")
+    reporter.warn_of(source, warnings(lock, spec))
     new = dumps(lock)
+    exports = _exports(arguments, spec, lock, path)
     took = f"{time.monotonic() - started:.1f} s"
     if text is not None and text.replace("\r\n", "\n") == new:
         reporter.say(f"`{shown(target)}` is current ({took})")
-        return FINE
+        return _keep(arguments, exports, reporter)
     _tell(earlier, lock, Asked(spec, upgrade.names), reporter)
     if arguments.check:
         raise NotFine(f"`{shown(target)}` would change", "run `envcompile lock`")
@@ -87,6 +95,31 @@ def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
         write_text(target, new)
     sizes = ", ".join(f"{count(each.packages, 'package')} for {each.platform}" for each in lock.platforms)
     reporter.say(f"{'would write' if arguments.dry_run else 'wrote'} `{shown(target)}`: {sizes} ({took})")
+    return _keep(arguments, exports, reporter)
+
+
+def _exports(arguments: argparse.Namespace, spec: Spec, lock: Lock, path: Path) -> list[Kept]:
+    """The files that are to be kept beside the lock and do not hold what they should.
+
+    Made before anything is written: what stands in the way of one is told while all is as it was.
+    """
+    if not spec.exports:
+        return []
+    from envcompile.cli.export import found  # noqa: PLC0415 - where there are exports
+    from envcompile.cli.kept import exports  # noqa: PLC0415
+
+    made = exports(spec, lock, path, lambda text: found(spec, lock, text, os.environ, offline=arguments.offline))
+    return [each for each in made if not each.current()]
+
+
+def _keep(arguments: argparse.Namespace, exports: list[Kept], reporter: Reporter) -> int:
+    for each in exports:
+        name = f"`{shown(each.path)}`"
+        if arguments.check:
+            raise NotFine(f"{name} would change", "run `envcompile lock`")
+        if not arguments.dry_run:
+            write_text(each.path, each.text)
+        reporter.say(f"{'would write' if arguments.dry_run else 'wrote'} {name}")
     return FINE
 
 

@@ -10,7 +10,9 @@ from envcompile.diagnostics import Problems, redact, span_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from envcompile.diagnostics import Diagnostic
     from envcompile.errors import EnvcompileError
+    from envcompile.source import Source
 
 
 def lines(error: EnvcompileError, form: str) -> Iterator[str]:
@@ -40,20 +42,28 @@ def _rows(error: EnvcompileError) -> Iterator[dict[str, str | int | None]]:
         hint = redact(error.hint) if error.hint else None
         yield {"level": "error", "code": None, "message": redact(error.message), "hint": hint, **where}
         return
-    for found in error.diagnostics:
-        span = span_of(found, error.source)
-        start, end = error.source.place(span.start), error.source.place(span.end)
-        yield {
-            "level": "error",
-            "code": found.rule,
-            "message": redact(found.message),
-            "hint": redact(found.hint) if found.hint else None,
-            "file": error.source.name,
-            "line": start.line,
-            "column": start.column,
-            "end_line": end.line,
-            "end_column": end.column,
-        }
+    yield from (_placed(found, error.source, "error") for found in error.diagnostics)
+
+
+def diagnosed(found: Diagnostic, source: Source, level: str, form: str) -> str:
+    """One line for a mistake or a warning with its place; the keys are those of `lines`."""
+    return line(_placed(found, source, level), form)
+
+
+def _placed(found: Diagnostic, source: Source, level: str) -> dict[str, str | int | None]:
+    span = span_of(found, source)
+    start, end = source.place(span.start), source.place(span.end)
+    return {
+        "level": level,
+        "code": found.rule,
+        "message": redact(found.message),
+        "hint": redact(found.hint) if found.hint else None,
+        "file": source.name,
+        "line": start.line,
+        "column": start.column,
+        "end_line": end.line,
+        "end_column": end.column,
+    }
 
 
 def _annotation(row: Mapping[str, str | int | None]) -> str:

@@ -27,11 +27,12 @@ COMMANDS = {
     "diff": "say what changed in the lock, since a revision of git or beside another file",
     "tree": "draw who needs whom in the lock",
     "why": "say why a package is in the lock",
-    "explain": "say what an error code means",
-    "schema": "print the JSON Schema of the spec or of the lock, for editors",
+    "doctor": "look at docker, the resolvers and the driver of this machine, and say what mends them",
+    "explain": "say why the lock has these base images, or what an error code means",
+    "schema": "print the JSON Schema of the spec, of the lock or of a catalogue, for editors",
 }
 # Behind these commands, `--format` is the format of what they write.
-_FORMATS_OF_THEIR_OWN = frozenset({"export"})
+_FORMATS_OF_THEIR_OWN = frozenset({"doctor", "export"})
 
 
 def parser(words: Collection[str]) -> argparse.ArgumentParser:

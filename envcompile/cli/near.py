@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from envcompile.spec.exports import OURS, export_of, stem_of
 from envcompile.spec.refusal import LIMIT
 
 SPEC_NAME = "envcompile.toml"
@@ -15,6 +16,7 @@ DOCKERFILE = "Dockerfile"
 # As they stand in the first bytes of what is ours.
 _TABLE = b"tool.envcompile"
 _OURS = b"# Made by envcompile "
+_EXPORTED = OURS.encode()
 
 
 def spec_in(folder: str) -> str | None:
@@ -64,32 +66,53 @@ def dockerfiles_of(spec: str) -> list[str]:
     return [path for path in there if _ours(path)]
 
 
-def _ours(path: str) -> bool:
+def exports_of(spec: str, names: tuple[str, ...]) -> list[str]:
+    """The files in which a spec's exports of these names are kept, there or not."""
+    folder, name = os.path.split(spec)
+    if name not in (SPEC_NAME, PROJECT_NAME):
+        stem = os.path.splitext(name)[0]
+        names = tuple(export_of(each, stem) for each in names)
+    return [os.path.join(folder, each) for each in names]
+
+
+def _ours(path: str, head: bytes = _OURS) -> bool:
     with open(path, "rb") as file:
-        return file.read(len(_OURS)) == _OURS
+        return file.read(len(head)) == head
 
 
 def spec_of(file: str) -> str | None:
     """The spec that a file belongs to, there or not; None when it is none of ours.
 
-    Raises ValueError for a name that is neither a spec's, a lock's nor a Dockerfile's, OSError. None of ours is a
-    `pyproject.toml` without our table, and a Dockerfile that does not say that it is.
+    Raises ValueError for a name that is neither a spec's, a lock's, a Dockerfile's nor an export's, OSError. None of
+    ours is a `pyproject.toml` without our table, and a Dockerfile or an export that does not say that it is.
     """
     folder, name = os.path.split(file)
     stem, ending = os.path.splitext(name)
     if name == PROJECT_NAME:
         # Where there are both, the table is not the spec: they would share a lock.
         return _usual(folder) if not os.path.isfile(file) or has_table(file) else None
+    made = _made(name)
+    if made is not None:
+        other, head = made
+        if not _ours(file, head):
+            return None
+        return os.path.join(folder, f"{other}.toml") if other else _usual(folder)
     if ending == ".toml":
         return file
     if ending == ".lock":
         return _usual(folder) if name == lock_of(SPEC_NAME) else os.path.join(folder, f"{stem}.toml")
-    if DOCKERFILE in (stem, name, ending[1:]):
-        if not _ours(file):
-            return None
-        other = stem if ending == f".{DOCKERFILE}" else ending[1:]
-        return os.path.join(folder, f"{other}.toml") if other else _usual(folder)
     raise ValueError(file)
+
+
+def _made(name: str) -> tuple[str, bytes] | None:
+    """Of what is made from a lock: its spec's name, "" for the usual one, and how the file begins if it is ours."""
+    export = stem_of(name)
+    if export is not None:
+        return export, _EXPORTED
+    stem, ending = os.path.splitext(name)
+    if DOCKERFILE in (stem, name, ending[1:]):
+        return stem if ending == f".{DOCKERFILE}" else ending[1:], _OURS
+    return None
 
 
 def _usual(folder: str) -> str:

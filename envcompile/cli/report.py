@@ -8,9 +8,11 @@ from envcompile.diagnostics import BRIGHT, PLAIN, Problems, count, draw, redact
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
+    from envcompile.diagnostics import Diagnostic
     from envcompile.errors import EnvcompileError
+    from envcompile.source import Source
 
 
 class Reporter:
@@ -41,6 +43,10 @@ class Reporter:
             self._clear()
             self._write(f"{text}\n")
 
+    def done(self) -> None:
+        """No step is being done any more: its line is taken away."""
+        self._clear()
+
     def detail(self, text: str) -> None:
         """What only `-v` wants to know."""
         if self._verbose:
@@ -54,6 +60,17 @@ class Reporter:
             from envcompile.cli.machine import warning  # noqa: PLC0415 - only when a machine reads
 
             self._write(warning(text, hint, self._format))
+
+    def warn_of(self, source: Source, found: Iterable[Diagnostic]) -> None:
+        """Warnings about the spec, with their places."""
+        for each in found:
+            if self._format == "text":
+                self._clear()
+                self._write(draw(each, source, self._colors, "warning"))
+            else:
+                from envcompile.cli.machine import diagnosed  # noqa: PLC0415 - only when a machine reads
+
+                self._write(diagnosed(each, source, "warning", self._format))
 
     def error(self, error: EnvcompileError) -> None:
         """What ended the work. Said even when quiet."""

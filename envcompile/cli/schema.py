@@ -1,4 +1,4 @@
-"""`envcompile schema`: the JSON Schema of the spec or of the lock, for editors."""
+"""`envcompile schema`: the JSON Schema of the spec, of the lock or of a catalogue, for editors."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
     from envcompile.cli.report import Reporter
 
-FILES = {"spec": "spec.v1.json", "lock": "lock.v1.json"}
+FILES = {"spec": "spec.v1.json", "lock": "lock.v1.json", "catalogue": "catalogue.v1.json"}
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument(
-        "of", metavar="spec|lock", nargs="?", choices=tuple(FILES), default="spec", help="default: spec"
+        "of", metavar="spec|lock|catalogue", nargs="?", choices=tuple(FILES), default="spec", help="default: spec"
     )
 
 
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
 
 
 def file(of: str) -> Traversable:
-    """The schema of `spec` or `lock`: in the package when it is installed, at the top of a checkout otherwise."""
+    """The schema of a row of `FILES`: in the package when it is installed, at the top of a checkout otherwise."""
     package = resources.files("envcompile")
     installed = package / "schemas" / FILES[of]
     return installed if installed.is_file() else package / ".." / "schemas" / FILES[of]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from envcompile.cli.settings import cache, mirrors, registry
@@ -15,26 +16,33 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from envcompile.cli.report import Reporter
+    from envcompile.plan.base.catalogue import Catalogue
     from envcompile.resolve.apt.resolver import Apt, Systems
     from envcompile.resolve.conda import CondaResolver
     from envcompile.resolve.protocol import PipResolver
     from envcompile.spec.model import Spec
 
 
-def solvers(
-    spec: Spec, folder: Path, environment: Mapping[str, str], reporter: Reporter, *, offline: bool = False
+def solvers(  # noqa: PLR0913 - what this process has of the world
+    spec: Spec,
+    folder: Path,
+    environment: Mapping[str, str],
+    reporter: Reporter,
+    *,
+    catalogue: Catalogue,
+    offline: bool = False,
 ) -> Solvers:
     """The back ends for a spec in `folder`, which local channels are relative to. `offline`: none asks the network."""
     effects = Effects(run, environment, offline)
     images = registry(environment, offline=offline)
     pip = _pip(spec.pip.resolver) if spec.pip.packages else None
-    apt = _apt(images, effects, reporter) if spec.apt.packages or spec.apt.build else None
+    apt = partial(_apt, images, effects, reporter)
     if not spec.conda.packages:
-        return Solvers(pip, None, images, (), effects, apt)
+        return Solvers(pip, None, images, (), effects, apt, catalogue)
     from envcompile.resolve.channels import channel  # noqa: PLC0415 - for conda environments only
 
     channels = tuple(channel(text, folder) for text in spec.conda.channels)
-    return Solvers(pip, _conda(spec.conda.resolver), images, channels, effects, apt)
+    return Solvers(pip, _conda(spec.conda.resolver), images, channels, effects, apt, catalogue)
 
 
 def _conda(name: str) -> CondaResolver:

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 def options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument(
-        "files", metavar="FILE", nargs="*", help="a spec, a lock or a Dockerfile (default: the spec that `-f` finds)"
+        "files",
+        metavar="FILE",
+        nargs="*",
+        help="a spec, a lock, a Dockerfile or an export (default: the spec that `-f` finds)",
     )
     parser.add_argument(
         "--hook",
@@ -101,7 +104,7 @@ def _wrong(spec: str) -> Iterator[EnvcompileError]:
         lock = read_lock(lock_path(path))
         locked = read_spec(source, lock, mending(spec))
         for each in kept(locked, lock, path):
-            if each.path.read_bytes() != each.text.encode():
+            if not each.current():
                 yield NotFine(each.otherwise, f"run `envcompile {each.command}{_option(spec)}`")
     except EnvcompileError as error:
         if error.hint == RELOCK:

@@ -37,9 +37,23 @@ def dockerfile(plan: Plan) -> str:
         platform="" if several else f"--platform={plan.targets[0].docker} ",
         selected=[*tools, "lock", "build-base", "run-base"],
         foreign=[arch for arch in ARCHITECTURES if arch not in locked],
+        scripts=_scripts(plan),
         script=lambda name: _environment().get_template(name).render().rstrip("\n"),
         refusal=f"this Dockerfile is locked for {' and '.join(target.docker for target in plan.targets)} only",
     )
+
+
+def _scripts(plan: Plan) -> list[tuple[str, str]]:
+    """The scripts of the lock stage that the plan needs: their paths there, and the names of their templates."""
+    conda = ("activated", "split") if plan.conda else ()
+    pip = ("pip", "overlaps.py", "added") if plan.layers else ()
+    sdists = ("sdist-fetch", "sdist-install", "added") if plan.sdists else ()
+    slim = ("slim",) if plan.slim else ()
+    names = {"pip": "pip-install"}
+    return [
+        *([("/apt/install", "apt-install")] if plan.apt else []),
+        *((f"/install/{name}", names.get(name, name)) for name in dict.fromkeys((*conda, *pip, *sdists, *slim))),
+    ]
 
 
 def tag(text: str) -> str:

@@ -79,8 +79,8 @@ def variables(environment: Mapping[str, str]) -> dict[str, str]:
     return {**environment, "SOURCE_DATE_EPOCH": "0"}
 
 
-def check(ask: Ask) -> None:
-    """Raises `MissingOutside` when buildx is not there or too old."""
+def check(ask: Ask) -> str:
+    """Its version, as far as it tells one. Raises `MissingOutside` when it is not there or too old."""
     answer = ask("buildx", "version")
     oldest = ".".join(map(str, _OLDEST))
     hint = f"install buildx {oldest} or later (the package is `docker-buildx-plugin` or `docker-buildx`)"
@@ -91,3 +91,4 @@ def check(ask: Ask) -> None:
     if found and (int(found[1]), int(found[2])) < _OLDEST:
         version = found[0].lstrip("v")
         raise MissingOutside(f"buildx {version} is too old: {oldest} is the first that builds reproducibly", hint)
+    return found[0].lstrip("v") if found else "of no version"

@@ -13,7 +13,7 @@ from envcompile.spec.indexes import DEFAULT
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from envcompile.lock.model import Lock, PlatformLock
+    from envcompile.lock.model import Decided, Lock, PlatformLock
     from envcompile.lock.reasons import Asked
 
 # Each kind of thing that is pinned, in the order in which its changes are told, and what one of them is called.
@@ -21,6 +21,11 @@ LABELS = {
     "platform": "platform {}",
     "image": "image to {} on",
     "system": "system to {} on",
+    "cuda": "CUDA",
+    "driver": "oldest driver",
+    "compute": "GPU architectures",
+    "variable": "variable {}",
+    "facts": "facts about bases",
     "tool": "image for {}",
     "python": "Python",
     "channel": "channel {}",
@@ -130,16 +135,31 @@ def _pins(lock: Lock, platform: PlatformLock) -> dict[tuple[str, str], _Pin]:
     for name, base in (("build", platform.build), ("run", platform.run)):
         pins["image", name] = _Pin(base.image)
         pins["system", name] = _Pin(f"{base.os}, glibc {base.glibc}")
+    if platform.decided:
+        pins |= _decided(platform.decided)
     pins |= {("tool", each.name): _Pin(each.image) for each in platform.tools}
     # conda's Python is one of its packages.
     if platform.python and platform.python.source != "conda":
         pins["python", ""] = _Pin(platform.python.version)
     pins |= {("conda", each.name): _Pin(each.version, each.sha256, each.file) for each in platform.conda}
     pins |= {("pip", each.name): _Pin(each.version, each.sha256, each.file) for each in platform.pip}
+    pins |= {
+        ("pip-build", f"{build.name}: {each.name}"): _Pin(each.version, each.sha256, each.file)
+        for build in platform.pip_build
+        for each in build.packages
+    }
     pins |= {("index", each.name): _Pin(each.index) for each in platform.pip if each.index != DEFAULT}
     for kind, packages in (("apt", platform.apt), ("apt-build", platform.apt_build)):
         pins |= {(kind, each.name): _Pin(each.version, each.sha256, each.sha256) for each in packages}
     return pins
+
+
+def _decided(decided: Decided) -> dict[tuple[str, str], _Pin]:
+    """What follows from the bases, or they from it."""
+    told = {"cuda": decided.cuda, "driver": decided.driver, "compute": " ".join(decided.compute)}
+    told["facts"] = decided.catalogue
+    pins = {(kind, ""): _Pin(value) for kind, value in told.items() if value}
+    return pins | {("variable", name): _Pin(value) for name, value in decided.env}
 
 
 def _moved(old: Mapping[tuple[str, str], _Pin], new: Mapping[tuple[str, str], _Pin]) -> Iterator[_Moved]:

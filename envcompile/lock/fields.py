@@ -28,7 +28,7 @@ _PATTERNS = {
     "path": _PATH,
     "os": re.compile(r"[a-z][a-z0-9]*-[0-9]+(?:\.[0-9]+)*"),
     "glibc": re.compile(r"2\.[0-9]{1,2}"),
-    "source": re.compile("spec|image|assumed|conda"),
+    "source": re.compile("spec|image|assumed|conda|apt"),
     "digest": _DIGEST,
     "text": _DIGEST,
     "snapshot": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from envcompile.digests import sha256
 from envcompile.errors import Unusable
+from envcompile.lock import decided
 from envcompile.lock.head import COMMENT, FORMAT
 from envcompile.lock.validate import counts, decode
 
@@ -87,6 +88,11 @@ def _platform(platform: PlatformLock) -> Iterable[str]:
         yield f"python = {_table({'version': python.version, 'path': python.path, 'source': python.source})}\n"
     yield f"build = {_image(platform.build)}\n"
     yield f"run = {_image(platform.run)}\n"
+    if platform.decided:
+        yield f"decided = {_table(decided.head(platform.decided))}\n"
+        if platform.decided.warnings:
+            yield from _rows("warnings", decided.warnings(platform.decided))
+        yield from _rows("trail", decided.trail(platform.decided))
     yield from _rows("tools", ({"name": tool.name, "image": tool.image} for tool in platform.tools))
     if platform.conda:
         yield from _rows("conda", (_conda(package) for package in platform.conda))
@@ -150,6 +156,14 @@ def _rows(key: str, rows: Iterable[Mapping[str, object]]) -> Iterable[str]:
 
 
 def _table(values: Mapping[str, object]) -> str:
-    # A JSON string without control characters is a TOML basic string, and numbers and arrays are written alike.
-    pairs = (f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items() if value is not None)
+    pairs = (f"{key} = {_value(value)}" for key, value in values.items() if value is not None)
     return f"{{ {', '.join(pairs)} }}"
+
+
+def _value(value: object) -> str:
+    if isinstance(value, dict):
+        return _table(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_value, value))}]"
+    # A JSON string without control characters is a TOML basic string, and numbers are written alike.
+    return json.dumps(value, ensure_ascii=False)

@@ -106,8 +106,15 @@ def _listed(platform: PlatformLock) -> Iterator[str]:
         yield f"Python {platform.python.version}"
     yield f"build on {platform.build.image}"
     yield f"run on {platform.run.image}"
+    if decided := platform.decided:
+        yield from ([f"CUDA {decided.cuda}"] if decided.cuda else [])
+        yield from ([f"driver {decided.driver} or newer"] if decided.driver else [])
+        yield from (f"variable {name}={value}" for name, value in decided.env)
+        yield from (f"because {each.decision}" for each in decided.trail)
     yield from (f"{each.name} of {each.image}" for each in platform.tools)
     yield from packages(platform)
+    for build in platform.pip_build:
+        yield from (f"pip-build {build.name}: {each.name} {each.version} {each.sha256[:12]}" for each in build.packages)
     for kind, pinned in (("apt", platform.apt), ("apt-build", platform.apt_build)):
         yield from (f"{kind} {each.name} {each.version} {each.architecture} {each.sha256[:12]}" for each in pinned)
 

@@ -26,11 +26,15 @@ class Node(NamedTuple):
 
 
 class Graph(NamedTuple):
-    """The packages, and for each those that it needs and those that need it, sorted by name."""
+    """The packages, and for each those that it needs and those that need it, sorted by name.
+
+    `of_base` are those that the choice of the base asks for, and not the spec.
+    """
 
     packages: Mapping[Node, Package]
     needs: Mapping[Node, tuple[Node, ...]]
     needed: Mapping[Node, tuple[Node, ...]]
+    of_base: tuple[Node, ...] = ()
 
     def label(self, node: Node) -> str:
         """The package as people are told of it: `conda numpy 2.3.5`, and pip's by name and version alone."""
@@ -67,7 +71,19 @@ def graph(platform: PlatformLock) -> Graph:
     for node in sorted(needs):
         for end in needs[node]:
             needed[end].append(node)
-    return Graph(packages, needs, {node: tuple(found) for node, found in needed.items()})
+    return Graph(packages, needs, {node: tuple(found) for node, found in needed.items()}, _of_base(platform))
+
+
+def _of_base(platform: PlatformLock) -> tuple[Node, ...]:
+    decided = platform.decided
+    if decided is None:
+        return ()
+    wheels = [Node(each.partition(" ")[0], "pip") for each in decided.wheels]
+    return (
+        *wheels,
+        *(Node(each, "apt") for each in decided.apt),
+        *(Node(each, "apt-build") for each in decided.apt_build),
+    )
 
 
 def depend_name(depend: str) -> str:
@@ -77,7 +93,10 @@ def depend_name(depend: str) -> str:
 
 
 def asked(spec: Spec, drawn: Graph) -> tuple[Node, ...]:
-    """The packages that the spec asks for itself, in its order; what it asks for and the lock lacks is not there."""
+    """The packages that the spec asks for itself, in its order, and those that the base was chosen with.
+
+    What is asked for and the lock lacks is not there.
+    """
     from envcompile.spec.match_spec import match_spec  # noqa: PLC0415 - brings much, for `tree` and `why` alone
     from envcompile.spec.requirement import name, requirement  # noqa: PLC0415
 
@@ -86,7 +105,7 @@ def asked(spec: Spec, drawn: Graph) -> tuple[Node, ...]:
         conda.append(Node("python", "conda"))
     pip = [node for text in spec.pip.packages for node in drawn.find(name(requirement(text).name))]
     apt = [Node(each, "apt") for each in spec.apt.packages] + [Node(each, "apt-build") for each in spec.apt.build]
-    return tuple(dict.fromkeys(node for node in (*conda, *pip, *apt) if node in drawn.packages))
+    return tuple(dict.fromkeys(node for node in (*conda, *pip, *apt, *drawn.of_base) if node in drawn.packages))
 
 
 def shortest(drawn: Graph, start: Node, end: Node) -> tuple[Node, ...]:

@@ -9,7 +9,7 @@ from envcompile.digests import sha256
 
 # Of the file's shape, and of the Dockerfile that is made from it: a lock of another layout is stale and says so.
 FORMAT = 1
-LAYOUT = 1
+LAYOUT = 2
 
 COMMENT = "# Made by `envcompile lock`; an edit by hand is noticed. Change the spec and lock again.\n"
 _BEFORE = f'{COMMENT}format = {FORMAT}\ndigest = "'.encode()

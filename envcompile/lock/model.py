@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from envcompile.lock.head import LAYOUT
 
@@ -84,9 +85,9 @@ class AptPackage:
 class Python:
     """The interpreter: exact version, its path in the image, and who said so.
 
-    `source` is `conda` (a locked package), or for the base's own `spec` (the user says so), `image` (read from it when
-    it was locked) or `assumed` (the newest patch known to the release that locked). Whoever said it of a base, a
-    step of the build compares it with the image.
+    `source` is `conda` or `apt` (a locked package), or for the base's own `spec` (the user says so), `image` (read from
+    it when it was locked) or `assumed` (the newest patch known to the release that locked). Whoever said it of a base,
+    a step of the build compares it with the image.
     """
 
     version: str
@@ -111,13 +112,70 @@ class ToolImage:
     image: str
 
 
+class Rejected(NamedTuple):
+    """An image, or a kind of image, that was not taken, and why."""
+
+    image: str
+    because: str
+
+
+class Row(NamedTuple):
+    """One step of the way: `inputs` are locked packages or words of the spec, `source` where the rule is from."""
+
+    step: int
+    rule: str
+    inputs: tuple[str, ...]
+    decision: str
+    rejected: tuple[Rejected, ...] = ()
+    source: str = ""
+
+
+class Warned(NamedTuple):
+    """Something that is not as it should be, and does not stop the work: a rule's slug, one sentence, what mends it."""
+
+    rule: str
+    message: str
+    hint: str
+
+
+class Saving(NamedTuple):
+    """What the run image is smaller by than another one: unpacked gigabytes (X.Y), about."""
+
+    gigabytes: str
+    against: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """Why a platform stands on its bases, and what goes with them.
+
+    `catalogue` is the day (YYYY-MM-DD) of the facts that decided. `cuda` is the release that is used (X.Y.Z, or X.Y),
+    `driver` the oldest that runs it at all, `image_driver` the oldest that the run image starts with, `compute` the GPU
+    architectures that it has code for. `env` is sorted by name; `apt` and `apt_build` are the Debian packages that the
+    run and the build stage need of their own, and `wheels` the requirements of pip, all beyond what the spec asks for.
+    """
+
+    catalogue: str
+    cuda: str | None = None
+    driver: str | None = None
+    image_driver: str | None = None
+    compute: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    apt: tuple[str, ...] = ()
+    apt_build: tuple[str, ...] = ()
+    wheels: tuple[str, ...] = ()
+    saving: Saving | None = None
+    warnings: tuple[Warned, ...] = ()
+    trail: tuple[Row, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class PlatformLock:
     """Everything pinned for one platform (conda's name of it). Tools and packages are sorted by name.
 
     `python` is None where nothing that is installed needs one. `apt` is added to the base that runs, `apt_build` to the
-    base that is built on: all that these bases do not have already. `pip_build` has a row for each sdist in `pip`,
-    sorted by its name.
+    base that is built on: all that these bases do not have already. `decided` says why it stands on these bases; None
+    in a lock of a release that did not say. `pip_build` has a row for each sdist in `pip`, sorted by its name.
     """
 
     platform: str
@@ -129,6 +187,7 @@ class PlatformLock:
     conda: tuple[CondaPackage, ...] = ()
     apt: tuple[AptPackage, ...] = ()
     apt_build: tuple[AptPackage, ...] = ()
+    decided: Decided | None = None
     pip_build: tuple[SdistBuild, ...] = ()
 
     @property

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from envcompile.spec.model import Spec
 
 _SHOWN = 3
+_OF_BASE = ("cuda", "image")
 _UNKNOWN = "no reason for it stands in the locks"
 
 
@@ -42,6 +43,8 @@ class Moves:
 
     def of(self, kind: str, name: str) -> tuple[str, ...]:
         """Why a package moved, in one sentence; nothing where it was asked for, or no reason stands in the locks."""
+        if kind in _OF_BASE:
+            return self._base(kind, name)
         node = Node(name, kind)
         old, new = self._old.packages.get(node), self._new.packages.get(node)
         if isinstance(old, AptPackage) or isinstance(new, AptPackage):
@@ -61,6 +64,16 @@ class Moves:
         )
         # Who asked for the lock is told that of this nothing is known.
         return tuple(islice(chain(reasons, [_UNKNOWN] if self._asked else []), 1))
+
+    def _base(self, kind: str, name: str) -> tuple[str, ...]:
+        """What the later lock says of its bases, where the earlier one said something else."""
+        before, after = (each.decided.trail if each.decided else () for each in (self._before, self._after))
+        rules = {"cuda": "bundled", "image": "image"}[kind]
+        told = [row for row in after if row.rule.partition(".")[0] == rules and row not in before]
+        mine = [row for row in told if kind == "cuda" or row.rule.partition(".")[2] not in {"build", "run"} - {name}]
+        return tuple(
+            f"{row.decision} ({', '.join(row.inputs)})" if row.inputs else row.decision for row in mine if row.decision
+        )
 
     def _gone(self, node: Node) -> str:
         if self._asked and node.kind == "pip" and node.name in self._asked.spec.pip.exclude:

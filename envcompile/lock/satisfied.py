@@ -27,6 +27,10 @@ def unsatisfied(spec: Spec, locked: PlatformLock) -> Iterator[Finding]:
         from envcompile.lock.satisfied_pip import pip_answer  # noqa: PLC0415 - brings `packaging`
 
         roots = yield from pip_answer(spec, locked, asked)
+    # What the base would have had otherwise is asked for by its choice.
+    roots = {*roots, *(each.partition(" ")[0] for each in locked.decided.wheels)} if locked.decided else roots
+    # What the bases were decided to stand on is asked for by that decision.
+    roots |= {text.partition(" ")[0] for text in locked.decided.wheels} if locked.decided else set()
     for name in surplus({package.name: package.depends for package in locked.pip}, roots):
         yield Finding(("pip", "packages"), f"the lock holds `{name}`, which nothing asks for any more,")
 

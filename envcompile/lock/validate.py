@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from envcompile.errors import Unusable
+from envcompile.lock import decided
 from envcompile.lock.fields import APT, ASKED, CHANNEL, CONDA, MATCH_SPEC, MD5, NAME, Reader
 from envcompile.lock.model import (
     AptPackage,
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     Package = TypeVar("Package", PipPackage, CondaPackage, AptPackage)
 
 _KINDS = ("pip", "pip-build", "conda", "apt", "apt-build")
+_PLATFORM = ("python", "build", "run", "tools")
+_DECIDED = ("decided", "warnings", "trail")
 _HEADS = {
     *("format", "digest", "layout", "spec", "counts", "asked", "snapshot", "channels", "private-indexes", "platforms")
 }
@@ -92,9 +95,7 @@ def package_row(row: object) -> PipPackage | CondaPackage:
 
 def _platform(read: Reader, platform: str, value: object) -> PlatformLock:
     where = f"platforms.{platform}"
-    table = read.table(
-        value, where, {"python", "build", "run", "tools", "conda", "pip", "pip-build", "apt", "apt-build"}
-    )
+    table = read.table(value, where, {*_PLATFORM, *_DECIDED, *_KINDS})
     keys = ("version", "path", "source")
     python = None
     if "python" in table:
@@ -110,8 +111,11 @@ def _platform(read: Reader, platform: str, value: object) -> PlatformLock:
     pip = _sorted(read, table.get("pip"), f"{where}.pip", _pip)
     conda = _sorted(read, table.get("conda", []), f"{where}.conda", _conda)
     apt, apt_build = (_sorted(read, table.get(key, []), f"{where}.{key}", _apt) for key in ("apt", "apt-build"))
+    why = None
+    if any(key in table for key in _DECIDED):
+        why = decided.read(read, table.get("decided"), table.get("warnings", []), table.get("trail"), where)
     builds = _builds(read, table.get("pip-build", []), f"{where}.pip-build", pip)
-    return PlatformLock(platform, python, build, run, tools, pip, conda, apt, apt_build, builds)
+    return PlatformLock(platform, python, build, run, tools, pip, conda, apt, apt_build, why, builds)
 
 
 def _builds(read: Reader, value: object, where: str, pip: tuple[PipPackage, ...]) -> tuple[SdistBuild, ...]:

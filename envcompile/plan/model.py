@@ -18,7 +18,8 @@ class Target:
     """What differs between architectures.
 
     `arch` as TARGETARCH spells it, `docker` as `--platform` takes it; `build` and `run` base images by digest;
-    `tools` pairs of stage name and image; `files` the lock stage.
+    `tools` pairs of stage name and image; `files` the lock stage; `env` and `labels`, sorted by key, what goes with the
+    bases of this architecture alone.
     """
 
     arch: str
@@ -27,17 +28,21 @@ class Target:
     run: str
     tools: tuple[tuple[str, str], ...]
     files: tuple[File, ...]
+    env: tuple[tuple[str, str], ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One installation of pip packages: the stage's name and the requirement list in the lock stage.
+    """One installation of pip packages: the stage's name, and the requirement list in the lock stage.
 
-    All of them come from `index`; `private` says that it wants credentials, which the build then must be given.
+    They are the `group` of packages (plan/groups.py) that come from `index`; `private` says that it wants credentials,
+    which the build then must be given.
     """
 
     stage: str
     requirements: str
+    group: str
     index: str
     private: bool
 
@@ -74,13 +79,16 @@ class Plan:
     """Everything the Dockerfile says. `targets` are sorted by architecture.
 
     `conda` and `python` say what the environment is: made by micromamba, or a virtual environment of the base's Python,
-    or nothing at all; `apt` to which stages Debian packages are added, of `build` and `run`.
+    or nothing at all; `apt` to which stages Debian packages are added, of `build` and `run`. `conda_layers` are the
+    groups into which what micromamba made is split, `slim` the kinds of files that are taken away, as the label says.
     """
 
     targets: tuple[Target, ...]
     apt: tuple[str, ...]
     conda: bool
     python: bool
+    conda_layers: tuple[str, ...]
     layers: tuple[Layer, ...]
     sdists: tuple[SdistLayer, ...]
+    slim: tuple[str, ...]
     start: Start

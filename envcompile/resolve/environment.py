@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.diagnostics import Diagnostic, Problems
 from envcompile.lock.model import Pins, PlatformLock, Python
+from envcompile.plan.base.bounds import bounds
 from envcompile.platforms import PLATFORMS
 from envcompile.resolve.conda import CondaRequest
-from envcompile.resolve.cuda import check_cuda
 from envcompile.resolve.protocol import PipRequest
 from envcompile.resolve.provides import with_distributions
 from envcompile.spec.asked import asked_of_conda
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from envcompile.lock.model import Channel, CondaPackage, Lock, PipPackage, SdistBuild
+    from envcompile.plan.base.catalogue import Catalogue
     from envcompile.resolve.apt.resolver import Apt
     from envcompile.resolve.conda import CondaResolver
     from envcompile.resolve.images import Ground, Images
@@ -64,6 +65,7 @@ class Solvers(NamedTuple):
     """Whoever answers: a resolver for each kind of package, a registry client, and what they may do to the world.
 
     `channels` are the conda channels of the spec, by their URLs. A resolver of which the spec asks nothing is None.
+    `apt` makes who knows Debian packages, which few environments need; `catalogue` is what is known of bases.
     """
 
     pip: PipResolver | None
@@ -71,7 +73,8 @@ class Solvers(NamedTuple):
     images: Images
     channels: tuple[Channel, ...]
     effects: Effects
-    apt: Apt | None = None
+    apt: Callable[[], Apt]
+    catalogue: Catalogue
 
 
 def solve(  # noqa: PLR0913, PLR0917 - every effect is an argument
@@ -79,8 +82,7 @@ def solve(  # noqa: PLR0913, PLR0917 - every effect is an argument
 ) -> tuple[tuple[PlatformLock, ...], tuple[Channel, ...]]:
     """What is pinned for each platform, sorted, and the channels it comes from.
 
-    Raises `Unsolvable`, `MissingOutside`, or `Problems` when a package is asked of conda and of pip, or the answer has
-    not the CUDA that the spec asks for.
+    Raises `Unsolvable`, `MissingOutside`, or `Problems` when a package is asked of conda and of pip.
     """
     names = sorted(spec.platforms)
     conda = dict(zip(names, _conda(spec, names, grounds, earlier, solvers, upgrade), strict=True))
@@ -96,7 +98,6 @@ def solve(  # noqa: PLR0913, PLR0917 - every effect is an argument
         return PlatformLock(name, python, ground.base, ground.base, ground.tools, pip, brought, pip_build=built)
 
     platforms = tuple(_side_by_side(one, names))
-    check_cuda(source, spec.cuda.version, platforms)
     used = {package.channel for packages in conda.values() for package in packages}
     return platforms, tuple(each for each in solvers.channels if each.name in used)
 
@@ -160,7 +161,7 @@ def _pip(  # noqa: PLR0913, PLR0917 - a request is made of all that was decided 
     if python is None or solvers.pip is None:
         raise AssertionError("pip packages are asked for: the spec's check lets none pass without a Python")
     request = PipRequest(
-        requirements=spec.pip.packages,
+        requirements=(*spec.pip.packages, *ground.wheels),
         exclude=spec.pip.exclude,
         platform=PLATFORMS[name],
         python=python.version,
@@ -172,6 +173,7 @@ def _pip(  # noqa: PLR0913, PLR0917 - a request is made of all that was decided 
         exact=upgrade.of(earlier.of(name).pip),
         index=spec.pip.index,
         indexes=spec.pip.extra_indexes,
+        bounds=bounds(spec.cuda.version, solvers.catalogue),
     )
     built: tuple[SdistBuild, ...] = ()
     if spec.pip.allow_sdist:

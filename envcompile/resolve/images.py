@@ -12,6 +12,8 @@ from envcompile.platforms import PLATFORMS
 from envcompile.spec.image import reference
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from envcompile.lock.model import Lock, PlatformLock
     from envcompile.source import Source
     from envcompile.spec.model import Spec
@@ -41,11 +43,15 @@ class Images(Protocol):
 
 
 class Ground(NamedTuple):
-    """What everything else on one platform stands on: the base image, its interpreter, the tools of the build."""
+    """What everything else on one platform stands on: the base image, its interpreter, the tools of the build.
+
+    `wheels` are requirements of pip that the base would have otherwise.
+    """
 
     base: BaseImage
     python: Python | None
     tools: tuple[ToolImage, ...]
+    wheels: tuple[str, ...] = ()
 
 
 def lay_ground(  # noqa: PLR0913
@@ -58,10 +64,10 @@ def lay_ground(  # noqa: PLR0913
     Raises `Problems` with the place in the spec when a base cannot be used, `MissingOutside` when a digest or what is
     in an image cannot be had.
     """
-    kept = {} if upgrade else _kept(earlier, broken)
-    pinned = tuple(ToolImage(name, _pin(image, kept, images)) for name, image in tools(spec))
+    kept = {} if upgrade else kept_images(earlier, broken)
+    pinned = pinned_tools(spec, None if upgrade else earlier, images, broken)
     base = wanted(spec)
-    image = _pin(base.image, kept, images)
+    image = pin(base.image, kept, images)
     grounds: dict[str, Ground] = {}
     found: list[Diagnostic] = []
     for name in spec.platforms:
@@ -77,14 +83,24 @@ def lay_ground(  # noqa: PLR0913
     return grounds
 
 
-def _kept(earlier: Lock | None, broken: tuple[str, ...]) -> dict[str, str]:
+def pinned_tools(
+    spec: Spec, earlier: Lock | None, images: Images, broken: tuple[str, ...] = ()
+) -> tuple[ToolImage, ...]:
+    """The tools of the build by digest. Raises `MissingOutside`."""
+    kept = kept_images(earlier, broken)
+    return tuple(ToolImage(name, pin(image, kept, images)) for name, image in tools(spec))
+
+
+def kept_images(earlier: Lock | None, broken: tuple[str, ...]) -> dict[str, str]:
     """From `name:tag` to the same with its digest, for every image of a lock."""
     platforms = earlier.platforms if earlier else ()
-    images = [image for each in platforms for image in (each.build.image, *(tool.image for tool in each.tools))]
+    bases = [base.image for each in platforms for base in (each.run, each.build)]
+    images = [*bases, *(tool.image for each in platforms for tool in each.tools)]
     return {image.partition("@")[0]: image for image in (*broken, *images)}
 
 
-def _pin(image: str, kept: dict[str, str], images: Images) -> str:
+def pin(image: str, kept: Mapping[str, str], images: Images) -> str:
+    """The image by its digest: its own, a kept one, or what the registry says now. Raises `MissingOutside`."""
     if "@" in image:
         return image
     return kept.get(image) or f"{image}@{images.digest(image)}"

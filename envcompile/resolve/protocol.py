@@ -29,8 +29,9 @@ class PipRequest:
     of which names no pin is kept, or True for all; `exact` maps a name to the version that it must have if the answer
     holds it. `exclude_newer` is RFC 3339 in UTC. `provided` maps a distribution that conda has already brought to its
     stub's version: the answer must neither hold nor contradict it. `index` is the default index's URL, None for the
-    user's own; each of `indexes` serves the packages named for it and no other. `sdists` maps names to versions that
-    there is no wheel of, and to what is known of them: the resolver is shown a wheel in the sdist's place.
+    user's own; each of `indexes` serves the packages named for it and no other. `bounds` are lines of a constraints
+    file. `sdists` maps names to versions that there is no wheel of, and to what is known of them: the resolver is shown
+    a wheel in the sdist's place.
     """
 
     requirements: tuple[str, ...]
@@ -45,11 +46,13 @@ class PipRequest:
     exact: Mapping[str, str] = field(default_factory=dict)
     index: str | None = None
     indexes: tuple[Index, ...] = ()
+    bounds: tuple[str, ...] = ()
     sdists: Mapping[str, Mapping[str, Told]] = field(default_factory=dict)
 
     def constraints(self) -> str:
         """The lines of a constraints file: what may be in the answer in no other version."""
-        return "".join(f"{name}=={version}\n" for name, version in {**self.exact, **self.provided}.items())
+        exact = (f"{name}=={version}" for name, version in {**self.exact, **self.provided}.items())
+        return "".join(f"{line}\n" for line in (*exact, *self.bounds))
 
     def kept(self) -> tuple[PipPackage, ...]:
         """The preferences that are not to be upgraded."""

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from envcompile.diagnostics import Diagnostic, redact
+from envcompile.spec.exports import EXPORTS
 from envcompile.spec.image import reference
 from envcompile.spec.indexes import check_indexes
 from envcompile.spec.match_spec import match_spec
@@ -19,14 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from envcompile.source import KeyPath
-
-# Parts of the format whose passes are not there yet: refused, never passed over in silence.
-_LATER = (
-    ("cuda", "driver"),
-    ("cuda", "compute"),
-    ("cuda", "jit"),
-    ("lock",),
-)
 
 # What makes an environment, and with it a build stage.
 _BUILT = (("pip", "packages"), ("conda", "packages"), ("python",))
@@ -46,7 +39,6 @@ _LISTS = {
 def check(value: dict[str, Any]) -> list[Diagnostic]:
     """All mistakes of meaning in a spec's TOML value; shapes are `decode`'s business and are passed over here."""
     return [
-        *_later(value),
         *_python(value),
         *_nothing_to_install(value),
         *_requirements(value),
@@ -58,20 +50,9 @@ def check(value: dict[str, Any]) -> list[Diagnostic]:
         *check_indexes(_at(value, "pip", "extra-indexes")),
         *_images(value),
         *_commands(value),
+        *_exports(value),
         *(problem for path, noun in _LISTS.items() for problem in _duplicates(value, path, noun)),
     ]
-
-
-def _later(value: dict[str, Any]) -> Iterator[Diagnostic]:
-    for path in _LATER:
-        if _at(value, *path) is not None:
-            message = f"`{'.'.join(path)}` is part of the format, and this release cannot compile it yet"
-            yield Diagnostic("not-supported-yet", message, path, "take it out of the spec", "key")
-
-    if _at(value, "cuda", "version") is not None and not _at(value, "conda", "packages"):
-        message = "`cuda.version` constrains conda's packages, and this release cannot constrain pip's by it yet"
-        hint = "take it out, and ask pip for the release that is built for it"
-        yield Diagnostic("not-supported-yet", message, ("cuda", "version"), hint, "key")
 
 
 def _python(value: dict[str, Any]) -> Iterator[Diagnostic]:
@@ -203,6 +184,25 @@ def _commands(value: dict[str, Any]) -> Iterator[Diagnostic]:
         if isinstance(words, list) and words[:1] in ([], [""]):
             path: KeyPath = ("image", key, 0) if words else ("image", key)
             yield Diagnostic("command", f"`{key}` names no program", path, f"name a program, or take `{key}` out")
+
+
+def _exports(value: dict[str, Any]) -> Iterator[Diagnostic]:
+    """Files that would have nothing to hold, or the packages of too many platforms."""
+    given = _at(value, "platforms")
+    platforms = given if isinstance(given, list) and given else ["linux-64"]
+    for path, text in _strings(value, "lock", "exports"):
+        format_, platform = EXPORTS.get(text, ("", ""))
+        kind = "pip" if format_ in {"pylock", "requirements"} else "conda"
+        if format_ and not _at(value, kind, "packages"):
+            message = f"`{text}` lists {kind} packages, and none is asked for"
+            yield Diagnostic("export", message, path, f"take it out, or add `packages` to `[{kind}]`")
+        elif platform and platform not in platforms:
+            message = f"`{text}` is for `{platform}`, which is not one of the spec's platforms"
+            yield Diagnostic("export", message, path, "take it out, or add the platform")
+        elif format_ == "explicit" and not platform and len(platforms) > 1:
+            message = f"`{text}` is a list for one platform, and the spec has {len(platforms)}"
+            names = " and ".join(f"`explicit-{shown(str(each))}.txt`" for each in platforms)
+            yield Diagnostic("export", message, path, f"write {names}")
 
 
 def _duplicates(value: dict[str, Any], path: tuple[str, ...], noun: str) -> Iterator[Diagnostic]:

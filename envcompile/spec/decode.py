@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from envcompile.diagnostics import Diagnostic, Problems
 from envcompile.spec import names
+from envcompile.spec.exports import EXPORTS
 from envcompile.spec.indexes import normalized
 from envcompile.spec.model import Apt, Base, Conda, Cuda, Image, Index, Metadata, Pip, Spec
 from envcompile.spec.read import array, boolean, clean, kind, mapping, table, text, wrong_type
@@ -132,11 +133,12 @@ _TOP: dict[str, Reader[Any]] = {
             "expose": array(names.port),
             "entrypoint": array(text),
             "command": array(text),
+            "slim": boolean,
         },
     ),
     "tools": mapping(names.tool, text),
     "lock": _struct(
-        lambda exports=(): exports, {"exports": array(names.one_of(names.EXPORTS, "export", "a file a lock can keep"))}
+        lambda exports=(): exports, {"exports": array(names.one_of(tuple(EXPORTS), "export", "a file a lock can keep"))}
     ),
 }
 

@@ -22,7 +22,10 @@ class Base:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """`[image]`: what the final image is called and how it starts. Mappings are sorted by key."""
+    """`[image]`: what the final image is called and how it starts. Mappings are sorted by key.
+
+    `slim` asks to take away what is not needed to run.
+    """
 
     repository: str | None = None
     base: Base | None = None
@@ -33,6 +36,7 @@ class Image:
     expose: tuple[int, ...] = ()
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
+    slim: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from envcompile.spec.read import Found
 
 TOOLS = ("uv", "micromamba")
-# The files that `[lock] exports` can keep: the name tells the format.
-EXPORTS = ("conda-lock.yml", "environment.yml", "explicit.txt", "pylock.toml", "requirements.txt")
 _BIGGEST_ID = 2**31 - 1
 _BIGGEST_PORT = 65535
 

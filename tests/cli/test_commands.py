@@ -117,7 +117,7 @@ def test_a_debian_package_is_not_upgraded_by_its_name(tmp_path: Path) -> None:
         (["tag", "-f", "expected"], 2, "`expected` is a folder, not a file"),
         (["-C", "none", "tag"], 2, "`none` cannot be entered"),
         (["explain", "unknow-key"], 2, "did you mean `unknown-key`?"),
-        (["explain"], 2, "no error code is named"),
+        (["explain", "-f", "nowhere.toml"], 2, "`nowhere.lock` is not there"),
         (["lock", "-P", "numpi"], 2, "`numpi` is not in the lock"),
         (["lock", "-P", "a b"], 2, "`a b` is not the name of a package"),
     ],
@@ -149,7 +149,7 @@ def test_no_lock_a_stale_lock_a_broken_lock(project: Path) -> None:
     assert "hint: run `envcompile lock`" in done.stderr
     lock.write_text(whole[:-30], "utf-8")
     assert run("dockerfile", folder=project).returncode == 2
-    lock.write_text(whole.replace("layout = 1", "layout = 2"), "utf-8")
+    lock.write_text(whole.replace("layout = ", "layout = 9"), "utf-8")
     assert "was edited by hand" in run("dockerfile", folder=project).stderr
     lock.unlink()
     done = run("tag", folder=project)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile.lock.exports import FORMATS
-from envcompile.spec.names import EXPORTS
+from envcompile.spec.exports import EXPORTS
 from tests.cli.test_commands import run
 from tests.made import FIXTURES
 
@@ -95,8 +95,8 @@ def test_a_stale_lock(project: Path) -> None:
     [
         ([], "the following arguments are required: --format"),
         (["--format", "conda-lok"], "invalid choice: 'conda-lok'"),
-        (["--format", "conda-lock"], "hint: add `--files URL`"),
         (["--format", "environment", *FILES], "`environment` names no file of pip's"),
+        (["--format", "requirements", *FILES], "`requirements` names no file of pip's"),
         (["--format", "conda-lock", "--files", "https://u:secret@example.invalid"], "a user name, a password"),
         (["--format", "conda-lock", "--files", "https://example.invalid/?x=1"], "write `https://host/path`"),
         (["--format", "conda-lock", "--files", "/srv/files"], "write `https://host/path`"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ import pytest
 from envcompile.cli.near import dockerfiles_of
 from envcompile.emit.dockerfile import dockerfile
 from envcompile.lock import file as lock_file
-from envcompile.lock.head import answered
+from envcompile.lock.head import LAYOUT, answered
 from envcompile.lock.surplus import surplus
 from envcompile.plan.make import make_plan
 from tests.cli.test_commands import run
@@ -29,7 +30,14 @@ START = "from envcompile.cli.start import run; run()"
 FAST = {
     *("__future__", "gc", "_sha2", "_sha256", "envcompile.digests"),
     *("envcompile", "envcompile.errors", "envcompile.cli", "envcompile.cli.start", "envcompile.cli.fast"),
-    *("envcompile.cli.near", "envcompile.spec", "envcompile.spec.refusal", "envcompile.lock", "envcompile.lock.head"),
+    *(
+        "envcompile.cli.near",
+        "envcompile.spec",
+        "envcompile.spec.exports",
+        "envcompile.spec.refusal",
+        "envcompile.lock",
+        "envcompile.lock.head",
+    ),
 }
 HEAVY = {
     "argparse",
@@ -255,14 +263,23 @@ def test_the_head_of_a_lock_is_where_a_glance_looks(name: str) -> None:
     text = lock_file.dumps(lock)
     digests = (lock.spec.encode(), lock.spec_text.encode())
     assert answered(text.encode()) == answered(text.replace("\n", "\r\n").encode()) == digests
-    for damaged in (text[:-1], f"\ufeff{text}", text.replace("layout = 1", "layout = 2"), "", text[:200], f"{text}\n"):
+    for damaged in (text[:-1], f"\ufeff{text}", text.replace("layout = ", "layout = 9"), "", text[:200], f"{text}\n"):
         assert answered(damaged.encode()) is None
 
 
 def test_a_lock_that_was_made_before_anything_was_noted(project: Path) -> None:
-    """It is read for ever; when its spec changes, it cannot tell what it was asked."""
-    shutil.copy(FIXTURES / "locks" / "v1" / "ml.lock", project / "envcompile.lock")
+    """It is read for ever, and stale where the Dockerfile has another layout by now.
+
+    When its spec changes, it cannot tell what it was asked.
+    """
+    text = (FIXTURES / "locks" / "v1" / "ml.lock").read_text("utf-8")
+    (project / "envcompile.lock").write_text(text, "utf-8")
     (project / "envcompile.toml").write_text(case("ml")[0], "utf-8")
+    done = run("verify", folder=project)
+    assert done.returncode == 1
+    assert f"was made for layout 1 of the Dockerfile, and this release writes layout {LAYOUT}" in done.stderr
+    lock = dataclasses.replace(lock_file.loads(text, "x"), layout=LAYOUT)
+    (project / "envcompile.lock").write_text(lock_file.dumps(lock), "utf-8")
     assert run("verify", folder=project).returncode == 0
     (project / "envcompile.toml").write_text(f"# a comment\n{case('ml')[0]}", "utf-8")
     done = run("verify", folder=project)

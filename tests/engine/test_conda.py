@@ -86,7 +86,7 @@ def test_what_is_locked_is_what_runs(engine: Engine, conda_channel: Channel, tmp
     assert inside["greeting"].startswith("hello from libgreeting 1.2.3, installed below /env/share/greeting")
     assert inside["greeter"] == "hello from greeter 0.4.0 in /env\n"
     assert inside["uid"] == 1000
-    leftovers = "ls -d /root/micromamba /root/.conda /usr/local/bin/micromamba /run/lock/conda.txt 2>/dev/null; true"
+    leftovers = "ls -d /root/micromamba /root/.conda /usr/local/bin/micromamba /run/conda /layers 2>/dev/null; true"
     # What activation scripts print goes to standard error, which docker() reads too.
     assert engine.run(tag, "sh", "-c", leftovers) == "settings: activated\n"
 

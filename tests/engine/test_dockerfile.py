@@ -97,7 +97,7 @@ def test_nothing_of_the_build_stays(engine: Engine, tmp_path: Path) -> None:
         "new = [os.path.join(r, f) for r, d, fs in os.walk('/env') for f in d + fs"
         " if os.lstat(os.path.join(r, f)).st_mtime]; "
         "found = [p for p in ('/usr/local/bin/uv', '/run/ca.crt', '/run/requirements.txt', '/run/python', '/env/.lock',"
-        " '/root/.cache', '/pip-1.txt', '/env/bin/pip') if os.path.lexists(p)]; "
+        " '/root/.cache', '/pip', '/install', '/account', '/env/bin/pip') if os.path.lexists(p)]; "
         "times = [os.stat(p).st_mtime for p in ('/env', '/etc/passwd', '/home/app')]; "
         "print(json.dumps([new, found, times, os.listdir('/run')]))"
     )

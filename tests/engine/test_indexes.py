@@ -170,6 +170,6 @@ extra-indexes = [{{ name = "cpu", url = "{cpu.url()}", packages = ["torch"] }}]"
         (folder / "envcompile.toml").write_text(several, "utf-8")
         assert envcompile(folder, "lock", **os.environ).returncode == 0
         dockerfile = envcompile(folder, "dockerfile").stdout
-        assert f"COPY <<'EOF' /pip-1.txt\n--index-url {cpu.url()}\nEOF\n" in dockerfile
+        assert f"COPY <<'EOF' /pip/1-tiny.txt\n--index-url {cpu.url()}\nEOF\n" in dockerfile
         build(dockerfile, "envcompile-test-one-sided")
     assert engine.run("envcompile-test-one-sided", "python", "-c", VERSIONS).strip() == str(["small==1.0"])

@@ -29,9 +29,9 @@ CHANGED: dict[str, dict[str, Any]] = {
     "cuda": {"version": "12", "driver": "535", "compute": ("9.0",), "jit": True},
     "image": {"base": Base("other@sha256:" + 64 * "0")},
 }
-# What the image is called and how it starts, what is kept beside the lock, and which program solves.
+# How the image is called, starts and is made slim; what is kept beside the lock; and which program solves.
 FREE = {"name", "exports", "tools", "resolver"}
-START = {"repository", "env", "labels", "user", "workdir", "expose", "entrypoint", "command"}
+START = {"repository", "env", "labels", "user", "workdir", "expose", "entrypoint", "command", "slim"}
 ROWS = [(table, key) for table, values in CHANGED.items() for key in values]
 
 
@@ -85,3 +85,15 @@ def test_the_same_on_two_platforms_is_said_once() -> None:
     other = dataclasses.replace(spec, pip=dataclasses.replace(spec.pip, packages=(*spec.pip.packages, "acme")))
     (found,) = stale(other, lock)
     assert found.message == "`acme` is asked of pip, and the lock has no `acme` for `linux-64` and `linux-aarch64`"
+
+
+def test_what_the_choice_of_a_base_has_brought_is_asked_for() -> None:
+    spec, lock = parsed("cuda")
+    (one,) = lock.platforms
+    assert one.decided
+    brought = dataclasses.replace(one.pip[0], name="nvidia-brought", depends=())
+    with_it = dataclasses.replace(one, pip=(*one.pip, brought))
+    (found,) = stale(spec, dataclasses.replace(lock, platforms=(with_it,)))
+    assert "the lock holds `nvidia-brought`, which nothing asks for any more," in found.message
+    decided = dataclasses.replace(one.decided, wheels=("nvidia-brought ==1.*",))
+    assert stale(spec, dataclasses.replace(lock, platforms=(dataclasses.replace(with_it, decided=decided),))) == []

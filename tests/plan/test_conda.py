@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from envcompile.errors import Unusable
-from envcompile.lock.model import Channel, CondaPackage
-from envcompile.plan.conda import conda_lists
+from envcompile.lock.model import Channel, CondaPackage, Lock
+from envcompile.plan.conda import conda_layers, conda_lists
+from tests.made import parsed
 
 
 def package(name: str, *depends: str, channel: str = "c") -> CondaPackage:
     return CondaPackage(name, "1", "0", channel, "noarch", f"{name}-1-0.conda", "0" * 64, depends=depends)
 
 
+def lock(*packages: CondaPackage, channel: str = "https://example.invalid/c") -> Lock:
+    found = parsed("conda")[1]
+    platform = dataclasses.replace(found.platforms[0], conda=packages)
+    return dataclasses.replace(found, platforms=(platform,), channels=(Channel("c", channel),))
+
+
 def test_lists() -> None:
-    (explicit, sums) = conda_lists((package("a", "b"), package("b")), (Channel("c", "https://example.invalid/c"),))
+    made = lock(package("a", "b"), package("b"))
+    explicit, sums, layers = conda_lists(made, made.platforms[0])
     assert explicit.lines[0] == "@EXPLICIT"
     assert explicit.lines[1] == f"https://example.invalid/c/noarch/b-1-0.conda#{'0' * 64}"
     assert sums.lines[0] == f"{'0' * 64}  /root/micromamba/pkgs/a-1-0.conda"
-    assert conda_lists((), ()) == ()
+    assert layers.lines == ("- tiny-2", "- rest", "a-1-0 tiny-2", "b-1-0 tiny-2")
+    assert conda_layers(made) == ("tiny-2", "rest")
+    assert conda_lists(lock(), lock().platforms[0]) == ()
+    assert conda_layers(lock()) == ()
+    made = lock(package("a"), channel="file:///somewhere")
     with pytest.raises(Unusable, match="folder of this machine"):
-        conda_lists((package("a"),), (Channel("c", "file:///somewhere"),))
+        conda_lists(made, made.platforms[0])

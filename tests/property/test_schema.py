@@ -23,8 +23,20 @@ from envcompile.cli.schema import FILES, file
 from envcompile.errors import FINE, Unusable
 from envcompile.lock import validate
 from envcompile.lock.file import dumps
-from envcompile.lock.model import AptPackage, Channel, CondaPackage, PipPackage, SdistBuild
+from envcompile.lock.model import (
+    AptPackage,
+    Channel,
+    CondaPackage,
+    Decided,
+    PipPackage,
+    Rejected,
+    Row,
+    Saving,
+    SdistBuild,
+    Warned,
+)
 from envcompile.rules import RULES
+from envcompile.rules_of_bases import ROWS
 from envcompile.source import Source
 from envcompile.spec.decode import decode
 from tests.made import CASES, FIXTURES, case, parsed
@@ -36,12 +48,14 @@ if TYPE_CHECKING:
 
     from envcompile.source import KeyPath
 
-# Rules that need more than the shape of one value: no schema can say them, and `decode` does not.
+# Rules that need more than the shape of one value of the spec: no schema can say them, and `decode` does not.
 MEANING = {
-    *("duplicate", "nothing-to-install", "excluded-requirement", "not-supported-yet", "unsolvable", "cuda-conflict"),
+    *("duplicate", "nothing-to-install", "excluded-requirement", "unsolvable", "cuda-conflict"),
     *("index", "sdist", "apt-base", "apt-package", "snapshot"),
     *("requirement", "requirement-option", "requirement-path", "requirement-url", "match-spec", "channel", "command"),
-    "stale",
+    *("stale", "catalogue"),
+    # Found when the base is chosen.
+    *(row.slug for row in ROWS),
 }
 # Rules about the bytes, before there is a value.
 TEXT = {"toml-syntax", "encoding", "too-large"}
@@ -51,7 +65,7 @@ UNSAID: dict[str, Any] = {
     "a year after 9999 in UTC": {"exclude-newer": datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-10)))},
 }
 
-SPEC, LOCK = (json.loads(file(of).read_text("utf-8")) for of in FILES)
+SPEC, LOCK, _ = (json.loads(file(of).read_text("utf-8")) for of in FILES)
 
 
 def with_moments(schema: Any) -> Any:
@@ -307,6 +321,15 @@ def _sdist(package: PipPackage) -> dict[str, Any]:
     return {"pip": (sdist,), "pip_build": (SdistBuild(package.name, (package,)),)}
 
 
+DECIDED = Decided(
+    *("2026-11-22", "12.8.2", "525.60.13", "570.26", ("8.0",), (("CUDA_HOME", "/usr/local/cuda"),), ("gcc",), ("g++",)),
+    wheels=("nvidia-cuda-runtime-cu12 ==12.6.*",),
+    saving=Saving("9.9", "nvidia/cuda:12.8-devel"),
+    warnings=(Warned("cuda-old-image", "it is old", "take a newer one"),),
+    trail=(Row(1, "bundled", ("torch==2.8.0",), "CUDA 12.8", (Rejected("nvidia/cuda:12.8-base", "large"),), "facts"),),
+)
+
+
 def everything() -> dict[str, Any]:
     """A lock with every key of the format."""
     _, lock = parsed("everything")
@@ -316,7 +339,7 @@ def everything() -> dict[str, Any]:
     )
     apt = (AptPackage("git", "1:2.39.5-0+deb12u3", "amd64", 64 * "c", 7264380, ("perl",)),)
     platforms = tuple(
-        dataclasses.replace(each, conda=(conda,), **_sdist(each.pip[-1]), apt=apt, apt_build=apt)
+        dataclasses.replace(each, conda=(conda,), **_sdist(each.pip[-1]), apt=apt, apt_build=apt, decided=DECIDED)
         for each in lock.platforms
     )
     channels = (Channel("corp", "https://channels.example.com/corp"),)

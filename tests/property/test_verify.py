@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import re
 import tempfile
 from io import StringIO
 from pathlib import Path
@@ -76,9 +77,7 @@ def pin(lock: Lock, side: str, wanted: str) -> str | None:
 
 def bare(side: str, text: str) -> str:
     """The requirement without its range: its name, and its extras."""
-    return (
-        match_spec(text).name if side == "conda" else text.partition(";")[0].partition(" ")[0].rstrip("<>=0123456789")
-    )
+    return match_spec(text).name if side == "conda" else re.split(r"[ ;<>=!~]", text)[0]
 
 
 def tightened(data: Draw, spec: Spec, lock: Lock, texts: tuple[str, str]) -> Mutated:
@@ -195,7 +194,9 @@ KEYS: list[tuple[str, str, str, int, str]] = [
     ("indexes", '"acme-*"', '"acme-*", "numpy"', NOT_FINE, "`pip.extra-indexes`"),
     ("indexes", '"acme-*"', '"Acme_*", "other-*"', FINE, ""),
     ("indexes", '["torch", "torchvision"]', '["torch"]', FINE, ""),
-    ("several", "[image]", "[lock]\nexports = []\n[image]", UNUSABLE, "error[not-supported-yet]"),
+    ("several", "[image]", "[lock]\nexports = []\n[image]", FINE, ""),
+    ("several", "[image]", '[lock]\nexports = ["pylock.toml"]\n[image]', NOT_FINE, "`pylock.toml` is not there"),
+    ("several", "[image]", '[lock]\nexports = ["explicit.txt"]\n[image]', UNUSABLE, "error[export]"),
     ("everything", '["nvidia-nccl-cu13"]', "[]", NOT_FINE, "`pip.exclude`"),
     ("everything", '["nvidia-nccl-cu13"]', '["nvidia-nccl-cu13", "acme"]', FINE, ""),
     ("everything", '["nvidia-nccl-cu13"]', '["nvidia-nccl-cu13", "scipy"]', NOT_FINE, "`scipy` is left out"),

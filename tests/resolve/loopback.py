@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import json
+import re
 import ssl
 import subprocess
 import zipfile
@@ -30,7 +31,10 @@ JSON = "application/vnd.pypi.simple.v1+json"
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """One file of the index; `requires` as in its metadata, `extras` the names that it provides."""
+    """One file of the index; `requires` as in its metadata, `extras` the names it provides, `files` its content.
+
+    `padding` is how many bytes it holds besides.
+    """
 
     name: str
     version: str
@@ -40,28 +44,37 @@ class Wheel:
     uploaded: str = "2024-01-01T00:00:00.000000Z"
     yanked: bool = False
     python: str = ""
+    padding: int = 0
+    files: tuple[tuple[str, str], ...] = ()
 
     @property
     def file(self) -> str:
         """The file's name."""
         return f"{self.name.replace('-', '_')}-{self.version}-{self.tag}.whl"
 
-    def content(self) -> bytes:
-        """The archive, the same bytes each time."""
-        folder = f"{self.name.replace('-', '_')}-{self.version}.dist-info"
+    def metadata(self) -> str:
+        """The file METADATA."""
         lines = [f"Metadata-Version: 2.1\nName: {self.name}\nVersion: {self.version}"]
         lines += [f"Requires-Python: {self.python}"] if self.python else []
         lines += [f"Requires-Dist: {each}" for each in self.requires]
         lines += [f"Provides-Extra: {each}" for each in self.extras]
+        return "\n".join(lines) + "\n"
+
+    def content(self) -> bytes:
+        """The archive, the same bytes each time."""
+        folder = f"{self.name.replace('-', '_')}-{self.version}.dist-info"
         texts = {
-            "METADATA": "\n".join(lines) + "\n",
+            "METADATA": self.metadata(),
             "WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {self.tag}\n",
         }
         written = io.BytesIO()
         with zipfile.ZipFile(written, "w") as archive:
-            for name, text in texts.items():
-                archive.writestr(zipfile.ZipInfo(f"{folder}/{name}"), text)
+            if self.padding:
+                archive.writestr(zipfile.ZipInfo("padding"), bytes(self.padding))
+            for path, text in [*((f"{folder}/{name}", text) for name, text in texts.items()), *self.files]:
+                archive.writestr(zipfile.ZipInfo(path), text)
             record = "".join(f"{folder}/{name},,\n" for name in [*texts, "RECORD"])
+            record += "".join(f"{path},sha256={_record_hash(text)},{len(text)}\n" for path, text in self.files)
             archive.writestr(zipfile.ZipInfo(f"{folder}/RECORD"), record)
         return written.getvalue()
 
@@ -70,13 +83,17 @@ class Wheel:
         return hashlib.sha256(self.content()).hexdigest()
 
 
+def _record_hash(text: str) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
+
+
 @dataclass(slots=True)
 class Index:
     """What is served and how.
 
     `password` is asked for from user `me`, `token` as a bearer's, `refused` projects answer 403. `root` is the path of
     the simple API, `files` where its pages say that the files are, `tls` the key and certificate to serve it with,
-    `host` the name of this machine in its URL.
+    `host` the name of this machine in its URL. `beside` serves metadata beside each file, `ranges` parts of files.
     """
 
     wheels: tuple[Wheel | Sdist, ...]
@@ -88,8 +105,11 @@ class Index:
     tls: Path | None = None
     host: str = "127.0.0.1"
     refused: frozenset[str] = frozenset()
+    beside: bool = False
+    ranges: bool = False
     port: int = 0
     asked: list[str] = field(default_factory=list)
+    sent: int = 0
 
     def url(self, userinfo: str = "") -> str:
         """The address of the simple API."""
@@ -111,6 +131,24 @@ class Index:
         body["versions"] = sorted({each.version for each in wheels})
         return JSON, json.dumps(body).encode()
 
+    def file(self, name: str) -> tuple[str, bytes] | None:
+        """The same of a wheel, or of its metadata."""
+        wheel = next((each for each in self.wheels if name in (each.file, f"{each.file}.metadata")), None)
+        if wheel is None or (name.endswith(".metadata") and not self.beside):
+            return None
+        if name.endswith(".metadata"):
+            return "text/plain", wheel.metadata().encode()
+        return "application/octet-stream", wheel.content()
+
+    def part(self, header: str, total: int) -> tuple[int, int]:
+        """First and last byte of what a Range header asks for; of all of it where it asks for none."""
+        wanted = re.fullmatch(r"bytes=([0-9]*)-([0-9]*)", header)
+        if not wanted or not self.ranges:
+            return 0, total - 1
+        if not wanted[1]:
+            return max(total - int(wanted[2]), 0), total - 1
+        return int(wanted[1]), min(int(wanted[2] or total - 1), total - 1)
+
     def welcomes(self, authorization: str | None) -> bool:
         """Whether whoever sends this header may see anything."""
         basic = f"Basic {base64.b64encode(f'me:{self.password}'.encode()).decode()}"
@@ -120,8 +158,9 @@ class Index:
     def _anchor(self, wheel: Wheel | Sdist) -> str:
         python = f' data-requires-python="{wheel.python.replace(">", "&gt;")}"' if wheel.python else ""
         yanked = ' data-yanked=""' if wheel.yanked else ""
+        beside = ' data-core-metadata="true"' if self.beside else ""
         href = f"{self.files}/{quote(wheel.file)}#sha256={wheel.sha256()}"
-        return f'<a href="{href}"{python}{yanked}>{wheel.file}</a><br>'
+        return f'<a href="{href}"{python}{yanked}{beside}>{wheel.file}</a><br>'
 
     def _row(self, wheel: Wheel | Sdist) -> dict[str, object]:
         return {
@@ -132,6 +171,7 @@ class Index:
             "upload-time": wheel.uploaded,
             "yanked": "withdrawn" if wheel.yanked else False,
             "requires-python": wheel.python or None,
+            **({"core-metadata": True} if self.beside else {}),
         }
 
 
@@ -147,15 +187,18 @@ def _handler(index: Index) -> type[BaseHTTPRequestHandler]:
                 return self._answer(401, "text/plain", b"who are you?")
             if project in index.refused:
                 return self._answer(403, "text/plain", b"not for you")
-            if project.endswith((".whl", ".tar.gz")):
-                wheel = next((each for each in index.wheels if each.file == project), None)
-                found = ("application/octet-stream", wheel.content()) if wheel else None
-            else:
-                found = index.page(project)
+            ours = ".whl" in project or project.endswith(".tar.gz")
+            found = index.file(project) if ours else index.page(project)
             return self._answer(200, *found) if found else self._answer(404, "text/plain", b"none")
 
         def _answer(self, code: int, kind: str, body: bytes) -> None:
+            first, last = index.part(self.headers.get("Range", ""), len(body)) if code == 200 else (0, len(body) - 1)
+            span = f"bytes {first}-{last}/{len(body)}" if (first, last) != (0, len(body) - 1) else ""
+            code, body = (206, body[first : last + 1]) if span else (code, body)
+            index.sent += len(body)
             self.send_response(code)
+            if span:
+                self.send_header("Content-Range", span)
             if code == 401:
                 self.send_header("WWW-Authenticate", 'Basic realm="index"')
             self.send_header("Content-Type", kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 from typing import TYPE_CHECKING
@@ -11,19 +12,22 @@ import pytest
 from envcompile.diagnostics import Problems
 from envcompile.errors import NOT_FINE
 from envcompile.lock.model import BaseImage, CondaPackage, PipPackage, PlatformLock
+from envcompile.plan.base.catalogue import shipped
 from envcompile.plan.cuda import releases
-from envcompile.resolve.cuda import check_cuda
+from envcompile.resolve.bases import Choosing, choose_bases
 from envcompile.resolve.process import run
 from envcompile.resolve.protocol import Effects, Unsolvable
 from envcompile.source import Source
+from envcompile.spec.decode import parse
 from tests.resolve.conda_channels import made_channel
 from tests.resolve.test_rattler import solve
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from envcompile.plan.base import Facts
+
 needs_rattler = pytest.mark.skipif(not importlib.util.find_spec("rattler"), reason="py-rattler is not installed")
-SOURCE = Source("envcompile.toml", 'name = "x"\n[cuda]\nversion = "12.9"\n')
 
 
 @pytest.fixture
@@ -105,33 +109,41 @@ def test_the_release_is_read_off_the_runtime() -> None:
     ("asked", "locked", "said"),
     [
         (None, (conda("cuda-version", "12.9"),), ""),
-        ("12.9", (conda("cuda-version", "12.9"),), ""),
-        ("12", (conda("cuda-version", "12.9"),), ""),
-        ("12.9", (pip("nvidia-cuda-runtime-cu12", "12.8.90"),), ""),
-        (False, (conda("numpy", "2"), pip("torch", "2.9.0+cpu")), ""),
-        ("12.9", (conda("numpy", "2"),), "asks for 12.9, and nothing of what is locked for `linux-64` uses CUDA"),
-        ("12.9", (pip("torch", "2.9.0+cu130"),), "what is locked for `linux-64` holds `torch` for CUDA 13.0"),
-        (False, (conda("cuda-cudart", "12.9.79"),), "keeps CUDA out, and what is locked for `linux-64` holds"),
+        ('"12.9"', (conda("cuda-version", "12.9"),), ""),
+        ('"12"', (conda("cuda-version", "12.9"),), ""),
+        ("false", (conda("numpy", "2"), pip("torch", "2.9.0+cpu")), ""),
+        ('"12"', (pip("cupy-cuda12x", "14.0.0"),), ""),
+        ('"12.9"', (conda("numpy", "2"),), "asks for 12.9, and nothing of what is locked for `linux-64` uses CUDA"),
+        ('"12.9"', (pip("nvidia-cuda-runtime-cu12", "12.8.90"),), "asks for CUDA 12.9, and what is locked brings 12.8"),
+        ('"12.9"', (pip("torch", "2.9.0+cu130"),), "asks for CUDA 12.9, and what is locked is for another: CUDA 13"),
+        ("false", (conda("cuda-cudart", "12.9.79"),), "keeps CUDA out, and what is locked uses it: CUDA 12"),
+        ("false", (pip("cupy-cuda12x", "14.0.0"),), "keeps CUDA out, and what is locked uses it: CUDA 12"),
     ],
 )
-def test_another_cuda_is_an_error(
-    asked: str | bool | None, locked: tuple[CondaPackage | PipPackage, ...], said: str
-) -> None:
-    base = BaseImage("debian@sha256:" + "0" * 64, "debian-12", "2.36")
-    platform = PlatformLock(
-        "linux-64",
-        None,
-        base,
-        base,
-        (),
-        tuple(each for each in locked if isinstance(each, PipPackage)),
-        tuple(each for each in locked if isinstance(each, CondaPackage)),
-    )
+def test_another_cuda_is_an_error(asked: str | None, locked: tuple[CondaPackage | PipPackage, ...], said: str) -> None:
+    text = 'name = "x"\npython = "3.12"\n[conda]\nchannels = ["c"]\npackages = ["x"]\n[pip]\npackages = ["y"]\n'
+    source = Source("envcompile.toml", text + (f"[cuda]\nversion = {asked}\n" if asked else ""))
+    base = BaseImage("debian:bookworm-slim@sha256:" + "0" * 64, "debian-12", "2.36")
+    one = tuple(each for each in locked if isinstance(each, PipPackage))
+    other = tuple(each for each in locked if isinstance(each, CondaPackage))
+    platform = PlatformLock("linux-64", None, base, base, (), one, other)
+    choosing = Choosing(shipped(), Anybody(), {}, {}, {}, {})
     if not said:
-        check_cuda(SOURCE, asked, (platform,))
+        (found,) = choose_bases(source, parse(source), (platform,), choosing)
+        assert found.decided
         return
     with pytest.raises(Problems) as raised:
-        check_cuda(SOURCE, asked, (platform,))
-    (found,) = raised.value.diagnostics
-    assert (raised.value.exit_code, found.rule, found.path) == (NOT_FINE, "cuda-conflict", ("cuda", "version"))
-    assert said in found.message
+        choose_bases(source, parse(source), (platform,), choosing)
+    (mistake,) = raised.value.diagnostics
+    assert (raised.value.exit_code, mistake.path) == (NOT_FINE, ("cuda", "version"))
+    assert said in mistake.message
+
+
+class Anybody:
+    """A registry in which every tag is there."""
+
+    def digest(self, reference: str) -> str:
+        return f"sha256:{hashlib.sha256(reference.encode()).hexdigest()}"
+
+    def facts(self, reference: str, platform: str) -> Facts:
+        raise AssertionError((reference, platform))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.errors import Unusable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from envcompile.lock.model import Lock
     from envcompile.spec.model import Spec
 
@@ -15,32 +19,35 @@ if TYPE_CHECKING:
 class Given(NamedTuple):
     """What an export is made of: a spec and the lock that answers it, with those platforms alone that are wanted.
 
-    `files` is the URL below which pip's files are found, without a slash at its end, for the format that needs it.
+    `places` are the addresses of pip's files by their sha256, for the formats that need them.
     """
 
     spec: Spec
     lock: Lock
-    files: str | None = None
+    places: Mapping[str, str] = MappingProxyType({})
 
 
 class Format(NamedTuple):
     """One format: `module` of this package has a function `text` from a `Given` to the text of the file.
 
     `file` is what the file is called when nobody says otherwise. `holds` are the kinds of packages that it can hold:
-    without one of the first kind there is nothing to export. `platforms` says whether one file is for several.
+    without one of the first kind there is nothing to export. `platforms` says whether one file is for several,
+    `places` whether it wants the addresses of pip's files.
     """
 
     module: str
     file: str
     holds: tuple[str, ...]
     platforms: bool = True
-    files: bool = False
+    places: bool = False
 
 
 FORMATS = {
-    "conda-lock": Format("conda_lock", "conda-lock.yml", ("conda", "pip"), files=True),
+    "conda-lock": Format("conda_lock", "conda-lock.yml", ("conda", "pip"), places=True),
     "explicit": Format("explicit", "explicit.txt", ("conda",), platforms=False),
     "environment": Format("environment", "environment.yml", ("conda", "pip")),
+    "requirements": Format("requirements", "requirements.txt", ("pip",)),
+    "pylock": Format("pylock", "pylock.toml", ("pip",), places=True),
 }
 
 
@@ -55,9 +62,24 @@ def export(name: str, given: Given) -> str:
         names = ", ".join(f"`{each.platform}`" for each in given.lock.platforms)
         message = f"`{name}` is a list for one platform, and the lock holds {names}"
         raise Unusable(message, f"add `--platform {given.lock.platforms[0].platform}`")
+    sdists = sorted({each.name for one in given.lock.platforms for each in one.pip if each.kind == "sdist"})
+    if sdists and "pip" in row.holds and name != "environment":
+        message = f"`{sdists[0]}` is locked as an sdist, and `{name}` has no place for what it is built with"
+        raise Unusable(message, "build the image, or ask for a release that has a wheel")
     return str(import_module(f"{__name__}.{row.module}").text(given))
 
 
 def packages(lock: Lock, kind: str) -> int:
-    """How many packages of a kind, `conda` or `pip`, a lock holds."""
-    return sum(len(each.conda if kind == "conda" else each.pip) for each in lock.platforms)
+    """How many packages of a kind, `conda`, `pip` or `apt`, a lock holds."""
+    return sum(len(getattr(each, kind)) for each in lock.platforms)
+
+
+def narrowed(lock: Lock, name: str | None) -> Lock:
+    """The lock with the named platform alone. Raises `Unusable`."""
+    if name is None:
+        return lock
+    platform = lock.platform(name)
+    if platform is None:
+        known = ", ".join(f"`{each.platform}`" for each in lock.platforms)
+        raise Unusable(f"the lock does not hold the platform `{name}`", f"it holds {known}")
+    return replace(lock, platforms=(platform,))

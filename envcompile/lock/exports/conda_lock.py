@@ -8,7 +8,9 @@ from envcompile.errors import Unusable
 from envcompile.lock.exports.content_hash import content_hash
 from envcompile.lock.exports.depends import merged
 from envcompile.lock.exports.explicit import archive_url
+from envcompile.lock.exports.places import place
 from envcompile.lock.exports.yaml import dumps
+from envcompile.spec.exports import OURS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from envcompile.lock.exports.yaml import Value
     from envcompile.lock.model import CondaPackage, PipPackage
 
-_HEAD = "# Made by `envcompile export`; the pins are those of envcompile's own lock.\n"
+_HEAD = f"{OURS}; the pins are those of envcompile's own lock.\n"
 
 
 def text(given: Given) -> str:
@@ -47,9 +49,8 @@ def _packages(given: Given) -> Iterator[Mapping[str, Value]]:
         for pip in platform.pip:
             # conda-lock writes the range that the wheel asks for; the lock knows the name, and `*` is any version.
             dependencies = dict.fromkeys(pip.depends, "*")
-            yield _package(
-                pip, "pip", platform.platform, dependencies, _place(pip, given.files), {"sha256": pip.sha256}
-            )
+            url = place(pip, given.places, "conda-lock.yml")
+            yield _package(pip, "pip", platform.platform, dependencies, url, {"sha256": pip.sha256})
 
 
 def _package(  # noqa: PLR0913, PLR0917 - the columns of a row
@@ -78,14 +79,3 @@ def _md5(package: CondaPackage) -> str:
         message = f"the lock holds no md5 of `{package.file}`, and every package in a `conda-lock.yml` needs one"
         raise Unusable(message, "export `explicit`, or take the package from a channel that tells its md5")
     return package.md5
-
-
-def _place(package: PipPackage, files: str | None) -> str:
-    """Where a file server in the layout of the public index has a wheel."""
-    if files is None:
-        message = (
-            "the lock says by what hash each pip package is known and not where it is, and `conda-lock.yml` needs it"
-        )
-        raise Unusable(message, "add `--files URL`, the place from which your index serves its files")
-    _, python, _, _ = package.file.rsplit("-", 3)
-    return f"{files}/{python}/{package.name[0]}/{package.name}/{package.file}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from envcompile.lock.exports.yaml import dumps
 from envcompile.spec.asked import asked_of_conda
+from envcompile.spec.exports import OURS
 from envcompile.spec.match_spec import match_spec
 from envcompile.spec.requirement import canonical
 
@@ -20,7 +21,7 @@ def text(given: Given) -> str:
     dependencies: list[Value] = [spelled(each) for each in conda_requirements(given)]
     if given.spec.pip.packages:
         dependencies.append({"pip": [canonical(each) for each in given.spec.pip.packages]})
-    return dumps(
+    return f"{OURS}; what is asked for, without the pins.\n" + dumps(
         {
             "name": given.spec.name,
             # Without the last one, conda would add the channels of the user's own configuration.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from envcompile.lock.order import in_order
+from envcompile.spec.exports import OURS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -18,8 +19,9 @@ def text(given: Given) -> str:
     (platform,) = given.lock.platforms
     urls = {channel.name: channel.url for channel in given.lock.channels}
     lines = explicit_lines(platform.conda, urls)
-    # The line that conda and mamba write too, and that rattler reads.
-    return "".join(f"{line}\n" for line in (f"# platform: {platform.platform}", *lines))
+    head = f"{OURS}; the pins are those of envcompile's own lock."
+    # The second line is one that conda and mamba write too, and that rattler reads.
+    return "".join(f"{line}\n" for line in (head, f"# platform: {platform.platform}", *lines))
 
 
 def explicit_lines(packages: Iterable[CondaPackage], urls: Mapping[str, str]) -> tuple[str, ...]:

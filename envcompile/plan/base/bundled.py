@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from envcompile.plan.base.model import Row
+from envcompile.plan.base.model import Row, Said
 from envcompile.plan.base.versions import major, minor, number
 from envcompile.plan.cuda import CONDA_RUNTIME, PIP_RUNTIME, local_release
 
@@ -98,7 +98,18 @@ def _libraries(question: Question, packages: list[Locked], pins: list[Pin], cata
                     found[library] = Held(package.version, first, conda=True)
             elif name in row.pip or package.name in row.pip:
                 found[library] = Held(package.version, int(suffix[1]) if suffix else plain)
+    if nvcc := _nvcc_of_wheels(packages, pins, catalogue):
+        found.setdefault("nvcc", nvcc)
     return found
+
+
+def _nvcc_of_wheels(packages: list[Locked], pins: list[Pin], catalogue: Catalogue) -> Held | None:
+    """The compiler of the wheels of CUDA 13 and later: with all its parts, of the release that is used."""
+    told = {each.name: each.version for each in packages if each.kind != "conda"}
+    parts = [told.get(name, "") for name in catalogue.nvcc_wheel]
+    if not pins or any(minor(each) != minor(pins[0].toolkit) for each in parts):
+        return None
+    return Held(parts[0], major(parts[0]))
 
 
 def _companions(packages: list[Locked], pins: list[Pin], catalogue: Catalogue) -> dict[str, Held]:
@@ -116,6 +127,15 @@ def _companions(packages: list[Locked], pins: list[Pin], catalogue: Catalogue) -
         for name in catalogue.libraries
         if name not in left_out
     }
+
+
+def other_nvcc(found: Bundled) -> Said | None:
+    """A locked nvcc of another minor version than what is compiled against: torch only warns of it, and so do we."""
+    nvcc, toolkit = found.libraries.get("nvcc"), found.toolkit
+    if not nvcc or not toolkit or minor(nvcc.version) == minor(toolkit):
+        return None
+    message = f"what is locked is for CUDA {toolkit}, and the nvcc in the lock is {nvcc.version}"
+    return Said("W_NVCC_MINOR_DIFFERS", message, "pin `cuda-nvcc` to the same release")
 
 
 def majors(found: Bundled) -> dict[int, list[str]]:

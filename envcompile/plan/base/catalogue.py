@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from functools import cache, cached_property
 from importlib.resources import files
@@ -93,6 +94,7 @@ class Need(NamedTuple):
     driver: bool = False
     surprise: bool = False
     resolved: bool = False
+    cpu: bool = False
 
 
 class Library(NamedTuple):
@@ -113,10 +115,14 @@ class Policy(NamedTuple):
 
 
 class Catalogue:
-    """The whole of it, read. Tables keep the order of the text; `read` and `shipped` make it."""
+    """The whole of it, read. Tables keep the order of the text; `read`, `shipped` and `validated` make it.
 
-    def __init__(self, data: dict[str, Any]) -> None:
+    `date` (YYYY-MM-DD) and `digest`, the sha256 of its text, say which facts have decided.
+    """
+
+    def __init__(self, data: dict[str, Any], text: str) -> None:
         self.date: str = data["date"]
+        self.digest = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
         self.repository: str = data["images"]["repository"]
         self.flavours: tuple[str, ...] = tuple(data["images"]["flavours"])
         self.cudnn_words: list[list[str]] = data["images"]["cudnn-words"]
@@ -213,7 +219,7 @@ def read(text: str) -> Catalogue:
         if data["format"] != FORMAT:
             message = f"the CUDA catalogue is of format {data['format']}, and this release reads format {FORMAT}"
             raise Unusable(message, "take the catalogue of this release, or a newer release")
-        return Catalogue(data)
+        return Catalogue(data, text)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         message = f"the CUDA catalogue cannot be read: {type(error).__name__} at {error}"
         raise Unusable(message, "check it against `schemas/catalogue.v1.json`") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from envcompile.plan.base import trail
@@ -89,13 +90,31 @@ def _none(case: Case) -> Choice:
     )
     for obstacle, code in OBSTACLES.items():
         if pair := next(pairs(case, without=obstacle), None):
-            image, why = _obstructed(case, pair, obstacle)
+            _, why = _obstructed(case, pair, obstacle)
             message = f"no image of CUDA {cuda} ({kinds}) on {where} fits: {why}"
-            hint = f"the nearest is {image}; wheels that bring their CUDA need no such image"
+            hint = f"{_nearest(case, obstacle)}; wheels that bring their CUDA need no such image"
             said = Said(code, message, hint)
             break
     inputs = (*case.needs.compiled, *(each.package for each in case.needs.unmet))
     return Choice(None, None, (said,), (Row(7, "image.none", inputs, said.message, source="catalogue"),))
+
+
+def _nearest(case: Case, obstacle: str) -> str:
+    """What could be asked for instead: another release of the same major version, another driver, another platform."""
+    question = case.question
+    free = dataclasses.replace(question, cuda=case.major)
+    for asked, words in (
+        (free, "ask for CUDA `{release}`, which has `{image}`"),
+        (dataclasses.replace(free, system=None), "ask for CUDA `{release}`, which has `{image}`"),
+        (dataclasses.replace(question, platforms=("linux/amd64",)), "for linux/amd64 there is `{image}`"),
+        (dataclasses.replace(question, driver=None), "newer drivers can start `{image}`"),
+    ):
+        if pair := next(pairs(case._replace(question=asked)), None):
+            image, kind = (pair.run, wanted(case, "run")) if pair.run else (pair.build, wanted(case, "build"))
+            if image:
+                name = f"{case.catalogue.repository}:{case.catalogue.tag(image, kind)}"
+                return words.format(release=minor(image.cuda), image=name)
+    return f"the nearest is {_obstructed(case, next(pairs(case, without=obstacle)), obstacle)[0]}"
 
 
 def _obstructed(case: Case, pair: Pair, obstacle: str) -> tuple[str, str]:

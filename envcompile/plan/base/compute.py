@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from envcompile.plan.base.case import Case
-    from envcompile.plan.base.catalogue import Catalogue
+    from envcompile.plan.base.catalogue import Catalogue, Compute
 
 _COMPUTE = re.compile(r"(?:sm_|compute_)?([0-9]{1,2})\.?([0-9])[a-z]?", re.IGNORECASE)
 
@@ -57,7 +57,26 @@ def compute_fits(case: Case, compute: str, release: str) -> str | None:
 
 def architectures(case: Case, release: str) -> tuple[str, ...]:
     """The GPU architectures that CUDA X.Y and what is locked have in common."""
-    return tuple(each for each in case.catalogue.compute if compute_fits(case, each, release) is None)
+    found = (each for each in case.catalogue.compute if compute_fits(case, each, release) is None)
+    return tuple(sorted(found, key=number))
+
+
+def _nearest(row: Compute, case: Case) -> str:
+    """Which CUDA serves the architecture, and of torch which builds of the locked release."""
+    known = [each for each in case.catalogue.minors if toolkit_knows(row.compute, each, case.catalogue)]
+    hint = f"CUDA {known[0]} to {known[-1]} serves it" if known else "no CUDA that is known serves it"
+    torch, wanted = case.found.torch, number(row.compute)
+    builds = [
+        each
+        for each in case.catalogue.torch
+        if torch and within(torch.version, each.low, each.below)
+        for one in each.compute
+        if number(one)[0] == wanted[0] and number(one) <= wanted
+    ]
+    if torch and builds:
+        newest = max((each.cuda for each in builds), key=lambda word: number(word.removeprefix("cu")))
+        hint += f": torch's newest builds with code for it are `{newest}`, of an index in `extra-indexes`"
+    return hint
 
 
 def compute(case: Case) -> Iterator[Said]:
@@ -70,8 +89,7 @@ def compute(case: Case) -> Iterator[Said]:
             message = f"`{each}` is no GPU architecture that is known ({case.catalogue.date})"
             yield Said("E_SM_UNSUPPORTED", message, "write it like `8.0`")
         elif toolkit and (why := compute_fits(case, name, minor(toolkit))):
-            hint = "take builds for another CUDA: an older one for an older GPU, a newer one for a newer"
-            yield Said("E_SM_UNSUPPORTED", f"GPU architecture {name} is not served: {why}", hint)
+            yield Said("E_SM_UNSUPPORTED", f"GPU architecture {name} is not served: {why}", _nearest(row, case))
         elif row.driver and major(case.question.driver or "") > int(row.driver):
             message = f"GPU architecture {name} had its last driver with R{row.driver}, before {case.question.driver}"
             yield Said("E_SM_UNSUPPORTED", message, f'say `driver = "{row.driver}"`, or leave the architecture out')

@@ -43,11 +43,16 @@ def unknown(case: Case) -> Said | None:
         return None
     if case.needs_image and gone(asked, catalogue):
         message = f"the images of CUDA {asked} were deleted by NVIDIA"
-        return Said("E_TAG_DELETED", message, f"ask for {_near(asked, case)}")
-    if not _VERSION.fullmatch(asked) or asked not in catalogue.toolkits:
-        message = f"`{asked}` is no version of CUDA that is known ({catalogue.date})"
-        return Said("E_UNKNOWN_CUDA", message, f"ask for {_near(asked, case)}")
-    return None
+        return Said("E_TAG_DELETED", message, f"ask for {_near(asked, catalogue)}")
+    return unknown_release(asked, catalogue)
+
+
+def unknown_release(version: str, catalogue: Catalogue) -> Said | None:
+    """Whether a version is one that there is no toolkit of."""
+    if _VERSION.fullmatch(version) and version in catalogue.toolkits:
+        return None
+    message = f"`{version}` is no version of CUDA that is known ({catalogue.date})"
+    return Said("E_UNKNOWN_CUDA", message, f"ask for {_near(version, catalogue)}")
 
 
 def gone(version: str, catalogue: Catalogue) -> bool:
@@ -55,8 +60,8 @@ def gone(version: str, catalogue: Catalogue) -> bool:
     return any(f"{version}.".startswith(f"{each}.") for each in catalogue.deleted)
 
 
-def _near(asked: str, case: Case) -> str:
-    same = [each for each in case.catalogue.minors if major(each) == major(asked)] or case.catalogue.minors
+def _near(asked: str, catalogue: Catalogue) -> str:
+    same = [each for each in catalogue.minors if major(each) == major(asked)] or catalogue.minors
     wanted = number(asked)
     close = sorted(same, key=lambda each: abs(number(each)[-1] - (wanted[1] if len(wanted) > 1 else 0)))[:2]
     return " or ".join(f"`{each}`" for each in sorted(close, key=number))
@@ -78,7 +83,8 @@ def versions(case: Case) -> Iterator[Said]:
             f"`{name}`" for name in (*case.needs.compiled, *(each.package for each in case.needs.unmet))
         )
         message = f"the spec keeps CUDA out, and what is locked uses it: {told or needing}"
-        yield Said("E_CUDA_CONFLICT", message, "ask for builds without it")
+        hint = "ask for builds without it: conda's `pytorch * cpu*`, or pip's from an index of such in `extra-indexes`"
+        yield Said("E_CUDA_CONFLICT", message, hint)
     elif case.cuda and found and major(case.cuda) not in found:
         message = f"the spec asks for CUDA {case.cuda}, and what is locked is for another: {told}"
         yield Said("E_CUDA_CONFLICT", message, "ask for that one, or for packages that are built for yours")
@@ -107,7 +113,13 @@ def driver(case: Case) -> Said | None:
     floor = case.catalogue.floors.get(case.major)
     if floor and older(told, floor) and not case.question.data_centre:
         message = f"driver {told} cannot run CUDA {case.major}: it takes {floor} or newer"
-        hint = "take builds for an older CUDA; on data-centre GPUs cuda-compat of an nvidia/cuda base image helps"
+        served = [each for each, oldest in case.catalogue.floors.items() if not older(told, oldest)]
+        best = max(served, key=number, default=None)
+        hint = (
+            f'it runs CUDA {best}: take builds for that, by `version = "{best}"` in `[cuda]`'
+            if best
+            else "no CUDA that is known runs on it: take a newer driver"
+        )
         return Said("E_DRIVER_TOO_OLD", message, hint)
     native = case.catalogue.driver(minor(toolkit)) if toolkit and not needs_compat(case) else None
     if native and older(told, native):

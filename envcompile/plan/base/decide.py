@@ -14,6 +14,7 @@ from envcompile.plan.base.needs import needs
 from envcompile.plan.base.stages import musl, named_system
 from envcompile.plan.base.versions import minor, number
 from envcompile.plan.base.wheels import glibc
+from envcompile.plan.image import labels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -89,7 +90,7 @@ def _decision(case: Case, choice: Choice | None, said: list[Said], rows: list[Ro
         compute=compute.architectures(case, minor(cuda)) if cuda else (),
         env=tuple(sorted(env.items())),
         build_env=tuple(sorted(environment.build_env(case, build).items())),
-        labels=tuple(sorted(environment.labels(cuda, driver).items())),
+        labels=tuple(sorted(labels(cuda, driver).items())),
         apt_build=environment.apt_build(case),
         apt_run=apt,
         errors=errors,

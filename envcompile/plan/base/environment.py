@@ -86,12 +86,6 @@ def apt_build(case: Case) -> tuple[str, ...]:
     return ("g++", "gcc") if case.needs.toolchain else ()
 
 
-def labels(cuda: str | None, driver: str | None) -> dict[str, str]:
-    """What a reader of the image should know without running it."""
-    told = {"envcompile.cuda": cuda, "envcompile.driver": driver}
-    return {name: value for name, value in told.items() if value}
-
-
 def floor(case: Case, cuda: str | None) -> str | None:
     """The oldest driver of the CUDA's major version: every minor version runs on it, with limits."""
     return case.catalogue.floors.get(str(major(cuda))) if cuda else None
@@ -105,9 +99,9 @@ def saving(case: Case, cuda: str | None, run: Stage) -> Saving | None:
     # What is known of newer devel images is larger without cuDNN than what is known of older ones with it.
     against = "cudnn-devel" if with_cudnn and number(cuda) < _NO_SIZE_WITH_CUDNN else "devel"
     large, small = _size(case, against, cuda), _size(case, run.flavour.removeprefix("cudnn-"), cuda)
-    if large is None or small is None:
+    if large is None or small is None or large <= small:
         return None
-    return Saving(round(large - small, 1), f"{case.catalogue.repository}:{minor(cuda)}-{against}")
+    return Saving(f"{large - small:.1f}", f"{case.catalogue.repository}:{minor(cuda)}-{against}")
 
 
 def _size(case: Case, flavour: str, cuda: str) -> float | None:

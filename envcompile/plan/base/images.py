@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.plan.base.compute import compute_fits, compute_name
-from envcompile.plan.base.needs import cudnn_fits
-from envcompile.plan.base.versions import architecture, major, minor, number, older
+from envcompile.plan.base.versions import architecture, cudnn_fits, major, minor, number, older
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,8 +6,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from envcompile.lock.model import Rejected, Row, Saving
+
 if TYPE_CHECKING:
     from envcompile.lock.model import CondaPackage, PipPackage
+
+__all__ = ["Decision", "Locked", "Question", "Rejected", "Row", "Said", "Saving", "Stage", "locked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,24 +73,6 @@ class Said(NamedTuple):
     hint: str
 
 
-class Rejected(NamedTuple):
-    """An image, or a kind of image, that was not taken, and why."""
-
-    image: str
-    because: str
-
-
-class Row(NamedTuple):
-    """One step of the way: `inputs` are locked packages or words of the spec, `source` where the rule is from."""
-
-    step: int
-    rule: str
-    inputs: tuple[str, ...]
-    decision: str
-    rejected: tuple[Rejected, ...] = ()
-    source: str = ""
-
-
 class Stage(NamedTuple):
     """A stage's base: its image by tag, the digest where one is known, its system, glibc (X.Y) and what Python it has.
 
@@ -106,13 +92,6 @@ class Stage(NamedTuple):
     def os(self) -> str:
         """The system as a lock names it: `ubuntu-24.04`."""
         return re.sub(r"(?<=[a-z])(?=[0-9])", "-", self.system, count=1)
-
-
-class Saving(NamedTuple):
-    """What the run image is smaller by than the devel image of the same CUDA: unpacked gigabytes, about."""
-
-    gigabytes: float
-    against: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from envcompile.plan.base.bundled import other_nvcc
 from envcompile.plan.base.model import Row, Said
-from envcompile.plan.base.versions import architecture, major, minor, number, within
+from envcompile.plan.base.versions import architecture, cudnn_fits, major, minor, number, within
 from envcompile.plan.cuda import local_release
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ def needs(question: Question, packages: Iterable[Locked], found: Bundled, catalo
                 _apply(gathered, need, package, about)
     if gathered.compiled and (toolchain := _toolchain(gathered, names, about)):
         gathered.toolchain, gathered.build = toolchain, set()
-    gathered.warnings += _other_nvcc(gathered, found)
+    if gathered.toolchain == "conda" and (said := other_nvcc(found)):
+        gathered.warnings.append(said)
     return gathered
 
 
@@ -172,7 +174,7 @@ def _run(gathered: Needs, need: Need, package: Locked, about: About) -> None:
         if finds == "path":
             gathered.folders += [each for name in need.path if (each := _folder(name, about))]
         if finds == "home":
-            gathered.home = "<environment>"
+            _home(gathered, need, package, about.found)
         if finds == "preload":
             message = f"`{package.name}` {package.version} does not find the locked CUDA libraries by itself"
             hint = "call `onnxruntime.preload_dlls()`, from 1.21 on, or import torch first"
@@ -186,6 +188,17 @@ def _run(gathered: Needs, need: Need, package: Locked, about: About) -> None:
         f", cuDNN {need.cudnn}" if need.cudnn else ""
     )
     gathered.trail.append(Row(2, "system", inputs, f"needs of the run image: {wanted}{bound}", source=need.source))
+
+
+def _home(gathered: Needs, need: Need, package: Locked, found: Bundled) -> None:
+    """Where the locked nvcc is. conda's brings its host compiler along; the wheels' takes the system's."""
+    nvcc = found.libraries["nvcc"]
+    if nvcc.conda:
+        gathered.home = "<environment>"
+        return
+    gathered.home = f"<site-packages>/nvidia/cu{nvcc.major}"
+    own = tuple(each for each in need.apt if not each.startswith("cuda-"))
+    _compiler(gathered, need._replace(apt=own, run=()), package)
 
 
 def _compiler(gathered: Needs, need: Need, package: Locked) -> None:
@@ -206,11 +219,6 @@ def _held(need: Need, found: Bundled) -> bool:
         return False
     cudnn = found.libraries["cudnn"].version if "cudnn" in need.libraries else ""
     return need.resolved or not cudnn or cudnn_fits(cudnn, need.cudnn)
-
-
-def cudnn_fits(version: str, needed: str) -> bool:
-    """Same major version, and at least the minor."""
-    return not needed or (major(version) == major(needed) and number(version) >= number(needed))
 
 
 def _folder(name: str, about: About) -> str | None:
@@ -236,12 +244,3 @@ def _toolchain(gathered: Needs, names: set[str], about: About) -> str:
     if wheel and not wheel.conda and toolkit and wanted <= names and minor(wheel.version) == minor(toolkit):
         return "pip"
     return ""
-
-
-def _other_nvcc(gathered: Needs, found: Bundled) -> list[Said]:
-    """A locked nvcc of another minor version than what is compiled against: torch only warns of it, and so do we."""
-    nvcc, toolkit = found.libraries.get("nvcc"), found.toolkit
-    if gathered.toolchain != "conda" or not nvcc or not toolkit or minor(nvcc.version) == minor(toolkit):
-        return []
-    message = f"what is locked is for CUDA {toolkit}, and the nvcc in the lock is {nvcc.version}"
-    return [Said("W_NVCC_MINOR_DIFFERS", message, "pin `cuda-nvcc` to the same release")]

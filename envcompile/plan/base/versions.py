@@ -38,3 +38,8 @@ def older(version: str, bound: str) -> bool:
     """Whether a driver is older than `bound`, as far as it is told: `525` is no older than 525.60.13."""
     told = number(version)
     return told < number(bound)[: len(told)]
+
+
+def cudnn_fits(version: str, needed: str) -> bool:
+    """Same major version, and at least the minor."""
+    return not needed or (major(version) == major(needed) and number(version) >= number(needed))

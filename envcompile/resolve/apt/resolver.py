@@ -22,11 +22,10 @@ from envcompile.spec.asked import unseen
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from envcompile.lock.model import Lock
+    from envcompile.lock.model import BaseImage, Lock, PlatformLock
     from envcompile.resolve.apt.archive import Archives
     from envcompile.resolve.apt.closure import Added
     from envcompile.resolve.environment import Earlier
-    from envcompile.resolve.images import Ground
     from envcompile.resolve.registry.debian import DebianSystem
     from envcompile.source import KeyPath, Source
     from envcompile.spec.model import Spec
@@ -64,34 +63,55 @@ class Answer(NamedTuple):
 
 
 def lock_apt(  # noqa: PLR0913 - every effect is an argument
-    source: Source, spec: Spec, grounds: Mapping[str, Ground], earlier: Earlier, apt: Apt, *, upgrade: bool
+    source: Source, spec: Spec, platforms: Sequence[PlatformLock], earlier: Earlier, apt: Apt, *, upgrade: bool
 ) -> Answer:
-    """What is added to the bases. What the earlier lock holds stays where neither the spec nor the base has changed.
+    """What is added to the bases: what the spec asks for, and what their choice has brought with it.
 
+    What the earlier lock holds stays where neither the spec nor a base has changed.
     Raises `Problems` with the place in the spec, `Unsolvable`, `MissingOutside`.
     """
-    if kept := None if upgrade else _kept(spec, grounds, earlier.lock):
+    if kept := None if upgrade else _kept(spec, platforms, earlier.lock):
         return kept
     _refuse_future(source, spec, apt.now)
-    systems = {name: _system(source, name, ground, apt.systems) for name, ground in grounds.items()}
+    bases = {(each.platform, base) for each in platforms for base in (each.run, each.build)}
+    systems = {(name, base): _system(source, name, base, apt.systems) for name, base in sorted(bases, key=str)}
     before = None if upgrade else earlier.snapshot
     snapshot = _snapshot(source, spec, [each.created for each in systems.values()], before, apt.now)
-    found = {
-        name: _platform(source, spec, name, grounds[name], system, apt.archives, snapshot)
-        for name, system in systems.items()
-    }
+    found = {}
+    for each in platforms:
+        stages = ((each.run, _asked(spec, each, "packages")), (each.build, _asked(spec, each, "build")))
+        on = [_Stage(base, systems[each.platform, base], asked) for base, asked in stages]
+        found[each.platform] = _platform(source, each.platform, on, apt.archives, snapshot)
     return Answer(snapshot, found)
 
 
-def _kept(spec: Spec, grounds: Mapping[str, Ground], earlier: Lock | None) -> Answer | None:
+class _Stage(NamedTuple):
+    """A base, what it has, and the names that are asked for with their places in the spec."""
+
+    base: BaseImage
+    system: DebianSystem
+    asked: tuple[tuple[str, KeyPath], ...]
+
+
+def _asked(spec: Spec, platform: PlatformLock, key: str) -> tuple[tuple[str, KeyPath], ...]:
+    """The names for a stage: the spec's own, and those that the choice of the base asks for."""
+    own, more = spec.apt.packages, platform.decided.apt if platform.decided else ()
+    if key == "build":
+        own, more = spec.apt.build, platform.decided.apt_build if platform.decided else ()
+    named: list[tuple[str, KeyPath]] = [(name, ("apt", key, position)) for position, name in enumerate(own)]
+    return (*named, *((name, ("image", "base")) for name in more if name not in own))
+
+
+def _kept(spec: Spec, platforms: Sequence[PlatformLock], earlier: Lock | None) -> Answer | None:
     """The earlier answer, if it is one to the very same question."""
     if earlier is None or earlier.snapshot is None or earlier.asked is None:
         return None
     if _question(unseen(spec)) != _question({each.key: each.values for each in earlier.asked}):
         return None
     same = all(
-        (before := earlier.platform(name)) is not None and before.run == before.build == ground.base
-        for name, ground in grounds.items()
+        (before := earlier.platform(each.platform)) is not None
+        and (before.run, before.build, _names(before)) == (each.run, each.build, _names(each))
+        for each in platforms
     )
     return (
         Answer(earlier.snapshot, {each.platform: (each.apt, each.apt_build) for each in earlier.platforms})
@@ -100,14 +120,18 @@ def _kept(spec: Spec, grounds: Mapping[str, Ground], earlier: Lock | None) -> An
     )
 
 
+def _names(platform: PlatformLock) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    decided = platform.decided
+    return (decided.apt, decided.apt_build) if decided else ((), ())
+
+
 def _question(asked: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     """What the answer depends on, of what a spec asks."""
     return {key: values for key, values in asked.items() if key.startswith("apt.") or key == "exclude-newer"}
 
 
-def _system(source: Source, platform: str, ground: Ground, systems: Systems) -> DebianSystem:
+def _system(source: Source, platform: str, base: BaseImage, systems: Systems) -> DebianSystem:
     """What the base has. Raises `Problems` for a base whose distribution's archive has no snapshots."""
-    base = ground.base
     path: KeyPath = ("image", "base")
     release = RELEASES.get(base.os)
     if release is None:
@@ -166,31 +190,31 @@ def _second(moment: str) -> str:
     )
 
 
-def _platform(  # noqa: PLR0913, PLR0917
-    source: Source, spec: Spec, name: str, ground: Ground, system: DebianSystem, archives: Archives, snapshot: str
+def _platform(
+    source: Source, name: str, stages: Sequence[_Stage], archives: Archives, snapshot: str
 ) -> tuple[tuple[AptPackage, ...], tuple[AptPackage, ...]]:
-    release = RELEASES[ground.base.os]
-    indexes = archives.indexes(release, snapshot, PLATFORMS[name].arch, system.keyring or b"")
-    tables = (("packages", spec.apt.packages), ("build", spec.apt.build))
-    missing = [
-        each for key, names in tables for each in _missing(key, names, indexes, f"{ground.base.os} at {snapshot}")
-    ]
+    added: list[tuple[AptPackage, ...]] = []
+    missing: list[Diagnostic] = []
+    for base, system, asked in stages:
+        indexes = archives.indexes(RELEASES[base.os], snapshot, PLATFORMS[name].arch, system.keyring or b"")
+        missing += _missing(asked, indexes, f"{base.os} at {snapshot}")
+        if missing:
+            continue
+        try:
+            added.append(tuple(map(_pinned, close([word for word, _ in asked], indexes, Index(system.status or "")))))
+        except Unmet as answer:
+            raise Unsolvable(name, "\n".join(answer.reasons), "apt") from None
     if missing:
-        raise Problems(source, missing)
-    installed = Index(system.status or "")
-    try:
-        run, build = (close(names, indexes, installed) for _, names in tables)
-    except Unmet as answer:
-        raise Unsolvable(name, "\n".join(answer.reasons), "apt") from None
-    return tuple(map(_pinned, run)), tuple(map(_pinned, build))
+        raise Problems(source, dict.fromkeys(missing))
+    run, build = added
+    return run, build
 
 
-def _missing(key: str, names: Sequence[str], indexes: Sequence[Index], archive: str) -> Iterator[Diagnostic]:
+def _missing(asked: Sequence[tuple[str, KeyPath]], indexes: Sequence[Index], archive: str) -> Iterator[Diagnostic]:
     """A mistake for each name that the archive does not have."""
-    for position, name in enumerate(names):
+    for name, path in asked:
         if candidate(indexes, name):
             continue
-        path: KeyPath = ("apt", key, position)
         providers = sorted({each for index in indexes for each in index.providers(name)})
         if providers:
             listed = ", ".join(f"`{each}`" for each in providers[:8])

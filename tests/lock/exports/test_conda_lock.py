@@ -20,6 +20,7 @@ from envcompile.errors import Unusable
 from envcompile.lock.exports import Given, export
 from envcompile.lock.exports.content_hash import content_hash
 from envcompile.lock.exports.depends import merged
+from envcompile.lock.exports.places import by_layout
 from envcompile.resolve.channels import channel
 from tests.made import FIXTURES, parsed, spec_of
 from tests.property.test_match_spec import parsed as requirement
@@ -73,6 +74,11 @@ def made(channels: list[str], conda: list[str], pip: list[str], python: str | No
     text = HEAD.replace("CHANNELS", json.dumps(channels)).replace("PACKAGES", json.dumps(conda))
     text += f"[pip]\npackages = {json.dumps(pip)}\n" if pip else ""
     return spec_of(f"python = {json.dumps(python)}\n{text}" if python else text)
+
+
+def placed(case: str) -> Given:
+    spec, lock = parsed(case)
+    return Given(spec, lock, by_layout(lock, FILES))
 
 
 def given_of(spec: Spec) -> Given:
@@ -140,7 +146,7 @@ def test_any_spelling_of_a_need(conda_lock: CondaLock, text: str) -> None:
 def test_conda_lock_would_write_the_same_file(conda_lock: CondaLock, case: str) -> None:
     """Read by its parser and written by its writer: the same value, in the same order; and its schema holds."""
     yaml = pytest.importorskip("yaml")
-    text = export("conda-lock", Given(*parsed(case), FILES))
+    text = export("conda-lock", placed(case))
     value = yaml.safe_load(text)
     (theirs,) = conda_lock.ask("written", [text])
     assert list(value["package"]) == list(yaml.safe_load(theirs)["package"])
@@ -157,7 +163,7 @@ def test_conda_lock_finds_nothing_to_do(case: str, tmp_path: Path) -> None:
     """The files beside each other are current to the program itself, which then solves nothing and writes nothing."""
     if find_spec("conda_lock") is None:
         pytest.skip("conda-lock is not installed")
-    given_ = Given(*parsed(case), FILES)
+    given_ = placed(case)
     for name, file in (("conda-lock", "conda-lock.yml"), ("environment", "environment.yml")):
         (tmp_path / file).write_text(export(name, given_), "utf-8")
     before = (tmp_path / "conda-lock.yml").read_bytes()
@@ -191,11 +197,11 @@ def test_conda_lock_finds_nothing_to_do(case: str, tmp_path: Path) -> None:
 
 def test_what_the_lock_does_not_hold() -> None:
     spec, lock = parsed("conda")
-    with pytest.raises(Unusable, match="not where it is") as caught:
+    with pytest.raises(Unusable, match=r"is not known, and `conda-lock\.yml` wants it") as caught:
         export("conda-lock", Given(spec, lock))
     assert "--files URL" in str(caught.value.hint)
     (platform,) = lock.platforms
     conda = tuple(replace(each, md5=None) for each in platform.conda)
     nameless = replace(lock, platforms=(replace(platform, conda=conda),))
     with pytest.raises(Unusable, match="no md5 of `_openmp_mutex-"):
-        export("conda-lock", Given(spec, nameless, FILES))
+        export("conda-lock", Given(spec, nameless, by_layout(nameless, FILES)))

@@ -41,8 +41,8 @@ def test_rattler_reads_it(platform: str) -> None:
     )
     named, urls = json.loads(done.stdout)
     lines = text(platform).splitlines()
-    assert lines[:2] == [f"# platform: {platform}", "@EXPLICIT"]
-    assert (named, urls) == (platform, lines[2:])
+    assert lines[1:3] == [f"# platform: {platform}", "@EXPLICIT"]
+    assert (named, urls) == (platform, lines[3:])
     locked = parsed("conda-several")[1].platform(platform)
     assert locked
     assert sorted(url.rpartition("#")[2] for url in urls) == sorted(str(each.md5) for each in locked.conda)
@@ -50,7 +50,7 @@ def test_rattler_reads_it(platform: str) -> None:
 
 def test_every_line_has_a_hash_and_stands_after_what_it_needs() -> None:
     spec, lock = parsed("conda")
-    lines = export("explicit", Given(spec, lock)).splitlines()[2:]
+    lines = export("explicit", Given(spec, lock)).splitlines()[3:]
     assert all(LINE.fullmatch(line) for line in lines)
     at = {
         package.name: lines.index(next(each for each in lines if f"/{package.file}#" in each))
@@ -66,7 +66,7 @@ def test_a_package_without_md5_has_its_sha256() -> None:
     (platform,) = lock.platforms
     conda = tuple(replace(each, md5=None) for each in platform.conda)
     lines = export("explicit", Given(spec, replace(lock, platforms=(replace(platform, conda=conda),)))).splitlines()
-    found = [LINE.fullmatch(line) for line in lines[2:]]
+    found = [LINE.fullmatch(line) for line in lines[3:]]
     assert {each["sha256"] for each in found if each} == {each.sha256 for each in conda}
 
 

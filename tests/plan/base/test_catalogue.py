@@ -16,6 +16,7 @@ from envcompile.plan.base.catalogue import read, shipped
 from envcompile.plan.base.codes import CODES, diagnostic
 from envcompile.plan.base.model import Said
 from envcompile.plan.base.versions import number
+from tests.made import spec_of
 
 TEXT = files("envcompile.plan.base").joinpath("data/catalogue.json").read_text("utf-8")
 DATA: dict[str, Any] = json.loads(TEXT)
@@ -107,8 +108,39 @@ def test_no_driver_is_known_for_what_is_older_than_all() -> None:
     assert shipped().driver("9.0") is None
 
 
+SPEC = """
+name = "x"
+python = "3.12"
+[pip]
+packages = ["y"]
+[conda]
+channels = ["c"]
+packages = ["z"]
+[cuda]
+version = "12"
+[image]
+base = "b"
+"""
+
+
 def test_codes_become_diagnostics() -> None:
+    spec = spec_of(SPEC)
     for code, row in CODES.items():
-        made = diagnostic(Said(code, "a sentence", "a hint"))
+        made = diagnostic(Said(code, "a sentence", "a hint"), spec)
         assert (made.rule, made.path, made.hint) == (row.slug, row.key, "a hint")
     assert len({row.slug for row in CODES.values()}) == len(CODES)
+
+
+@pytest.mark.parametrize(
+    ("without", "path"),
+    [
+        ((), ("image", "base")),
+        (('[image]\nbase = "b"\n',), ("cuda", "version")),
+        (('[image]\nbase = "b"\n', '[cuda]\nversion = "12"\n'), ("pip", "packages")),
+    ],
+)
+def test_what_the_spec_does_not_have_is_not_pointed_at(without: tuple[str, ...], path: tuple[str, ...]) -> None:
+    text = SPEC
+    for each in without:
+        text = text.replace(each, "")
+    assert diagnostic(Said("E_NO_IMAGE", "a sentence", "a hint"), spec_of(text)).path == path

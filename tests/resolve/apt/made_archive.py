@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 KEYRING = "usr/share/keyrings/debian-archive-keyring.gpg"
-_ASKED = re.compile(r"/archive/debian(?:-security)?/([0-9]{8}T[0-9]{6}Z)/dists/([^/]+)/(.*)")
+UBUNTU = "usr/share/keyrings/ubuntu-archive-keyring.gpg"
+_ASKED = re.compile(r"/(?:archive/debian(?:-security)?|ubuntu)/([0-9]{8}T[0-9]{6}Z)/dists/([^/]+)/(.*)")
+_COMPONENTS = ("main", "restricted", "universe", "multiverse")
 
 
 def paragraph(name: str, version: str = "1.0", **more: str) -> str:
@@ -69,15 +71,23 @@ class MadeArchive:
             return None
         moment, suite, file = found.groups()
         self.asked.append((moment, f"{suite}/{file}"))
-        packed = lzma.compress("\n".join(self.suites.get(suite, [])).encode())
-        if file == "main/binary-amd64/Packages.xz":
+        lists = {
+            f"{each}/binary-{architecture}/Packages.xz": lzma.compress(self._of(suite, each, architecture))
+            for each in _COMPONENTS
+            for architecture in ("amd64", "arm64")
+        }
+        if packed := lists.get(file):
             return packed[:-1] + b"\0" if self.other_bytes else packed
         if file != "InRelease":
             return None
-        row = f" {hashlib.sha256(packed).hexdigest()} {len(packed)} main/binary-amd64/Packages.xz\n"
-        text = f"Origin: Made\nCodename: {suite}\nDate: {self.date}\nMD5Sum:\n 0 0 x\nSHA256:\n{row}"
+        rows = "".join(f" {hashlib.sha256(each).hexdigest()} {len(each)} {path}\n" for path, each in lists.items())
+        text = f"Origin: Made\nCodename: {suite}\nDate: {self.date}\nMD5Sum:\n 0 0 x\nSHA256:\n{rows}"
         signed = self._gpg("--clear-sign", data=text.encode())
         return signed.replace(self.rewrite[0].encode(), self.rewrite[1].encode(), 1)
+
+    def _of(self, suite: str, component: str, architecture: str) -> bytes:
+        packages = self.suites.get(suite, []) if component == "main" else []
+        return "\n".join(packages).replace("amd64", architecture).encode()
 
     def image(self, installed: str, *, keyring: bytes | None = None, created: str = "2025-12-01T00:00:00Z") -> str:
         """`name:tag@digest` of a new image with these packages installed; its keyring is a link to a file."""

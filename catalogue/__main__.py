@@ -1,0 +1,130 @@
+"""`python -m catalogue`: renew the catalogue, and say what changed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from catalogue.changes import changes, removed
+from catalogue.frameworks import Index
+from catalogue.images import tags
+from catalogue.renew import Renewed, from_index, from_registry, to_do
+from catalogue.text import dumps
+from envcompile.cli.report import Reporter
+from envcompile.cli.settings import mirrors
+from envcompile.errors import FINE, EnvcompileError, NotFine, Unusable
+from envcompile.files import read_bytes, write_text
+from envcompile.plan.base.validate import validated
+from envcompile.resolve.process import run
+from envcompile.resolve.protocol import Effects
+from envcompile.resolve.registry.client import Registry
+from envcompile.resolve.simple_index import SimpleIndex
+from envcompile.resolve.uv import find_uv
+from envcompile.resolve.uv_indexes import default_url
+
+_ROOT = Path(__file__).parents[1]
+_SHIPPED = _ROOT / "envcompile" / "plan" / "base" / "data" / "catalogue.json"
+_SCHEMA = _ROOT / "schemas" / "catalogue.v1.json"
+_LIMIT = 4 << 20
+# A registry that lacks more of the known tags than one in ten is a mirror of some, or not the one that is meant.
+_FEW = 10
+_DESCRIPTION = """\
+Renews what is known of nvidia/cuda images and of frameworks, and prints what changed: `+` new, `-` gone, `~` another.
+What only people know stays as it is; what they have to add is said on standard error. Registries are asked through the
+mirrors and the login of this user, the package index is uv's. The same answers give the same bytes."""
+_EPILOG = "exit codes: 0 done, or nothing to do; 1 with --check: it would change; 2 usage; 3 somebody does not answer"
+
+
+def _arguments(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        "python -m catalogue",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("file", metavar="FILE", nargs="?", type=Path, default=_SHIPPED, help="default: the package's")
+    parser.add_argument("--check", action="store_true", help="change nothing, exit 1 if it would change")
+    parser.add_argument("--only", choices=("images", "frameworks"), help="ask the registry alone, or the index alone")
+    parser.add_argument("--index", metavar="URL", help="the package index (default: uv's)")
+    looked = "images to look into at most, newest first (default: 30): hubs count these and not the list of tags"
+    parser.add_argument("--most", metavar="N", type=int, default=30, help=looked)
+    parser.add_argument("--again", action="store_true", help="read the metadata of known releases, too")
+    parser.add_argument("--gone", action="store_true", help="believe it when more than one tag in ten is gone")
+    today = datetime.now(timezone.utc).date().isoformat()
+    parser.add_argument("--date", metavar="YYYY-MM-DD", default=today, help="the date of what changes (default: today)")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str]) -> int:
+    """Renew; the exit code."""
+    arguments = _arguments(argv)
+    plain = argparse.Namespace(quiet=False, verbose=False, format="text", color="auto")
+    try:
+        return _renew(arguments)
+    except EnvcompileError as error:
+        Reporter(sys.stderr, os.environ, plain).error(error)
+        return error.exit_code
+
+
+def _renew(arguments: argparse.Namespace) -> int:
+    old = _read(arguments.file)
+    new = _renewed(old, arguments)
+    lines = list(changes(old, new.data))
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+    sys.stderr.writelines(f"by hand: {note}\n" for note in (*new.notes, *to_do(new.data)))
+    if new.data == old:
+        sys.stderr.write(f"`{arguments.file}` is current\n")
+        return FINE
+    lost = removed(old, new.data)
+    if lost * _FEW > len(tags(old)) and not arguments.gone:
+        raise NotFine(f"{lost} of {len(tags(old))} known tags are gone", "if that is so, add `--gone`")
+    new.data["date"] = arguments.date
+    text = dumps(new.data)
+    validated(str(arguments.file), text, json.loads(_SCHEMA.read_text("utf-8")))
+    if arguments.check:
+        raise NotFine(f"`{arguments.file}` would change", "run `python -m catalogue`")
+    write_text(arguments.file, text)
+    sys.stderr.write(f"wrote `{arguments.file}`\n")
+    return FINE
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = read_bytes(path, _LIMIT).decode()
+    except UnicodeDecodeError:
+        raise Unusable(f"`{path}` is not UTF-8 text") from None
+    validated(str(path), text, json.loads(_SCHEMA.read_text("utf-8")))
+    data: dict[str, Any] = json.loads(text)
+    return data
+
+
+def _renewed(data: dict[str, Any], arguments: argparse.Namespace) -> Renewed:
+    notes: tuple[str, ...] = ()
+    if arguments.only != "frameworks":
+        home = Path(os.environ.get("HOME") or Path.home())
+        registry = Registry(Path(os.environ.get("DOCKER_CONFIG") or home / ".docker"), mirrors(os.environ))
+        data, notes = from_registry(data, registry, arguments.most, arguments.date)
+    if arguments.only != "images":
+        index = Index(SimpleIndex(arguments.index or _index(), os.environ))
+        data, more = from_index(data, index, again=arguments.again)
+        notes += more
+    return Renewed(data, notes)
+
+
+def _index() -> str:
+    """The package index as this user's uv has it."""
+    if named := os.environ.get("UV_DEFAULT_INDEX"):
+        return named.rpartition("=")[2] if "=" in named.partition("://")[0] else named
+    with TemporaryDirectory(prefix="envcompile-") as folder:
+        return default_url(find_uv(os.environ), Effects(run, os.environ), folder)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,176 @@
+"""Rows of images out of what a registry has: its tags, and what a few of them say of themselves."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from envcompile.plan.base.catalogue import Catalogue
+from envcompile.plan.base.versions import minor, number
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from envcompile.resolve.registry.facts import Contents
+
+_TAG = re.compile(r"([0-9]+\.[0-9]+\.[0-9]+)-(?:(cudnn[0-9]?)-)?(base|runtime|devel)-([a-z]+[0-9]+(?:\.[0-9]+)?)")
+# Which tag of a row is looked into: the first that is there; those with cuDNN say most.
+_TELLING = ("cudnn-runtime", "cudnn-devel", "runtime", "devel", "base")
+_VERSION = re.compile(r"[0-9]+(?:\.[0-9]+)+")
+_BRANCH = re.compile(r"driver>=([0-9]+),driver<[0-9]+")
+# Letters of sources that are guesses: what a registry shows is none.
+_GUESSED, _UNSEEN, SEEN = "sk", "a", "r"
+_CUDA, _SYSTEM, _FLAVOURS, _ARCHITECTURES, _STATUS, _CUDNN, _SOURCES = range(7)
+
+Key = tuple[str, str]
+
+
+class Registry(Protocol):
+    """What is asked of a registry: `envcompile.resolve.registry.client.Registry` answers it."""
+
+    def tags(self, repository: str) -> tuple[str, ...]:
+        """Every tag."""
+
+    def contents(self, reference: str) -> Contents:
+        """The platforms of a tag, and the variables that it sets."""
+
+    def digest(self, reference: str) -> str:
+        """The digest of a tag."""
+
+
+class Listed(NamedTuple):
+    """The tags that are understood: CUDA version and system to flavours; and `notes` on the others."""
+
+    flavours: dict[Key, set[str]]
+    notes: tuple[str, ...]
+
+
+def listed(data: dict[str, Any], tags: Collection[str]) -> Listed:
+    """Sort the tags by version and system. Of what the catalogue's other tables do not know, a note says so."""
+    words, systems = data["images"]["cudnn-words"], {row[0] for row in data["systems"]["rows"]}
+    found: dict[Key, set[str]] = {}
+    left: dict[str, int] = {}
+    for tag in tags:
+        parts = _TAG.fullmatch(tag)
+        if not parts:
+            continue
+        cuda, word, kind, system = parts.groups()
+        expected = next(word for first, word in reversed(words) if number(cuda) >= number(first))
+        if any(f"{cuda}.".startswith(f"{each}.") for each in data["deleted"]):
+            why = f"`deleted` names CUDA {cuda}, and it is there: take it out by hand if that is so"
+        elif system not in systems:
+            why = f"`systems` has no `{system}`: add its image, glibc and Python by hand"
+        elif word and word != expected:
+            why = f"`cudnn-words` has `{expected}` for CUDA {cuda}, and the tags say `{word}`: add a row by hand"
+        else:
+            found.setdefault((cuda, system), set()).add(f"cudnn-{kind}" if word else kind)
+            continue
+        left[why] = left.get(why, 0) + 1
+    return Listed(found, tuple(f"{count} tags left out: {why}" for why, count in sorted(left.items())))
+
+
+def rows(data: dict[str, Any], there: Listed) -> list[list[str]]:
+    """The rows of images, with exactly the flavours that are there; of new ones the architecture is assumed."""
+    kinds, known = data["images"]["flavours"], {(row[_CUDA], row[_SYSTEM]): row for row in data["images"]["rows"]}
+    made = []
+    for key, flavours in there.flavours.items():
+        before = known.get(key, [*key, "", "amd64", "", "", _UNSEEN])
+        confidence = "".join("h" if kind in flavours else "-" for kind in kinds)
+        sources = "".join(sorted({*before[_SOURCES]} - {*_GUESSED} | {SEEN}))
+        made.append([*key, confidence, *before[_ARCHITECTURES:_SOURCES], sources])
+    return sorted(made, key=lambda row: (number(row[_CUDA]), row[_SYSTEM]))
+
+
+def supported(made: list[list[str]]) -> list[list[str]]:
+    """The rows with what follows of the others: a newer patch of a minor version supersedes the older ones.
+
+    That NVIDIA no longer supports a version, or lists it although it is old, is known to people only, and stays.
+    """
+    newest: dict[str, tuple[int, ...]] = {}
+    for row in made:
+        newest[minor(row[_CUDA])] = max(newest.get(minor(row[_CUDA]), ()), number(row[_CUDA]))
+    for row in made:
+        if row[_STATUS] in {"", "superseded"}:
+            row[_STATUS] = "superseded" if number(row[_CUDA]) < newest[minor(row[_CUDA])] else ""
+    return made
+
+
+def gone(data: dict[str, Any], made: list[list[str]]) -> list[str]:
+    """`deleted`, with the versions that have no image left."""
+    left = {row[_CUDA] for row in made}
+    lost = {row[_CUDA] for row in data["images"]["rows"]} - left
+    return sorted({*data["deleted"], *lost}, key=number)
+
+
+class Told(NamedTuple):
+    """What images said of themselves: CUDA to its runtime, and to the driver branches that they start on.
+
+    `notes` say which have not said all, and how many are still to be asked.
+    """
+
+    runtimes: dict[str, str]
+    branches: dict[str, str]
+    notes: list[str]
+
+
+def look(data: dict[str, Any], made: list[list[str]], registry: Registry, most: int) -> Told:
+    """Fill in what the rows do not say: architectures, cuDNN. At most `most` images: new ones, then the newest."""
+    kinds = data["images"]["flavours"]
+    # An image that never says its cuDNN stays open, and must not keep the others from being asked.
+    open_rows = sorted((row for row in reversed(made) if _is_open(row, kinds)), key=lambda row: _UNSEEN not in row[-1])
+    left = len(open_rows) - most
+    told = Told({}, {}, [f"{left} images are still to be looked into: run this again"] if left > 0 else [])
+    for row in open_rows[:most]:
+        tag = _telling(data, row, kinds)
+        found = registry.contents(f"{data['images']['repository']}:{tag}")
+        architectures = sorted({each.split("/")[1] for each in found.platforms if each.startswith("linux/")})
+        if architectures:
+            row[_ARCHITECTURES] = " ".join(architectures)
+            row[_SOURCES] = row[_SOURCES].replace(_UNSEEN, "")
+        row[_CUDNN] = _numbers(found.variables.get("NV_CUDNN_VERSION", "")) or row[_CUDNN]
+        if runtime := _numbers(found.variables.get("NV_CUDA_CUDART_VERSION", "")):
+            told.runtimes[row[_CUDA]] = runtime
+        if branches := sorted(set(_BRANCH.findall(found.variables.get("NVIDIA_REQUIRE_CUDA", ""))), key=int):
+            told.branches[row[_CUDA]] = " ".join(branches)
+        if _is_open(row, kinds):
+            told.notes.append(f"`{tag}` does not say which cuDNN it has")
+    return told
+
+
+def digests(data: dict[str, Any], made: list[list[str]], registry: Registry) -> Iterator[list[str]]:
+    """The rows of digests, of the tags that are there still, as they are now."""
+    there = set(tags({**data, "images": {**data["images"], "rows": made}}))
+    for tag, _ in data["digests"]["rows"]:
+        if tag in there:
+            yield [tag, registry.digest(f"{data['images']['repository']}:{tag}")]
+
+
+def tags(data: dict[str, Any]) -> tuple[str, ...]:
+    """Every tag that a catalogue's images stand for, whatever the confidence."""
+    known = Catalogue(data, "")
+    return tuple(
+        known.tag(image, kind)
+        for image in known.images
+        for kind, letter in zip(known.flavours, image.confidence, strict=True)
+        if letter != "-"
+    )
+
+
+def _is_open(row: list[str], kinds: list[str]) -> bool:
+    with_cudnn = any(
+        letter != "-" for kind, letter in zip(kinds, row[_FLAVOURS], strict=True) if kind.startswith("cudnn")
+    )
+    return _UNSEEN in row[_SOURCES] or (with_cudnn and not row[_CUDNN])
+
+
+def _telling(data: dict[str, Any], row: list[str], kinds: list[str]) -> str:
+    kind = next(kind for kind in _TELLING if row[_FLAVOURS][kinds.index(kind)] != "-")
+    words = data["images"]["cudnn-words"]
+    word = next(word for first, word in reversed(words) if number(row[_CUDA]) >= number(first))
+    return f"{row[_CUDA]}-{kind.replace('cudnn', word)}-{row[_SYSTEM]}"
+
+
+def _numbers(version: str) -> str:
+    """`9.8.0.87-1` is `9.8.0.87`."""
+    found = _VERSION.match(version)
+    return found[0] if found else ""

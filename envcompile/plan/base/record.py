@@ -1,0 +1,41 @@
+"""A decision as the lock keeps it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from envcompile.lock.model import Decided, Warned
+from envcompile.plan.base.codes import CODES
+from envcompile.plan.image import ENVIRONMENT
+
+if TYPE_CHECKING:
+    from envcompile.lock.model import Row
+    from envcompile.plan.base.model import Decision
+
+
+def recorded(decision: Decision, date: str, python: str | None, before: tuple[Row, ...] = ()) -> Decided:
+    """The decision by the catalogue of a `date`; `python` is the environment's X.Y, `before` the rows of earlier steps.
+
+    Packages of NVIDIA's own archive, which has no snapshot, are left out: what they hold comes as wheels.
+    """
+    places = {"<environment>": ENVIRONMENT, "<site-packages>": f"{ENVIRONMENT}/lib/python{python}/site-packages"}
+    env = tuple((name, _placed(value, places)) for name, value in decision.env)
+    return Decided(
+        catalogue=date,
+        cuda=decision.cuda,
+        driver=decision.driver,
+        image_driver=decision.image_driver,
+        compute=decision.compute,
+        env=env,
+        apt=tuple(sorted(each for each in decision.apt_run if not each.startswith("cuda-"))),
+        apt_build=tuple(sorted(decision.apt_build)),
+        saving=decision.saving,
+        warnings=tuple(Warned(CODES[each.code].slug, each.message, each.hint) for each in decision.warnings),
+        trail=tuple(sorted((*before, *decision.trail), key=lambda row: row.step)),
+    )
+
+
+def _placed(value: str, places: dict[str, str]) -> str:
+    for word, path in places.items():
+        value = value.replace(word, path)
+    return value

@@ -1,0 +1,101 @@
+"""Promise 6 beyond one machine: one lock, one digest, on an engine that has never built anything."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.engine.debian_archive import debian_archive
+from tests.engine.docker import docker
+from tests.engine.test_apt import Work
+from tests.engine.test_apt import spec as apt_spec
+from tests.engine.test_conda import spec as conda_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.engine.conda_channel import Channel
+    from tests.engine.docker import Engine
+
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.index,
+    pytest.mark.skipif(shutil.which("apt-get") is None, reason="the archive is fetched by apt, and this is no Debian"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="another engine is started, which needs root"),
+]
+
+PIP = '\nname = "p"\npython = "3.11"\n[pip]\npackages = ["six", "idna", "markupsafe"]\n[image]\nbase = ""\n'
+SECONDS = 60
+
+
+@contextmanager
+def fresh_engine() -> Iterator[str]:
+    """The DOCKER_HOST of an engine with a data root of its own, that is gone afterwards."""
+    registry = os.environ["ENVCOMPILE_TEST_REGISTRY"]
+    # Not pytest's folder: the path of a socket has 107 bytes at most.
+    root = Path(tempfile.mkdtemp(prefix="engine-", dir="/var/tmp"))
+    settings = {
+        "features": {"containerd-snapshotter": True},
+        "iptables": False,
+        "ip6tables": False,
+        "bridge": "none",
+        **{key: str(root / key) for key in ("data-root", "exec-root")},
+        "insecure-registries": [registry],
+    }
+    (root / "daemon.json").write_text(json.dumps(settings), "utf-8")
+    host = f"unix://{root}/docker.sock"
+    command = ["dockerd", "--config-file", str(root / "daemon.json"), "-H", host, "-p", str(root / "pid")]
+    with (root / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as daemon:
+        try:
+            end = time.monotonic() + SECONDS
+            while subprocess.run(["docker", "-H", host, "version"], capture_output=True, check=False).returncode:
+                if daemon.poll() is not None or time.monotonic() > end:
+                    pytest.fail((root / "log").read_text("utf-8")[-3000:])
+                time.sleep(0.2)
+            yield host
+        finally:
+            daemon.send_signal(signal.SIGTERM)
+            daemon.wait(SECONDS)
+    mounted = [line.split()[1] for line in Path("/proc/mounts").read_text("utf-8").splitlines() if f" {root}/" in line]
+    for path in sorted(mounted, reverse=True):
+        subprocess.run(["umount", "-l", path], check=False)
+    shutil.rmtree(root)
+
+
+def test_two_engines_give_one_digest(
+    engine: Engine, conda_channel: Channel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For pip packages, for conda and pip packages, and for Debian's packages."""
+    with debian_archive() as archive:
+        specs = {
+            "pip": engine.stand_ins(PIP),
+            "conda": conda_spec(engine, conda_channel.url, '"everything"', '[pip]\npackages = ["six", "idna"]'),
+            "apt": apt_spec('"tini", "git"', os.environ["ENVCOMPILE_TEST_DEBIAN"]),
+        }
+        works = {}
+        for name, spec in specs.items():
+            (tmp_path / name).mkdir()
+            works[name] = Work(tmp_path / name, archive)
+            works[name].lock(spec)
+        engine.forget()
+        here = {name: built(engine, work) for name, work in works.items()}
+        with fresh_engine() as host:
+            monkeypatch.setenv("DOCKER_HOST", host)
+            assert docker("buildx", "du").split()[-1] == "0B"
+            there = {name: built(engine, work) for name, work in works.items()}
+    assert here == there
+    assert len(set(here.values())) == len(specs)
+
+
+def built(engine: Engine, work: Work) -> str:
+    return engine.build(work.dockerfile(), "envcompile-test-fresh", *work.secret())

@@ -1,0 +1,118 @@
+"""requirements.txt and pylock.toml: what they say is what the lock says, on every platform, and byte for byte so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import tomli
+from packaging.pylock import Pylock
+from packaging.requirements import Requirement
+
+from envcompile.errors import Unusable
+from envcompile.lock.exports import Given, export
+from envcompile.lock.exports.places import by_layout, known
+from envcompile.lock.satisfied_pip import markers
+from tests.made import CASES, parsed, places
+
+if TYPE_CHECKING:
+    from envcompile.lock.model import PlatformLock
+
+# What an sdist is built with has no place in them.
+PIP = [case for case in CASES if parsed(case)[0].pip.packages and not parsed(case)[0].pip.allow_sdist]
+
+
+@pytest.mark.parametrize("name", ["requirements", "pylock"])
+def test_an_sdist_is_refused(name: str) -> None:
+    with pytest.raises(Unusable, match="has no place for what it is built with"):
+        export(name, Given(*parsed("sdist")))
+
+
+def given(case: str) -> Given:
+    spec, lock = parsed(case)
+    return Given(spec, lock, places(lock))
+
+
+def locked(platform: PlatformLock) -> set[tuple[str, str, str]]:
+    return {(each.name, each.version, each.sha256) for each in platform.pip}
+
+
+@pytest.mark.parametrize("case", PIP)
+def test_requirements_are_the_pins_of_each_platform(case: str) -> None:
+    """Of a row with the files of several platforms, an installer takes the one that it can install."""
+    text = export("requirements", given(case))
+    rows = [line for line in text.replace("\\\n", "").splitlines() if line[:1] not in "#- "]
+    for platform in parsed(case)[1].platforms:
+        environment = dict(markers(platform))
+        found = set()
+        for row in rows:
+            words, *hashes = (part.strip() for part in row.split("--hash=sha256:"))
+            requirement = Requirement(words)
+            if requirement.marker is None or requirement.marker.evaluate(environment):
+                (version,) = (each.version for each in requirement.specifier)
+                mine = [each.sha256 for each in platform.pip if each.name == requirement.name]
+                assert set(mine) <= set(hashes)
+                found |= {(requirement.name, version, digest) for digest in mine}
+        assert found == locked(platform)
+
+
+@pytest.mark.parametrize("case", PIP)
+def test_pylock_is_valid_and_its_pins_are_those_of_each_platform(case: str) -> None:
+    lock = Pylock.from_dict(tomli.loads(export("pylock", given(case))))
+    lock.validate()
+    for platform in parsed(case)[1].platforms:
+        environment = dict(markers(platform))
+        assert any(each.evaluate(environment) for each in lock.environments or ())
+        there = [each for each in lock.packages if each.marker is None or each.marker.evaluate(environment)]
+        assert len({each.name for each in there}) == len(there), "of one name there is one version on a platform"
+        assert {each.name for each in there} == {each.name for each in platform.pip}
+        files = {str(wheel.hashes["sha256"]): wheel for each in there for wheel in each.wheels or ()}
+        for package in platform.pip:
+            wheel = files[package.sha256]
+            assert (wheel.filename, wheel.size) == (package.file, package.size)
+            assert wheel.url == f"https://files.example.invalid/{package.index}/{package.file}"
+
+
+@pytest.mark.parametrize("name", ["requirements", "pylock"])
+@pytest.mark.parametrize("case", PIP)
+def test_one_lock_has_one_text(case: str, name: str) -> None:
+    """Promise 4: same spec and lock, same bytes. And what it says of addresses is read back."""
+    first = given(case)
+    backwards = dict(sorted(first.places.items(), reverse=True))
+    assert export(name, first) == export(name, first._replace(places=backwards))
+    if name == "pylock":
+        assert known(export(name, first)) == first.places
+
+
+def test_what_is_not_there_is_told() -> None:
+    """Nothing is left out in silence: what conda brings, and what the spec leaves out."""
+    text = export("requirements", given("conda"))
+    (line,) = (line for line in text.splitlines() if "conda brings" in line)
+    assert "numpy" in line
+    assert "# Not here, for the spec leaves it out: nvidia-nccl-cu13." in export("requirements", given("everything"))
+    assert "# Not here, for conda brings it: " in export("pylock", given("conda"))
+
+
+def test_an_address_that_nobody_knows() -> None:
+    spec, lock = parsed("several")
+    with pytest.raises(Unusable, match=r"is not known, and `pylock` wants it") as caught:
+        export("pylock", Given(spec, lock))
+    assert "--files URL" in str(caught.value.hint)
+    spec, lock = parsed("indexes")
+    with pytest.raises(Unusable, match=r"is of the index `corp`, whose files are not below `--files`"):
+        by_layout(lock, "https://files.example.invalid")
+
+
+def test_versions_that_differ_have_markers() -> None:
+    spec, lock = parsed("several")
+    one, other = lock.platforms
+    older = tuple(
+        replace(each, version="1.0", file=each.file.replace(each.version, "1.0")) if each.name == "numpy" else each
+        for each in other.pip
+    )
+    lock = replace(lock, platforms=(one, replace(other, pip=older)))
+    text = export("requirements", Given(spec, lock))
+    assert "numpy==1.0 ; platform_machine == 'aarch64' \\\n" in text
+    assert text.count("\nnumpy==") == 2
+    Pylock.from_dict(tomli.loads(export("pylock", Given(spec, lock, places(lock))))).validate()

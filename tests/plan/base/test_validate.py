@@ -1,0 +1,168 @@
+"""A catalogue that somebody hands in: every mistake, at its place."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from envcompile.diagnostics import Problems
+from envcompile.plan.base.catalogue import shipped
+from envcompile.plan.base.json_places import offset
+from envcompile.plan.base.shape import mistakes
+from envcompile.plan.base.validate import validated
+
+TEXT = files("envcompile.plan.base").joinpath("data/catalogue.json").read_text("utf-8")
+DATA: dict[str, Any] = json.loads(TEXT)
+SCHEMA = json.loads((Path(__file__).parents[3] / "schemas/catalogue.v1.json").read_text("utf-8"))
+
+
+def problems(text: str) -> list[tuple[str, int, int]]:
+    """The messages with their lines and columns."""
+    with pytest.raises(Problems) as caught:
+        validated("c.json", text, SCHEMA)
+    places = [(each.message, caught.value.source.place(each.offset or 0)) for each in caught.value.diagnostics]
+    return [(message, place.line, place.column) for message, place in places]
+
+
+def changed(**tables: Any) -> str:
+    return json.dumps({**DATA, **tables})
+
+
+def test_the_shipped_one_is_valid() -> None:
+    found = validated("c.json", TEXT, SCHEMA)
+    assert found.digest == shipped().digest == f"sha256:{hashlib.sha256(TEXT.encode()).hexdigest()}"
+    assert (found.date, found.images) == (shipped().date, shipped().images)
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "line", "column"),
+    [
+        ("", "`c.json` is not JSON: expecting value", 1, 1),
+        ('{\n "format": 1,\n}', "`c.json` is not JSON: ", 3, 1),
+        ("[" * 100_000, "`c.json` is nested too deeply", 1, 1),
+        ("[]", "the catalogue must be an object, and is an array", 1, 1),
+        ('{\n "format": 2, "date": 3}', "the catalogue is of format 2, and this release reads format 1", 2, 12),
+    ],
+)
+def test_no_catalogue_at_all(text: str, said: str, line: int, column: int) -> None:
+    (found,) = problems(text)
+    assert found[0].startswith(said)
+    assert found[1:] == (line, column) or "is not JSON" in said
+
+
+def test_all_mistakes_at_once() -> None:
+    data = copy.deepcopy(DATA)
+    data["images"]["rows"][7][3] = "amd64, arm64"
+    data["drivers"]["floors"]["12"] = 525
+    data["deleted"].append("12.x")
+    data["needs"][0]["names"] = []
+    del data["sizes"]
+    assert [message for message, _, _ in problems(json.dumps(data, indent=1))] == [
+        "the catalogue has no `sizes`",
+        "`images.rows[7][3]` is `amd64, arm64`, which does not match `^[a-z0-9]+( [a-z0-9]+)*$`",
+        f"`deleted[{len(data['deleted']) - 1}]` is `12.x`, which does not match `^[0-9]+(\\.[0-9]+)*$`",
+        "`drivers.floors.12` must be a string, and is a number",
+        "`needs[0].names` has fewer than 1 value",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tables", "said"),
+    [
+        (
+            {"images": {**DATA["images"], "rows": [[*DATA["images"]["rows"][0]]] * 2}},
+            ("CUDA `11.0.3` on `centos7` stands twice", "there is no image of CUDA `11.8`"),
+        ),
+        ({"images": {**DATA["images"], "rows": []}}, ("there is no image in the table",)),
+        ({"images": {**DATA["images"], "cudnn-words": [["12.3.2", "cudnn9"]]}}, ("does not begin with the word",)),
+        ({"policy": {**DATA["policy"], "systems": ["ubuntu24.4"]}}, ("`ubuntu24.4` is no system of the table",)),
+        ({"policy": {**DATA["policy"], "minors": {"12": "12.7"}}}, ("there is no image of CUDA `12.7`",)),
+        (
+            {"needs": [{"names": ["x"], "class": "system", "source": "s", "libraries": ["cudn"], "path": ["moon"]}]},
+            ("`cudn` is no part of CUDA", "`moon` is no part of CUDA"),
+        ),
+    ],
+)
+def test_what_contradicts_itself(tables: dict[str, Any], said: tuple[str, ...]) -> None:
+    found = [message for message, _, _ in problems(changed(**tables))]
+    for each in said:
+        assert any(each in message for message in found), found
+
+
+def paths(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """Every path of a value; of long arrays the first and the last entries."""
+    found = [path]
+    if isinstance(value, dict):
+        found += [each for key, inner in value.items() for each in paths(inner, (*path, key))]
+    if isinstance(value, list):
+        numbers = sorted({*range(min(2, len(value))), *range(max(len(value) - 2, 0), len(value))})
+        found += [each for number in numbers for each in paths(value[number], (*path, number))]
+    return found
+
+
+def few(value: Any) -> Any:
+    """The same with few rows: the schema's library takes a tenth of a second for all of them."""
+    if isinstance(value, dict):
+        return {key: few(inner) for key, inner in value.items()}
+    return [few(inner) for inner in value[:4]] if isinstance(value, list) and len(value) > 7 else value
+
+
+FEW = few(DATA)
+PATHS = paths(FEW)
+VALUES = [None, True, 0, 1.5, "", "x", "12.8.1", [], {}, ["x"], {"x": 1}]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(PATHS[1:]), st.sampled_from([*VALUES, "gone", "more"])), min_size=1, max_size=3)
+)
+def test_we_and_the_schema_agree(edits: list[tuple[tuple[str | int, ...], Any]]) -> None:
+    """Whatever is put in a place, left out or added: a mistake for us is one for the schema's own library."""
+    data = copy.deepcopy(FEW)
+    for path, value in edits:
+        inner: Any = data
+        try:
+            for part in path[:-1]:
+                inner = inner[part]
+            if value == "gone":
+                del inner[path[-1]]
+            elif value == "more":
+                inner[path[-1]]["more"] = 1
+            else:
+                inner[path[-1]] = value
+        except (KeyError, IndexError, TypeError):
+            continue
+    found, agreed = list(mistakes(data, SCHEMA)), jsonschema.Draft7Validator(SCHEMA).is_valid(data)
+    assert bool(found) != agreed
+    text = json.dumps(data, indent=1)
+    for each in found:
+        at = offset(text, each.path, key=each.key)
+        decoder = json.JSONDecoder()
+        there, _ = decoder.raw_decode(text, at)
+        inner = data
+        for part in each.path[:-1] if each.key else each.path:
+            inner = inner[part]
+        assert there == (each.path[-1] if each.key else inner)
+
+
+def test_a_line_end_does_not_slip_through_a_pattern() -> None:
+    """Where `$` is Python's, as it is for the library, a last line end may follow."""
+    rows = [["12.8.90\n", "12.8.1"]]
+    assert problems(changed(runtimes={**DATA["runtimes"], "rows": rows}))
+
+
+def test_a_place_of_what_is_not_there_is_the_nearest_around_it() -> None:
+    text = '{"a": [1, {"b": 2}]}'
+    assert offset(text, ("a", 1, "c")) == text.index('{"b"')
+    assert offset(text, ("a", 7)) == text.index("[")
+    assert offset(text, ("a", 1, "b"), key=True) == text.index('"b"')
+    assert offset('{"a": 1, "a": 2}', ("a",)) == 14

@@ -31,6 +31,7 @@ LABELS = {
     "channel": "channel {}",
     "snapshot": "snapshot of the archive",
     **KINDS,
+    "pip-build": "for the build of {}",
     "index": "index of {}",
 }
 ADDED, REMOVED, CHANGED, REFILED = SIGNS = ("added", "removed", "changed", "another file")

@@ -39,12 +39,6 @@ _ROWS = (
         "Every key of a spec means something: one that is not known is a spelling mistake or a wish, and is never "
         "skipped in silence.",
     ),
-    Rule(
-        "not-supported-yet",
-        "a key whose part of the compiler is not there yet",
-        "The key is part of the format, but this release cannot honour it, and leaving it out in silence would give "
-        "an image that is not what the file says.",
-    ),
     Rule("missing-key", "a key that must be there is not", "The table is incomplete without the named key."),
     Rule("wrong-type", "a value of another type is expected", "The key is known, and its value is of the wrong type."),
     Rule(
@@ -107,6 +101,13 @@ _ROWS = (
         "index: the first in the list that it is named for.",
     ),
     Rule("resolver", "not a known resolver", "pip packages: uv or pip-tools. conda packages: rattler or conda-lock."),
+    Rule(
+        "sdist",
+        "an sdist that cannot be locked without running its code",
+        "Sdists are taken only of the packages in `allow-sdist`. What one needs is read from the files in it, where "
+        "they say it for certain (PKG-INFO by PEP 643, or pyproject.toml by PEP 621), or from `[pip.metadata.NAME]` in "
+        "the spec; its code is run in the build stage and nowhere else.",
+    ),
     Rule("package-name", "not the name of a package", "Letters, digits, and `.`, `_` or `-` between them."),
     Rule(
         "apt-package",

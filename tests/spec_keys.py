@@ -30,6 +30,9 @@ FULL: dict[str, Any] = {
         "allow-sdist": ["flash-attn"],
         "resolver": "uv",
         "index": "https://example.com/simple",
+        "metadata": {
+            "flash-attn": {"requires-dist": ["torch"], "requires-python": ">=3.9", "build-requires": ["torch"]}
+        },
         "extra-indexes": [{"name": "corp", "url": "https://example.com/corp", "packages": ["acme-*"]}],
     },
     "apt": {"packages": ["git"], "build": ["gcc"], "snapshot": _MOMENT},
@@ -59,7 +62,7 @@ FULL: dict[str, Any] = {
     "lock": {"exports": ["requirements.txt"]},
 }
 # Tables whose keys the user chooses.
-FREE = (("image", "env"), ("image", "labels"))
+FREE = (("image", "env"), ("image", "labels"), ("pip", "metadata"))
 # Of each type of TOML a value that is good nowhere.
 TYPES: dict[str, Any] = {
     "a string": "***",

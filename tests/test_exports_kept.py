@@ -20,6 +20,8 @@ from tests.resolve.loopback import Index, Wheel, served
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.sdists import Sdist
+
 BASE = "python:3.12-slim-bookworm@sha256:" + 64 * "a"
 SPEC = """
 name = "x"
@@ -173,7 +175,7 @@ def test_what_is_no_address_is_asked_for(project: Project, written: str) -> None
 class Signed(Index):
     """An index whose files are at addresses that are good for a while."""
 
-    def _row(self, wheel: Wheel) -> dict[str, object]:
+    def _row(self, wheel: Wheel | Sdist) -> dict[str, object]:
         row = Index._row(self, wheel)
         return {**row, "url": f"{row['url']}?signature=secret"}
 

@@ -47,11 +47,12 @@ def _scripts(plan: Plan) -> list[tuple[str, str]]:
     """The scripts of the lock stage that the plan needs: their paths there, and the names of their templates."""
     conda = ("activated", "split") if plan.conda else ()
     pip = ("pip", "overlaps.py", "added") if plan.layers else ()
+    sdists = ("sdist-fetch", "sdist-install", "added") if plan.sdists else ()
     slim = ("slim",) if plan.slim else ()
     names = {"pip": "pip-install"}
     return [
         *([("/apt/install", "apt-install")] if plan.apt else []),
-        *((f"/install/{name}", names.get(name, name)) for name in (*conda, *pip, *slim)),
+        *((f"/install/{name}", names.get(name, name)) for name in dict.fromkeys((*conda, *pip, *sdists, *slim))),
     ]
 
 

@@ -31,6 +31,7 @@ LABELS = {
     "channel": "channel {}",
     "snapshot": "snapshot of the archive",
     **KINDS,
+    "pip-build": "for the build of {}",
     "index": "index of {}",
 }
 ADDED, REMOVED, CHANGED, REFILED = SIGNS = ("added", "removed", "changed", "another file")
@@ -143,6 +144,11 @@ def _pins(lock: Lock, platform: PlatformLock) -> dict[tuple[str, str], _Pin]:
         pins["python", ""] = _Pin(platform.python.version)
     pins |= {("conda", each.name): _Pin(each.version, each.sha256, each.file) for each in platform.conda}
     pins |= {("pip", each.name): _Pin(each.version, each.sha256, each.file) for each in platform.pip}
+    pins |= {
+        ("pip-build", f"{build.name}: {each.name}"): _Pin(each.version, each.sha256, each.file)
+        for build in platform.pip_build
+        for each in build.packages
+    }
     pins |= {("index", each.name): _Pin(each.index) for each in platform.pip if each.index != DEFAULT}
     for kind, packages in (("apt", platform.apt), ("apt-build", platform.apt_build)):
         pins |= {(kind, each.name): _Pin(each.version, each.sha256, each.sha256) for each in packages}

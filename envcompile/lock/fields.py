@@ -15,7 +15,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:/_\[\]-]{0,400}@sha256:[0-9a-f]{64}")
 NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _VERSION = re.compile(r"[0-9]+(?:![0-9]+)?[a-z0-9.+]*")
-_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl")
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*\.(?:whl|tar\.gz|zip)")
 _PATH = re.compile(r"(?:/[A-Za-z0-9._+@-]+)+")
 _PATTERNS = {
     "name": NAME,
@@ -23,7 +23,7 @@ _PATTERNS = {
     "file": _FILE,
     "sha256": _SHA256,
     "index": NAME,
-    "kind": re.compile("wheel"),
+    "kind": re.compile("wheel|sdist"),
     "image": _IMAGE,
     "path": _PATH,
     "os": re.compile(r"[a-z][a-z0-9]*-[0-9]+(?:\.[0-9]+)*"),

@@ -97,6 +97,9 @@ def _platform(platform: PlatformLock) -> Iterable[str]:
     if platform.conda:
         yield from _rows("conda", (_conda(package) for package in platform.conda))
     yield from _rows("pip", (_pip(package) for package in platform.pip))
+    if platform.pip_build:
+        rows = ({"sdist": each.name, **_pip(package)} for each in platform.pip_build for package in each.packages)
+        yield from _rows("pip-build", rows)
     for key, packages in (("apt", platform.apt), ("apt-build", platform.apt_build)):
         if packages:
             yield from _rows(key, (_apt(package) for package in packages))

@@ -113,6 +113,8 @@ def _listed(platform: PlatformLock) -> Iterator[str]:
         yield from (f"because {each.decision}" for each in decided.trail)
     yield from (f"{each.name} of {each.image}" for each in platform.tools)
     yield from packages(platform)
+    for build in platform.pip_build:
+        yield from (f"pip-build {build.name}: {each.name} {each.version} {each.sha256[:12]}" for each in build.packages)
     for kind, pinned in (("apt", platform.apt), ("apt-build", platform.apt_build)):
         yield from (f"{kind} {each.name} {each.version} {each.architecture} {each.sha256[:12]}" for each in pinned)
 

@@ -13,7 +13,8 @@ class PipPackage:
     """One pinned distribution: the one file for this platform, whatever server it is fetched from.
 
     `name` is normalised (PEP 503), `sha256` 64 hexadecimal digits, `size` bytes where the index tells it, `index` the
-    name of the index, `depends` the names of locked packages that this one needs here, sorted.
+    name of the index, `depends` the names of locked packages that this one needs here, sorted. `kind` is `wheel`, or
+    `sdist` for one that the build stage makes a wheel of.
     """
 
     name: str
@@ -24,6 +25,14 @@ class PipPackage:
     index: str = "default"
     depends: tuple[str, ...] = ()
     kind: str = "wheel"
+
+
+@dataclass(frozen=True, slots=True)
+class SdistBuild:
+    """What an sdist is built with, and nothing of it stays: wheels, sorted by name. `name` is the sdist's."""
+
+    name: str
+    packages: tuple[PipPackage, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +176,7 @@ class PlatformLock:
 
     `python` is None where nothing that is installed needs one. `apt` is added to the base that runs, `apt_build` to the
     base that is built on: all that these bases do not have already. `decided` says why it stands on these bases; None
-    in a lock of a release that did not say.
+    in a lock of a release that did not say. `pip_build` has a row for each sdist in `pip`, sorted by its name.
     """
 
     platform: str
@@ -180,11 +189,13 @@ class PlatformLock:
     apt: tuple[AptPackage, ...] = ()
     apt_build: tuple[AptPackage, ...] = ()
     decided: Decided | None = None
+    pip_build: tuple[SdistBuild, ...] = ()
 
     @property
     def packages(self) -> int:
         """How many packages of every kind are pinned."""
-        return len(self.conda) + len(self.pip) + len(self.apt) + len(self.apt_build)
+        built = sum(len(each.packages) for each in self.pip_build)
+        return len(self.conda) + len(self.pip) + len(self.apt) + len(self.apt_build) + built
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from envcompile.lock.model import (
     PipPackage,
     PlatformLock,
     Python,
+    SdistBuild,
     ToolImage,
 )
 from envcompile.platforms import PLATFORMS
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     Package = TypeVar("Package", PipPackage, CondaPackage, AptPackage)
 
-_KINDS = ("pip", "conda", "apt", "apt-build")
+_KINDS = ("pip", "pip-build", "conda", "apt", "apt-build")
 _PLATFORM = ("python", "build", "run", "tools")
 _DECIDED = ("decided", "warnings", "trail")
 _HEADS = {
@@ -73,7 +74,9 @@ def counts(lock: Lock) -> dict[str, int]:
     conda = sum(len(each.conda) for each in lock.platforms)
     apt = sum(len(each.apt) for each in lock.platforms)
     build = sum(len(each.apt_build) for each in lock.platforms)
-    return found | {kind: many for kind, many in (("conda", conda), ("apt", apt), ("apt-build", build)) if many}
+    wheels = sum(len(row.packages) for each in lock.platforms for row in each.pip_build)
+    others = (("pip-build", wheels), ("conda", conda), ("apt", apt), ("apt-build", build))
+    return found | {kind: many for kind, many in others if many}
 
 
 def _cut(said: object, platforms: Mapping[str, Any]) -> bool:
@@ -111,7 +114,26 @@ def _platform(read: Reader, platform: str, value: object) -> PlatformLock:
     why = None
     if any(key in table for key in _DECIDED):
         why = decided.read(read, table.get("decided"), table.get("warnings", []), table.get("trail"), where)
-    return PlatformLock(platform, python, build, run, tools, pip, conda, apt, apt_build, why)
+    builds = _builds(read, table.get("pip-build", []), f"{where}.pip-build", pip)
+    return PlatformLock(platform, python, build, run, tools, pip, conda, apt, apt_build, why, builds)
+
+
+def _builds(read: Reader, value: object, where: str, pip: tuple[PipPackage, ...]) -> tuple[SdistBuild, ...]:
+    """What each sdist is built with: wheels, for sdists that are locked, and for every one of them."""
+    rows: dict[str, list[object]] = {each.name: [] for each in pip if each.kind == "sdist"}
+    order = []
+    for row in read.rows(value, where):
+        sdist = row.get("sdist") if isinstance(row, dict) else None
+        if not isinstance(row, dict) or not isinstance(sdist, str) or sdist not in rows:
+            raise read.fail(f"{where}.sdist", "is missing, or names no sdist of the lock")
+        order.append(sdist)
+        rows[sdist].append({key: each for key, each in row.items() if key != "sdist"})
+    if order != sorted(order):
+        raise read.fail(where, "is not sorted")
+    builds = tuple(SdistBuild(name, _sorted(read, rows[name], where, _pip)) for name in sorted(rows))
+    if any(each.kind != "wheel" for build in builds for each in build.packages):
+        raise read.fail(where, "holds something that is no wheel")
+    return builds
 
 
 def _asked(read: Reader, value: object) -> tuple[Asked, ...]:
@@ -183,6 +205,8 @@ def _pip(read: Reader, value: object, where: str) -> PipPackage:
     keys = ("name", "version", "file", "sha256", "index", "kind")
     table = read.table(value, where, {*keys, "size", "depends"})
     name, version, file, sha256, index, kind = read.strings(table, where, keys)
+    if file.endswith(".whl") != (kind == "wheel"):
+        raise read.fail(f"{where}.kind", "disagrees with the file")
     depends = read.rows(table.get("depends", []), f"{where}.depends")
     if not all(isinstance(each, str) and NAME.fullmatch(each) for each in depends):
         raise read.fail(f"{where}.depends", "holds something that is not a package's name")

@@ -23,9 +23,14 @@ def layers(pip: Pip, lock: Lock) -> tuple[Layer, ...]:
     What is installed together comes from one index: of several, an installer takes whichever has the name.
     """
     numbers = _numbers(pip)
-    used = {(package.index, _group(package)) for platform in lock.platforms for package in platform.pip}
+    used = {(each.index, _group(each)) for platform in lock.platforms for each in wheels(platform)}
     ordered = sorted(used, key=lambda each: (numbers.get(each[0], 0), _ORDER[each[1]]))
     return tuple(_layer(index, name, numbers.get(index, 0), lock) for index, name in ordered)
+
+
+def wheels(platform: PlatformLock) -> tuple[PipPackage, ...]:
+    """What is installed as it is; sdists have stages of their own."""
+    return tuple(each for each in platform.pip if each.kind == "wheel")
 
 
 def lists(pip: Pip, lock: Lock, platform: PlatformLock) -> tuple[File, ...]:
@@ -43,7 +48,7 @@ def lists(pip: Pip, lock: Lock, platform: PlatformLock) -> tuple[File, ...]:
             layer.requirements,
             (
                 *([f"--index-url {known[layer.index]}"] if layer.index in known else []),
-                *(_line(each) for each in platform.pip if (each.index, _group(each)) == (layer.index, layer.group)),
+                *(_line(each) for each in wheels(platform) if (each.index, _group(each)) == (layer.index, layer.group)),
             ),
         )
         for layer in layers(pip, lock)

@@ -10,6 +10,7 @@ from envcompile.plan.conda import conda_layers, conda_lists
 from envcompile.plan.image import ENVIRONMENT, labels
 from envcompile.plan.layers import layers, lists
 from envcompile.plan.model import File, Plan, Start, Target
+from envcompile.plan.sdists import sdist_layers, sdist_lists
 from envcompile.plan.slim import REMOVED, slim
 from envcompile.platforms import PLATFORMS
 
@@ -37,6 +38,7 @@ def make_plan(spec: Spec, lock: Lock) -> Plan:
         python=python and not conda,
         conda_layers=conda_layers(lock),
         layers=layers(spec.pip, lock),
+        sdists=sdist_layers(lock),
         slim=slim(spec),
         start=_start(spec, shared, conda=conda, python=python),
     )
@@ -57,6 +59,7 @@ def _target(spec: Spec, lock: Lock, locked: PlatformLock) -> Target:
             *_interpreter(locked),
             *conda_lists(lock, locked),
             *lists(spec.pip, lock, locked),
+            *sdist_lists(spec.pip, lock, locked),
             *_account(spec.image),
         ),
     )

@@ -48,6 +48,20 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
+class SdistLayer:
+    """One sdist that is made a wheel of and installed: the stage's name, and in the lock stage a folder of its lists.
+
+    In it are, for each index of `indexes` (number, and whether it wants credentials), what it is built with; and the
+    sdist itself. `private` says that the sdist's own index wants credentials.
+    """
+
+    stage: str
+    folder: str
+    indexes: tuple[tuple[int, bool], ...]
+    private: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
     """How the final image starts. `env` and `labels` are sorted by key, `user` is `UID:GID`."""
 
@@ -75,5 +89,6 @@ class Plan:
     python: bool
     conda_layers: tuple[str, ...]
     layers: tuple[Layer, ...]
+    sdists: tuple[SdistLayer, ...]
     slim: tuple[str, ...]
     start: Start

@@ -21,7 +21,7 @@ from envcompile.spec.requirement import requirement
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from envcompile.lock.model import Channel, CondaPackage, Lock, PipPackage
+    from envcompile.lock.model import Channel, CondaPackage, Lock, PipPackage, SdistBuild
     from envcompile.plan.base.catalogue import Catalogue
     from envcompile.resolve.apt.resolver import Apt
     from envcompile.resolve.conda import CondaResolver
@@ -91,8 +91,11 @@ def solve(  # noqa: PLR0913, PLR0917 - every effect is an argument
     def one(name: str) -> PlatformLock:
         ground, brought = grounds[name], conda[name]
         python = _interpreter(brought) or ground.python
-        pip = _pip(spec, name, ground, python, brought, earlier, solvers, upgrade) if spec.pip.packages else ()
-        return PlatformLock(name, python, ground.base, ground.base, ground.tools, pip, brought)
+        pip: tuple[PipPackage, ...] = ()
+        built: tuple[SdistBuild, ...] = ()
+        if spec.pip.packages:
+            pip, built = _pip(source, spec, name, ground, python, brought, earlier, solvers, upgrade)
+        return PlatformLock(name, python, ground.base, ground.base, ground.tools, pip, brought, pip_build=built)
 
     platforms = tuple(_side_by_side(one, names))
     used = {package.channel for packages in conda.values() for package in packages}
@@ -143,6 +146,7 @@ def _interpreter(brought: tuple[CondaPackage, ...]) -> Python | None:
 
 
 def _pip(  # noqa: PLR0913, PLR0917 - a request is made of all that was decided before
+    source: Source,
     spec: Spec,
     name: str,
     ground: Ground,
@@ -151,7 +155,7 @@ def _pip(  # noqa: PLR0913, PLR0917 - a request is made of all that was decided 
     earlier: Earlier,
     solvers: Solvers,
     upgrade: Upgrade,
-) -> tuple[PipPackage, ...]:
+) -> tuple[tuple[PipPackage, ...], tuple[SdistBuild, ...]]:
     from envcompile.resolve.stubs import provided  # noqa: PLC0415 - brings `packaging`, for pip packages only
 
     if python is None or solvers.pip is None:
@@ -171,13 +175,21 @@ def _pip(  # noqa: PLR0913, PLR0917 - a request is made of all that was decided 
         indexes=spec.pip.extra_indexes,
         bounds=bounds(spec.cuda.version, solvers.catalogue),
     )
-    packages = solvers.pip.resolve(request, solvers.effects)
+    built: tuple[SdistBuild, ...] = ()
+    if spec.pip.allow_sdist:
+        from envcompile.resolve.sdists import resolve_with_sdists  # noqa: PLC0415 - for sdists only
+
+        locked = earlier.lock.platform(name) if earlier.lock else None
+        before = locked.pip_build if locked else ()
+        packages, built = resolve_with_sdists(source, spec.pip, request, before, solvers.pip, solvers.effects)
+    else:
+        packages = solvers.pip.resolve(request, solvers.effects)
     both = {package.name for package in packages} & set(request.provided)
     if both:
         raise AssertionError(f"a resolver took from pip what conda has brought: {sorted(both)}")
     if strange := [each.name for each in packages if each.index != index_of(each.name, request.indexes)]:
         raise AssertionError(f"a resolver took packages from an index that they are not named for: {strange}")
-    return packages
+    return packages, built
 
 
 def _side_by_side(one: Callable[[str], PlatformLock], names: list[str]) -> list[PlatformLock]:

@@ -42,7 +42,7 @@ def _file(
     name: str, pin: str, files: Iterable[IndexFile], request: PipRequest, earlier: PipPackage | None
 ) -> IndexFile:
     # Usable is asked last: reading what Python a file requires takes longer than all the rest.
-    release = [file for version, file in _wheels(name, files) if version == Version(pin) and _usable(file, request)]
+    release = [file for version, file in wheels_of(name, files) if version == Version(pin) and usable(file, request)]
     # A yanked file is for those who pin it, and then only where nothing else is left (PEP 592).
     wheels = {file.name: file for file in [each for each in release if not each.yanked] or release}
     if earlier and earlier.version == pin:
@@ -58,7 +58,8 @@ def _file(
     return wheels[chosen]
 
 
-def _wheels(name: str, files: Iterable[IndexFile]) -> Iterator[tuple[Version, IndexFile]]:
+def wheels_of(name: str, files: Iterable[IndexFile]) -> Iterator[tuple[Version, IndexFile]]:
+    """The wheels among a project's files, with their versions."""
     for file in files:
         project, _, rest = file.name.partition("-")
         if file.name.endswith(".whl") and canonicalize_name(project) == name:
@@ -66,7 +67,7 @@ def _wheels(name: str, files: Iterable[IndexFile]) -> Iterator[tuple[Version, In
                 yield Version(rest.partition("-")[0]), file
 
 
-def _usable(file: IndexFile, request: PipRequest) -> bool:
+def usable(file: IndexFile, request: PipRequest) -> bool:
     """Whether pip could have taken it on some platform: for this Python, and not too new."""
     # Both are RFC 3339 in UTC (PEP 700): without the Z they sort as text, also where only one has a fraction.
     limit = request.exclude_newer
@@ -90,8 +91,8 @@ def unseen(
     for name, files in projects.items():
         here: set[Version] = set()
         there: dict[Version, str] = {}
-        for version, file in _wheels(name, files):
-            if version <= Version(pins[name]) or not _usable(file, request):
+        for version, file in wheels_of(name, files):
+            if version <= Version(pins[name]) or not usable(file, request):
                 continue
             if best([file.name], request.platform.machine, glibc, request.python):
                 here.add(version)

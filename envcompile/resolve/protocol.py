@@ -30,7 +30,8 @@ class PipRequest:
     holds it. `exclude_newer` is RFC 3339 in UTC. `provided` maps a distribution that conda has already brought to its
     stub's version: the answer must neither hold nor contradict it. `index` is the default index's URL, None for the
     user's own; each of `indexes` serves the packages named for it and no other. `bounds` are lines of a constraints
-    file.
+    file. `sdists` maps names to versions that there is no wheel of, and to what is known of them: the resolver is shown
+    a wheel in the sdist's place.
     """
 
     requirements: tuple[str, ...]
@@ -46,6 +47,7 @@ class PipRequest:
     index: str | None = None
     indexes: tuple[Index, ...] = ()
     bounds: tuple[str, ...] = ()
+    sdists: Mapping[str, Mapping[str, Told]] = field(default_factory=dict)
 
     def constraints(self) -> str:
         """The lines of a constraints file: what may be in the answer in no other version."""
@@ -63,6 +65,18 @@ def kept(preferences: tuple[Package, ...], upgrade: frozenset[str] | bool) -> tu
         return ()
     names = upgrade or frozenset()
     return tuple(package for package in preferences if package.name not in names)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An sdist as the resolver sees it: its file, and what it needs as far as that is known by now."""
+
+    file: str
+    sha256: str
+    size: int | None
+    requires: tuple[str, ...] = ()
+    python: str = ""
+    extras: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

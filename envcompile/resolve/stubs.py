@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from envcompile.lock.satisfied_pip import provided_by
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from envcompile.lock.model import CondaPackage
+    from envcompile.resolve.protocol import Told
 
 LOCAL = "conda"
 
@@ -25,12 +26,26 @@ def provided(packages: Iterable[CondaPackage]) -> dict[str, str]:
     return {name: f"{version}+{LOCAL}" for name, version in provided_by(packages).items()}
 
 
+def write_sdists(folder: Path, sdists: Mapping[str, Mapping[str, Told]]) -> None:
+    """One wheel for each version of each sdist, with what is known of its needs: no resolver looks into the sdist."""
+    for name, versions in sdists.items():
+        for version, told in versions.items():
+            lines = [f"Requires-Python: {told.python}"] if told.python else []
+            lines += [f"Requires-Dist: {each}" for each in told.requires]
+            lines += [f"Provides-Extra: {each}" for each in told.extras]
+            _write(folder, name, version, "".join(f"{line}\n" for line in lines))
+
+
 def write_stubs(folder: Path, distributions: dict[str, str]) -> None:
     """One wheel for each distribution."""
     for name, version in distributions.items():
-        stem = f"{name.replace('-', '_')}-{version}"
-        with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w") as wheel:
-            info = f"{stem}.dist-info"
-            wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-            wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-            wheel.writestr(f"{info}/RECORD", "")
+        _write(folder, name, version)
+
+
+def _write(folder: Path, name: str, version: str, more: str = "") -> None:
+    stem = f"{name.replace('-', '_')}-{version}"
+    with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w") as wheel:
+        info = f"{stem}.dist-info"
+        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{more}")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", "")

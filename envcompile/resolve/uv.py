@@ -19,7 +19,7 @@ from envcompile.lock.model import PipPackage
 from envcompile.resolve.annotations import graph
 from envcompile.resolve.protocol import CERTIFICATES, Unsolvable
 from envcompile.resolve.settle import free, settle
-from envcompile.resolve.stubs import write_stubs
+from envcompile.resolve.stubs import write_sdists, write_stubs
 from envcompile.resolve.uv_indexes import asked, default_url
 from envcompile.resolve.wheels import best
 from envcompile.spec.indexes import DEFAULT, index_of
@@ -62,6 +62,7 @@ class Uv:
             (here / "exclude.txt").write_text("".join(f"{name}\n" for name in request.exclude), "utf-8")
             (here / "stubs").mkdir()
             write_stubs(here / "stubs", dict(request.provided))
+            write_sdists(here / "stubs", request.sdists)
             if kept := request.kept():
                 (here / "pylock.toml").write_text(_preferences((each.name, each.version) for each in kept), "utf-8")
             held = {} if free(request.upgrade, request.exact) else {each.name: each.version for each in kept}
@@ -113,7 +114,11 @@ class Uv:
             ),
             *("--python", sys.executable, "--no-python-downloads", "--python-version", request.python),
             *("--python-platform", platform, *newer, *form),
-            *("--constraints", "constraints.txt", *(("--find-links", "stubs") if request.provided else ())),
+            *(
+                "--constraints",
+                "constraints.txt",
+                *(("--find-links", "stubs") if request.provided or request.sdists else ()),
+            ),
             *(("--offline",) if effects.offline else ()),
         )
         finished = effects.run(argv, folder, indexes.environment)
@@ -199,6 +204,9 @@ def _package(
     row: Mapping[str, Any], needs: Mapping[str, set[str]], request: PipRequest, earlier: PipPackage | None
 ) -> PipPackage:
     name, version = str(row["name"]), str(row["version"])
+    if sdist := request.sdists.get(name, {}).get(version):
+        depends = tuple(sorted(needs.get(name, ())))
+        return PipPackage(name, version, sdist.file, sdist.sha256, sdist.size, depends=depends, kind="sdist")
     wheels = {_file_name(wheel): wheel for wheel in row.get("wheels", ())}
     # A pin that stays keeps its file too, also when a better one was uploaded since.
     file = None

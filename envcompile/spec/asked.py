@@ -11,7 +11,7 @@ from envcompile.spec.requirement import name, requirement
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from envcompile.spec.model import Base, Spec
+    from envcompile.spec.model import Base, Metadata, Spec
 
 
 def asked_of_conda(spec: Spec) -> tuple[str, ...]:
@@ -36,6 +36,7 @@ def unseen(spec: Spec) -> dict[str, tuple[str, ...]]:
         "pip.packages": tuple(sorted(extras(spec))),
         "pip.exclude": tuple(sorted(name(each) for each in pip.exclude)),
         "pip.allow-sdist": tuple(sorted(name(each) for each in pip.allow_sdist)),
+        "pip.metadata": tuple(map(_metadata, pip.metadata)),
         "pip.index": _one(pip.index),
         "pip.extra-indexes": tuple(indexes),
         "apt.packages": tuple(sorted(apt.packages)),
@@ -62,6 +63,12 @@ def extras(spec: Spec) -> dict[str, int]:
 
 def _one(value: str | bool | None) -> tuple[str, ...]:
     return () if value is None else (value if isinstance(value, str) else str(value).lower(),)
+
+
+def _metadata(said: Metadata) -> str:
+    """What is said of one sdist, as one text for one value."""
+    dist = None if said.requires_dist is None else sorted(said.requires_dist)
+    return f"{said.name} {dist} {said.requires_python} {sorted(said.build_requires)}"
 
 
 def _base(base: Base | None) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -14,14 +14,12 @@ from envcompile.spec.match_spec import match_spec
 from envcompile.spec.read import CONTROL, shown
 from envcompile.spec.refusal import Refusal
 from envcompile.spec.requirement import name, requirement
+from envcompile.spec.sdists import check_sdists
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from envcompile.source import KeyPath
-
-# Parts of the format whose passes are not there yet: refused, never passed over in silence.
-_LATER = (("pip", "allow-sdist"),)
 
 # What makes an environment, and with it a build stage.
 _BUILT = (("pip", "packages"), ("conda", "packages"), ("python",))
@@ -41,7 +39,6 @@ _LISTS = {
 def check(value: dict[str, Any]) -> list[Diagnostic]:
     """All mistakes of meaning in a spec's TOML value; shapes are `decode`'s business and are passed over here."""
     return [
-        *_later(value),
         *_python(value),
         *_nothing_to_install(value),
         *_requirements(value),
@@ -49,19 +46,13 @@ def check(value: dict[str, Any]) -> list[Diagnostic]:
         *_names(value, "exclude"),
         *_names(value, "allow-sdist"),
         *_excluded(value),
+        *check_sdists(_at(value, "pip")),
         *check_indexes(_at(value, "pip", "extra-indexes")),
         *_images(value),
         *_commands(value),
         *_exports(value),
         *(problem for path, noun in _LISTS.items() for problem in _duplicates(value, path, noun)),
     ]
-
-
-def _later(value: dict[str, Any]) -> Iterator[Diagnostic]:
-    for path in _LATER:
-        if _at(value, *path) is not None:
-            message = f"`{'.'.join(path)}` is part of the format, and this release cannot compile it yet"
-            yield Diagnostic("not-supported-yet", message, path, "take it out of the spec", "key")
 
 
 def _python(value: dict[str, Any]) -> Iterator[Diagnostic]:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from envcompile.diagnostics import Diagnostic, Problems
 from envcompile.spec import names
 from envcompile.spec.exports import EXPORTS
-from envcompile.spec.model import Apt, Base, Conda, Cuda, Image, Index, Pip, Spec
-from envcompile.spec.read import array, boolean, kind, mapping, table, text, wrong_type
+from envcompile.spec.indexes import normalized
+from envcompile.spec.model import Apt, Base, Conda, Cuda, Image, Index, Metadata, Pip, Spec
+from envcompile.spec.read import array, boolean, clean, kind, mapping, table, text, wrong_type
 from envcompile.spec.refusal import LIMIT
 
 if TYPE_CHECKING:
@@ -64,6 +65,23 @@ _index = _struct(
     required=("name", "url", "packages"),
 )
 
+_metadata_table = _struct(dict, {"requires-dist": array(text), "requires-python": text, "build-requires": array(text)})
+
+
+def _metadata(found: Found, path: KeyPath, value: Any) -> tuple[Metadata, ...] | None:
+    """A table with one table for each sdist."""
+    if not isinstance(value, dict):
+        wrong_type(found, path, "a table", value)
+        return None
+    rows = (
+        (name, _metadata_table(found, (*path, name), each))
+        for name, each in value.items()
+        if clean(found, (*path, name), name, "key")
+    )
+    known = ((name, each) for name, each in rows if each is not None)
+    return tuple(sorted((Metadata(normalized(name), **each) for name, each in known), key=lambda each: each.name))
+
+
 # The whole format (design: the spec), table by table.
 _TOP: dict[str, Reader[Any]] = {
     "name": names.image_name,
@@ -87,6 +105,7 @@ _TOP: dict[str, Reader[Any]] = {
             "resolver": names.one_of(("uv", "pip-tools"), "resolver", "a resolver of pip packages"),
             "index": names.url,
             "extra-indexes": array(_index),
+            "metadata": _metadata,
         },
     ),
     "apt": _struct(

@@ -49,8 +49,25 @@ class Index:
 
 
 @dataclass(frozen=True, slots=True)
+class Metadata:
+    """What the user says of an sdist whose own metadata only its code could tell.
+
+    `requires_dist` and `build_requires` are requirements (PEP 508), `requires_python` is a range (PEP 440). None, or ()
+    for `build_requires`, leaves what the sdist says; `build_requires` are added to what its pyproject.toml asks for.
+    """
+
+    name: str
+    requires_dist: tuple[str, ...] | None = None
+    requires_python: str | None = None
+    build_requires: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Pip:
-    """`[pip]`: requirements as written (PEP 508), and names of packages knowingly left out of the lock."""
+    """`[pip]`: requirements as written (PEP 508), and names of packages knowingly left out of the lock.
+
+    `metadata` is sorted by name.
+    """
 
     packages: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -58,6 +75,7 @@ class Pip:
     resolver: str = "uv"
     index: str | None = None
     extra_indexes: tuple[Index, ...] = ()
+    metadata: tuple[Metadata, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

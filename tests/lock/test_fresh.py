@@ -10,7 +10,7 @@ import pytest
 from envcompile.lock.fresh import stale
 from envcompile.lock.model import Asked
 from envcompile.spec.asked import unseen
-from envcompile.spec.model import Base, Index, Spec
+from envcompile.spec.model import Base, Index, Metadata, Spec
 from tests.made import parsed
 
 # A value for each key that no spec of the fixtures has there.
@@ -21,6 +21,7 @@ CHANGED: dict[str, dict[str, Any]] = {
         "packages": ("no-such-package",),
         "exclude": (),
         "allow_sdist": ("flash-attn",),
+        "metadata": (Metadata("flash-attn", ("torch",)),),
         "index": "https://index.example.invalid/simple",
         "extra_indexes": (Index("corp", "https://corp.example.invalid/simple", ("*",)),),
     },

@@ -23,7 +23,18 @@ from envcompile.cli.schema import FILES, file
 from envcompile.errors import FINE, Unusable
 from envcompile.lock import validate
 from envcompile.lock.file import dumps
-from envcompile.lock.model import AptPackage, Channel, CondaPackage, Decided, Rejected, Row, Saving, Warned
+from envcompile.lock.model import (
+    AptPackage,
+    Channel,
+    CondaPackage,
+    Decided,
+    PipPackage,
+    Rejected,
+    Row,
+    Saving,
+    SdistBuild,
+    Warned,
+)
 from envcompile.rules import RULES
 from envcompile.rules_of_bases import ROWS
 from envcompile.source import Source
@@ -39,8 +50,8 @@ if TYPE_CHECKING:
 
 # Rules that need more than the shape of one value of the spec: no schema can say them, and `decode` does not.
 MEANING = {
-    *("duplicate", "nothing-to-install", "excluded-requirement", "not-supported-yet", "unsolvable", "cuda-conflict"),
-    *("index", "apt-base", "apt-package", "snapshot"),
+    *("duplicate", "nothing-to-install", "excluded-requirement", "unsolvable", "cuda-conflict"),
+    *("index", "sdist", "apt-base", "apt-package", "snapshot"),
     *("requirement", "requirement-option", "requirement-path", "requirement-url", "match-spec", "channel", "command"),
     *("stale", "catalogue"),
     # Found when the base is chosen.
@@ -125,7 +136,9 @@ def test_the_schema_has_every_key_and_no_other() -> None:
     """What holds `tests/spec_keys.py`, and all tests that are derived from it, complete."""
     known = {path for path, _ in nodes(SPEC) if path and path[-1] != "*"}
     free = {path for path, _ in paths() if path[:-1] in FREE}
-    assert known == {path for path, _ in paths()} - free
+    sdist = ("pip", "metadata", "flash-attn")
+    named = {(*sdist[:2], "*", *path[3:]) if path[:3] == sdist else path for path, _ in paths() if path != sdist}
+    assert known == named - free
 
 
 def test_the_full_spec_is_good() -> None:
@@ -302,6 +315,12 @@ def test_lock(name: str) -> None:
     assert lock_takes(value)
 
 
+def _sdist(package: PipPackage) -> dict[str, Any]:
+    """A package as an sdist, built with itself as a wheel."""
+    sdist = dataclasses.replace(package, kind="sdist", file=f"{package.name}.tar.gz")
+    return {"pip": (sdist,), "pip_build": (SdistBuild(package.name, (package,)),)}
+
+
 DECIDED = Decided(
     *(
         "2026-11-22 sha256:0123456789ab",
@@ -329,7 +348,7 @@ def everything() -> dict[str, Any]:
     )
     apt = (AptPackage("git", "1:2.39.5-0+deb12u3", "amd64", 64 * "c", 7264380, ("perl",)),)
     platforms = tuple(
-        dataclasses.replace(each, conda=(conda,), pip=each.pip[-1:], apt=apt, apt_build=apt, decided=DECIDED)
+        dataclasses.replace(each, conda=(conda,), **_sdist(each.pip[-1]), apt=apt, apt_build=apt, decided=DECIDED)
         for each in lock.platforms
     )
     channels = (Channel("corp", "https://channels.example.com/corp"),)

@@ -85,7 +85,10 @@ def test_any_pin_moves_the_tag(name: str, data: st.DataObject) -> None:
     if kind == "less":
         del pip[place]
     elif kind == "version":
-        pip[place] = dataclasses.replace(pip[place], version=pip[place].version + ".1")
+        # Of an sdist its file says it.
+        newer = f"{pip[place].version}.1"
+        file = pip[place].file.replace(pip[place].version, newer)
+        pip[place] = dataclasses.replace(pip[place], version=newer, file=file)
     elif kind == "hash":
         pip[place] = dataclasses.replace(pip[place], sha256=digest)
     moved = dataclasses.replace(platform, pip=tuple(pip))

@@ -246,6 +246,9 @@ def dropped(data: Draw, spec: Spec, lock: Lock, texts: tuple[str, str]) -> Mutat
     side = data.draw(st.sampled_from([each for each in ("conda", "pip") if getattr(platform, each)]))
     package = data.draw(st.sampled_from(getattr(platform, side)))
     changes: Any = {side: tuple(each for each in getattr(platform, side) if each != package)}
+    if side == "pip":
+        # An sdist takes with it what it is built with.
+        changes["pip_build"] = tuple(each for each in platform.pip_build if each.name != package.name)
     rest = tuple(dataclasses.replace(each, **changes) if each == platform else each for each in lock.platforms)
     other = dataclasses.replace(lock, platforms=rest, spec=lock.spec_text, spec_text=lock.spec)
     return Mutated(texts[0], dumps(other), NOT_FINE, (f"`{package.name}`",))

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from tests.sdists import Sdist
+
 JSON = "application/vnd.pypi.simple.v1+json"
 
 
@@ -94,7 +96,7 @@ class Index:
     `host` the name of this machine in its URL. `beside` serves metadata beside each file, `ranges` parts of files.
     """
 
-    wheels: tuple[Wheel, ...]
+    wheels: tuple[Wheel | Sdist, ...]
     html: bool = False
     password: str = ""
     token: str = ""
@@ -153,14 +155,14 @@ class Index:
         wanted = basic if self.password else f"Bearer {self.token}" if self.token else authorization
         return authorization == wanted
 
-    def _anchor(self, wheel: Wheel) -> str:
+    def _anchor(self, wheel: Wheel | Sdist) -> str:
         python = f' data-requires-python="{wheel.python.replace(">", "&gt;")}"' if wheel.python else ""
         yanked = ' data-yanked=""' if wheel.yanked else ""
         beside = ' data-core-metadata="true"' if self.beside else ""
         href = f"{self.files}/{quote(wheel.file)}#sha256={wheel.sha256()}"
         return f'<a href="{href}"{python}{yanked}{beside}>{wheel.file}</a><br>'
 
-    def _row(self, wheel: Wheel) -> dict[str, object]:
+    def _row(self, wheel: Wheel | Sdist) -> dict[str, object]:
         return {
             "filename": wheel.file,
             "url": f"{self.files}/{quote(wheel.file)}",
@@ -185,7 +187,8 @@ def _handler(index: Index) -> type[BaseHTTPRequestHandler]:
                 return self._answer(401, "text/plain", b"who are you?")
             if project in index.refused:
                 return self._answer(403, "text/plain", b"not for you")
-            found = index.file(project) if ".whl" in project else index.page(project)
+            ours = ".whl" in project or project.endswith(".tar.gz")
+            found = index.file(project) if ours else index.page(project)
             return self._answer(200, *found) if found else self._answer(404, "text/plain", b"none")
 
         def _answer(self, code: int, kind: str, body: bytes) -> None:

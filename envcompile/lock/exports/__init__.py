@@ -63,6 +63,10 @@ def export(name: str, given: Given) -> str:
         names = ", ".join(f"`{each.platform}`" for each in given.lock.platforms)
         message = f"`{name}` is a list for one platform, and the lock holds {names}"
         raise Unusable(message, f"add `--platform {given.lock.platforms[0].platform}`")
+    sdists = sorted({each.name for one in given.lock.platforms for each in one.pip if each.kind == "sdist"})
+    if sdists and "pip" in row.holds and name != "environment":
+        message = f"`{sdists[0]}` is locked as an sdist, and `{name}` has no place for what it is built with"
+        raise Unusable(message, "build the image, or ask for a release that has a wheel")
     return str(import_module(f"{__name__}.{row.module}").text(given))
 
 

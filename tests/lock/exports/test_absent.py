@@ -12,7 +12,8 @@ from packaging.pylock import Pylock
 
 from envcompile.lock.exports import FORMATS, Given, export
 from envcompile.spec.model import Cuda, Index
-from tests.made import CASES, parsed, places
+from tests.lock.exports.test_pip import PIP
+from tests.made import parsed, places
 
 WHOSE = {"conda": "conda's", "pip": "pip's", "apt": "Debian's"}
 
@@ -52,7 +53,7 @@ def test_every_index_is_there(name: str) -> None:
     assert "https://index.example.invalid/simple" in export(name, everything())
 
 
-@each_of(strategies.sampled_from([case for case in CASES if parsed(case)[0].pip.packages]), strategies.data())
+@each_of(strategies.sampled_from(PIP), strategies.data())
 def test_any_part_of_a_lock_has_one_valid_text(case: str, data: strategies.DataObject) -> None:
     """Promise 4: same lock, same bytes, whichever packages are left on whichever platform."""
     spec, lock = parsed(case)

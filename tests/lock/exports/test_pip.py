@@ -19,7 +19,14 @@ from tests.made import CASES, parsed, places
 if TYPE_CHECKING:
     from envcompile.lock.model import PlatformLock
 
-PIP = [case for case in CASES if parsed(case)[0].pip.packages]
+# What an sdist is built with has no place in them.
+PIP = [case for case in CASES if parsed(case)[0].pip.packages and not parsed(case)[0].pip.allow_sdist]
+
+
+@pytest.mark.parametrize("name", ["requirements", "pylock"])
+def test_an_sdist_is_refused(name: str) -> None:
+    with pytest.raises(Unusable, match="has no place for what it is built with"):
+        export(name, Given(*parsed("sdist")))
 
 
 def given(case: str) -> Given:

@@ -1,0 +1,204 @@
+"""Sdists among the pip packages: what a resolver is told of them, and what each is built with.
+
+No resolver sees an sdist: it could learn what one needs only by running its code, here. It is shown a wheel in the
+place of each that is allowed, at first as if it needed nothing. What is in the answer is then read, and asked for
+again with what it needs, until the answer holds nothing that has not been read. What was left out by then was left out
+as if it needed nothing, and so would be with its needs all the more.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, NamedTuple
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import InvalidSdistFilename, parse_sdist_filename
+
+from envcompile.diagnostics import Diagnostic, Problems
+from envcompile.errors import MissingOutside, Unusable
+from envcompile.lock.model import SdistBuild
+from envcompile.resolve.pip_files import usable, wheels_of
+from envcompile.resolve.protocol import Told, Unsolvable
+from envcompile.resolve.sdist import Needs, read_sdist
+from envcompile.resolve.simple_index import SimpleIndex
+from envcompile.resolve.uv import find_uv
+from envcompile.resolve.uv_indexes import default_url
+from envcompile.resolve.wheels import best
+from envcompile.spec.indexes import index_of, normalized
+from envcompile.spec.model import Metadata
+from envcompile.spec.refusal import Refusal
+from envcompile.spec.requirement import name as distribution
+from envcompile.spec.requirement import requirement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from packaging.version import Version
+
+    from envcompile.lock.model import PipPackage
+    from envcompile.resolve.index_page import IndexFile
+    from envcompile.resolve.protocol import Effects, PipRequest, PipResolver
+    from envcompile.source import Source
+    from envcompile.spec.model import Pip
+
+# conda has them for its own pip. What is built may ask for others.
+_TOOLS = ("pip", "setuptools", "wheel")
+
+
+class Answer(NamedTuple):
+    """The packages, sdists among them, and what these are built with."""
+
+    packages: tuple[PipPackage, ...]
+    builds: tuple[SdistBuild, ...]
+
+
+class _Found(NamedTuple):
+    """One release that there is only an sdist of."""
+
+    file: IndexFile
+    of: SimpleIndex
+
+
+def resolve_with_sdists(  # noqa: PLR0913, PLR0917 - every effect is an argument
+    source: Source, pip: Pip, request: PipRequest, before: Iterable[SdistBuild], resolver: PipResolver, effects: Effects
+) -> Answer:
+    """The packages for one platform. `before` is what sdists were built with in the earlier lock.
+
+    Raises `Problems` for an sdist that does not say what it needs, `Unsolvable`, `MissingOutside`, and `Unusable` when
+    nobody may be asked.
+    """
+    if effects.offline:
+        raise Unusable(
+            "sdists are read from their index each time, and `--offline` lets nobody be asked", "lock online"
+        )
+    reading = _Reading(source, pip, request, effects)
+    while True:
+        asked = replace(request, sdists=reading.told)
+        packages = resolver.resolve(asked, effects)
+        if not reading.learn(packages):
+            break
+    builds = tuple(
+        _build(each, reading, packages, {row.name: row.packages for row in before}, resolver, effects)
+        for each in packages
+        if each.kind == "sdist"
+    )
+    return Answer(packages, builds)
+
+
+class _Reading:
+    """The sdists that are allowed on one platform, and what is known of them by now."""
+
+    def __init__(self, source: Source, pip: Pip, request: PipRequest, effects: Effects) -> None:
+        self.source, self.pip, self.request = source, pip, request
+        self.said = {each.name: each for each in pip.metadata}
+        self.builds: dict[tuple[str, str], tuple[str, ...]] = {}
+        names = [name for name in map(normalized, pip.allow_sdist) if name not in request.provided]
+        self.found = {name: _releases(name, request, effects) for name in names}
+        self.told = {
+            name: {version: _told(each.file, None, self.said.get(name)) for version, each in releases.items()}
+            for name, releases in self.found.items()
+        }
+
+    def learn(self, packages: Iterable[PipPackage]) -> bool:
+        """Read the sdists of an answer that have not been read. Whether there was one."""
+        fresh = [each for each in packages if each.kind == "sdist" and (each.name, each.version) not in self.builds]
+        for each in fresh:
+            file, index = self.found[each.name][each.version]
+            data, _ = index.piece(each.name, file.url)
+            if sha256(data).hexdigest() != each.sha256:
+                raise MissingOutside(f"`{each.file}` is another file than the index says: its sha256 differs")
+            try:
+                sdist = read_sdist(each.file, data)
+            except ValueError as problem:
+                raise self.problem(each, f"cannot be read: {problem}", "ask for another release") from None
+            said = self.said.get(each.name)
+            if sdist.needs is None and (said is None or said.requires_dist is None):
+                hint = f"add `[pip.metadata.{each.name}]` with `requires-dist = [...]`, or ask for another release"
+                raise self.problem(each, "does not say for certain what it needs, and its code is not run here", hint)
+            self.told[each.name][each.version] = _told(file, sdist.needs, said)
+            self.builds[each.name, each.version] = (*sdist.build, *(said.build_requires if said else ()))
+        return bool(fresh)
+
+    def problem(self, package: PipPackage, said: str, hint: str) -> Problems:
+        """The mistake, at the name in `allow-sdist`."""
+        place = [normalized(each) for each in self.pip.allow_sdist].index(package.name)
+        path = ("pip", "allow-sdist", place)
+        return Problems(self.source, [Diagnostic("sdist", f"the sdist `{package.file}` {said}", path, hint)], 1)
+
+
+def _releases(name: str, request: PipRequest, effects: Effects) -> dict[str, _Found]:
+    """The releases of a package that this platform has no wheel of, by version."""
+    index = SimpleIndex(_url(name, request, effects), effects.environment)
+    files = [file for file in index.files([name])[name] if usable(file, request)]
+    by_version: dict[Version, list[str]] = {}
+    for version, file in wheels_of(name, files):
+        by_version.setdefault(version, []).append(file.name)
+    found: dict[str, _Found] = {}
+    for file in files:
+        with suppress(InvalidSdistFilename):
+            project, version = parse_sdist_filename(file.name)
+            names = by_version.get(version, ())
+            fits = best(names, request.platform.machine, request.glibc, request.python)
+            if project == name and file.sha256 and not file.yanked and not fits:
+                found[str(version)] = _Found(file, index)
+    return found
+
+
+def _url(name: str, request: PipRequest, effects: Effects) -> str:
+    own = next((each.url for each in request.indexes if each.name == index_of(name, request.indexes)), None)
+    users = effects.environment.get("UV_DEFAULT_INDEX", "").rpartition("=")[2]
+    return own or request.index or users or default_url(find_uv(effects.environment), effects, ".")
+
+
+def _told(file: IndexFile, needs: Needs | None, said: Metadata | None) -> Told:
+    known = needs or Needs((), file.requires_python, ())
+    requires = said.requires_dist if said and said.requires_dist is not None else known.requires
+    python = (said.requires_python if said else None) or known.python
+    with suppress(InvalidSpecifier):
+        SpecifierSet(python)
+        return Told(file.name, file.sha256, file.size, requires, python, known.extras)
+    return Told(file.name, file.sha256, file.size, requires, "", known.extras)
+
+
+def _build(  # noqa: PLR0913, PLR0917 - a request is made of all that was decided before
+    sdist: PipPackage,
+    reading: _Reading,
+    packages: tuple[PipPackage, ...],
+    before: Mapping[str, tuple[PipPackage, ...]],
+    resolver: PipResolver,
+    effects: Effects,
+) -> SdistBuild:
+    """What an sdist is built with: the environment's own releases where its build takes them, and wheels alone."""
+    request = reading.request
+    wanted = reading.builds[sdist.name, sdist.version]
+    try:
+        for text in wanted:
+            requirement(text)
+    except Refusal as refusal:
+        said = f"is built with something that no lock can pin: {refusal.message}"
+        raise reading.problem(sdist, said, "ask for another release") from None
+    described = reading.said.get(sdist.name, Metadata(sdist.name))
+    own = {each.name: each for each in packages if each.kind == "wheel"}
+    earlier = replace(request, preferences=before.get(sdist.name, ())).kept()
+    asked = replace(
+        request,
+        requirements=tuple(dict.fromkeys(wanted)),
+        exclude=(),
+        preferences=(*own.values(), *(each for each in earlier if each.name not in own)),
+        upgrade=frozenset(),
+        provided={name: version for name, version in request.provided.items() if name not in _TOOLS},
+        # What is named in the spec is what the sdist is compiled against.
+        exact={
+            name: own[name].version
+            for text in described.build_requires
+            if (name := distribution(requirement(text).name)) in own
+        },
+        sdists={},
+    )
+    try:
+        return SdistBuild(sdist.name, resolver.resolve(asked, effects))
+    except Unsolvable as answer:
+        reason = f"What `{sdist.name}` {sdist.version} is built with:\n{answer.reason}"
+        raise Unsolvable(answer.platform, reason) from None

@@ -132,6 +132,7 @@ def test_one_dockerfile_for_several_platforms(engine: Engine, tmp_path: Path, pl
     needs_arm64(platform)
     spec = SPEC.replace("[pip]", 'platforms = ["linux-64", "linux-aarch64"]\n[pip]').replace("six", "markupsafe")
     dockerfile = lock(engine, tmp_path, spec)
+    from_nothing(engine, platform)
     engine.build(dockerfile, "envcompile-test-several", "--platform", platform)
     assert_runs_on(engine, "envcompile-test-several", platform)
 
@@ -143,8 +144,19 @@ def test_a_lock_for_another_platform_than_the_builders(engine: Engine, tmp_path:
     """
     needs_arm64("linux/arm64")
     spec = SPEC.replace("[pip]", 'platforms = ["linux-aarch64"]\n[pip]').replace("six", "markupsafe")
+    from_nothing(engine, "linux/arm64")
     engine.build(lock(engine, tmp_path, spec), "envcompile-test-other")
     assert_runs_on(engine, "envcompile-test-other", "linux/arm64")
+
+
+def from_nothing(engine: Engine, platform: str) -> None:
+    """Without steps that `envcompile build` has left in the cache, packed with zstd.
+
+    A plain build calls such a layer by a media type that containerd 1.7 does not know, and an image for another
+    architecture, which the exporter has not unpacked, does not run: "mismatched image rootfs and manifest layers".
+    """
+    if platform == "linux/arm64":
+        engine.forget()
 
 
 def needs_arm64(platform: str) -> None:

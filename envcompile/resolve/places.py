@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from envcompile.errors import MissingOutside
-from envcompile.spec.indexes import DEFAULT, urls
+from envcompile.spec.indexes import urls
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,6 +22,7 @@ def places(pip: Pip, packages: Iterable[PipPackage], effects: Effects) -> dict[s
     Raises `MissingOutside` where an index does not answer or has not got the file any more.
     """
     from envcompile.resolve.simple_index import SimpleIndex  # noqa: PLC0415 - brings `ssl` and `http`
+    from envcompile.resolve.uv import default_index  # noqa: PLC0415 - uv alone says which index is the default
 
     by_index: dict[str, list[PipPackage]] = {}
     for package in packages:
@@ -30,9 +30,9 @@ def places(pip: Pip, packages: Iterable[PipPackage], effects: Effects) -> dict[s
     if by_index and effects.offline:
         said = "where the index serves its files is not known, and `--offline` lets nobody be asked"
         raise MissingOutside(said, "run without it once")
-    found = {}
+    known, found = urls(pip), {}
     for index, wanted in sorted(by_index.items()):
-        pages = SimpleIndex(_url(pip, index, effects), effects.environment).files(
+        pages = SimpleIndex(known.get(index) or default_index(effects), effects.environment).files(
             sorted({each.name for each in wanted})
         )
         for package in wanted:
@@ -48,16 +48,3 @@ def places(pip: Pip, packages: Iterable[PipPackage], effects: Effects) -> dict[s
                 raise MissingOutside(said, "give the place of its files: `envcompile export --files URL`")
             found[package.sha256] = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
     return found
-
-
-def _url(pip: Pip, index: str, effects: Effects) -> str:
-    if known := urls(pip).get(index):
-        return known
-    from envcompile.resolve.uv import find_uv  # noqa: PLC0415 - uv alone says which index is the default
-    from envcompile.resolve.uv_indexes import default_url  # noqa: PLC0415
-
-    users = effects.environment.get("UV_DEFAULT_INDEX", "").rpartition("=")[2]
-    if index == DEFAULT and users:
-        return users
-    with TemporaryDirectory(prefix="envcompile-") as folder:
-        return default_url(find_uv(effects.environment), effects, folder)

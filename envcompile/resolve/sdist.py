@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 import zipfile
+import zlib
 from email.parser import HeaderParser
 from typing import Any, NamedTuple
 
@@ -24,6 +25,10 @@ _OF_BACKENDS = {
 # PEP 517 and PEP 518: what a project without a word of it is built with.
 _DEFAULT = ("setuptools", "wheel")
 _NEEDS = frozenset(("requires-dist", "requires-python", "provides-extra"))
+_UNREADABLE = (
+    *(OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile),
+    *(KeyError, TypeError, AttributeError),  # a table that is none
+)
 _OLD = ("1.0", "1.1", "1.2", "2.0", "2.1")
 
 
@@ -49,7 +54,7 @@ def read_sdist(file: str, data: bytes) -> Sdist:
         project = tomli.loads(texts.get("pyproject.toml", ""))
         needs = _of_metadata(texts.get("PKG-INFO", "")) or _of_project(project.get("project"))
         return Sdist(needs, _build(project.get("build-system")))
-    except (OSError, tarfile.TarError, zipfile.BadZipFile, EOFError, KeyError, TypeError, AttributeError) as problem:
+    except _UNREADABLE as problem:
         raise ValueError(str(problem)) from problem
 
 

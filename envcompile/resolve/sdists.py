@@ -23,8 +23,7 @@ from envcompile.resolve.pip_files import usable, wheels_of
 from envcompile.resolve.protocol import Told, Unsolvable
 from envcompile.resolve.sdist import Needs, read_sdist
 from envcompile.resolve.simple_index import SimpleIndex
-from envcompile.resolve.uv import find_uv
-from envcompile.resolve.uv_indexes import default_url
+from envcompile.resolve.uv import default_index
 from envcompile.resolve.wheels import best
 from envcompile.spec.indexes import index_of, normalized
 from envcompile.spec.model import Metadata
@@ -148,8 +147,7 @@ def _releases(name: str, request: PipRequest, effects: Effects) -> dict[str, _Fo
 
 def _url(name: str, request: PipRequest, effects: Effects) -> str:
     own = next((each.url for each in request.indexes if each.name == index_of(name, request.indexes)), None)
-    users = effects.environment.get("UV_DEFAULT_INDEX", "").rpartition("=")[2]
-    return own or request.index or users or default_url(find_uv(effects.environment), effects, ".")
+    return own or request.index or default_index(effects)
 
 
 def _told(file: IndexFile, needs: Needs | None, said: Metadata | None) -> Told:

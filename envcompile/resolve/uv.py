@@ -20,7 +20,7 @@ from envcompile.resolve.annotations import graph
 from envcompile.resolve.protocol import CERTIFICATES, Unsolvable
 from envcompile.resolve.settle import free, settle
 from envcompile.resolve.stubs import write_sdists, write_stubs
-from envcompile.resolve.uv_indexes import asked, default_url
+from envcompile.resolve.uv_indexes import asked, default_url, users_default
 from envcompile.resolve.wheels import best
 from envcompile.spec.indexes import DEFAULT, index_of
 
@@ -135,6 +135,17 @@ def _policy(glibc: str) -> int:
 
 def _passes(key: str) -> bool:
     return key in _KEPT or (key.startswith("UV_INDEX_") and key.endswith(("_USERNAME", "_PASSWORD")))
+
+
+def default_index(effects: Effects) -> str:
+    """The URL of the index that uv asks where the spec names none: the user's, or its own.
+
+    Raises `MissingOutside` without uv, and `Unusable` when it does not say which index is its own.
+    """
+    if users := users_default(effects.environment):
+        return users
+    with TemporaryDirectory(prefix="envcompile-") as folder:
+        return default_url(find_uv(effects.environment), effects, folder)
 
 
 def find_uv(environment: Mapping[str, str]) -> str:

@@ -48,6 +48,11 @@ def default_url(uv: str, effects: Effects, folder: str) -> str:
     raise Unusable("`uv` does not say which index is its default", "give it as `index` under `[pip]`")
 
 
+def users_default(environment: Mapping[str, str]) -> str:
+    """The index that the user has set as uv's default, without the name that it may have; "" where there is none."""
+    return re.sub(r"^[\w.-]+=", "", environment.get("UV_DEFAULT_INDEX", ""))
+
+
 @contextmanager
 def asked(
     request: PipRequest, environment: Mapping[str, str], folder: str, default_of_uv: Callable[[str], str]
@@ -58,8 +63,7 @@ def asked(
         own = {"UV_DEFAULT_INDEX": f"{DEFAULT}={request.index}"} if request.index else {}
         yield Asked(("--no-config",), {**environment, **own})
         return
-    users = re.sub(r"^[\w.-]+=", "", environment.get("UV_DEFAULT_INDEX", ""))
-    default = request.index or users or default_of_uv(folder)
+    default = request.index or users_default(environment) or default_of_uv(folder)
     with signpost(request.indexes, re.sub(r"(?<=://)[^/@]*@", "", default)) as post:
         # An explicit index is asked for nothing; but whatever credentials uv has for it, it then has where it is sent.
         known = {DEFAULT: default} | {each.name: each.url for each in request.indexes}

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import pytest
 
 from envcompile.lock.file import dumps, loads
+from envcompile.resolve.process import run
+from envcompile.resolve.protocol import Effects
+from envcompile.resolve.sdist import read_sdist
+from envcompile.resolve.uv import default_index
 from tests.resolve.loopback import Index, Wheel, served
 from tests.sdists import Sdist, metadata, system
 from tests.test_lock_several import HERE, envcompile
@@ -188,3 +194,21 @@ def test_pins_are_kept(index: Index, tmp_path: Path) -> None:
     assert envcompile(folder, "lock", "-U").returncode == 0
     moved = loads((folder / "envcompile.lock").read_text("utf-8"), "x")
     assert [each.version for each in moved.platforms[0].pip_build[0].packages] == ["9.0", "1.0"]
+
+
+def test_a_damaged_archive_is_said_to_be_one() -> None:
+    """Cut anywhere, or with any byte changed: what it says, or that it cannot be read, and no traceback."""
+    # Too much for one buffer, and nothing that can be packed well: so the damage is met while a file is read.
+    noise = "".join(sha256(bytes([one, two])).hexdigest() for one in range(64) for two in range(64))
+    sdist = Sdist("top", "1.0", (metadata("top", "1.0"), ("pyproject.toml", f"[build-system]\n# {noise}\n")))
+    whole = sdist.content()
+    for at in range(0, len(whole), 997):
+        for data in (whole[:at], whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :]):
+            with contextlib.suppress(ValueError):
+                read_sdist(sdist.file, data)
+
+
+def test_the_users_default_index_has_its_whole_address() -> None:
+    for said in ("https://index.example.invalid/simple?key=1", "mine=https://index.example.invalid/simple?key=1"):
+        effects = Effects(run, {"UV_DEFAULT_INDEX": said})
+        assert default_index(effects) == "https://index.example.invalid/simple?key=1"

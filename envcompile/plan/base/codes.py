@@ -9,6 +9,7 @@ from envcompile.diagnostics import Diagnostic
 if TYPE_CHECKING:
     from envcompile.lock.model import Warned
     from envcompile.plan.base.model import Said
+    from envcompile.source import KeyPath
     from envcompile.spec.model import Spec
 
 
@@ -52,7 +53,18 @@ _KEYS = {code.slug: code.key for code in CODES.values()}
 def diagnostic(said: Said | Warned, spec: Spec) -> Diagnostic:
     """What was said, as a diagnostic at the key of the spec that it is about, or the nearest that the spec has."""
     slug = CODES[said[0]].slug if said[0] in CODES else said[0]
-    return Diagnostic(slug, said.message, _place(_KEYS[slug], spec), said.hint)
+    place: KeyPath = _place(_KEYS[slug], spec)
+    if place == ("pip", "packages"):
+        place = (*place, *_named(said.message, spec.pip.packages))
+    return Diagnostic(slug, said.message, place, said.hint)
+
+
+def _named(message: str, requirements: tuple[str, ...]) -> tuple[int, ...]:
+    """Which requirement a message is about: the first whose package it names."""
+    from envcompile.spec.requirement import name, requirement  # noqa: PLC0415 - brings `packaging`
+
+    names = (f"`{name(requirement(text).name)}`" for text in requirements)
+    return next(((index,) for index, each in enumerate(names) if each in message), ())
 
 
 def _place(key: tuple[str, ...], spec: Spec) -> tuple[str, ...]:

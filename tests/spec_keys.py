@@ -31,7 +31,12 @@ FULL: dict[str, Any] = {
         "resolver": "uv",
         "index": "https://example.com/simple",
         "metadata": {
-            "flash-attn": {"requires-dist": ["torch"], "requires-python": ">=3.9", "build-requires": ["torch"]}
+            "flash-attn": {
+                "requires-dist": ["torch"],
+                "requires-python": ">=3.9",
+                "build-requires": ["torch"],
+                "build-env": {"MAX_JOBS": "4"},
+            }
         },
         "extra-indexes": [{"name": "corp", "url": "https://example.com/corp", "packages": ["acme-*"]}],
     },
@@ -62,7 +67,7 @@ FULL: dict[str, Any] = {
     "lock": {"exports": ["requirements.txt"]},
 }
 # Tables whose keys the user chooses.
-FREE = (("image", "env"), ("image", "labels"), ("pip", "metadata"))
+FREE = (("image", "env"), ("image", "labels"), ("pip", "metadata"), ("pip", "metadata", "flash-attn", "build-env"))
 # Of each type of TOML a value that is good nowhere.
 TYPES: dict[str, Any] = {
     "a string": "***",

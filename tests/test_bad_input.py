@@ -396,6 +396,7 @@ def quoted(text: str) -> str:
 FREE_TEXT: list[KeyPath] = [
     *(("image", "env", "PYTHONUNBUFFERED"), ("image", "labels", "org.example.source")),
     *(("image", "entrypoint", 0), ("image", "command", 0)),
+    ("pip", "metadata", "flash-attn", "build-env", "MAX_JOBS"),
 ]
 
 

@@ -18,6 +18,7 @@ from envcompile.lock.file import dumps, loads
 from tests.resolve.conda_channels import made_channel
 from tests.resolve.hub import PATCHES, made_hub
 from tests.resolve.loopback import Index, Wheel, served
+from tests.sdists import Sdist, metadata, system
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +45,12 @@ WHEELS = (
     Wheel("nvidia-nccl-cu12", "2.28.9"),
     Wheel("fresh", "1.0", tag="cp310-cp310-manylinux_2_31_x86_64"),
     Wheel("fresh", "2.0", tag="cp310-cp310-manylinux_2_36_x86_64"),
+    Sdist(
+        "llama-cpp-python",
+        "0.3.16",
+        (metadata("llama-cpp-python", "0.3.16"), system("scikit-build-core", backend="scikit_build_core.build")),
+    ),
+    *(Wheel(name, "1.0") for name in ("scikit-build-core", "cmake", "ninja")),
     Wheel("picky", "1.0", ("tiny; python_full_version >= '3.12.12'",)),
 )
 
@@ -307,3 +314,17 @@ def test_json_says_all_that_the_lock_holds(machine: Machine) -> None:
     assert [row["rule"] for row in told["decided"]["trail"]] == [row.rule for row in decided(found).trail]
     assert told["decided"]["saving"] == {"gigabytes": "9.9", "against": "nvidia/cuda:12.8-devel"}
     assert PATCHES["3.12"] in told["decided"]["trail"][0]["decision"]
+
+
+def test_what_cmake_is_told_decides_on_the_base(machine: Machine) -> None:
+    """llama.cpp compiles CUDA code when it is told to, and then wants CUDA's libraries where it runs."""
+    more = 'allow-sdist = ["llama-cpp-python"]\n'
+    assert images(machine.lock(["llama-cpp-python"], more)) == SLIM
+    told = '[pip.metadata.llama-cpp-python.build-env]\nCMAKE_ARGS = "-DGGML_CUDA=on"\n[cuda]\nversion = "12.6"\n'
+    found = machine.lock(["llama-cpp-python"], more + told)
+    assert images(found) == ("nvidia/cuda:12.6.3-devel-ubuntu24.04", "nvidia/cuda:12.6.3-runtime-ubuntu24.04")
+    assert decided(found).build_env == (("CUDA_HOME", "/usr/local/cuda"),)
+    assert "CMAKE_ARGS=-DGGML_CUDA=on\nCUDA_HOME=/usr/local/cuda\n" in machine.run("dockerfile")[0]
+    spec = machine.folder / "envcompile.toml"
+    spec.write_text(spec.read_text("utf-8").replace("=on", "=off"), "utf-8")
+    assert "pip.metadata" in machine.run("verify", code=1)[1]

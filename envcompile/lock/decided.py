@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 _FACTS = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} sha256:[0-9a-f]{12}")
 _VERSION = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,4}){0,3}")
-# What we set ourselves: words and paths.
-_ENV = {"name": re.compile(r"[A-Z][A-Z0-9_]*"), "value": re.compile(r"[A-Za-z0-9_./:,+-]*")}
+# What we set ourselves: words, paths and lists of GPU architectures.
+_ENV = {"name": re.compile(r"[A-Z][A-Z0-9_]*"), "value": re.compile(r"[A-Za-z0-9_./:;,+-]*")}
 _SLUG = re.compile(r"[a-z][a-z0-9.-]*")
 # A sentence: whatever a terminal can show.
 _TEXT = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]{0,2000}")
@@ -24,7 +24,7 @@ _SAVING = {"gigabytes": _VERSION, "against": _TEXT}
 _REJECTED = {"image": _TEXT, "because": _TEXT}
 _REQUIREMENT = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)* ==[0-9]+(?:\.[0-9]+)*\.\*")
 _VERSIONS = ("cuda", "driver", "image-driver")
-_KEYS = {"catalogue", *_VERSIONS, "compute", "env", "apt", "apt-build", "wheels", "saving"}
+_KEYS = {"catalogue", *_VERSIONS, "compute", "env", "build-env", "apt", "apt-build", "wheels", "saving"}
 
 
 def head(decided: Decided) -> Mapping[str, object]:
@@ -35,7 +35,8 @@ def head(decided: Decided) -> Mapping[str, object]:
         "driver": decided.driver,
         "image-driver": decided.image_driver,
         "compute": decided.compute or None,
-        "env": [{"name": name, "value": value} for name, value in decided.env] or None,
+        "env": _pairs(decided.env),
+        "build-env": _pairs(decided.build_env),
         "apt": decided.apt or None,
         "apt-build": decided.apt_build or None,
         "wheels": decided.wheels or None,
@@ -76,7 +77,8 @@ def read(reader: Reader, value: object, warned: object, steps: object, where: st
         driver=driver,
         image_driver=image_driver,
         compute=_list(reader, table.get("compute", []), f"{at}.compute", _VERSION),
-        env=tuple(_pair(reader, each, f"{at}.env", _ENV) for each in reader.rows(table.get("env", []), f"{at}.env")),
+        env=_env(reader, table, at, "env"),
+        build_env=_env(reader, table, at, "build-env"),
         apt=_list(reader, table.get("apt", []), f"{at}.apt", APT["name"]),
         apt_build=_list(reader, table.get("apt-build", []), f"{at}.apt-build", APT["name"]),
         wheels=_list(reader, table.get("wheels", []), f"{at}.wheels", _REQUIREMENT),
@@ -84,6 +86,15 @@ def read(reader: Reader, value: object, warned: object, steps: object, where: st
         warnings=tuple(_warned(reader, each, f"{where}.warnings") for each in reader.rows(warned, f"{where}.warnings")),
         trail=tuple(_row(reader, each, f"{where}.trail") for each in reader.rows(steps, f"{where}.trail")),
     )
+
+
+def _pairs(env: tuple[tuple[str, str], ...]) -> list[dict[str, str]] | None:
+    return [{"name": name, "value": value} for name, value in env] or None
+
+
+def _env(reader: Reader, table: Mapping[str, object], at: str, key: str) -> tuple[tuple[str, str], ...]:
+    where = f"{at}.{key}"
+    return tuple(_pair(reader, each, where, _ENV) for each in reader.rows(table.get(key, []), where))
 
 
 def _list(reader: Reader, value: object, where: str, pattern: re.Pattern[str]) -> tuple[str, ...]:

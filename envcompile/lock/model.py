@@ -151,9 +151,10 @@ class Decided:
 
     `catalogue` is the day of the facts that decided, and the beginning of their digest. `cuda` is the release that
     is used (X.Y.Z, or X.Y), `driver` the oldest that runs it at all, `image_driver` the oldest that the run image
-    starts with, `compute` the GPU architectures that it has code for. `env` is sorted by name; `apt` and
-    `apt_build` are the Debian packages that the run and the build stage need of their own, and `wheels` the
-    requirements of pip, all beyond what the spec asks for.
+    starts with, `compute` the GPU architectures that it has code for. `env` and `build_env`, what the run image and
+    what compiles CUDA code in the build are given, are sorted by name; `apt` and `apt_build` are the Debian packages
+    that the run and the build stage need of their own, and `wheels` the requirements of pip, all beyond what the spec
+    asks for.
     """
 
     catalogue: str
@@ -162,6 +163,7 @@ class Decided:
     image_driver: str | None = None
     compute: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
+    build_env: tuple[tuple[str, str], ...] = ()
     apt: tuple[str, ...] = ()
     apt_build: tuple[str, ...] = ()
     wheels: tuple[str, ...] = ()

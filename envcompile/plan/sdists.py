@@ -42,6 +42,8 @@ def sdist_lists(pip: Pip, lock: Lock, platform: PlatformLock) -> tuple[File, ...
         for sdist in (each for each in platform.pip if each.name == name and each.kind == "sdist"):
             line = f"{sdist.name} {sdist.sha256} {sdist.file}"
             files.append(File(f"/sdist-{number}/sdist.txt", (line, given.get(sdist.index, ""))))
+            if env := _environment(pip, name, platform):
+                files.append(File(f"/sdist-{number}/environment.txt", env))
     return tuple(files)
 
 
@@ -56,6 +58,13 @@ def _sdists(lock: Lock, name: str) -> list[PipPackage]:
 def _of_build(lock: Lock, name: str) -> list[str]:
     rows = (row for platform in lock.platforms for row in platform.pip_build if row.name == name)
     return sorted({each.index for row in rows for each in row.packages})
+
+
+def _environment(pip: Pip, name: str, platform: PlatformLock) -> tuple[str, ...]:
+    """What is set while an sdist is built: what follows from the lock, and what the spec says of it."""
+    decided = dict(platform.decided.build_env) if platform.decided else {}
+    said = next((dict(each.build_env) for each in pip.metadata if each.name == name), {})
+    return tuple(f"{key}={value}" for key, value in sorted({**decided, **said}.items()))
 
 
 def _url(index: str, given: dict[str, str]) -> tuple[str, ...]:

@@ -160,10 +160,20 @@ def _standing(
     decided = recorded(replace(decision, warnings=warned), facts(catalogue), python, before)
     decided = _with_compiler(spec, decision.run, replace(decided, wheels=wheels))
     if _needs_python(spec) and decision.run.python in _BY_APT:
-        headers = [f"python{python}-dev"] if decision.run.python == "standalone" else []
-        apt = tuple(sorted({*decided.apt, f"python{python}", *headers}))
-        decided = replace(decided, apt=apt, apt_build=tuple(sorted({*decided.apt_build, f"python{python}"})))
+        decided = _with_distribution(f"python{python}", platform, decision.run, decided)
     return replace(platform, build=build, run=run, decided=decided)
+
+
+def _with_distribution(python: str, platform: PlatformLock, run: Stage, decided: Decided) -> Decided:
+    """The distribution's Python in both stages; with its headers where something compiles against them."""
+    headers = {f"{python}-dev"}
+    at_run = headers if run.python == "standalone" else set()
+    at_build = headers if any(each.kind == "sdist" for each in platform.pip) else set()
+    return replace(
+        decided,
+        apt=tuple(sorted({*decided.apt, python, *at_run})),
+        apt_build=tuple(sorted({*decided.apt_build, python, *at_build})),
+    )
 
 
 def _with_compiler(spec: Spec, run: Stage, decided: Decided) -> Decided:

@@ -68,7 +68,8 @@ def _one(value: str | bool | None) -> tuple[str, ...]:
 def _metadata(said: Metadata) -> str:
     """What is said of one sdist, as one text for one value."""
     dist = None if said.requires_dist is None else sorted(said.requires_dist)
-    return f"{said.name} {dist} {said.requires_python} {sorted(said.build_requires)}"
+    env = f" {dict(said.build_env)}" if said.build_env else ""
+    return f"{said.name} {dist} {said.requires_python} {sorted(said.build_requires)}{env}"
 
 
 def _base(base: Base | None) -> Iterator[tuple[str, tuple[str, ...]]]:

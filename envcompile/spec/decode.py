@@ -65,7 +65,15 @@ _index = _struct(
     required=("name", "url", "packages"),
 )
 
-_metadata_table = _struct(dict, {"requires-dist": array(text), "requires-python": text, "build-requires": array(text)})
+_metadata_table = _struct(
+    dict,
+    {
+        "requires-dist": array(text),
+        "requires-python": text,
+        "build-requires": array(text),
+        "build-env": mapping(names.env_name, text),
+    },
+)
 
 
 def _metadata(found: Found, path: KeyPath, value: Any) -> tuple[Metadata, ...] | None:

@@ -54,12 +54,14 @@ class Metadata:
 
     `requires_dist` and `build_requires` are requirements (PEP 508), `requires_python` is a range (PEP 440). None, or ()
     for `build_requires`, leaves what the sdist says; `build_requires` are added to what its pyproject.toml asks for.
+    `build_env`, sorted by name, is set while it is built.
     """
 
     name: str
     requires_dist: tuple[str, ...] | None = None
     requires_python: str | None = None
     build_requires: tuple[str, ...] = ()
+    build_env: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,13 +24,17 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("apt-get") is None, reason="the archive is fetched by apt, and this is no Debian"),
 ]
 
-SETUP = "from setuptools import Extension, setup\nsetup(ext_modules=[Extension('cext', ['cext.c'])])\n"
+SETUP = """import os
+from setuptools import Extension, setup
+setup(ext_modules=[Extension("cext", ["cext.c"], define_macros=[("TOLD", '"' + os.environ["TOLD"] + '"')])])
+"""
 # It tells where it was compiled, as assertions and debugging information do.
 C = """#include <Python.h>
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "cext", 0, -1, 0};
 PyMODINIT_FUNC PyInit_cext(void) {
     PyObject *made = PyModule_Create(&module);
     PyModule_AddStringConstant(made, "where", __FILE__);
+    PyModule_AddStringConstant(made, "told", TOLD);
     return made;
 }
 """
@@ -44,7 +48,7 @@ SDIST = Sdist(
         ("cext.c", C),
     ),
 )
-LOOK = "import cext, importlib.metadata as m; print(cext.where, sorted(d.name for d in m.distributions()))"
+LOOK = "import cext, importlib.metadata as m; print(cext.where, cext.told, sorted(d.name for d in m.distributions()))"
 
 
 def spec(engine: Engine, index: Index, build: str) -> str:
@@ -54,6 +58,8 @@ python = "3.11"
 packages = ["cext"]
 allow-sdist = ["cext"]
 extra-indexes = [{{ name = "made", url = "{index.url()}", packages = ["cext"] }}]
+[pip.metadata.cext]
+build-env = {{ TOLD = "-D=on;  $HOME" }}
 {build}
 [image]
 base = ""
@@ -75,7 +81,7 @@ def test_a_c_extension_is_built_from_the_lock(engine: Engine, tmp_path: Path) ->
             engine.forget()
             digests.append(engine.build(text, "envcompile-test-sdist", *work.secret()))
     assert digests[0] == digests[1]
-    assert engine.run("envcompile-test-sdist", "python", "-c", LOOK).strip() == "cext.c ['cext', 'six']"
+    assert engine.run("envcompile-test-sdist", "python", "-c", LOOK).strip() == "cext.c -D=on;  $HOME ['cext', 'six']"
     look = "ls -A /env/lib/python3.11/site-packages; ls -d /build /usr/bin/gcc; find /env -newermt @0"
     said = engine.run("envcompile-test-sdist", "sh", "-c", f"({look}) 2>&1 || true")
     assert "setuptools" not in said

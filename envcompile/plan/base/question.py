@@ -58,6 +58,7 @@ def question(spec: Spec, platform: PlatformLock, catalogue: Catalogue, system: s
         compute=spec.cuda.compute,
         jit=spec.cuda.jit,
         gpu=True if asks(spec) else None,
+        cmake=" ".join(value for each in spec.pip.metadata for name, value in each.build_env if name == "CMAKE_ARGS"),
     )
     if not asks(spec) and not uses_cuda(asked, packages(spec, platform, catalogue), catalogue, surely=True):
         return dataclasses.replace(asked, gpu=False)

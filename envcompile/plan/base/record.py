@@ -25,7 +25,9 @@ def recorded(decision: Decision, known: str, python: str | None, before: tuple[R
     Packages of NVIDIA's own archive, which has no snapshot, are left out: what they hold comes as wheels.
     """
     places = {"<environment>": ENVIRONMENT, "<site-packages>": f"{ENVIRONMENT}/lib/python{python}/site-packages"}
-    env = tuple((name, _placed(value, places)) for name, value in decision.env)
+    env, build_env = (
+        tuple((name, _placed(value, places)) for name, value in each) for each in (decision.env, decision.build_env)
+    )
     return Decided(
         catalogue=known,
         cuda=decision.cuda,
@@ -33,6 +35,7 @@ def recorded(decision: Decision, known: str, python: str | None, before: tuple[R
         image_driver=decision.image_driver,
         compute=decision.compute,
         env=env,
+        build_env=build_env,
         apt=tuple(sorted(each for each in decision.apt_run if not each.startswith("cuda-"))),
         apt_build=tuple(sorted(decision.apt_build)),
         saving=decision.saving,

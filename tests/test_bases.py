@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(shutil.which("gpg") is None, reason="gpg signs the archives")
 CUDA = ("nvidia-cuda-runtime-cu12==12.8.90", "nvidia-cudnn-cu12==9.10.2.21")
 PARTS = ("nvidia-cuda-nvcc", "nvidia-cuda-crt", "nvidia-nvvm", "nvidia-cuda-runtime", "nvidia-cuda-cccl")
-WHEELS = (
+WHEELS: tuple[Wheel | Sdist, ...] = (
     Wheel("tiny", "1.0"),
     *(Wheel("nvidia-cuda-runtime-cu12", version) for version in ("12.6.77", "12.8.90", "12.9.79")),
     *(Wheel(name, version) for name in PARTS for version in ("13.0.88", "13.2.86")),

@@ -2,7 +2,9 @@
 
 Cold: nothing is cached, every file is downloaded. Rebuild: one small pin has changed, the builder's cache is kept. The
 sides are (a) one stage and `pip install -r`, (b) two stages as uv's documentation has them, `envcompile build`, and the
-Dockerfile of envcompile in a plain `docker buildx build`.
+Dockerfile of envcompile in a plain `docker buildx build`. That of repo2docker is no side: it wants a context that is
+not kept, an image of the hub, and in every build micromamba and conda's packages from their hosts. (That is how 2026.4
+writes it.)
 """
 
 from __future__ import annotations

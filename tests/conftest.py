@@ -6,9 +6,12 @@ import signal
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from xdist.remote import Producer  # type: ignore[import-untyped]
 
 
 # A shell's background job ignores interrupts, and so would whatever it starts.
@@ -20,6 +23,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--rewrite-goldens", action="store_true", help="write what the tests got into fixtures/: then read the diff"
     )
+
+
+class OneEngine(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no types
+    """Each test goes to whoever is free, and all of the engine to one process: they empty its caches."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "tests/engine" if nodeid.startswith("tests/engine/") else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneEngine:
+    return OneEngine(config, log)
 
 
 class Golden(Protocol):

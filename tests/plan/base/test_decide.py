@@ -112,6 +112,24 @@ def test_total(asked: Question, held: list[Locked]) -> None:
     assert all(row.decision and row.source for row in decision.trail)
 
 
+@settings(max_examples=400, deadline=None)
+@given(questions.filter(lambda asked: asked.image is None), sets)
+def test_nothing_of_cuda_is_shipped_twice(asked: Question, held: list[Locked]) -> None:
+    """Promise 9: the smallest base that works. CUDA libraries are never shipped twice."""
+    decision = decide(asked, held, CATALOGUE)
+    if decision.run is None or decision.build is None:
+        return
+    told = [row for row in decision.trail if row.rule == "system"]
+    wanted = {word.strip(",") for row in told for word in row.decision.split()}
+    if decision.run.flavour:
+        # A package says what it does not find in the lock; or the driver is older than all that CUDA runs on.
+        compat = decision.run.flavour == "base" and asked.data_centre
+        assert told or compat
+        assert ("cudnn" in wanted) is ("cudnn" in decision.run.flavour)
+        assert ("devel" in wanted) is ("devel" in decision.run.flavour)
+    assert ("devel" in decision.build.flavour) <= any(row.rule == "compiled" for row in decision.trail)
+
+
 @settings(max_examples=100, deadline=None)
 @given(questions, sets, st.randoms())
 def test_order_does_not_matter(asked: Question, held: list[Locked], random: Any) -> None:

@@ -60,7 +60,7 @@ _ROWS = (
         "what stands after `--` goes to it as it is",
     ),
     _Row(
-        r"no space left on device|disk quota exceeded",
+        r"[Nn]o space left on device|[Dd]isk quota exceeded",
         NotFine,
         "the build failed for want of space on a disk",
         "`docker buildx prune` empties the builder's cache, `docker system df` says what is large",

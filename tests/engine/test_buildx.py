@@ -102,6 +102,7 @@ def test_the_failing_step_is_found(text: str) -> None:
         ('ERROR: no builder "nope" found', MissingOutside, "no builder `nope`"),
         ("unknown flag: --nope\nSee 'docker buildx build --help'.", Unusable, "no option --nope"),
         ("ERROR: failed to solve: write /x: no space left on device", NotFine, "want of space"),
+        (STEP.replace("the sentence", "x: No space left on device (os error 28)"), NotFine, "want of space"),
         (REFUSED, MissingOutside, "`127.0.0.1:9/p:4` cannot be pushed: failed to do request"),
         (
             "ERROR: failed to solve: failed to push a.b:5/p:4: denied: no",

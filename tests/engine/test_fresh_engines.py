@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.engine.debian_archive import debian_archive
-from tests.engine.docker import docker
+from tests.engine.docker import CA_BUNDLE, docker, envcompile
 from tests.engine.test_apt import Work
 from tests.engine.test_apt import spec as apt_spec
 from tests.engine.test_conda import spec as conda_spec
@@ -39,11 +40,13 @@ SECONDS = 60
 
 
 @contextmanager
-def fresh_engine() -> Iterator[str]:
-    """The DOCKER_HOST of an engine with a data root of its own, that is gone afterwards."""
+def fresh_engine(size: str = "") -> Iterator[str]:
+    """The DOCKER_HOST of an engine with a data root of its own, that is gone afterwards; `size` is all it has."""
     registry = os.environ["ENVCOMPILE_TEST_REGISTRY"]
     # Not pytest's folder: the path of a socket has 107 bytes at most.
     root = Path(tempfile.mkdtemp(prefix="engine-", dir="/var/tmp"))
+    if size:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", root], check=True)
     settings = {
         "features": {"containerd-snapshotter": True},
         "iptables": False,
@@ -69,6 +72,8 @@ def fresh_engine() -> Iterator[str]:
     mounted = [line.split()[1] for line in Path("/proc/mounts").read_text("utf-8").splitlines() if f" {root}/" in line]
     for path in sorted(mounted, reverse=True):
         subprocess.run(["umount", "-l", path], check=False)
+    if size:
+        subprocess.run(["umount", "-l", root], check=True)
     shutil.rmtree(root)
 
 
@@ -95,6 +100,23 @@ def test_two_engines_give_one_digest(
             there = {name: built(engine, work) for name, work in works.items()}
     assert here == there
     assert len(set(here.values())) == len(specs)
+
+
+def test_an_engine_whose_disk_is_full(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The base fits, and half of what is installed."""
+    (tmp_path / "envcompile.toml").write_text(engine.stand_ins(PIP.replace('"six"', '"scipy"')), "utf-8")
+    envcompile("lock", "-q", folder=tmp_path)
+    here = ("--secret", f"id=ca,src={CA_BUNDLE}", "--", "--network=host")
+    with fresh_engine("500m") as host:
+        monkeypatch.setenv("DOCKER_HOST", host)
+        command = [sys.executable, "-m", "envcompile", "build", *here]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, encoding="utf-8")
+        images = docker("image", "ls", "--all", "--quiet")
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    last = done.stderr.rpartition("error: ")[2]
+    assert last.startswith("the build failed for want of space on a disk"), done.stderr
+    assert "`docker buildx prune`" in last
+    assert images == ""
 
 
 def built(engine: Engine, work: Work) -> str:

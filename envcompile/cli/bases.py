@@ -44,6 +44,7 @@ def _told(platform: PlatformLock, decided: Decided) -> Iterator[str]:
     if decided.compute:
         yield f"  GPUs       compute capability {', '.join(decided.compute)}"
     yield from (f"  variable   {name}={value}" for name, value in decided.env)
+    yield from (f"  at build   {name}={value}" for name, value in decided.build_env)
     yield from (f"  apt        {each}" for each in decided.apt)
     yield from (f"  apt build  {each}" for each in decided.apt_build)
     yield from (f"  wheel      {each}" for each in decided.wheels)
@@ -89,6 +90,7 @@ def _decided(decided: Decided) -> dict[str, object]:
         "image-driver": decided.image_driver,
         "compute": decided.compute,
         "env": dict(decided.env),
+        "build-env": dict(decided.build_env),
         "apt": decided.apt,
         "apt-build": decided.apt_build,
         "wheels": decided.wheels,

@@ -25,6 +25,7 @@ LABELS = {
     "driver": "oldest driver",
     "compute": "GPU architectures",
     "variable": "variable {}",
+    "build-variable": "variable of the build {}",
     "facts": "facts about bases",
     "tool": "image for {}",
     "python": "Python",
@@ -160,7 +161,8 @@ def _decided(decided: Decided) -> dict[tuple[str, str], _Pin]:
     told = {"cuda": decided.cuda, "driver": decided.driver, "compute": " ".join(decided.compute)}
     told["facts"] = decided.catalogue
     pins = {(kind, ""): _Pin(value) for kind, value in told.items() if value}
-    return pins | {("variable", name): _Pin(value) for name, value in decided.env}
+    pins |= {("variable", name): _Pin(value) for name, value in decided.env}
+    return pins | {("build-variable", name): _Pin(value) for name, value in decided.build_env}
 
 
 def _moved(old: Mapping[tuple[str, str], _Pin], new: Mapping[tuple[str, str], _Pin]) -> Iterator[_Moved]:

@@ -110,6 +110,7 @@ def _listed(platform: PlatformLock) -> Iterator[str]:
         yield from ([f"CUDA {decided.cuda}"] if decided.cuda else [])
         yield from ([f"driver {decided.driver} or newer"] if decided.driver else [])
         yield from (f"variable {name}={value}" for name, value in decided.env)
+        yield from (f"variable of the build {name}={value}" for name, value in decided.build_env)
         yield from (f"because {each.decision}" for each in decided.trail)
     yield from (f"{each.name} of {each.image}" for each in platform.tools)
     yield from packages(platform)

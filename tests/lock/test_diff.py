@@ -186,6 +186,15 @@ def test_bases_and_tools_move_too() -> None:
     ]
 
 
+def test_what_the_build_is_told_moves_too() -> None:
+    _, lock = parsed("cuda-sdist")
+    (platform,) = lock.platforms
+    assert platform.decided
+    home = (("CUDA_HOME", "/usr/local/cuda"),)
+    other = replace(platform, decided=replace(platform.decided, build_env=home))
+    assert lines(lock, replace(lock, platforms=(other,))) == ["  - variable of the build TORCH_CUDA_ARCH_LIST 8.0;9.0"]
+
+
 SPEC = 'name = "x"\npython = "3.12"\n[conda]\nchannels = ["c"]\npackages = [CONDA]\n[pip]\npackages = [PIP]\n'
 
 

@@ -193,8 +193,9 @@ _ROWS = (
     Rule("env-name", "not the name of an environment variable", "Letters, digits and `_`, not starting with a digit."),
     Rule(
         "env-reserved",
-        "an environment variable that the image needs for itself",
-        "`PATH` finds the environment's programs and is set by the image.",
+        "an environment variable that the image or the build needs for itself",
+        "`PATH` finds the environment's programs and is set by the image. The build of an sdist sets `HOME`, `LC_ALL`, "
+        "`PATH`, `PYTHONPATH` and two more, so that the wheel is the same wherever it is made.",
     ),
     Rule(
         "label-name",

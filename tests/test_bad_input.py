@@ -172,6 +172,18 @@ def test_misspelt_key(path: KeyPath, folder: Path, capsys: pytest.CaptureFixture
     assert f"did you mean `{key}`?" in [row["hint"] for row in found.rows]
 
 
+@pytest.mark.parametrize("name", ["HOME", "LC_ALL", "PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "ZERO_AR_DATE"])
+def test_what_the_build_of_an_sdist_sets_itself(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = ("pip", "metadata", "flash-attn", "build-env", name)
+    assert Refused(changed(path, "x"), folder, capsys).at(path, "key") == {"env-reserved"}
+    # Each of them is what the script sets: its words before any `=` of the lines that export.
+    script = (FIXTURES.parent / "envcompile/emit/templates/sdist-install").read_text("utf-8")
+    exported = {
+        each for line in script.splitlines() if line.startswith("export ") for each in re.findall(r"(\w+)=", line)
+    }
+    assert name in exported
+
+
 CONTROLS = [chr(each) for each in (*range(9), *range(10, 32), *range(0x7F, 0xA0), 0x2028, 0x2029)]
 
 

@@ -71,7 +71,7 @@ _metadata_table = _struct(
         "requires-dist": array(text),
         "requires-python": text,
         "build-requires": array(text),
-        "build-env": mapping(names.env_name, text),
+        "build-env": mapping(names.build_env_name, text),
     },
 )
 

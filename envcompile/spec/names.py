@@ -11,12 +11,16 @@ from envcompile.spec import read
 from envcompile.spec.read import matching
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from envcompile.source import KeyPath
     from envcompile.spec.read import Found
 
 TOOLS = ("uv", "micromamba")
 _BIGGEST_ID = 2**31 - 1
 _BIGGEST_PORT = 65535
+# What `emit/templates/sdist-install` sets, so that a wheel is the same wherever it is made.
+_OF_BUILDS = ("HOME", "LC_ALL", "PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "ZERO_AR_DATE")
 
 image_name = matching(
     r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*",
@@ -158,16 +162,24 @@ def url(found: Found, at: KeyPath, value: Any) -> str | None:
 
 
 def env_name(found: Found, at: KeyPath, name: str) -> bool:
-    """Whether a key names an environment variable that the spec may set."""
+    """Whether a key names an environment variable that the spec may set in the image."""
+    return _variable(found, at, name, {"PATH": "is set by the image, to find the environment's programs"})
+
+
+def build_env_name(found: Found, at: KeyPath, name: str) -> bool:
+    """Whether a key names an environment variable that the spec may set where an sdist is built."""
+    return _variable(found, at, name, dict.fromkeys(_OF_BUILDS, "is set by the build of an sdist itself"))
+
+
+def _variable(found: Found, at: KeyPath, name: str, reserved: Mapping[str, str]) -> bool:
     if not read.clean(found, at, name, "key"):
         return False
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         message = f"`{read.shown(name)}` is not the name of an environment variable"
         found.append(Diagnostic("env-name", message, at, "write letters, digits and `_`, no digit first", "key"))
         return False
-    if name == "PATH":
-        message = "`PATH` is set by the image, to find the environment's programs"
-        found.append(Diagnostic("env-reserved", message, at, "take it out of `env`", "key"))
+    if name in reserved:
+        found.append(Diagnostic("env-reserved", f"`{name}` {reserved[name]}", at, "take it out", "key"))
         return False
     return True
 

@@ -73,7 +73,7 @@ _ROWS = (
     ),
     _Row(
         r"failed to push (?P<name>[^\s:]+(?::[0-9]+/[^\s:]+)?\S*): .*"
-        r"(?:denied|unauthorized|insufficient_scope|forbidden|40[13])",
+        r"(?:denied|unauthorized|insufficient_scope|forbidden|\b40[13]\b)",
         MissingOutside,
         "the registry does not let `{name}` be pushed",
         "`docker login` to it, or check `[image] repository` in the spec",

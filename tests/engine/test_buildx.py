@@ -104,6 +104,12 @@ def test_the_failing_step_is_found(text: str) -> None:
         ("ERROR: failed to solve: write /x: no space left on device", NotFine, "want of space"),
         (STEP.replace("the sentence", "x: No space left on device (os error 28)"), NotFine, "want of space"),
         (REFUSED, MissingOutside, "`127.0.0.1:9/p:4` cannot be pushed: failed to do request"),
+        # A digest may hold such a number: it is no status.
+        (
+            'ERROR: failed to push 127.0.0.1:9/p:4: failed to do request: Head "https://127.0.0.1:9/sha256:a401f"',
+            MissingOutside,
+            "`127.0.0.1:9/p:4` cannot be pushed: failed to do request",
+        ),
         (
             "ERROR: failed to solve: failed to push a.b:5/p:4: denied: no",
             MissingOutside,

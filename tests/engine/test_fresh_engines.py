@@ -47,6 +47,17 @@ def fresh_engine(size: str = "") -> Iterator[str]:
     root = Path(tempfile.mkdtemp(prefix="engine-", dir="/var/tmp"))
     if size:
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", root], check=True)
+    try:
+        yield from _started(root, registry)
+    finally:
+        mounts = [line.split()[1] for line in Path("/proc/mounts").read_text("utf-8").splitlines()]
+        # The deepest first; its own, if it has one, is the last.
+        for path in sorted((each for each in mounts if f"{each}/".startswith(f"{root}/")), reverse=True):
+            subprocess.run(["umount", "-l", path], check=False)
+        shutil.rmtree(root)
+
+
+def _started(root: Path, registry: str) -> Iterator[str]:
     settings = {
         "features": {"containerd-snapshotter": True},
         "iptables": False,
@@ -69,12 +80,6 @@ def fresh_engine(size: str = "") -> Iterator[str]:
         finally:
             daemon.send_signal(signal.SIGTERM)
             daemon.wait(SECONDS)
-    mounted = [line.split()[1] for line in Path("/proc/mounts").read_text("utf-8").splitlines() if f" {root}/" in line]
-    for path in sorted(mounted, reverse=True):
-        subprocess.run(["umount", "-l", path], check=False)
-    if size:
-        subprocess.run(["umount", "-l", root], check=True)
-    shutil.rmtree(root)
 
 
 def test_two_engines_give_one_digest(

@@ -49,7 +49,7 @@ def _blamed(answer: Unsolvable, spec: Spec) -> list[KeyPath]:
         names = [name(requirement(text).name) for text in spec.pip.packages]
     words = " ".join(answer.reason.split()).lower()
     # The name, and not a longer one that it is a part of.
-    patterns = [rf"{re.escape(each).replace('-', '[-_.]')}(?![a-z0-9_-])" for each in names]
+    patterns = [rf"{'[-_.]'.join(map(re.escape, each.split('-')))}(?![a-z0-9_-])" for each in names]
     required = [i for i, pattern in enumerate(patterns) if re.search(rf"you require {pattern}", words)]
     named = [i for i, pattern in enumerate(patterns) if re.search(rf"(?<![a-z0-9_.-]){pattern}", words)]
     return [(answer.table, "packages", index) for index in required or named]

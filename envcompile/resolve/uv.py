@@ -46,6 +46,9 @@ _SWITCHED_OFF = "network was disabled"
 # Not 403, which is what some indexes say of a package that they do not have.
 _REFUSED = "authentication credentials (401"
 _MISSING = re.compile(r"(\S+)\s+was\s+not\s+found\s+in\s+the\s+package\s+registry")
+# An option of uv's, which nobody who writes a spec has given.
+_NO_WHEEL = re.compile(r"hint:\s+Wheels\s+are\s+required\s+for\s+`([^`]+)`\s+because[^\n]*")
+_FOR_SDISTS = r'hint: `allow-sdist = ["\1"]` in `[pip]` has it built from its sdist where the image is built'
 _OFFLINE = re.compile(r"dns error|error trying to connect|Failed to fetch|network|timed out", re.IGNORECASE)
 
 
@@ -180,7 +183,7 @@ def _failure(errors: str, request: PipRequest) -> Unsolvable | MissingOutside:
     if _NO_SOLUTION in text:
         extra = {name: index_of(name, request.indexes) for name in _MISSING.findall(reason)}
         notes = [f"{name} is asked of the index `{index}` alone." for name, index in extra.items() if index != DEFAULT]
-        return Unsolvable(request.platform.name, "\n".join([reason, *notes]))
+        return Unsolvable(request.platform.name, "\n".join([_NO_WHEEL.sub(_FOR_SDISTS, reason), *notes]))
     if _OFFLINE.search(text):
         hint = CERTIFICATES if "certificate" in text else "check the network"
         return MissingOutside(f"the package index did not answer: {_first_lines(reason)}", hint)

@@ -165,6 +165,8 @@ def test_no_sdist_without_leave(index: Index, tmp_path: Path, canary: Path) -> N
     locked, said = lock(tmp_path / "x", index, 'packages = ["static", "meson"]\nallow-sdist = ["static"]')
     assert locked is None
     assert "error[unsolvable]" in said
+    assert 'hint: `allow-sdist = ["meson"]` in `[pip]` has it built from its sdist' in said
+    assert "--no-build" not in said
     assert not canary.exists()
 
 

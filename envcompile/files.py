@@ -109,3 +109,11 @@ def _mode(path: Path) -> int:
         mask = os.umask(0)
         os.umask(mask)
         return 0o666 & ~mask
+
+
+def shown(path: Path) -> str:
+    """A path as a person would name it from here."""
+    if not path.is_absolute():
+        return str(path)
+    relative = os.path.relpath(path)
+    return relative if not relative.startswith(os.path.join("..", "..")) else str(path)  # noqa: PTH118

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.errors import FINE, NotFine, Unusable
 from envcompile.files import write_text
+from envcompile.spec.exports import otherwise
 
 if TYPE_CHECKING:
     import argparse
@@ -22,10 +23,6 @@ class Artefact(NamedTuple):
     name: str
     command: str
     file: str
-
-    def otherwise(self, output: str) -> str:
-        """What is said of a file that does not hold it."""
-        return f"`{output}` is not the {self.name} of this spec and lock"
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -51,8 +48,14 @@ def deliver(arguments: argparse.Namespace, reporter: Reporter, artefact: Artefac
     if current == text.encode():
         reporter.say(f"`{output}` is current")
     elif arguments.check:
-        raise NotFine(artefact.otherwise(output), f"run `{artefact.command} -o {output}`")
+        raise NotFine(otherwise(output, artefact.name), f"run `{artefact.command} -o {output}`")
     else:
         write_text(path, text)
         reporter.say(f"wrote `{output}`")
     return FINE
+
+
+def catalogue_option(parser: argparse.ArgumentParser) -> None:
+    """The option that names one."""
+    said = "what is known of CUDA and its images, newer than this release's (default: the settings' `catalogue`)"
+    parser.add_argument("--catalogue", metavar="FILE", help=said)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.cli.compiled import compiled, full_tag
-from envcompile.cli.settings import mirrors, own_registry
+from envcompile.cli.settings import mirrors
 from envcompile.engine.build import Site, build, twice
 from envcompile.engine.buildx import Build, exporter, variables
 from envcompile.engine.command import Docker
@@ -21,6 +21,7 @@ from envcompile.engine.mirrors import archives, contexts
 from envcompile.errors import FINE, NotFine, Unusable
 from envcompile.files import aside
 from envcompile.platforms import PLATFORMS, SPELLINGS
+from envcompile.resolve.registry.lazy import own_registry
 
 if TYPE_CHECKING:
     import argparse

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from envcompile.cli.inputs import find_spec, lock_path, read_lock_text, read_source, shown
+from envcompile.cli.inputs import find_spec, lock_path, read_lock_text, read_source
 from envcompile.engine.nvidia import Floor
 from envcompile.engine.space import Need, need
 from envcompile.errors import EnvcompileError, Unusable
+from envcompile.files import shown
 from envcompile.findings import Finding, failed
 
 if TYPE_CHECKING:

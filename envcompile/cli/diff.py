@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envcompile.cli.inputs import find_spec, lock_path, lock_text, read_lock_text, shown
+from envcompile.cli.inputs import find_spec, lock_path, lock_text, read_lock_text
 from envcompile.errors import FINE, NOT_FINE, Unusable
+from envcompile.files import shown
 from envcompile.lock.diff import changes
 from envcompile.lock.file import loads
 from envcompile.lock.model import Lock

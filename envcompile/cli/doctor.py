@@ -8,8 +8,9 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from envcompile.cli import facts
+from envcompile.cli.artefact import catalogue_option
 from envcompile.cli.demand import Demand, demand
+from envcompile.cli.facts import catalogue
 from envcompile.diagnostics import redact
 from envcompile.findings import STATES, Finding, failed
 
@@ -25,12 +26,12 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("text", "json"), default=argparse.SUPPRESS, help=said)
     parser.add_argument("--network", action="store_true", help="ask the registries of the lock's images, too")
     parser.add_argument("--builder", metavar="NAME", default="", help="buildx's builder (default: the current one)")
-    facts.options(parser)
+    catalogue_option(parser)
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     """Look at everything, print it; the worst of the exit codes: 3 something is missing, 1 something is not fine."""
-    known = facts.catalogue(arguments.catalogue, os.environ)
+    known = catalogue(arguments.catalogue, os.environ)
     wanted = demand(arguments.file, known)
     found: list[Finding] = []
     for each in _everything(arguments, wanted, os.environ, reporter):
@@ -70,8 +71,8 @@ def _everything(
 
 def _registries(images: Iterable[str], environment: Mapping[str, str]) -> Iterator[Finding]:
     """Whether each registry shows what is needed of it: one HEAD for an image of each, through the user's mirrors."""
-    from envcompile.cli.settings import registry  # noqa: PLC0415 - brings an HTTP client
     from envcompile.errors import EnvcompileError  # noqa: PLC0415
+    from envcompile.resolve.registry.lazy import registry  # noqa: PLC0415 - brings an HTTP client
 
     client = registry(environment)
     for image in images:

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import json
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envcompile.cli.inputs import shown
 from envcompile.cli.settings import catalogue_file
 from envcompile.errors import Unusable
-from envcompile.files import read_bytes
+from envcompile.files import read_bytes, shown
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Mapping
+    from importlib.resources.abc import Traversable
 
     from envcompile.plan.base.catalogue import Catalogue
 
+SCHEMAS = {"spec": "spec.v1.json", "lock": "lock.v1.json", "catalogue": "catalogue.v1.json"}
 # The shipped one has 50 KB.
 _LIMIT = 4 << 20
-
-
-def options(parser: argparse.ArgumentParser) -> None:
-    """The option that names one."""
-    said = "what is known of CUDA and its images, newer than this release's (default: the settings' `catalogue`)"
-    parser.add_argument("--catalogue", metavar="FILE", help=said)
 
 
 def catalogue(option: str | None, environment: Mapping[str, str]) -> Catalogue:
@@ -38,7 +33,6 @@ def catalogue(option: str | None, environment: Mapping[str, str]) -> Catalogue:
         from envcompile.plan.base.catalogue import shipped  # noqa: PLC0415 - where it is needed
 
         return shipped()
-    from envcompile.cli.schema import file  # noqa: PLC0415 - for a catalogue that is handed in
     from envcompile.plan.base.validate import validated  # noqa: PLC0415
 
     hint = "name another with `--catalogue`" if option is not None else "mend or remove `catalogue` in the settings"
@@ -49,4 +43,11 @@ def catalogue(option: str | None, environment: Mapping[str, str]) -> Catalogue:
         text = data.decode()
     except UnicodeDecodeError as problem:
         raise Unusable(f"`{shown(path)}` is not UTF-8 text: byte {problem.start}", hint) from None
-    return validated(shown(path), text, json.loads(file("catalogue").read_text("utf-8")))
+    return validated(shown(path), text, json.loads(schema_file("catalogue").read_text("utf-8")))
+
+
+def schema_file(of: str) -> Traversable:
+    """The schema of a row of `SCHEMAS`: in the package when it is installed, at the top of a checkout otherwise."""
+    package = resources.files("envcompile")
+    installed = package / "schemas" / SCHEMAS[of]
+    return installed if installed.is_file() else package / ".." / "schemas" / SCHEMAS[of]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envcompile.cli.near import PROJECT_NAME, SPEC_NAME, lock_of, spec_above
 from envcompile.errors import Unusable
-from envcompile.files import read_bytes
+from envcompile.files import read_bytes, shown
 from envcompile.lock.file import loads
 from envcompile.spec.decode import source_of
 from envcompile.spec.refusal import LIMIT
@@ -72,11 +71,3 @@ def read_lock(path: Path) -> Lock:
     if text is None:
         raise Unusable(f"`{shown(path)}` is not there", "run `envcompile lock`")
     return loads(text, shown(path))
-
-
-def shown(path: Path) -> str:
-    """A path as a person would name it from here."""
-    if not path.is_absolute():
-        return str(path)
-    relative = os.path.relpath(path)
-    return relative if not relative.startswith(os.path.join("..", "..")) else str(path)  # noqa: PTH118

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from envcompile.cli.dockerfile import DOCKERFILE
-from envcompile.cli.inputs import shown
 from envcompile.cli.near import dockerfiles_of, exports_of
 from envcompile.errors import Unusable
-from envcompile.spec.exports import EXPORTS, OURS
+from envcompile.files import shown
+from envcompile.spec.exports import EXPORTS, OURS, otherwise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -47,7 +46,7 @@ def kept(spec: Spec, lock: Lock, path: Path) -> Iterator[Kept]:
         from envcompile.pipeline import compile_dockerfile  # noqa: PLC0415 - brings the template engine
 
         name = shown(each)
-        yield Kept(each, compile_dockerfile(spec, lock), DOCKERFILE.otherwise(name), f"dockerfile -o {name}")
+        yield Kept(each, compile_dockerfile(spec, lock), otherwise(name, "Dockerfile"), f"dockerfile -o {name}")
     if spec.exports:
         from envcompile.lock.exports.places import known  # noqa: PLC0415 - where there are exports
 
@@ -72,5 +71,5 @@ def exports(spec: Spec, lock: Lock, path: Path, places: Places) -> Iterator[Kept
         found = places(text) if FORMATS[format_].places else {}
         unknown = {each.sha256: "" for each in missing(lock, found)} if FORMATS[format_].places else {}
         made = export(format_, Given(spec, narrowed(lock, platform or None), {**unknown, **found}))
-        otherwise = f"{said} is not the `{format_}` export of this lock" if text else f"{said} is not there"
-        yield Kept(where, made, otherwise, "lock", whole=not unknown)
+        message = f"{said} is not the `{format_}` export of this lock" if text else f"{said} is not there"
+        yield Kept(where, made, message, "lock", whole=not unknown)

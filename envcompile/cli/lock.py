@@ -7,13 +7,14 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from envcompile.cli import facts
+from envcompile.cli.artefact import catalogue_option
 from envcompile.cli.bases import warnings
-from envcompile.cli.inputs import find_spec, lock_path, read_lock_text, read_source, shown
+from envcompile.cli.facts import catalogue
+from envcompile.cli.inputs import find_spec, lock_path, read_lock_text, read_source
 from envcompile.cli.solvers import solvers
 from envcompile.diagnostics import count, did_you_mean
 from envcompile.errors import FINE, NotFine, Unusable
-from envcompile.files import alone, write_text
+from envcompile.files import alone, shown, write_text
 from envcompile.lock.file import Newer, dumps, loads
 from envcompile.lock.model import Pins
 from envcompile.lock.reasons import Asked
@@ -48,7 +49,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--offline", action="store_true", help="ask no network: what the caches hold is all there is")
     parser.add_argument("--check", action="store_true", help="change nothing, exit 1 if the lock would change")
     parser.add_argument("--dry-run", action="store_true", help="change nothing, say what would change")
-    facts.options(parser)
+    catalogue_option(parser)
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
@@ -71,8 +72,8 @@ def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
     tables = (spec.conda.packages, spec.pip.packages, spec.apt.packages, spec.apt.build)
     asked = count(sum(map(len, tables)), "requirement")
     reporter.step(f"resolving {asked} for {', '.join(spec.platforms)}")
-    known = facts.catalogue(arguments.catalogue, os.environ)
-    who = solvers(spec, path.parent, os.environ, reporter, catalogue=known, offline=arguments.offline)
+    known = catalogue(arguments.catalogue, os.environ)
+    who = solvers(spec, path.parent, os.environ, reporter.warn, catalogue=known, offline=arguments.offline)
     lock = resolve(source, spec, earlier, who, upgrade)
     for each in lock.platforms:
         python = f"Python {each.python.version} ({each.python.source})" if each.python else "no Python"

@@ -6,16 +6,16 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from envcompile.cli.settings import cache, mirrors, registry
+from envcompile.cli.settings import cache, mirrors
 from envcompile.resolve.environment import Solvers
 from envcompile.resolve.process import run
 from envcompile.resolve.protocol import Effects
+from envcompile.resolve.registry.lazy import registry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from envcompile.cli.report import Reporter
     from envcompile.plan.base.catalogue import Catalogue
     from envcompile.resolve.apt.resolver import Apt, Systems
     from envcompile.resolve.conda import CondaResolver
@@ -27,7 +27,7 @@ def solvers(  # noqa: PLR0913 - what this process has of the world
     spec: Spec,
     folder: Path,
     environment: Mapping[str, str],
-    reporter: Reporter,
+    warn: Callable[[str], None],
     *,
     catalogue: Catalogue,
     offline: bool = False,
@@ -36,7 +36,7 @@ def solvers(  # noqa: PLR0913 - what this process has of the world
     effects = Effects(run, environment, offline)
     images = registry(environment, offline=offline)
     pip = _pip(spec.pip.resolver) if spec.pip.packages else None
-    apt = partial(_apt, images, effects, reporter)
+    apt = partial(_apt, images, effects, warn)
     if not spec.conda.packages:
         return Solvers(pip, None, images, (), effects, apt, catalogue)
     from envcompile.resolve.channels import channel  # noqa: PLC0415 - for conda environments only
@@ -55,13 +55,13 @@ def _conda(name: str) -> CondaResolver:
     return Rattler()
 
 
-def _apt(systems: Systems, effects: Effects, reporter: Reporter) -> Apt:
+def _apt(systems: Systems, effects: Effects, warn: Callable[[str], None]) -> Apt:
     from envcompile.resolve.apt.archive import Archives  # noqa: PLC0415 - for environments with Debian packages only
     from envcompile.resolve.apt.resolver import Apt  # noqa: PLC0415
     from envcompile.resolve.registry.http import Patience, Web  # noqa: PLC0415
 
     where = mirrors(effects.environment), cache(effects.environment)
-    archives = Archives(Web(Patience()), *where, effects, reporter.warn)
+    archives = Archives(Web(Patience()), *where, effects, warn)
     return Apt(systems, archives, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envcompile.cli.fast import fresh, glance, specs_of
-from envcompile.cli.inputs import find_spec, lock_path, read_lock, read_source, shown
+from envcompile.cli.inputs import find_spec, lock_path, read_lock, read_source
 from envcompile.cli.kept import kept
 from envcompile.cli.near import PROJECT_NAME, dockerfiles_of, spec_above
 from envcompile.errors import FINE, EnvcompileError, NotFine, Unusable
+from envcompile.files import shown
 from envcompile.lock.fresh import RELOCK
 from envcompile.pipeline import read_spec
 from envcompile.source import SyntaxProblem

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from envcompile.errors import Unusable
-from envcompile.lock.exports.explicit import explicit_lines
+from envcompile.plan.explicit_list import explicit_lines
 from envcompile.plan.groups import GROUPS, group
 from envcompile.plan.model import File
 

@@ -33,3 +33,8 @@ def stem_of(file: str) -> str | None:
     if file.startswith(_BEFORE) and file.endswith(_AFTER):
         return file[len(_BEFORE) : -len(_AFTER)]
     return next((file[: -len(name) - 1] for name in EXPORTS if file.endswith(f".{name}") and name != _PYLOCK), None)
+
+
+def otherwise(file: str, name: str) -> str:
+    """What is said of a file that does not hold the artefact of this name."""
+    return f"`{file}` is not the {name} of this spec and lock"

@@ -18,8 +18,8 @@ import tomli
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from envcompile.cli.facts import SCHEMAS, schema_file
 from envcompile.cli.main import main
-from envcompile.cli.schema import FILES, file
 from envcompile.errors import FINE, Unusable
 from envcompile.lock import validate
 from envcompile.lock.file import dumps
@@ -65,7 +65,7 @@ UNSAID: dict[str, Any] = {
     "a year after 9999 in UTC": {"exclude-newer": datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-10)))},
 }
 
-SPEC, LOCK, _ = (json.loads(file(of).read_text("utf-8")) for of in FILES)
+SPEC, LOCK, _ = (json.loads(schema_file(of).read_text("utf-8")) for of in SCHEMAS)
 
 
 def with_moments(schema: Any) -> Any:
@@ -99,11 +99,11 @@ def shape_of(value: dict[str, Any]) -> set[str]:
     return {found.rule for found in decode(Source("envcompile.toml", ""), value)[1]}
 
 
-@pytest.mark.parametrize("of", FILES)
+@pytest.mark.parametrize("of", SCHEMAS)
 def test_a_schema_is_one(of: str, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
-    jsonschema.Draft7Validator.check_schema(json.loads(file(of).read_text("utf-8")))
+    jsonschema.Draft7Validator.check_schema(json.loads(schema_file(of).read_text("utf-8")))
     assert main(["schema", of]) == FINE
-    assert capsysbinary.readouterr() == (file(of).read_bytes(), b"")
+    assert capsysbinary.readouterr() == (schema_file(of).read_bytes(), b"")
 
 
 def nodes(schema: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
@@ -289,7 +289,7 @@ def test_examples_in_an_editor(linter: str, tmp_path: Path) -> None:
     if program is None:
         pytest.skip(f"{linter} is not installed: it is part of the test extra")
     schema = tmp_path / "spec.v1.json"
-    schema.write_bytes(file("spec").read_bytes())
+    schema.write_bytes(schema_file("spec").read_bytes())
     (tmp_path / "tombi.toml").write_text('[[schemas]]\npath = "spec.v1.json"\ninclude = ["*.toml"]\n', "utf-8")
     options = ["--no-auto-config", "--schema", schema.as_uri()] if linter == "taplo" else ["--offline"]
     for example in EXAMPLES:

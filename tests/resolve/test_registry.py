@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile.errors import EnvcompileError, MissingOutside, Unusable
+from envcompile.resolve.registry.addresses import is_loopback, web_address
 from envcompile.resolve.registry.client import Registry
 from envcompile.resolve.registry.connection import is_proxied
 from envcompile.resolve.registry.facts import ImageFacts
 from envcompile.resolve.registry.helper import helper_runner
 from envcompile.resolve.registry.http import Patience
-from envcompile.resolve.registry.place import HUB_LOGIN, is_loopback, locate, web_address
+from envcompile.resolve.registry.place import HUB_LOGIN, locate
 from tests.resolve.registry_server import (
     BASIC,
     IDENTITY,

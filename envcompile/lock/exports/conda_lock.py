@@ -8,9 +8,9 @@ from envcompile.errors import Unusable
 from envcompile.lock.exports.absent import absent
 from envcompile.lock.exports.content_hash import content_hash
 from envcompile.lock.exports.depends import merged
-from envcompile.lock.exports.explicit import archive_url
 from envcompile.lock.exports.places import place
 from envcompile.lock.exports.yaml import dumps
+from envcompile.plan.explicit_list import archive_url
 from envcompile.spec.exports import OURS
 
 if TYPE_CHECKING:

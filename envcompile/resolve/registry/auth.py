@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from envcompile.errors import MissingOutside
+from envcompile.resolve.registry.addresses import web_address
 from envcompile.resolve.registry.http import Question, whole
-from envcompile.resolve.registry.place import HUB_ALIASES, HUB_LOGIN, web_address
+from envcompile.resolve.registry.place import HUB_ALIASES, HUB_LOGIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 from urllib.request import AbstractHTTPHandler, OpenerDirector, ProxyHandler, Request, getproxies, proxy_bypass
 
-from envcompile.resolve.registry.place import is_loopback
+from envcompile.resolve.registry.addresses import is_loopback
 
 if TYPE_CHECKING:
     import socket

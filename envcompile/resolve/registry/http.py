@@ -17,8 +17,8 @@ from urllib.error import URLError
 from urllib.parse import urljoin, urlsplit
 
 from envcompile.errors import MissingOutside
+from envcompile.resolve.registry.addresses import origin, web_address
 from envcompile.resolve.registry.connection import Opener, TimedRequest, is_proxied
-from envcompile.resolve.registry.place import origin, web_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -6,9 +6,9 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
+from envcompile.resolve.registry.addresses import origin, web_address
 from envcompile.resolve.registry.document import parsed, refused
 from envcompile.resolve.registry.http import Question, whole
-from envcompile.resolve.registry.place import origin, web_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

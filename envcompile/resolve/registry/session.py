@@ -5,9 +5,9 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
+from envcompile.resolve.registry.addresses import origin
 from envcompile.resolve.registry.auth import authorization, credentials
 from envcompile.resolve.registry.http import Answer, Patience, Question, Readable, Web
-from envcompile.resolve.registry.place import origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable

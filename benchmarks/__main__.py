@@ -15,7 +15,7 @@ from benchmarks import conda, dockerfile, images, lock, pip_compile, verify
 from benchmarks.measure import CommandFailed
 from benchmarks.setting import Setting
 from benchmarks.skipped import Skipped
-from envcompile.errors import EnvcompileError
+from envcompile.diagnostics.errors import EnvcompileError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

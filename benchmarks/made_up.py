@@ -6,13 +6,13 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from benchmarks.question import EXAMPLE, ground
-from envcompile.cli.inputs import read_source
+from envcompile.digests import compute_text_digest, compute_value_digest
+from envcompile.loading import read_source
 from envcompile.lock.file import dumps
 from envcompile.lock.model import Asked, Lock, PipPackage, PlatformLock, ToolImage
 from envcompile.plan.base import tools
-from envcompile.spec.asked import unseen
-from envcompile.spec.decode import parse, value_of
-from envcompile.spec.digest import text_digest, value_digest
+from envcompile.spec.decode import parse_spec, parse_spec_value
+from envcompile.spec.solver_inputs import recorded_inputs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,12 +31,14 @@ def write(folder: Path, packages: int) -> None:
     asked = ", ".join(f'"{package.name} >=1"' for package in locked[:_REQUIRED])
     path.write_text(f"{head}packages = [{asked}]{rest.partition(']')[2]}", "utf-8")
     source = read_source(path)
-    spec = parse(source)
+    spec = parse_spec(source)
     base, python = ground(spec)
     images = tuple(ToolImage(name, image) for name, image in tools(spec))
     platform = PlatformLock(spec.platforms[0], python, base, base, images, locked)
-    noted = tuple(Asked(*row) for row in unseen(spec).items())
-    lock = Lock(value_digest(value_of(source)), text_digest(source.text), (platform,), asked=noted)
+    noted = tuple(Asked(*row) for row in recorded_inputs(spec).items())
+    lock = Lock(
+        compute_value_digest(parse_spec_value(source)), compute_text_digest(source.text), (platform,), asked=noted
+    )
     path.with_suffix(".lock").write_text(dumps(lock), "utf-8")
 
 

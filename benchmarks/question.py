@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envcompile.cli.inputs import read_source
-from envcompile.diagnostics import Diagnostic
+from envcompile.diagnostics.diagnostic import Diagnostic
+from envcompile.loading import read_source
 from envcompile.lock.file import loads
 from envcompile.plan.base import Facts, choose, wanted
 from envcompile.platforms import PLATFORMS
 from envcompile.resolve.uv import find_uv
-from envcompile.spec.decode import parse
+from envcompile.spec.decode import parse_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,7 +59,7 @@ def uv() -> str:
 
 def example() -> Question:
     """The question of the example, which names its base image and one platform."""
-    spec = parse(read_source(EXAMPLE))
+    spec = parse_spec(read_source(EXAMPLE))
     base, python = ground(spec)
     (name,) = spec.platforms
     platform = f"{PLATFORMS[name].machine}-manylinux_{base.glibc.replace('.', '_')}"

@@ -17,13 +17,13 @@ from catalogue.images import tags
 from catalogue.renew import Renewed, from_index, from_registry, to_do
 from catalogue.text import dumps
 from envcompile.cli.report import Reporter
-from envcompile.cli.settings import mirrors
-from envcompile.errors import FINE, EnvcompileError, NotFine, Unusable
-from envcompile.files import read_bytes, write_text
+from envcompile.diagnostics.errors import EXIT_OK, CheckFailedError, EnvcompileError, InvalidInputError
+from envcompile.net.process import run_process
 from envcompile.plan.base.validate import validated
-from envcompile.resolve.process import run
+from envcompile.project.files import read_bytes, write_text
+from envcompile.project.settings import read_mirrors
+from envcompile.registry.client import RegistryClient
 from envcompile.resolve.protocol import Effects
-from envcompile.resolve.registry.client import Registry
 from envcompile.resolve.simple_index import SimpleIndex
 from envcompile.resolve.uv import find_uv
 from envcompile.resolve.uv_indexes import default_url
@@ -81,25 +81,25 @@ def _renew(arguments: argparse.Namespace) -> int:
     sys.stderr.writelines(f"by hand: {note}\n" for note in (*new.notes, *to_do(new.data)))
     if new.data == old:
         sys.stderr.write(f"`{arguments.file}` is current\n")
-        return FINE
+        return EXIT_OK
     lost = removed(old, new.data)
     if lost * _FEW > len(tags(old)) and not arguments.gone:
-        raise NotFine(f"{lost} of {len(tags(old))} known tags are gone", "if that is so, add `--gone`")
+        raise CheckFailedError(f"{lost} of {len(tags(old))} known tags are gone", "if that is so, add `--gone`")
     new.data["date"] = arguments.date
     text = dumps(new.data)
     validated(str(arguments.file), text, json.loads(_SCHEMA.read_text("utf-8")))
     if arguments.check:
-        raise NotFine(f"`{arguments.file}` would change", "run `python -m catalogue`")
+        raise CheckFailedError(f"`{arguments.file}` would change", "run `python -m catalogue`")
     write_text(arguments.file, text)
     sys.stderr.write(f"wrote `{arguments.file}`\n")
-    return FINE
+    return EXIT_OK
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         text = read_bytes(path, _LIMIT).decode()
     except UnicodeDecodeError:
-        raise Unusable(f"`{path}` is not UTF-8 text") from None
+        raise InvalidInputError(f"`{path}` is not UTF-8 text") from None
     validated(str(path), text, json.loads(_SCHEMA.read_text("utf-8")))
     data: dict[str, Any] = json.loads(text)
     return data
@@ -109,7 +109,7 @@ def _renewed(data: dict[str, Any], arguments: argparse.Namespace) -> Renewed:
     notes: tuple[str, ...] = ()
     if arguments.only != "frameworks":
         home = Path(os.environ.get("HOME") or Path.home())
-        registry = Registry(Path(os.environ.get("DOCKER_CONFIG") or home / ".docker"), mirrors(os.environ))
+        registry = RegistryClient(Path(os.environ.get("DOCKER_CONFIG") or home / ".docker"), read_mirrors(os.environ))
         data, notes = from_registry(data, registry, arguments.most, arguments.date)
     if arguments.only != "images":
         index = Index(SimpleIndex(arguments.index or _index(), os.environ))
@@ -123,7 +123,7 @@ def _index() -> str:
     if named := os.environ.get("UV_DEFAULT_INDEX"):
         return named.rpartition("=")[2] if "=" in named.partition("://")[0] else named
     with TemporaryDirectory(prefix="envcompile-") as folder:
-        return default_url(find_uv(os.environ), Effects(run, os.environ), folder)
+        return default_url(find_uv(os.environ), Effects(run_process, os.environ), folder)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import Version
 
 from catalogue.metadata import requirements
-from envcompile.errors import MissingOutside
+from envcompile.diagnostics.errors import UnavailableError
 from envcompile.plan.cuda import PIP_RUNTIME
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Index:
     def _required(self, package: str, version: Version, extra: str) -> list[Requirement]:
         file = self.releases(package).get(version)
         if file is None:
-            raise MissingOutside(f"the package index has no wheel of `{package}` {version} for Linux on x86_64")
+            raise UnavailableError(f"the package index has no wheel of `{package}` {version} for Linux on x86_64")
         rows = requirements(self._index, package, file)
         return [each for each in rows if each.marker is None or each.marker.evaluate({**_PLACE, "extra": extra})]
 
@@ -99,7 +99,7 @@ class Index:
             return exact[0]
         found = list(requirement.specifier.filter(self.releases(canonicalize_name(requirement.name))))
         if not found:
-            raise MissingOutside(f"the package index has no wheel for `{requirement}`")
+            raise UnavailableError(f"the package index has no wheel for `{requirement}`")
         return str(max(found))
 
 

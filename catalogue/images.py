@@ -11,7 +11,7 @@ from envcompile.plan.base.versions import minor, number
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from envcompile.resolve.registry.facts import Contents
+    from envcompile.registry.client import TagContents
 
 _TAG = re.compile(r"([0-9]+\.[0-9]+\.[0-9]+)-(?:(cudnn[0-9]?)-)?(base|runtime|devel)-([a-z]+[0-9]+(?:\.[0-9]+)?)")
 # Which tag of a row is looked into: the first that is there; those with cuDNN say most.
@@ -26,12 +26,12 @@ Key = tuple[str, str]
 
 
 class Registry(Protocol):
-    """What is asked of a registry: `envcompile.resolve.registry.client.Registry` answers it."""
+    """What is asked of a registry: `envcompile.registry.client.Registry` answers it."""
 
     def tags(self, repository: str) -> tuple[str, ...]:
         """Every tag."""
 
-    def contents(self, reference: str) -> Contents:
+    def contents(self, reference: str) -> TagContents:
         """The platforms of a tag, and the variables that it sets."""
 
     def digest(self, reference: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from envcompile.errors import MissingOutside
+from envcompile.diagnostics.errors import UnavailableError
 
 if TYPE_CHECKING:
     from envcompile.resolve.index_page import IndexFile
@@ -30,13 +30,13 @@ def requirements(index: SimpleIndex, project: str, file: IndexFile) -> tuple[Req
                 name = next(name for name in wheel.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", name))
                 text = wheel.read(name).decode()
         except (zipfile.BadZipFile, StopIteration):
-            raise MissingOutside(f"`{file.name}` is no wheel with metadata") from None
+            raise UnavailableError(f"`{file.name}` is no wheel with metadata") from None
     rows = HeaderParser().parsestr(text).get_all("Requires-Dist", [])
     try:
         return tuple(Requirement(row) for row in rows)
     except InvalidRequirement as problem:
         first = str(problem).partition("\n")[0]
-        raise MissingOutside(f"a requirement of `{file.name}` cannot be read: {first}") from None
+        raise UnavailableError(f"a requirement of `{file.name}` cannot be read: {first}") from None
 
 
 class _Remote(io.RawIOBase):
@@ -77,7 +77,7 @@ class _Remote(io.RawIOBase):
         else:
             piece, told = self._ask(f"bytes={self._at}-{end - 1}")
             if not told.startswith(f"bytes {self._at}-"):
-                raise MissingOutside("the package index gives another part of a file than was asked for")
+                raise UnavailableError("the package index gives another part of a file than was asked for")
         buffer[: len(piece)] = piece
         self._at += len(piece)
         return len(piece)

@@ -12,6 +12,27 @@ except ImportError:
         from hashlib import sha256 as _sha256
 
 
-def sha256(data: bytes) -> str:
+def compute_sha256(data: bytes) -> str:
     """`sha256:` and the digest in hexadecimal, as images, locks and specs have it."""
     return f"sha256:{_sha256(data).hexdigest()}"
+
+
+# The digests of a spec: what spares a second look at one that a lock was made from.
+
+
+def compute_value_digest(value: object) -> str:
+    """`sha256:` and the digest of a spec's TOML value, keys in any order: a comment does not move it.
+
+    Taken of what is written, not of what it means: that needs no more than the parser. A spec that says the same in
+    other words has another digest, and is then compared requirement by requirement.
+    """
+    import json  # noqa: PLC0415 - `verify` needs it only when the text of the spec has changed
+
+    # A time is no JSON; its repr is one text for one value.
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=repr)
+    return compute_sha256(text.encode())
+
+
+def compute_text_digest(text: str) -> str:
+    """`sha256:` and the digest of a spec's text with LF line ends."""
+    return compute_sha256(text.replace("\r\n", "\n").encode())

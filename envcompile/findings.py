@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from envcompile.errors import FINE, NOT_FINE, OUTSIDE, MissingOutside
+from envcompile.diagnostics.errors import EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, UnavailableError
 
 if TYPE_CHECKING:
-    from envcompile.errors import EnvcompileError
+    from envcompile.diagnostics.errors import EnvcompileError
 
 # How a thing can be, and the exit code that it stands for. A note is worth knowing and stops nothing.
-STATES = {"fine": FINE, "note": FINE, "wrong": NOT_FINE, "missing": OUTSIDE}
+STATES = {"fine": EXIT_OK, "note": EXIT_OK, "wrong": EXIT_FAILED, "missing": EXIT_UNAVAILABLE}
 
 
 _GIGA = 1e9
@@ -27,7 +27,7 @@ class Finding(NamedTuple):
 
 def failed(about: str, problem: EnvcompileError) -> Finding:
     """What an error says, as a finding."""
-    state = "missing" if isinstance(problem, MissingOutside) else "wrong"
+    state = "missing" if isinstance(problem, UnavailableError) else "wrong"
     return Finding(about, state, problem.message, problem.hint)
 
 

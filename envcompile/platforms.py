@@ -29,7 +29,7 @@ PLATFORMS = {
 }
 
 # What people write for them, to be able to name the right one.
-SPELLINGS = {
+PLATFORM_ALIASES = {
     "linux/amd64": "linux-64",
     "amd64": "linux-64",
     "x86_64": "linux-64",

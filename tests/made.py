@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from envcompile.diagnostics.toml_source import TomlSource
 from envcompile.lock.file import loads
 from envcompile.lock.fresh import stale
 from envcompile.pipeline import compile_dockerfile
-from envcompile.source import Source
-from envcompile.spec.decode import parse
+from envcompile.spec.decode import parse_spec
 
 if TYPE_CHECKING:
     from envcompile.lock.model import Lock
@@ -20,7 +20,7 @@ CASES = sorted(path.name for path in (FIXTURES / "compile").iterdir())
 
 
 def spec_of(text: str) -> Spec:
-    return parse(Source("envcompile.toml", text))
+    return parse_spec(TomlSource("envcompile.toml", text))
 
 
 def unanswered(folder: Path) -> list[str]:

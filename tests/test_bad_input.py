@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from envcompile.cli.main import main
-from envcompile.diagnostics import Problems
-from envcompile.errors import UNUSABLE
+from envcompile.diagnostics.diagnostic import DiagnosticsError
+from envcompile.diagnostics.errors import EXIT_INVALID_INPUT
+from envcompile.diagnostics.toml_source import TomlSource
 from envcompile.pipeline import compile_dockerfile
-from envcompile.source import Source
 from tests.made import FIXTURES, parsed, spec_of
 from tests.spec_keys import FREE, FULL, STRINGS, TABLES, TYPES, changed, dumps, paths, put
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from envcompile.source import KeyPath
+    from envcompile.diagnostics.toml_source import KeyPath
 
 LOCK = (FIXTURES / "compile" / "ml" / "envcompile.lock").read_bytes()
 GOOD = 'name = "ml"\npython = "3.12"\n\n[pip]\npackages = ["numpy"]\n'
@@ -90,7 +90,7 @@ def test_file(what: str, folder: Path, record_property: Callable[[str, object], 
     took = time.monotonic() - started
     record_property("seconds", f"{took:.2f}")
     said = done.stderr.decode()
-    assert (done.stdout, done.returncode) == (b"", UNUSABLE), said[:2000]
+    assert (done.stdout, done.returncode) == (b"", EXIT_INVALID_INPUT), said[:2000]
     assert f"error[{slug}]: " in said
     assert re.search(r"--> envcompile\.toml:[0-9]+:[0-9]+$", said, re.MULTILINE)
     assert said.count(" = hint: ") == said.count("error[")
@@ -113,7 +113,7 @@ def test_file(what: str, folder: Path, record_property: Callable[[str, object], 
 def test_no_file(arguments: list[str], sentence: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """No place can be named, but what was looked for. The last row: a folder of the spec's name is no spec."""
     (folder / "envcompile.toml").mkdir()
-    assert main(arguments) == UNUSABLE
+    assert main(arguments) == EXIT_INVALID_INPUT
     said, errors = capsys.readouterr()
     assert said == ""
     assert errors.startswith(f"error: {sentence}")
@@ -126,7 +126,7 @@ class Refused:
     def __init__(self, value: dict[str, Any] | str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.text = value if isinstance(value, str) else dumps(value)
         (folder / "envcompile.toml").write_text(self.text, "utf-8")
-        assert main(["lock", "--format", "json"]) == UNUSABLE, self.text
+        assert main(["lock", "--format", "json"]) == EXIT_INVALID_INPUT, self.text
         said, errors = capsys.readouterr()
         assert said == ""
         self.rows = [json.loads(line) for line in errors.splitlines()]
@@ -135,7 +135,7 @@ class Refused:
 
     def at(self, path: KeyPath, of: str = "value") -> set[str]:
         """The codes of what is said of this very place."""
-        source = Source("envcompile.toml", self.text)
+        source = TomlSource("envcompile.toml", self.text)
         span = source.value(path) if of == "value" else source.key(path)
         assert span
         place = source.place(span.start)
@@ -177,7 +177,7 @@ def test_what_the_build_of_an_sdist_sets_itself(name: str, folder: Path, capsys:
     path = ("pip", "metadata", "flash-attn", "build-env", name)
     assert Refused(changed(path, "x"), folder, capsys).at(path, "key") == {"env-reserved"}
     # Each of them is what the script sets: its words before any `=` of the lines that export.
-    script = (FIXTURES.parent / "envcompile/emit/templates/sdist-install").read_text("utf-8")
+    script = (FIXTURES.parent / "envcompile/emit/scripts/sdist-install").read_text("utf-8")
     exported = {
         each for line in script.splitlines() if line.startswith("export ") for each in re.findall(r"(\w+)=", line)
     }
@@ -313,7 +313,7 @@ def test_no_secret_is_told(path: KeyPath, form: str, folder: Path, capsys: pytes
         # The last key is unknown, so that the spec is refused whether or not the string is.
         value = {**changed(path, secret), "zzz": {}}
         (folder / "envcompile.toml").write_text(dumps(value), "utf-8")
-        assert main(["lock", "--format", form]) == UNUSABLE
+        assert main(["lock", "--format", form]) == EXIT_INVALID_INPUT
         said, errors = capsys.readouterr()
         assert said == ""
         assert "zzz" in errors
@@ -329,7 +329,7 @@ def test_nothing_turns_what_is_told_around(
     """Marks that reorder or hide text on a terminal are no control characters, and are not printed either."""
     for mark in "\u200b\u202e\u2066\ufeff\U000e0041":
         (folder / "envcompile.toml").write_text(dumps({**changed(path, f"***{mark}!"), "zzz": {}}), "utf-8")
-        assert main(["lock", "--format", form]) == UNUSABLE
+        assert main(["lock", "--format", form]) == EXIT_INVALID_INPUT
         assert mark not in capsys.readouterr().err
 
 
@@ -389,7 +389,7 @@ def test_nothing_injects(path: KeyPath) -> None:
     for hostile in (*HOSTILE, *(f"/{each}" for each in HOSTILE)):
         try:
             spec = spec_of(dumps(put(good, path, hostile)))
-        except Problems:
+        except DiagnosticsError:
             continue
         text = compile_dockerfile(spec, lock)
         assert shape(text) == shape(benign), hostile

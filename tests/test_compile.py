@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from envcompile.cli.main import main
-from envcompile.emit.dockerfile import tag
-from envcompile.errors import FINE
-from envcompile.lock.exports import Given, export
-from envcompile.lock.exports.places import by_layout
+from envcompile.diagnostics.errors import EXIT_OK
+from envcompile.emit.dockerfile import compute_tag
+from envcompile.export import ExportInput, export_lock
+from envcompile.export.common import derive_file_urls
 from envcompile.pipeline import compile_dockerfile
-from envcompile.plan.groups import group
-from envcompile.plan.make import make_plan
+from envcompile.plan.pip import find_layer_group
+from envcompile.plan.planner import make_plan
 from tests.hadolint import findings
 from tests.made import CASES, FIXTURES, dockerfile_of, parsed, places
 
@@ -31,7 +31,7 @@ def test_golden(name: str, golden: Golden) -> None:
     spec, lock = parsed(name)
     text = dockerfile_of(name)
     golden(expected / "Dockerfile", text)
-    golden(expected / "tag", f"{spec.image.repository or spec.name}:{tag(text)}\n")
+    golden(expected / "tag", f"{spec.image.repository or spec.name}:{compute_tag(text)}\n")
     plan = dataclasses.asdict(make_plan(spec, lock))
     golden(expected / "plan.json", json.dumps(plan, indent=1, ensure_ascii=False) + "\n")
 
@@ -41,7 +41,7 @@ def test_golden(name: str, golden: Golden) -> None:
 def test_golden_explain(name: str, form: str, golden: Golden, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     """Promise 9: why this base, and what was rejected."""
     folder = FIXTURES / "compile" / name
-    assert main(["explain", "-f", str(folder / "envcompile.toml"), "--as", form]) == FINE
+    assert main(["explain", "-f", str(folder / "envcompile.toml"), "--as", form]) == EXIT_OK
     golden(folder / "expected" / f"explain.{'txt' if form == 'text' else form}", capsysbinary.readouterr().out.decode())
 
 
@@ -49,12 +49,12 @@ def test_golden_explain(name: str, form: str, golden: Golden, capsysbinary: pyte
 def test_golden_exports(name: str, golden: Golden) -> None:
     expected = FIXTURES / "compile" / name / "expected"
     spec, lock = parsed(name)
-    given = Given(spec, lock, by_layout(lock, "https://files.example.invalid/packages"))
-    golden(expected / "conda-lock.yml", export("conda-lock", given))
-    golden(expected / "environment.yml", export("environment", given))
+    given = ExportInput(spec, lock, derive_file_urls(lock, "https://files.example.invalid/packages"))
+    golden(expected / "conda-lock.yml", export_lock("conda-lock", given))
+    golden(expected / "environment.yml", export_lock("environment", given))
     for platform in lock.platforms:
         one = dataclasses.replace(lock, platforms=(platform,))
-        golden(expected / f"explicit-{platform.platform}.txt", export("explicit", Given(spec, one)))
+        golden(expected / f"explicit-{platform.platform}.txt", export_lock("explicit", ExportInput(spec, one)))
 
 
 def of_wheels(name: str) -> bool:
@@ -67,9 +67,9 @@ def of_wheels(name: str) -> bool:
 def test_golden_exports_of_pip(name: str, golden: Golden) -> None:
     expected = FIXTURES / "compile" / name / "expected"
     spec, lock = parsed(name)
-    given = Given(spec, lock, places(lock))
-    golden(expected / "requirements.txt", export("requirements", given))
-    golden(expected / "pylock.toml", export("pylock", given))
+    given = ExportInput(spec, lock, places(lock))
+    golden(expected / "requirements.txt", export_lock("requirements", given))
+    golden(expected / "pylock.toml", export_lock("pylock", given))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -123,7 +123,7 @@ def test_no_string_of_the_user_or_the_lock_stands_in_a_run(name: str) -> None:
 
 def one_of_each_layer(packages: tuple[Any, ...]) -> tuple[Any, ...]:
     found = {
-        (getattr(each, "index", ""), getattr(each, "kind", ""), group(each.name, each.size)): each
+        (getattr(each, "index", ""), getattr(each, "kind", ""), find_layer_group(each.name, each.size)): each
         for each in reversed(packages)
     }
     return tuple(found.values())[::-1]

@@ -13,8 +13,8 @@ import pytest
 import tomli
 from packaging.pylock import Pylock
 
-from envcompile.cli.near import exports_of, spec_of
-from envcompile.spec.exports import EXPORTS
+from envcompile.project.discovery import find_spec_of_file, list_export_paths
+from envcompile.project.generated_files import EXPORT_FILES
 from tests.resolve.loopback import Index, Wheel, served
 
 if TYPE_CHECKING:
@@ -206,8 +206,8 @@ def test_a_key_with_an_escape_is_seen(project: Project) -> None:
 def test_names_there_and_back(tmp_path: Path) -> None:
     for spec in ("envcompile.toml", "cpu.toml", "a.b.toml"):
         (tmp_path / spec).touch()
-        for file in exports_of(str(tmp_path / spec), tuple(EXPORTS)):
+        for file in list_export_paths(str(tmp_path / spec), tuple(EXPORT_FILES)):
             Path(file).write_text("# Made by `envcompile export`\n", "utf-8")
-            assert spec_of(file) == str(tmp_path / spec)
+            assert find_spec_of_file(file) == str(tmp_path / spec)
             Path(file).write_text("six\n", "utf-8")
-            assert spec_of(file) is None
+            assert find_spec_of_file(file) is None

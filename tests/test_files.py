@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.errors import NotFine, Unusable
-from envcompile.files import alone, read_bytes, write_text
+from envcompile.diagnostics.errors import CheckFailedError, InvalidInputError
+from envcompile.project.files import exclusive_lock, read_bytes, write_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,7 @@ def counted(function):
 for module, name in ((tempfile, "mkstemp"), (pathlib.Path, "open"), (os, "fsync"), (pathlib.Path, "chmod"),
                      (os, "replace"), (pathlib.Path, "unlink")):
     setattr(module, name, counted(getattr(module, name)))
-from envcompile.files import write_text
+from envcompile.project.files import write_text
 write_text(pathlib.Path(path), "new\\n" * 200_000)
 print("whole", calls)
 """
@@ -67,11 +67,11 @@ def test_a_full_disk_leaves_the_old(tmp_path: Path) -> None:
     target = tmp_path / "envcompile.lock"
     target.write_text(OLD, "utf-8")
     script = (
-        "import pathlib, resource, signal, sys; from envcompile.errors import NotFine; "
-        "from envcompile.files import write_text; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "import pathlib, resource, signal, sys; from envcompile.diagnostics.errors import CheckFailedError; "
+        "from envcompile.project.files import write_text; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
         "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))\n"
         "try: write_text(pathlib.Path(sys.argv[1]), 'new\\n' * 200_000)\n"
-        "except NotFine as problem: print(problem.message)"
+        "except CheckFailedError as problem: print(problem.message)"
     )
     done = subprocess.run([sys.executable, "-c", script, str(target)], capture_output=True, text=True, check=True)
     assert "cannot be written: File too large" in done.stdout
@@ -98,13 +98,13 @@ def test_modes_and_links_stay(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read_or_written(tmp_path: Path) -> None:
-    with pytest.raises(Unusable, match="is not there"):
+    with pytest.raises(InvalidInputError, match="is not there"):
         read_bytes(tmp_path / "none", 10)
-    with pytest.raises(Unusable, match="is a folder"):
+    with pytest.raises(InvalidInputError, match="is a folder"):
         read_bytes(tmp_path, 10)
     (tmp_path / "long").write_bytes(b"x" * 100)
     assert len(read_bytes(tmp_path / "long", 10)) == 11
-    with pytest.raises(NotFine, match=f"cannot be written: {os.strerror(errno.ENOENT)}"):
+    with pytest.raises(CheckFailedError, match=f"cannot be written: {os.strerror(errno.ENOENT)}"):
         write_text(tmp_path / "no" / "folder", NEW)
 
 
@@ -113,13 +113,13 @@ def test_one_at_a_time_and_nothing_stays(tmp_path: Path) -> None:
     spec.touch()
     waited: list[int] = []
     holder = (
-        "import pathlib, sys, time; from envcompile.files import alone\n"
-        "with alone(pathlib.Path(sys.argv[1]), lambda: None): print('held', flush=True); time.sleep(0.5)"
+        "import pathlib, sys, time; from envcompile.project.files import exclusive_lock\n"
+        "with exclusive_lock(pathlib.Path(sys.argv[1]), lambda: None): print('held', flush=True); time.sleep(0.5)"
     )
     with subprocess.Popen([sys.executable, "-c", holder, str(spec)], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout
         assert other.stdout.readline() == "held\n"
-        with alone(spec, lambda: waited.append(1)):
+        with exclusive_lock(spec, lambda: waited.append(1)):
             assert other.wait(5) == 0
     assert waited == [1]
     assert [path.name for path in tmp_path.iterdir()] == ["envcompile.toml"]

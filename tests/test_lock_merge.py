@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.errors import Unusable
+from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.lock.file import loads
 from tests.cli.test_diff import GIT, git
 from tests.resolve.conda_channels import made_channel
@@ -158,7 +158,7 @@ def test_what_git_leaves_is_mended(attributes: str, options: tuple[str, ...], re
     (repository.folder / ".git" / "info" / "attributes").write_text(attributes, "utf-8")
     repository.merge(*options)
     # It is no lock: it has marks, or lines of both sides below the digest of one.
-    with pytest.raises(Unusable):
+    with pytest.raises(InvalidInputError):
         loads(repository.text(), "x")
     said = repository.lock()
     assert "of it can be read and will be kept where the spec allows it" in said

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile.lock.file import loads
-from envcompile.spec.requirement import name, requirement
+from envcompile.spec.pip import parse_package_name, parse_requirement
 from tests.made import FIXTURES, spec_of
 
 if TYPE_CHECKING:
     from envcompile.lock.model import Lock
 
 ML = (Path(__file__).parents[1] / "examples" / "ml" / "envcompile.toml").read_text("utf-8")
-ASKED = [name(requirement(text).name) for text in spec_of(ML).pip.packages]
+ASKED = [parse_package_name(parse_requirement(text).name) for text in spec_of(ML).pip.packages]
 STACK = ("numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "pytorch")
 CONDA = f"""
 name = "x"

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile.cli.main import main
-from envcompile.errors import FINE, NOT_FINE, UNUSABLE
-from envcompile.rules import RULES
+from envcompile.diagnostics.errors import EXIT_FAILED, EXIT_INVALID_INPUT, EXIT_OK
+from envcompile.diagnostics.rules import RULES
 from tests.made import FIXTURES
 from tests.resolve.apt.made_archive import made_archive, paragraph, status
 from tests.resolve.hub import made_hub
@@ -140,7 +140,7 @@ def test_rule(  # noqa: PLR0913, PLR0917
     code = main(words(slug))
     said, errors = capsys.readouterr()
     assert said == ""
-    assert code == (FINE if slug in WARNINGS else NOT_FINE if slug in NOT_FINE_RULES else UNUSABLE)
+    assert code == (EXIT_OK if slug in WARNINGS else EXIT_FAILED if slug in NOT_FINE_RULES else EXIT_INVALID_INPUT)
     assert f"{'warning' if slug in WARNINGS else 'error'}[{slug}]: " in errors
     assert (folder / "envcompile.lock").read_bytes() == LOCK
     assert sorted(path.name for path in folder.iterdir()) == ["envcompile.lock", "envcompile.toml"]
@@ -158,7 +158,7 @@ def test_rule_in_a_process_of_its_own(slug: str, tmp_path: Path) -> None:
         env={**os.environ, "PYTHONUTF8": "1"},
         check=False,
     )
-    assert (done.stdout, done.returncode) == (b"", UNUSABLE)
+    assert (done.stdout, done.returncode) == (b"", EXIT_INVALID_INPUT)
     assert done.stderr == (ERRORS / slug / "expected" / "stderr").read_bytes()
 
 

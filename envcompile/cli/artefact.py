@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from envcompile.errors import FINE, NotFine, Unusable
-from envcompile.files import write_text
-from envcompile.spec.exports import otherwise
+from envcompile.diagnostics.errors import EXIT_OK, CheckFailedError, InvalidInputError
+from envcompile.project.files import write_text
+from envcompile.project.generated_files import format_mismatch_message
 
 if TYPE_CHECKING:
     import argparse
@@ -37,22 +37,22 @@ def deliver(arguments: argparse.Namespace, reporter: Reporter, artefact: Artefac
     """Make the text, and write or compare it; 0, or `NotFine` when the compared file differs."""
     output = arguments.output
     if arguments.check and output is None:
-        raise Unusable("`--check` compares a file, and none is named", f"add `-o {artefact.file}`")
+        raise InvalidInputError("`--check` compares a file, and none is named", f"add `-o {artefact.file}`")
     text = make()
     if output is None or output == "-":
         # Bytes: the same on every terminal, in every locale, with LF line ends on every system.
         sys.stdout.buffer.write(text.encode())
-        return FINE
+        return EXIT_OK
     path = Path(output)
     current = path.read_bytes() if path.is_file() else None
     if current == text.encode():
         reporter.say(f"`{output}` is current")
     elif arguments.check:
-        raise NotFine(otherwise(output, artefact.name), f"run `{artefact.command} -o {output}`")
+        raise CheckFailedError(format_mismatch_message(output, artefact.name), f"run `{artefact.command} -o {output}`")
     else:
         write_text(path, text)
         reporter.say(f"wrote `{output}`")
-    return FINE
+    return EXIT_OK
 
 
 def catalogue_option(parser: argparse.ArgumentParser) -> None:

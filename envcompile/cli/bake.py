@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envcompile.cli.compiled import compiled, full_tag
-from envcompile.cli.settings import mirrors
+from envcompile.diagnostics.errors import EXIT_OK, InvalidInputError
 from envcompile.engine.bake import bake
 from envcompile.engine.buildx import Build, exporter
 from envcompile.engine.mirrors import contexts
-from envcompile.errors import FINE, Unusable
-from envcompile.files import write_text
 from envcompile.platforms import PLATFORMS
+from envcompile.project.files import write_text
+from envcompile.project.settings import read_mirrors
 
 if TYPE_CHECKING:
     import argparse
@@ -37,12 +37,14 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     """Write the file; the specs' locks must answer them."""
     part, parts = _shard(arguments.shard)
-    mirrored = mirrors(os.environ)
+    mirrored = read_mirrors(os.environ)
     targets: dict[str, tuple[Build, str]] = {}
     for file in arguments.specs or [arguments.file]:
         spec, text = compiled(file)
         if arguments.push and spec.image.repository is None:
-            raise Unusable(f"`--push` needs to know where to, and `{spec.name}` does not say", "give it a `repository`")
+            raise InvalidInputError(
+                f"`--push` needs to know where to, and `{spec.name}` does not say", "give it a `repository`"
+            )
         build = Build(
             platforms=tuple(PLATFORMS[name].docker for name in spec.platforms),
             output=exporter("registry" if arguments.push else "docker", arguments.compression),
@@ -52,7 +54,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         )
         name = re.sub(r"[^A-Za-z0-9_-]", "_", spec.name)
         if name in targets:
-            raise Unusable(f"two specs make a target `{name}`", "give each another `name`")
+            raise InvalidInputError(f"two specs make a target `{name}`", "give each another `name`")
         targets[name] = (build, text)
     chosen = dict(list(targets.items())[part - 1 :: parts])
     text = bake(chosen, arguments.compression, arguments.cache)
@@ -61,11 +63,11 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     else:
         write_text(Path(arguments.output), text)
         reporter.say(f"wrote `{arguments.output}`: {', '.join(chosen) or 'nothing to build'}")
-    return FINE
+    return EXIT_OK
 
 
 def _shard(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
     if found is None or not 1 <= int(found[1]) <= int(found[2]):
-        raise Unusable(f"`--shard {text}` is no part of a whole", "write `--shard 1/3`, `2/3` and `3/3`")
+        raise InvalidInputError(f"`--shard {text}` is no part of a whole", "write `--shard 1/3`, `2/3` and `3/3`")
     return int(found[1]), int(found[2])

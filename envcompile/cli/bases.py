@@ -10,7 +10,7 @@ from envcompile.plan.base.codes import diagnostic
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from envcompile.diagnostics import Diagnostic
+    from envcompile.diagnostics.diagnostic import Diagnostic
     from envcompile.lock.model import Decided, Lock, PlatformLock, Row
     from envcompile.spec.model import Spec
 

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.cli.compiled import compiled, full_tag
-from envcompile.cli.settings import mirrors
+from envcompile.diagnostics.errors import EXIT_OK, CheckFailedError, InvalidInputError
 from envcompile.engine.build import Site, build, twice
 from envcompile.engine.buildx import Build, exporter, variables
 from envcompile.engine.command import Docker
 from envcompile.engine.failure import explain
 from envcompile.engine.images import loaded, own_platform, pushed
 from envcompile.engine.mirrors import archives, contexts
-from envcompile.errors import FINE, NotFine, Unusable
-from envcompile.files import aside
-from envcompile.platforms import PLATFORMS, SPELLINGS
-from envcompile.resolve.registry.lazy import own_registry
+from envcompile.platforms import PLATFORM_ALIASES, PLATFORMS
+from envcompile.project.files import atomic_replacement
+from envcompile.project.settings import read_mirrors
+from envcompile.registry.lazy import create_unmirrored_registry
 
 if TYPE_CHECKING:
     import argparse
@@ -70,13 +70,13 @@ class _Job(NamedTuple):
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     """Build, unless what is asked for is there; 0, or an error that says which step failed."""
     if strange := [word for word in arguments.extra[:1] if not word.startswith("-")]:
-        raise Unusable(f"`{strange[0]}` is not an option", "what is meant for buildx stands after `--`")
+        raise InvalidInputError(f"`{strange[0]}` is not an option", "what is meant for buildx stands after `--`")
     kind, path = _destination(arguments)
     spec, text = compiled(arguments.file)
     if arguments.push and spec.image.repository is None:
-        raise Unusable("`--push` needs to know where to", 'give the spec a `repository = "..."` in `[image]`')
+        raise InvalidInputError("`--push` needs to know where to", 'give the spec a `repository = "..."` in `[image]`')
     shown = not arguments.quiet and arguments.format == "text"
-    mirrored = mirrors(os.environ)
+    mirrored = read_mirrors(os.environ)
     secrets, more = _secrets(arguments, archives(text, mirrored))
     site = Site(Docker({**variables(os.environ), **more}), sys.stderr.buffer if shown else None, _last(arguments))
     asked = Build(
@@ -110,14 +110,14 @@ def _do(job: _Job, kind: str, path: Path | None) -> int:
     else:
         _build(job)
     sys.stdout.write(f"{job.tag}\n")
-    return FINE
+    return EXIT_OK
 
 
 def _there(job: _Job) -> bool:
     """Whether the tag is where it is to go; if so, the other tags are put beside it, which builds nothing."""
     ask, platforms, others = job.site.docker.ask, job.build.platforms, job.build.tags[1:]
     if job.arguments.push:
-        found = pushed(own_registry(os.environ), job.tag, platforms, only=job.locked == 1)
+        found = pushed(create_unmirrored_registry(os.environ), job.tag, platforms, only=job.locked == 1)
         # The other names get an index over the same image, unless it is one.
         command = ("buildx", "imagetools", "create", *(word for other in others for word in ("--tag", other)), job.tag)
         commands = [command] if others else []
@@ -145,20 +145,20 @@ def _build(job: _Job) -> None:
 
 def _write(job: _Job, kind: str, path: Path) -> int:
     """The image in a file: whole, or the file is as it was."""
-    with aside(path) as new:
+    with atomic_replacement(path) as new:
         output = exporter(kind, job.arguments.compression, str(new))
         build(job.site, replace(job.build, output=output), job.dockerfile)
     job.reporter.say(f"wrote `{path}`")
-    return FINE
+    return EXIT_OK
 
 
 def _check(job: _Job) -> int:
     digest, difference = twice(job.site, job.build, job.dockerfile, job.arguments.compression, job.reporter.say)
     if difference is not None:
         message = f"two builds of one Dockerfile differ: {difference.where} {difference.what}"
-        raise NotFine(message, f"the likely cause: {difference.cause}")
+        raise CheckFailedError(message, f"the likely cause: {difference.cause}")
     job.reporter.say(f"two builds from nothing gave the same image, bit for bit: {digest}")
-    return FINE
+    return EXIT_OK
 
 
 def _destination(arguments: argparse.Namespace) -> tuple[str, Path | None]:
@@ -169,7 +169,7 @@ def _destination(arguments: argparse.Namespace) -> tuple[str, Path | None]:
     kind, dest = pairs.get("type", ""), pairs.get("dest", "")
     if set(pairs) != {"type", "dest"} or kind not in _FILES or dest in {"", "-"} or Path(dest).is_dir():
         hint = "write `--output type=oci,dest=FILE`; the type may be `docker` or `tar` too"
-        raise Unusable(f"`--output {arguments.output}` does not say which kind of file, and where to", hint)
+        raise InvalidInputError(f"`--output {arguments.output}` does not say which kind of file, and where to", hint)
     return kind, Path(dest)
 
 
@@ -179,17 +179,18 @@ def _platforms(arguments: argparse.Namespace, spec: Spec, site: Site, *, every: 
     names = [name for text in arguments.platform for name in text.split(",")]
     if names:
         asked = [
-            PLATFORMS[known].docker if (known := SPELLINGS.get(name, name)) in PLATFORMS else name for name in names
+            PLATFORMS[known].docker if (known := PLATFORM_ALIASES.get(name, name)) in PLATFORMS else name
+            for name in names
         ]
         if missing := [name for name in asked if name not in locked]:
             hint = f"locked is {' and '.join(f'`{name}`' for name in locked)}: add it to `platforms` and lock again"
-            raise Unusable(f"the lock is not for `{missing[0]}`", hint)
+            raise InvalidInputError(f"the lock is not for `{missing[0]}`", hint)
         return tuple(name for name in locked if name in asked)
     if every or len(locked) == 1:
         return locked
     own = own_platform(site.docker.ask)
     if own not in locked:
-        raise Unusable(f"the engine is for `{own}`, which the lock is not", f"add `--platform {locked[0]}`")
+        raise InvalidInputError(f"the engine is for `{own}`, which the lock is not", f"add `--platform {locked[0]}`")
     return (own,)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from envcompile.cli.inputs import find_spec, lock_path, read_lock, read_source
+from envcompile.loading import find_lock_path, find_spec, read_lock, read_source
 from envcompile.pipeline import compile_dockerfile, read_spec
 
 if TYPE_CHECKING:
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 def full_tag(spec: Spec, text: str) -> str:
     """The tag of a spec's Dockerfile, `repository:hash`; without a repository `name:hash`."""
-    from envcompile.emit.dockerfile import tag  # noqa: PLC0415 - brings the template engine
+    from envcompile.emit.dockerfile import compute_tag  # noqa: PLC0415 - brings the template engine
 
-    return f"{spec.image.repository or spec.name}:{tag(text)}"
+    return f"{spec.image.repository or spec.name}:{compute_tag(text)}"
 
 
 def locked(file: str | None) -> tuple[Spec, Lock]:
     """The spec and the lock that answers it. Raises `Problems`, `Unusable`, or `NotFine` when the lock is stale."""
     path = find_spec(file)
     source = read_source(path)
-    lock = read_lock(lock_path(path))
+    lock = read_lock(find_lock_path(path))
     return read_spec(source, lock), lock
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from envcompile.cli.inputs import find_spec, lock_path, read_lock_text, read_source
+from envcompile.diagnostics.errors import EnvcompileError, InvalidInputError
 from envcompile.engine.nvidia import Floor
 from envcompile.engine.space import Need, need
-from envcompile.errors import EnvcompileError, Unusable
-from envcompile.files import shown
 from envcompile.findings import Finding, failed
+from envcompile.loading import find_lock_path, find_spec, read_lock_text, read_source
+from envcompile.project.files import display_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,7 @@ def demand(file: str | None, catalogue: Catalogue) -> Demand:
     """
     try:
         path = find_spec(file)
-    except Unusable:
+    except InvalidInputError:
         path = None
     known = Finding("catalogue", "fine", f"facts of {catalogue.date} ({catalogue.digest[:19]})")
     if path is None:
@@ -53,16 +53,18 @@ def demand(file: str | None, catalogue: Catalogue) -> Demand:
             raise
         return _broken("spec", problem, known)
     try:
-        lock = _lock(lock_path(path))
+        lock = _lock(find_lock_path(path))
     except EnvcompileError as problem:
         return _broken("lock", problem, known)
     floors = tuple(_floors(spec, lock, catalogue))
     if lock is None:
-        finding = Finding("lock", "note", f"`{shown(path)}` is not locked yet", "run `envcompile lock`")
+        finding = Finding("lock", "note", f"`{display_path(path)}` is not locked yet", "run `envcompile lock`")
         return Demand((known, finding), _resolvers(spec), floors=floors, images=_shipped())
     largest = max((need(each) for each in lock.platforms), key=lambda each: each.build)
     finding = Finding(
-        "lock", "fine", f"`{shown(lock_path(path))}` for {', '.join(each.platform for each in lock.platforms)}"
+        "lock",
+        "fine",
+        f"`{display_path(find_lock_path(path))}` for {', '.join(each.platform for each in lock.platforms)}",
     )
     return Demand((known, finding), _resolvers(spec), largest, floors, _images(lock))
 
@@ -73,16 +75,16 @@ def _broken(about: str, problem: EnvcompileError, known: Finding) -> Demand:
 
 
 def _spec(path: Path) -> Spec:
-    from envcompile.spec.decode import parse  # noqa: PLC0415 - where there is a spec
+    from envcompile.spec.decode import parse_spec  # noqa: PLC0415 - where there is a spec
 
-    return parse(read_source(path))
+    return parse_spec(read_source(path))
 
 
 def _lock(path: Path) -> Lock | None:
     from envcompile.lock.file import loads  # noqa: PLC0415 - where there is a lock
 
     text = read_lock_text(path)
-    return loads(text, shown(path)) if text is not None else None
+    return loads(text, display_path(path)) if text is not None else None
 
 
 def _resolvers(spec: Spec) -> frozenset[str]:
@@ -115,12 +117,12 @@ def _locked(lock: Lock | None, catalogue: Catalogue) -> Iterator[tuple[str, str 
 
 def _images(lock: Lock) -> tuple[str, ...]:
     """One image of each registry that a build of the lock asks."""
-    from envcompile.resolve.registry.place import locate  # noqa: PLC0415 - where there is a lock
+    from envcompile.registry.reference import locate_image  # noqa: PLC0415 - where there is a lock
 
     found: dict[str, str] = {}
     for each in lock.platforms:
         for image in (each.build.image, each.run.image, *(tool.image for tool in each.tools)):
-            found.setdefault(locate(image, {}).host, image)
+            found.setdefault(locate_image(image, {}).host, image)
     return tuple(found.values())
 
 

@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envcompile.cli.inputs import find_spec, lock_path, lock_text, read_lock_text
-from envcompile.errors import FINE, NOT_FINE, Unusable
-from envcompile.files import shown
+from envcompile.diagnostics.errors import EXIT_FAILED, EXIT_OK, InvalidInputError
+from envcompile.loading import decode_lock_text, find_lock_path, find_spec, read_lock_text
 from envcompile.lock.diff import changes
 from envcompile.lock.file import loads
 from envcompile.lock.model import Lock
+from envcompile.project.files import display_path
 
 if TYPE_CHECKING:
     import argparse
@@ -38,11 +38,11 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     """Compare, and print in the form that is asked for."""
     if arguments.textconv is not None:
         _write(_listing(Path(arguments.textconv)))
-        return FINE
-    path = lock_path(find_spec(arguments.file))
+        return EXIT_OK
+    path = find_lock_path(find_spec(arguments.file))
     (before, old), (after, new) = _read(arguments.before, path), _read(arguments.after, path)
     if old is None and new is None:
-        raise Unusable(f"neither `{before}` nor `{after}` is there", "run `envcompile lock`")
+        raise InvalidInputError(f"neither `{before}` nor `{after}` is there", "run `envcompile lock`")
     moved = changes(old or _NOTHING, new or _NOTHING)
     from envcompile.lock import forms  # noqa: PLC0415 - when both could be read
 
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         _write(forms.text(moved))
         if not moved:
             reporter.say(f"nothing that is pinned changed from `{before}` to `{after}`")
-    return NOT_FINE if moved and arguments.exit_code else FINE
+    return EXIT_FAILED if moved and arguments.exit_code else EXIT_OK
 
 
 def _read(word: str | None, path: Path) -> tuple[str, Lock | None]:
@@ -63,13 +63,13 @@ def _read(word: str | None, path: Path) -> tuple[str, Lock | None]:
         file = path if word is None else Path(word)
         text = read_lock_text(file)
         if text is None:
-            raise Unusable(f"`{shown(file)}` is not there", "run `envcompile lock`")
-        return shown(file), loads(text, shown(file))
+            raise InvalidInputError(f"`{display_path(file)}` is not there", "run `envcompile lock`")
+        return display_path(file), loads(text, display_path(file))
     from envcompile.cli.git import at_revision  # noqa: PLC0415 - not to compare two files
 
     data = at_revision(path, word)
     name = f"{word}:{path.name}"
-    return name, None if data is None else loads(lock_text(data, name), name)
+    return name, None if data is None else loads(decode_lock_text(data, name), name)
 
 
 def _listing(file: Path) -> Iterator[str]:
@@ -80,7 +80,7 @@ def _listing(file: Path) -> Iterator[str]:
     text = read_lock_text(file) or ""
     try:
         yield from listing(loads(text, file.name))
-    except Unusable as problem:
+    except InvalidInputError as problem:
         yield f"# {problem.message}"
         yield from (f"{name} {line}" for name, pins in salvage(text).items() for line in packages(pins))
 

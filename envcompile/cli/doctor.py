@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from envcompile.cli.artefact import catalogue_option
 from envcompile.cli.demand import Demand, demand
-from envcompile.cli.facts import catalogue
-from envcompile.diagnostics import redact
+from envcompile.diagnostics.diagnostic import redact_secrets
 from envcompile.findings import STATES, Finding, failed
+from envcompile.loading import load_catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -31,7 +31,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     """Look at everything, print it; the worst of the exit codes: 3 something is missing, 1 something is not fine."""
-    known = catalogue(arguments.catalogue, os.environ)
+    known = load_catalogue(arguments.catalogue, os.environ)
     wanted = demand(arguments.file, known)
     found: list[Finding] = []
     for each in _everything(arguments, wanted, os.environ, reporter):
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         reporter.step(f"looked at {each.about}")
     reporter.done()
     if arguments.format == "json":
-        rows = [{**each._asdict(), "message": redact(each.message)} for each in found]
+        rows = [{**each._asdict(), "message": redact_secrets(each.message)} for each in found]
         sys.stdout.write(f"{json.dumps({'findings': rows}, indent=1)}\n")
     else:
         sys.stdout.writelines(_lines(found, quiet=arguments.quiet))
@@ -71,10 +71,10 @@ def _everything(
 
 def _registries(images: Iterable[str], environment: Mapping[str, str]) -> Iterator[Finding]:
     """Whether each registry shows what is needed of it: one HEAD for an image of each, through the user's mirrors."""
-    from envcompile.errors import EnvcompileError  # noqa: PLC0415
-    from envcompile.resolve.registry.lazy import registry  # noqa: PLC0415 - brings an HTTP client
+    from envcompile.diagnostics.errors import EnvcompileError  # noqa: PLC0415
+    from envcompile.registry.lazy import create_registry  # noqa: PLC0415 - brings an HTTP client
 
-    client = registry(environment)
+    client = create_registry(environment)
     for image in images:
         try:
             there = client.holds(image)
@@ -92,6 +92,6 @@ def _lines(found: Iterable[Finding], *, quiet: bool) -> Iterator[str]:
     for each in found:
         if quiet and STATES[each.state] == 0:
             continue
-        yield f"{each.state:<7}  {each.about:<10}  {redact(each.message)}\n"
+        yield f"{each.state:<7}  {each.about:<10}  {redact_secrets(each.message)}\n"
         if each.remedy:
-            yield f"{'':<21}= {redact(each.remedy)}\n"
+            yield f"{'':<21}= {redact_secrets(each.remedy)}\n"

@@ -6,9 +6,9 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING
 
-from envcompile.diagnostics import did_you_mean
-from envcompile.errors import FINE, Unusable
-from envcompile.rules import RULES
+from envcompile.diagnostics.diagnostic import did_you_mean
+from envcompile.diagnostics.errors import EXIT_OK, InvalidInputError
+from envcompile.diagnostics.rules import RULES
 
 if TYPE_CHECKING:
     import argparse
@@ -29,23 +29,23 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if arguments.list:
         width = max(map(len, RULES))
         sys.stdout.writelines(f"{rule.slug:<{width}}  {rule.summary}\n" for rule in RULES.values())
-        return FINE
+        return EXIT_OK
     if arguments.code is None:
         return _bases(arguments)
     rule = RULES.get(arguments.code)
     if rule is None:
         hint = did_you_mean(arguments.code, RULES) or "run `envcompile explain --list`"
-        raise Unusable(f"`{arguments.code}` is not an error code", hint)
+        raise InvalidInputError(f"`{arguments.code}` is not an error code", hint)
     sys.stdout.write(f"{rule.slug}: {rule.summary}\n\n{textwrap.fill(rule.explanation, 100)}\n")
-    return FINE
+    return EXIT_OK
 
 
 def _bases(arguments: argparse.Namespace) -> int:
     from envcompile.cli import bases  # noqa: PLC0415 - not to explain a code
-    from envcompile.cli.inputs import find_spec, lock_path, read_lock  # noqa: PLC0415
+    from envcompile.loading import find_lock_path, find_spec, read_lock  # noqa: PLC0415
 
-    lock = read_lock(lock_path(find_spec(arguments.file)))
+    lock = read_lock(find_lock_path(find_spec(arguments.file)))
     lines = [bases.document(lock)] if arguments.form == "json" else bases.text(lock)
     # Bytes: the same on every terminal, in every locale.
     sys.stdout.buffer.writelines(f"{line}\n".encode() for line in lines)
-    return FINE
+    return EXIT_OK

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 from envcompile.cli import artefact
 from envcompile.cli.compiled import locked
-from envcompile.errors import Unusable
-from envcompile.lock.exports import FORMATS, Given, export, narrowed, packages
-from envcompile.lock.exports.places import by_layout, known, missing
-from envcompile.spec import names
+from envcompile.diagnostics.errors import InvalidInputError
+from envcompile.export import EXPORTERS, ExportInput, count_packages, export_lock, select_platform
+from envcompile.export.common import derive_file_urls, find_packages_without_url, parse_file_urls
+from envcompile.spec.values import read_index_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from envcompile.cli.report import Reporter
-    from envcompile.diagnostics import Diagnostic
+    from envcompile.diagnostics.diagnostic import Diagnostic
     from envcompile.lock.model import Lock
     from envcompile.spec.model import Spec
 
@@ -44,7 +44,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     """The options of the command. `--format` is its own: how mistakes are told is said before the command's name."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _MORE
-    parser.add_argument("--format", dest="to", choices=tuple(FORMATS), required=True, help="what to write; see below")
+    parser.add_argument("--format", dest="to", choices=tuple(EXPORTERS), required=True, help="what to write; see below")
     artefact.options(parser)
     parser.add_argument("--platform", metavar="NAME", help="of this platform alone, such as linux-64 (default: all)")
     parser.add_argument("--files", metavar="URL", help="conda-lock, pylock: where pip's files are served; see below")
@@ -52,18 +52,18 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     """Write or compare; 0, or `NotFine` when the compared file differs."""
-    row = FORMATS[arguments.to]
+    row = EXPORTERS[arguments.to]
     files = _files(arguments.files)
     if files and not row.places:
-        raise Unusable(f"`{arguments.to}` names no file of pip's", "leave `--files` out")
+        raise InvalidInputError(f"`{arguments.to}` names no file of pip's", "leave `--files` out")
     asked = {"--format": arguments.to, "--platform": arguments.platform, "--files": files}
     command = " ".join(["envcompile export", *(f"{key} {value}" for key, value in asked.items() if value)])
 
     def make() -> str:
         spec, lock = locked(arguments.file)
-        lock = narrowed(lock, arguments.platform)
+        lock = select_platform(lock, arguments.platform)
         places = _places(arguments.output, files, spec, lock) if row.places else {}
-        text = export(arguments.to, Given(spec, lock, places))
+        text = export_lock(arguments.to, ExportInput(spec, lock, places))
         warn(reporter, arguments.to, lock)
         return text
 
@@ -74,16 +74,16 @@ def _files(url: str | None) -> str | None:
     if url is None:
         return None
     mistakes: list[Diagnostic] = []
-    clean = names.url(mistakes, (), url)
+    clean = read_index_url(mistakes, (), url)
     for mistake in mistakes:
-        raise Unusable(f"`--files`: {mistake.message}", mistake.hint)
+        raise InvalidInputError(f"`--files`: {mistake.message}", mistake.hint)
     return clean
 
 
 def _places(output: str | None, files: str | None, spec: Spec, lock: Lock) -> dict[str, str]:
     """Where pip's files are: as the URL says, else as the file says that is there, else as the index says."""
     if files:
-        return by_layout(lock, files)
+        return derive_file_urls(lock, files)
     there = output and output != "-" and Path(output).is_file()
     return found(spec, lock, Path(output).read_text("utf-8", "replace") if there and output else "", os.environ)
 
@@ -92,21 +92,21 @@ def found(
     spec: Spec, lock: Lock, text: str, environment: Mapping[str, str], *, offline: bool = False
 ) -> dict[str, str]:
     """Where pip's files are, as an earlier export says; what it does not say is asked of the indexes."""
-    places = known(text)
-    if asked := missing(lock, places):
+    places = parse_file_urls(text)
+    if asked := find_packages_without_url(lock, places):
+        from envcompile.net.process import run_process  # noqa: PLC0415
         from envcompile.resolve.places import places as ask  # noqa: PLC0415 - for what no file says
-        from envcompile.resolve.process import run as start  # noqa: PLC0415
         from envcompile.resolve.protocol import Effects  # noqa: PLC0415
 
-        places |= ask(spec.pip, asked, Effects(start, environment, offline))
+        places |= ask(spec.pip, asked, Effects(run_process, environment, offline))
     return places
 
 
 def warn(reporter: Reporter, name: str, lock: Lock) -> None:
     """Say what the file does not hold, or cannot do alone."""
     for kind in ("conda", "pip", "apt"):
-        number = packages(lock, kind)
-        if number and kind not in FORMATS[name].holds:
+        number = count_packages(lock, kind)
+        if number and kind not in EXPORTERS[name].holds:
             reporter.warn(
                 f"`{name}` cannot hold {kind} packages, of which the lock has {number}",
                 "the Dockerfile holds them all" if kind == "apt" else "`--format conda-lock` holds both",

@@ -8,10 +8,16 @@ from __future__ import annotations
 import os
 import sys
 
-from envcompile.cli.near import PROJECT_NAME, dockerfiles_of, lock_of, spec_above, spec_of
-from envcompile.digests import sha256
+from envcompile.diagnostics.errors import MAX_SPEC_BYTES
+from envcompile.digests import compute_sha256
 from envcompile.lock.head import answered
-from envcompile.spec.refusal import LIMIT
+from envcompile.project.discovery import (
+    PYPROJECT_FILE_NAME,
+    find_dockerfiles,
+    find_nearest_spec,
+    find_spec_of_file,
+    lock_path_from_spec,
+)
 
 # A key of more dots than that, and the parser takes the square of their number.
 _DOTS = 16
@@ -32,7 +38,7 @@ def all_fresh(words: list[str]) -> bool:
             files.append(word)
     try:
         specs = specs_of(files)
-        if not all(glance(spec) and not dockerfiles_of(spec) for spec in specs):
+        if not all(glance(spec) and not find_dockerfiles(spec) for spec in specs):
             return False
     except (OSError, ValueError, LookupError):
         return False
@@ -43,7 +49,7 @@ def all_fresh(words: list[str]) -> bool:
 
 def fresh(spec: str) -> str:
     """What is said of a lock that is fresh."""
-    return f"`{lock_of(spec)}` is fresh\n"
+    return f"`{lock_path_from_spec(spec)}` is fresh\n"
 
 
 def specs_of(files: list[str]) -> list[str]:
@@ -52,11 +58,11 @@ def specs_of(files: list[str]) -> list[str]:
     Raises LookupError when there is none, ValueError for a file that is no part of ours, OSError.
     """
     if not files:
-        spec = spec_above(os.getcwd())
+        spec = find_nearest_spec(os.getcwd())
         if spec is None:
             raise LookupError
         return [os.path.relpath(spec)]
-    found = (spec for file in files if (spec := spec_of(file)))
+    found = (spec for file in files if (spec := find_spec_of_file(file)))
     return list(dict.fromkeys(map(os.path.normpath, found)))
 
 
@@ -67,30 +73,30 @@ def glance(spec: str) -> bool:
 
     Its bytes are whole, so what they say of the spec is what `lock` has written.
     """
-    with open(lock_of(spec), "rb") as file:
+    with open(lock_path_from_spec(spec), "rb") as file:
         digests = answered(file.read())
     with open(spec, "rb") as file:
-        text = file.read(LIMIT + 1)
-    if digests is None or len(text) > LIMIT:
+        text = file.read(MAX_SPEC_BYTES + 1)
+    if digests is None or len(text) > MAX_SPEC_BYTES:
         return False
     if any(each in text for each in _EXPORTS):
         return False
     lines = text.replace(b"\r\n", b"\n")
-    return sha256(lines).encode() == digests[1] or _value(lines, spec) == digests[0]
+    return compute_sha256(lines).encode() == digests[1] or _value(lines, spec) == digests[0]
 
 
 def _value(text: bytes, spec: str) -> bytes | None:
     """The digest of a spec's value; None when it cannot be had at a glance."""
     import tomli  # noqa: PLC0415 - only where the text has changed
 
-    from envcompile.spec.digest import value_digest  # noqa: PLC0415
+    from envcompile.digests import compute_value_digest  # noqa: PLC0415
 
     if b"\0" in text or any(line.count(b".") >= _DOTS for line in text.split(b"\n")):
         return None
     try:
         value = tomli.loads(text.decode())
-        if os.path.basename(spec) == PROJECT_NAME:
+        if os.path.basename(spec) == PYPROJECT_FILE_NAME:
             value = value["tool"]["envcompile"]
     except (ValueError, LookupError, TypeError, RecursionError):
         return None
-    return value_digest(value).encode()
+    return compute_value_digest(value).encode()

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
-from envcompile.errors import MissingOutside, Unusable
+from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,19 +22,21 @@ def at_revision(path: Path, revision: str) -> bytes | None:
     By git's plumbing: it starts no pager, and neither a filter nor the `textconv` that may be this very program.
     """
     if not revision or revision.startswith("-"):
-        raise Unusable(f"`{revision}` is not a revision of git", "write one as `HEAD~1`, a branch or a tag")
+        raise InvalidInputError(f"`{revision}` is not a revision of git", "write one as `HEAD~1`, a branch or a tag")
     folder = path.absolute().parent
     there = _git(folder, "rev-parse", "--git-dir")
     if b"not a git repository" in there.stderr:
         said = f"`{folder}` is not in a git repository, so it has no `{revision}` to compare with"
-        raise Unusable(said, "name a file: `envcompile diff OLD.lock`")
+        raise InvalidInputError(said, "name a file: `envcompile diff OLD.lock`")
     if there.returncode:
-        raise MissingOutside(f"git does not read this repository: {_said(there)}")
+        raise UnavailableError(f"git does not read this repository: {_said(there)}")
     if _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}").returncode:
-        raise Unusable(f"git knows no revision `{revision}`, and there is no such file", "`git log` lists revisions")
+        raise InvalidInputError(
+            f"git knows no revision `{revision}`, and there is no such file", "`git log` lists revisions"
+        )
     found = _git(folder, "cat-file", "blob", f"{revision}:./{path.name}")
     if found.returncode and not any(words in found.stderr for words in _ABSENT):
-        raise MissingOutside(f"git does not read the lock of `{revision}`: {_said(found)}")
+        raise UnavailableError(f"git does not read the lock of `{revision}`: {_said(found)}")
     return None if found.returncode else found.stdout
 
 
@@ -45,7 +47,7 @@ def _said(done: subprocess.CompletedProcess[bytes]) -> str:
 def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
     program = shutil.which("git")
     if program is None:
-        raise MissingOutside("`git`, which knows the earlier lock, is not there", "name a file to compare")
+        raise UnavailableError("`git`, which knows the earlier lock, is not there", "name a file to compare")
     try:
         return subprocess.run(
             (program, *words),
@@ -56,4 +58,4 @@ def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
             check=False,
         )
     except OSError as problem:
-        raise MissingOutside(f"`git` cannot be started: {problem.strerror}") from None
+        raise UnavailableError(f"`git` cannot be started: {problem.strerror}") from None

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from envcompile.cli.inputs import find_spec, lock_path, read_lock, read_source
-from envcompile.diagnostics import did_you_mean
-from envcompile.errors import Unusable
+from envcompile.diagnostics.diagnostic import did_you_mean
+from envcompile.diagnostics.errors import InvalidInputError
+from envcompile.loading import find_lock_path, find_spec, read_lock, read_source
 from envcompile.lock.graph import asked, graph
 from envcompile.lock.tree import ASCII, UNICODE
-from envcompile.spec.decode import parse
+from envcompile.spec.decode import parse_spec
 
 if TYPE_CHECKING:
     import argparse
@@ -42,12 +42,12 @@ def options(parser: argparse.ArgumentParser) -> None:
 def graphs(arguments: argparse.Namespace) -> dict[str, Drawn]:
     """By platform. Raises `Unusable` or `Problems`."""
     path = find_spec(arguments.file)
-    spec, lock = parse(read_source(path)), read_lock(lock_path(path))
+    spec, lock = parse_spec(read_source(path)), read_lock(find_lock_path(path))
     known = [each.platform for each in lock.platforms]
     only = arguments.platform
     if only is not None and only not in known:
         hint = did_you_mean(only, known) or f"it holds {', '.join(f'`{each}`' for each in known)}"
-        raise Unusable(f"the lock holds no platform `{only}`", hint)
+        raise InvalidInputError(f"the lock holds no platform `{only}`", hint)
     return {each.platform: _drawn(spec, each) for each in lock.platforms if only in (None, each.platform)}
 
 
@@ -63,18 +63,20 @@ def found(drawn: dict[str, Drawn], name: str) -> dict[str, tuple[Node, ...]]:
     nodes = {platform: each.graph.find(normal) or each.graph.find(_normal(name)) for platform, each in drawn.items()}
     if not any(nodes.values()):
         known = {each for one in drawn.values() for each in one.graph.names()}
-        raise Unusable(f"`{name}` is not in the lock", did_you_mean(name, known) or "`envcompile tree` shows what is")
+        raise InvalidInputError(
+            f"`{name}` is not in the lock", did_you_mean(name, known) or "`envcompile tree` shows what is"
+        )
     return nodes
 
 
 def _normal(name: str) -> str:
-    from envcompile.spec.refusal import Refusal  # noqa: PLC0415 - for a name that is not conda's
-    from envcompile.spec.requirement import name as distribution  # noqa: PLC0415
+    from envcompile.diagnostics.errors import RequirementError  # noqa: PLC0415 - for a name that is not conda's
+    from envcompile.spec.pip import parse_package_name  # noqa: PLC0415
 
     try:
-        return distribution(name)
-    except Refusal as refusal:
-        raise Unusable(refusal.message, refusal.hint) from None
+        return parse_package_name(name)
+    except RequirementError as refusal:
+        raise InvalidInputError(refusal.message, refusal.hint) from None
 
 
 def strokes() -> Strokes:

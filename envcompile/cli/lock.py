@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING
 
 from envcompile.cli.artefact import catalogue_option
 from envcompile.cli.bases import warnings
-from envcompile.cli.facts import catalogue
-from envcompile.cli.inputs import find_spec, lock_path, read_lock_text, read_source
 from envcompile.cli.solvers import solvers
-from envcompile.diagnostics import count, did_you_mean
-from envcompile.errors import FINE, NotFine, Unusable
-from envcompile.files import alone, shown, write_text
+from envcompile.diagnostics.diagnostic import did_you_mean, format_count
+from envcompile.diagnostics.errors import EXIT_OK, CheckFailedError, InvalidInputError
+from envcompile.loading import find_lock_path, find_spec, load_catalogue, read_lock_text, read_source
 from envcompile.lock.file import Newer, dumps, loads
 from envcompile.lock.model import Pins
 from envcompile.lock.reasons import Asked
 from envcompile.pipeline import resolve
+from envcompile.project.files import display_path, exclusive_lock, write_text
 from envcompile.resolve.environment import Earlier, Upgrade
-from envcompile.spec.decode import parse
+from envcompile.spec.decode import parse_spec
 
 if TYPE_CHECKING:
     import argparse
@@ -56,23 +55,23 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     """Solve with the earlier lock as preference; write only what differs."""
     path = find_spec(arguments.file)
     # Before the system's lock on it, which needs a file: what is wrong with the spec is said at once.
-    parse(read_source(path))
-    with alone(path, lambda: reporter.say(f"waiting for another run that locks `{shown(path)}`")):
+    parse_spec(read_source(path))
+    with exclusive_lock(path, lambda: reporter.say(f"waiting for another run that locks `{display_path(path)}`")):
         return _run(arguments, path, reporter)
 
 
 def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
     started = time.monotonic()
     source = read_source(path)
-    spec = parse(source)
-    target = lock_path(path)
+    spec = parse_spec(source)
+    target = find_lock_path(path)
     text = read_lock_text(target)
-    earlier = _earlier(text, shown(target), reporter)
+    earlier = _earlier(text, display_path(target), reporter)
     upgrade = _upgrade(arguments, earlier)
     tables = (spec.conda.packages, spec.pip.packages, spec.apt.packages, spec.apt.build)
-    asked = count(sum(map(len, tables)), "requirement")
+    asked = format_count(sum(map(len, tables)), "requirement")
     reporter.step(f"resolving {asked} for {', '.join(spec.platforms)}")
-    known = catalogue(arguments.catalogue, os.environ)
+    known = load_catalogue(arguments.catalogue, os.environ)
     who = solvers(spec, path.parent, os.environ, reporter.warn, catalogue=known, offline=arguments.offline)
     lock = resolve(source, spec, earlier, who, upgrade)
     for each in lock.platforms:
@@ -87,15 +86,15 @@ def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
     exports = _exports(arguments, spec, lock, path)
     took = f"{time.monotonic() - started:.1f} s"
     if text is not None and text.replace("\r\n", "\n") == new:
-        reporter.say(f"`{shown(target)}` is current ({took})")
+        reporter.say(f"`{display_path(target)}` is current ({took})")
         return _keep(arguments, exports, reporter)
     _tell(earlier, lock, Asked(spec, upgrade.names), reporter)
     if arguments.check:
-        raise NotFine(f"`{shown(target)}` would change", "run `envcompile lock`")
+        raise CheckFailedError(f"`{display_path(target)}` would change", "run `envcompile lock`")
     if not arguments.dry_run:
         write_text(target, new)
-    sizes = ", ".join(f"{count(each.packages, 'package')} for {each.platform}" for each in lock.platforms)
-    reporter.say(f"{'would write' if arguments.dry_run else 'wrote'} `{shown(target)}`: {sizes} ({took})")
+    sizes = ", ".join(f"{format_count(each.packages, 'package')} for {each.platform}" for each in lock.platforms)
+    reporter.say(f"{'would write' if arguments.dry_run else 'wrote'} `{display_path(target)}`: {sizes} ({took})")
     return _keep(arguments, exports, reporter)
 
 
@@ -115,13 +114,13 @@ def _exports(arguments: argparse.Namespace, spec: Spec, lock: Lock, path: Path) 
 
 def _keep(arguments: argparse.Namespace, exports: list[Kept], reporter: Reporter) -> int:
     for each in exports:
-        name = f"`{shown(each.path)}`"
+        name = f"`{display_path(each.path)}`"
         if arguments.check:
-            raise NotFine(f"{name} would change", "run `envcompile lock`")
+            raise CheckFailedError(f"{name} would change", "run `envcompile lock`")
         if not arguments.dry_run:
             write_text(each.path, each.text)
         reporter.say(f"{'would write' if arguments.dry_run else 'wrote'} {name}")
-    return FINE
+    return EXIT_OK
 
 
 def _tell(earlier: Earlier, lock: Lock, asked: Asked, reporter: Reporter) -> None:
@@ -153,11 +152,11 @@ def _earlier(text: str | None, name: str, reporter: Reporter) -> Earlier:
         lock = loads(text, name)
     except Newer:
         raise
-    except Unusable as problem:
+    except InvalidInputError as problem:
         from envcompile.lock.salvage import salvage, salvage_images, salvage_snapshot  # noqa: PLC0415 - if it is broken
 
         pins = salvage(text)
-        kept = count(sum(len(each.pip) + len(each.conda) for each in pins.values()), "pin")
+        kept = format_count(sum(len(each.pip) + len(each.conda) for each in pins.values()), "pin")
         reporter.warn(f"{problem.message}; {kept} of it can be read and will be kept where the spec allows it")
         return Earlier(None, pins, snapshot=salvage_snapshot(text), images=salvage_images(text))
     pins = {each.platform: Pins(each.pip, each.conda) for each in lock.platforms}
@@ -189,34 +188,38 @@ def _known_name(text: str, earlier: Earlier) -> str:
     platforms = earlier.lock.platforms if earlier.lock else ()
     if text not in known and any(text == each.name for one in platforms for each in (*one.apt, *one.apt_build)):
         said = f"`{text}` is a Debian package: these move together, with the snapshot of the archive"
-        raise Unusable(said, "run `envcompile lock -U`, or write a later `snapshot` under `[apt]`")
-    from envcompile.spec.refusal import Refusal  # noqa: PLC0415 - only with -P
-    from envcompile.spec.requirement import name  # noqa: PLC0415
+        raise InvalidInputError(said, "run `envcompile lock -U`, or write a later `snapshot` under `[apt]`")
+    from envcompile.diagnostics.errors import RequirementError  # noqa: PLC0415 - only with -P
+    from envcompile.spec.pip import parse_package_name  # noqa: PLC0415
 
     try:
         # conda's names are kept as they are: some start with a character that pip's cannot have.
-        normal = text.lower() if text.lower() in known else name(text)
-    except Refusal as refusal:
-        raise Unusable(refusal.message, "write `-P NAME` or `-P NAME==VERSION`") from None
+        normal = text.lower() if text.lower() in known else parse_package_name(text)
+    except RequirementError as refusal:
+        raise InvalidInputError(refusal.message, "write `-P NAME` or `-P NAME==VERSION`") from None
     if pins and normal not in known:
         said = f"`{normal}` is not in the lock, so it cannot be upgraded"
         brings = [each.name for platform in pins for each in platform.conda if normal in each.provides]
-        raise Unusable(said, f"conda brings it: write `-P {brings[0]}`" if brings else did_you_mean(normal, known))
+        raise InvalidInputError(
+            said, f"conda brings it: write `-P {brings[0]}`" if brings else did_you_mean(normal, known)
+        )
     return normal
 
 
 def _check_version(name: str, version: str, pins: Collection[Pins]) -> None:
     """Raises `Unusable` unless the version can be asked of whoever has the package pinned."""
-    from envcompile.spec.match_spec import match_spec  # noqa: PLC0415 - only with a version
-    from envcompile.spec.refusal import Refusal  # noqa: PLC0415
-    from envcompile.spec.requirement import requirement  # noqa: PLC0415
+    from envcompile.diagnostics.errors import RequirementError  # noqa: PLC0415
+    from envcompile.spec.conda import parse_match_spec  # noqa: PLC0415 - only with a version
+    from envcompile.spec.pip import parse_requirement  # noqa: PLC0415
 
     if not pins:
-        raise Unusable(f"nothing is locked yet, so `{name}` has no pin to move", "ask for the version in the spec")
+        raise InvalidInputError(
+            f"nothing is locked yet, so `{name}` has no pin to move", "ask for the version in the spec"
+        )
     try:
         if any(name == each.name for platform in pins for each in platform.conda):
-            match_spec(f"{name} =={version}")
+            parse_match_spec(f"{name} =={version}")
         if any(name == each.name for platform in pins for each in platform.pip):
-            requirement(f"{name}=={version}")
-    except Refusal as refusal:
-        raise Unusable(refusal.message, f"write `-P {name}==VERSION`") from None
+            parse_requirement(f"{name}=={version}")
+    except RequirementError as refusal:
+        raise InvalidInputError(refusal.message, f"write `-P {name}==VERSION`") from None

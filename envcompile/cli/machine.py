@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from envcompile.diagnostics import Problems, redact, span_of
+from envcompile.diagnostics.diagnostic import DiagnosticsError, find_span, redact_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from envcompile.diagnostics import Diagnostic
-    from envcompile.errors import EnvcompileError
-    from envcompile.source import Source
+    from envcompile.diagnostics.diagnostic import Diagnostic
+    from envcompile.diagnostics.errors import EnvcompileError
+    from envcompile.diagnostics.toml_source import TomlSource
 
 
 def lines(error: EnvcompileError, form: str) -> Iterator[str]:
@@ -27,7 +27,12 @@ def lines(error: EnvcompileError, form: str) -> Iterator[str]:
 
 def warning(message: str, hint: str | None, form: str) -> str:
     """One line for what is not as it should be, and does not stop the work."""
-    row = {"level": "warning", "code": None, "message": redact(message), "hint": redact(hint) if hint else None}
+    row = {
+        "level": "warning",
+        "code": None,
+        "message": redact_secrets(message),
+        "hint": redact_secrets(hint) if hint else None,
+    }
     return line(row, form)
 
 
@@ -37,27 +42,27 @@ def line(row: Mapping[str, str | int | None], form: str) -> str:
 
 
 def _rows(error: EnvcompileError) -> Iterator[dict[str, str | int | None]]:
-    if not isinstance(error, Problems):
+    if not isinstance(error, DiagnosticsError):
         where = dict.fromkeys(("file", "line", "column", "end_line", "end_column"))
-        hint = redact(error.hint) if error.hint else None
-        yield {"level": "error", "code": None, "message": redact(error.message), "hint": hint, **where}
+        hint = redact_secrets(error.hint) if error.hint else None
+        yield {"level": "error", "code": None, "message": redact_secrets(error.message), "hint": hint, **where}
         return
     yield from (_placed(found, error.source, "error") for found in error.diagnostics)
 
 
-def diagnosed(found: Diagnostic, source: Source, level: str, form: str) -> str:
+def diagnosed(found: Diagnostic, source: TomlSource, level: str, form: str) -> str:
     """One line for a mistake or a warning with its place; the keys are those of `lines`."""
     return line(_placed(found, source, level), form)
 
 
-def _placed(found: Diagnostic, source: Source, level: str) -> dict[str, str | int | None]:
-    span = span_of(found, source)
+def _placed(found: Diagnostic, source: TomlSource, level: str) -> dict[str, str | int | None]:
+    span = find_span(found, source)
     start, end = source.place(span.start), source.place(span.end)
     return {
         "level": level,
         "code": found.rule,
-        "message": redact(found.message),
-        "hint": redact(found.hint) if found.hint else None,
+        "message": redact_secrets(found.message),
+        "hint": redact_secrets(found.hint) if found.hint else None,
         "file": source.name,
         "line": start.line,
         "column": start.column,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from envcompile import __version__
 from envcompile.cli.report import Reporter
-from envcompile.errors import EXIT_CODES, EnvcompileError, Unusable
+from envcompile.diagnostics.errors import EXIT_CODES, EnvcompileError, InvalidInputError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -98,4 +98,4 @@ def _enter(folder: str) -> None:
     try:
         os.chdir(folder)
     except OSError as problem:
-        raise Unusable(f"`{folder}` cannot be entered: {problem.strerror}") from None
+        raise InvalidInputError(f"`{folder}` cannot be entered: {problem.strerror}") from None

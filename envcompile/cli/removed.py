@@ -10,9 +10,9 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envcompile.cli.near import lock_of, spec_of
-from envcompile.errors import MissingOutside
+from envcompile.diagnostics.errors import UnavailableError
 from envcompile.lock.head import COMMENT
+from envcompile.project.discovery import find_spec_of_file, lock_path_from_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,12 +34,12 @@ def bereft(environment: Mapping[str, str]) -> Iterator[str]:
     fields = os.fsdecode(_git(*asked)).split("\0")
     for entry, name in zip(fields[::2], fields[1::2], strict=False):
         if name.endswith(".lock"):
-            spec = spec_of(name)
+            spec = find_spec_of_file(name)
             # Other programs have locks, too.
             if spec and Path(spec).is_file() and _git("cat-file", "blob", entry.split()[2]).startswith(_OURS):
                 yield spec
-        elif name.endswith(".toml") and _begins(lock_of(name)):
-            yield spec_of(name) or name
+        elif name.endswith(".toml") and _begins(lock_path_from_spec(name)):
+            yield find_spec_of_file(name) or name
 
 
 def _begins(lock: str) -> bool:
@@ -55,10 +55,10 @@ def _git(*words: str) -> bytes:
     try:
         done = subprocess.run(("git", *words), capture_output=True, check=False)  # noqa: S607 - the user's git
     except OSError as problem:
-        raise MissingOutside(f"`git` cannot be started: {problem.strerror}", "`--hook` needs it") from None
+        raise UnavailableError(f"`git` cannot be started: {problem.strerror}", "`--hook` needs it") from None
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().partition("\n")[0]
-        raise MissingOutside(
+        raise UnavailableError(
             f"`git {words[0]}` does not tell what the commit removes: {said}", "run it in a repository"
         )
     return done.stdout

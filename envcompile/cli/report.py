@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TextIO
 
-from envcompile.diagnostics import BRIGHT, PLAIN, Problems, count, draw, redact
+from envcompile.diagnostics.diagnostic import (
+    NO_COLORS,
+    TERMINAL_COLORS,
+    DiagnosticsError,
+    format_count,
+    format_diagnostic,
+    redact_secrets,
+)
 
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Iterable, Mapping
 
-    from envcompile.diagnostics import Diagnostic
-    from envcompile.errors import EnvcompileError
-    from envcompile.source import Source
+    from envcompile.diagnostics.diagnostic import Diagnostic
+    from envcompile.diagnostics.errors import EnvcompileError
+    from envcompile.diagnostics.toml_source import TomlSource
 
 
 class Reporter:
@@ -28,7 +35,7 @@ class Reporter:
         bright = options.color == "always" or (
             options.color == "auto" and self._terminal and not environment.get("NO_COLOR")
         )
-        self._colors = BRIGHT if bright and self._format == "text" else PLAIN
+        self._colors = TERMINAL_COLORS if bright and self._format == "text" else NO_COLORS
         self._step = ""
 
     def step(self, text: str) -> None:
@@ -61,12 +68,12 @@ class Reporter:
 
             self._write(warning(text, hint, self._format))
 
-    def warn_of(self, source: Source, found: Iterable[Diagnostic]) -> None:
+    def warn_of(self, source: TomlSource, found: Iterable[Diagnostic]) -> None:
         """Warnings about the spec, with their places."""
         for each in found:
             if self._format == "text":
                 self._clear()
-                self._write(draw(each, source, self._colors, "warning"))
+                self._write(format_diagnostic(each, source, self._colors, "warning"))
             else:
                 from envcompile.cli.machine import diagnosed  # noqa: PLC0415 - only when a machine reads
 
@@ -79,23 +86,23 @@ class Reporter:
             from envcompile.cli.machine import lines  # noqa: PLC0415 - only when a machine reads
 
             self._write("".join(lines(error, self._format)))
-        elif isinstance(error, Problems):
+        elif isinstance(error, DiagnosticsError):
             for index, diagnostic in enumerate(error.diagnostics):
-                self._write(("\n" if index else "") + draw(diagnostic, error.source, self._colors))
+                self._write(("\n" if index else "") + format_diagnostic(diagnostic, error.source, self._colors))
             if error.total > 1:
                 first = (
                     f", the first {len(error.diagnostics)} are shown" if error.total > len(error.diagnostics) else ""
                 )
-                self._write(f"\n{count(error.total, 'mistake')} in `{error.source.name}`{first}\n")
+                self._write(f"\n{format_count(error.total, 'mistake')} in `{error.source.name}`{first}\n")
         else:
             self._message("error", error.message, error.hint)
 
     def _message(self, level: str, text: str, hint: str | None) -> None:
         self._clear()
         colors = self._colors
-        self._write(f"{colors.error}{level}{colors.end}: {redact(text)}\n")
+        self._write(f"{colors.error}{level}{colors.end}: {redact_secrets(text)}\n")
         if hint:
-            self._write(f"  {colors.hint}= hint:{colors.end} {redact(hint)}\n")
+            self._write(f"  {colors.hint}= hint:{colors.end} {redact_secrets(hint)}\n")
 
     def _clear(self) -> None:
         if self._step:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from envcompile.cli.facts import SCHEMAS, schema_file
-from envcompile.errors import FINE
+from envcompile.diagnostics.errors import EXIT_OK
+from envcompile.loading import SCHEMA_FILES, find_schema_file
 
 if TYPE_CHECKING:
     import argparse
@@ -17,12 +17,17 @@ if TYPE_CHECKING:
 def options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument(
-        "of", metavar="spec|lock|catalogue", nargs="?", choices=tuple(SCHEMAS), default="spec", help="default: spec"
+        "of",
+        metavar="spec|lock|catalogue",
+        nargs="?",
+        choices=tuple(SCHEMA_FILES),
+        default="spec",
+        help="default: spec",
     )
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     """Print one schema, byte for byte."""
     del reporter
-    sys.stdout.buffer.write(schema_file(arguments.of).read_bytes())
-    return FINE
+    sys.stdout.buffer.write(find_schema_file(arguments.of).read_bytes())
+    return EXIT_OK

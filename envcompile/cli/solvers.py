@@ -6,11 +6,11 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from envcompile.cli.settings import cache, mirrors
+from envcompile.net.process import run_process
+from envcompile.project.settings import find_cache_folder, read_mirrors
+from envcompile.registry.lazy import create_registry
 from envcompile.resolve.environment import Solvers
-from envcompile.resolve.process import run
 from envcompile.resolve.protocol import Effects
-from envcompile.resolve.registry.lazy import registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,8 +33,8 @@ def solvers(  # noqa: PLR0913 - what this process has of the world
     offline: bool = False,
 ) -> Solvers:
     """The back ends for a spec in `folder`, which local channels are relative to. `offline`: none asks the network."""
-    effects = Effects(run, environment, offline)
-    images = registry(environment, offline=offline)
+    effects = Effects(run_process, environment, offline)
+    images = create_registry(environment, offline=offline)
     pip = _pip(spec.pip.resolver) if spec.pip.packages else None
     apt = partial(_apt, images, effects, warn)
     if not spec.conda.packages:
@@ -56,12 +56,12 @@ def _conda(name: str) -> CondaResolver:
 
 
 def _apt(systems: Systems, effects: Effects, warn: Callable[[str], None]) -> Apt:
+    from envcompile.net.http import HttpClient, RetryPolicy  # noqa: PLC0415
     from envcompile.resolve.apt.archive import Archives  # noqa: PLC0415 - for environments with Debian packages only
     from envcompile.resolve.apt.resolver import Apt  # noqa: PLC0415
-    from envcompile.resolve.registry.http import Patience, Web  # noqa: PLC0415
 
-    where = mirrors(effects.environment), cache(effects.environment)
-    archives = Archives(Web(Patience()), *where, effects, warn)
+    where = read_mirrors(effects.environment), find_cache_folder(effects.environment)
+    archives = Archives(HttpClient(RetryPolicy()), *where, effects, warn)
     return Apt(systems, archives, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
 
 

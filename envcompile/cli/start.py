@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 
-from envcompile.errors import BUG, FINE, INTERRUPTED
+from envcompile.diagnostics.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK
 
 
 def run() -> None:
@@ -31,23 +31,23 @@ def _code() -> int:
             from envcompile.cli.fast import all_fresh  # noqa: PLC0415 - the short way, before anything is imported
 
             if all_fresh(sys.argv[2:]):
-                return FINE
+                return EXIT_OK
         from envcompile.cli.main import main  # noqa: PLC0415 - after the collector is off
 
         code = main(sys.argv[1:])
         sys.stdout.flush()
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted\n")
-        return INTERRUPTED
+        return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader has gone, as in `envcompile dockerfile | head`: not an error, and nobody to tell.
-        return FINE
+        return EXIT_OK
     except SystemExit as end:  # argparse: help and usage
-        return end.code if isinstance(end.code, int) else FINE
+        return end.code if isinstance(end.code, int) else EXIT_OK
     except Exception:  # noqa: BLE001 - the last resort: a bug is told as one, with what is needed to mend it
         import traceback  # noqa: PLC0415
 
         traceback.print_exc()
         sys.stderr.write("error: this is a bug of envcompile; please report it with the lines above\n")
-        return BUG
+        return EXIT_BUG
     return code

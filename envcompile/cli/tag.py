@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from envcompile.cli.compiled import compiled, full_tag
-from envcompile.errors import FINE
+from envcompile.diagnostics.errors import EXIT_OK
 
 if TYPE_CHECKING:
     import argparse
@@ -23,4 +23,4 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     """Print the tag: the repository (or the name) and the first digits of the Dockerfile's sha256."""
     del reporter
     sys.stdout.write(f"{full_tag(*compiled(arguments.file))}\n")
-    return FINE
+    return EXIT_OK

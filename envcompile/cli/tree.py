@@ -8,7 +8,7 @@ from argparse import ArgumentTypeError
 from typing import TYPE_CHECKING
 
 from envcompile.cli import graphs
-from envcompile.errors import FINE
+from envcompile.diagnostics.errors import EXIT_OK
 from envcompile.lock.tree import rows, tree
 
 if TYPE_CHECKING:
@@ -44,11 +44,11 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if arguments.form == "json":
         value = {name: rows(each.graph, each.asked) for name, each in drawn.items()}
         sys.stdout.write(json.dumps(value, indent=2) + "\n")
-        return FINE
+        return EXIT_OK
     strokes = graphs.strokes()
 
     def lines(platform: str) -> Iterator[str]:
         return tree(drawn[platform].graph, nodes[platform], strokes, arguments.depth)
 
     graphs.write(drawn, lines)
-    return FINE
+    return EXIT_OK

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envcompile.cli.fast import fresh, glance, specs_of
-from envcompile.cli.inputs import find_spec, lock_path, read_lock, read_source
 from envcompile.cli.kept import kept
-from envcompile.cli.near import PROJECT_NAME, dockerfiles_of, spec_above
-from envcompile.errors import FINE, EnvcompileError, NotFine, Unusable
-from envcompile.files import shown
+from envcompile.diagnostics.errors import EXIT_OK, CheckFailedError, EnvcompileError, InvalidInputError
+from envcompile.diagnostics.toml_source import TomlSyntaxError
+from envcompile.loading import find_lock_path, find_spec, read_lock, read_source
 from envcompile.lock.fresh import RELOCK
 from envcompile.pipeline import read_spec
-from envcompile.source import SyntaxProblem
+from envcompile.project.discovery import PYPROJECT_FILE_NAME, find_dockerfiles, find_nearest_spec
+from envcompile.project.files import display_path
 
 if TYPE_CHECKING:
     import argparse
@@ -41,16 +41,16 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     """Look at each spec once and say everything; the worst of the exit codes."""
     if arguments.file is not None and arguments.files:
-        raise Unusable("`-f` names a spec, and so do the files", "leave out one of the two")
+        raise InvalidInputError("`-f` names a spec, and so do the files", "leave out one of the two")
     named = arguments.hook or arguments.files
-    specs = _specs(arguments.files) if named else [shown(find_spec(arguments.file))]
+    specs = _specs(arguments.files) if named else [display_path(find_spec(arguments.file))]
     if arguments.hook:
         from envcompile.cli.removed import bereft  # noqa: PLC0415 - runs git
 
         # A Dockerfile of ours may be kept anywhere; it is looked at where its spec is.
-        near = [spec for spec in specs if Path(spec).exists() or lock_path(Path(spec)).exists()]
+        near = [spec for spec in specs if Path(spec).exists() or find_lock_path(Path(spec)).exists()]
         specs = list(dict.fromkeys([*near, *bereft(os.environ)]))
-    return max((_verified(spec, reporter) for spec in specs), default=FINE)
+    return max((_verified(spec, reporter) for spec in specs), default=EXIT_OK)
 
 
 def _specs(files: list[str]) -> list[str]:
@@ -59,30 +59,30 @@ def _specs(files: list[str]) -> list[str]:
         return [spec for spec in specs_of(files) if not _mentions_only(spec)] if files else []
     except ValueError as problem:
         hint = "name a spec (`.toml`), a lock (`.lock`) or a Dockerfile"
-        raise Unusable(f"`{problem}` is none of the files that can be verified", hint) from None
+        raise InvalidInputError(f"`{problem}` is none of the files that can be verified", hint) from None
     except OSError as problem:
-        raise Unusable(f"`{problem.filename}` cannot be read: {problem.strerror}") from None
+        raise InvalidInputError(f"`{problem.filename}` cannot be read: {problem.strerror}") from None
 
 
 def _mentions_only(spec: str) -> bool:
     """Whether it is a `pyproject.toml` that speaks of our table and has none."""
     path = Path(spec)
-    if path.name != PROJECT_NAME or not path.is_file():
+    if path.name != PYPROJECT_FILE_NAME or not path.is_file():
         return False
     try:
         tool = read_source(path).parse().get("tool")
-    except (SyntaxProblem, EnvcompileError):
+    except (TomlSyntaxError, EnvcompileError):
         return False
     return not isinstance(tool, dict) or "envcompile" not in tool
 
 
 def _verified(spec: str, reporter: Reporter) -> int:
     """Say what there is to say of one spec; the exit code."""
-    code = FINE
+    code = EXIT_OK
     for error in _wrong(spec):
         reporter.error(error)
         code = max(code, error.exit_code)
-    if code == FINE:
+    if code == EXIT_OK:
         reporter.say(fresh(spec).rstrip())
     return code
 
@@ -90,23 +90,23 @@ def _verified(spec: str, reporter: Reporter) -> int:
 def _wrong(spec: str) -> Iterator[EnvcompileError]:
     path = Path(spec)
     try:
-        kept_files = dockerfiles_of(spec)
+        kept_files = find_dockerfiles(spec)
         if glance(spec) and not kept_files:
             return
     except OSError:
         pass  # what is not there is told below
     try:
-        if not path.exists() and lock_path(path).exists():
-            raise Unusable(
-                f"`{shown(lock_path(path))}` is a lock, and its spec `{spec}` is not there",
+        if not path.exists() and find_lock_path(path).exists():
+            raise InvalidInputError(
+                f"`{display_path(find_lock_path(path))}` is a lock, and its spec `{spec}` is not there",
                 "bring the spec back, or remove the lock",
             )
         source = read_source(path)
-        lock = read_lock(lock_path(path))
+        lock = read_lock(find_lock_path(path))
         locked = read_spec(source, lock, mending(spec))
         for each in kept(locked, lock, path):
             if not each.current():
-                yield NotFine(each.otherwise, f"run `envcompile {each.command}{_option(spec)}`")
+                yield CheckFailedError(each.otherwise, f"run `envcompile {each.command}{_option(spec)}`")
     except EnvcompileError as error:
         if error.hint == RELOCK:
             error.hint = mending(spec)
@@ -120,6 +120,6 @@ def mending(spec: str) -> str:
 
 def _option(spec: str) -> str:
     """What names the spec to a command, if it is not the one that would be found."""
-    found = spec_above(str(Path.cwd()))
+    found = find_nearest_spec(str(Path.cwd()))
     # Not through links, as the other one is found.
     return "" if found == os.path.abspath(spec) else f" -f {spec}"  # noqa: PTH100

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from envcompile.cli import graphs
-from envcompile.errors import FINE
+from envcompile.diagnostics.errors import EXIT_OK
 from envcompile.lock.tree import paths, ways
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
             for platform, (graph, roots, _) in drawn.items()
         }
         sys.stdout.write(json.dumps(value, indent=2) + "\n")
-        return FINE
+        return EXIT_OK
     strokes = graphs.strokes()
 
     def lines(platform: str) -> Iterator[str]:
@@ -45,4 +45,4 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         return ways(graph, roots, ends[platform], strokes) if ends[platform] else iter(("it is not locked here",))
 
     graphs.write(drawn, lines)
-    return FINE
+    return EXIT_OK

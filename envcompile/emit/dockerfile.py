@@ -1,34 +1,78 @@
-"""The plan, written down."""
+"""Every way in which a string of the user or of the lock enters the Dockerfile.
+
+No such string stands in a RUN. Words are quoted for the Dockerfile's own lexer; lists are JSON; data are the lines of a
+quoted heredoc, none of which can be its end.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from functools import cache
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
-from envcompile.emit import quoting
+from envcompile.spec.values import CONTROL_CHARACTER
 
 if TYPE_CHECKING:
     from envcompile.plan.model import Plan
 
+HEREDOC_END = "EOF"
+_BARE_WORD = re.compile(r"[A-Za-z0-9._/:@+=-]+")
+
+
+class UnquotableValue(ValueError):  # noqa: N818 - a bug of ours if it is ever seen: the front end refuses such values
+    """A string that no Dockerfile can carry."""
+
+
+def quote_word(value: str) -> str:
+    """One word of ENV, LABEL or WORKDIR that BuildKit's lexer reads back as `value`.
+
+    Inside double quotes the lexer gives meaning to the backslash, the quote and the dollar; a newline cannot be
+    expressed. Raises `Unquotable` for control characters other than tab.
+    """
+    if CONTROL_CHARACTER.search(value):
+        raise UnquotableValue(value)
+    if _BARE_WORD.fullmatch(value):
+        return value
+    return '"' + re.sub(r'(["\\$])', r"\\\1", value) + '"'
+
+
+def format_exec_form(values: tuple[str, ...]) -> str:
+    """The JSON form of CMD and ENTRYPOINT: anything that is not JSON would silently become a shell command."""
+    if any(CONTROL_CHARACTER.search(value) for value in values):
+        raise UnquotableValue(repr(values))
+    return json.dumps(list(values), ensure_ascii=False)
+
+
+def check_heredoc_line(value: str) -> str:
+    """A line of a heredoc whose end is quoted, so that nothing in it is expanded."""
+    if CONTROL_CHARACTER.search(value) or value == HEREDOC_END:
+        raise UnquotableValue(value)
+    return value
+
+
+# The plan, written down.
+
+
 # Of 64 hexadecimal digits: 128 bits, so that nobody finds two Dockerfiles for one tag.
-TAG_DIGITS = 32
+TAG_LENGTH = 32
 
 # Every value of TARGETARCH on Linux: the architectures of the Go toolchain (`go tool dist list`), which names them.
-ARCHITECTURES = (
+TARGET_ARCHITECTURES = (
     *("386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle"),
     *("ppc64", "ppc64le", "riscv64", "s390x"),
 )
 
 
-def dockerfile(plan: Plan) -> str:
+def render_dockerfile(plan: Plan) -> str:
     """The text of the Dockerfile: LF line ends, ends with a newline, the same for the same plan everywhere."""
     several = len(plan.targets) > 1
     locked = {target.arch for target in plan.targets}
     tools = [name for name, _ in plan.targets[0].tools]
-    template = _environment().get_template("Dockerfile.j2")
+    template = _create_jinja_environment().get_template("Dockerfile.j2")
     return template.render(
         plan=plan,
         several=several,
@@ -36,14 +80,14 @@ def dockerfile(plan: Plan) -> str:
         # On every stage: one made from another stage is for the builder's platform, unless it says otherwise.
         platform="" if several else f"--platform={plan.targets[0].docker} ",
         selected=[*tools, "lock", "build-base", "run-base"],
-        foreign=[arch for arch in ARCHITECTURES if arch not in locked],
-        scripts=_scripts(plan),
-        script=lambda name: _environment().get_template(name).render().rstrip("\n"),
+        foreign=[arch for arch in TARGET_ARCHITECTURES if arch not in locked],
+        scripts=_list_scripts(plan),
+        script=lambda name: _create_jinja_environment().get_template(name).render().rstrip("\n"),
         refusal=f"this Dockerfile is locked for {' and '.join(target.docker for target in plan.targets)} only",
     )
 
 
-def _scripts(plan: Plan) -> list[tuple[str, str]]:
+def _list_scripts(plan: Plan) -> list[tuple[str, str]]:
     """The scripts of the lock stage that the plan needs: their paths there, and the names of their templates."""
     conda = ("activated", "split") if plan.conda else ()
     pip = ("pip", "overlaps.py", "added") if plan.layers else ()
@@ -56,15 +100,15 @@ def _scripts(plan: Plan) -> list[tuple[str, str]]:
     ]
 
 
-def tag(text: str) -> str:
+def compute_tag(text: str) -> str:
     """The tag of a Dockerfile: the first digits of its sha256, as `sha256sum` prints them."""
-    return hashlib.sha256(text.encode()).hexdigest()[:TAG_DIGITS]
+    return hashlib.sha256(text.encode()).hexdigest()[:TAG_LENGTH]
 
 
 @cache
-def _environment() -> Environment:
+def _create_jinja_environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("envcompile.emit"),
+        loader=ChoiceLoader([PackageLoader("envcompile.emit", folder) for folder in ("templates", "scripts")]),
         undefined=StrictUndefined,
         autoescape=False,  # noqa: S701 - the output is no HTML; `quoting` is what protects it
         trim_blocks=True,
@@ -72,5 +116,5 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         newline_sequence="\n",
     )
-    environment.filters.update(word=quoting.word, exec_form=quoting.exec_form, line=quoting.line)
+    environment.filters.update(word=quote_word, exec_form=format_exec_form, line=check_heredoc_line)
     return environment

@@ -9,7 +9,7 @@ import tarfile
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
-from envcompile.errors import MissingOutside
+from envcompile.diagnostics.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,7 +112,7 @@ def _opened(file: IO[bytes], kind: str) -> IO[bytes]:
         except ImportError:
             message = "the builds differ in a layer of zstd, which this Python cannot read"
             hint = "run `pip install 'envcompile[build]'`, or add `--compression gzip`"
-            raise MissingOutside(message, hint) from None
+            raise UnavailableError(message, hint) from None
     opened: IO[bytes] = zstd.open(file)
     return opened
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from envcompile.errors import MissingOutside
+from envcompile.diagnostics.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,10 +85,10 @@ def check(ask: Ask) -> str:
     oldest = ".".join(map(str, _OLDEST))
     hint = f"install buildx {oldest} or later (the package is `docker-buildx-plugin` or `docker-buildx`)"
     if answer.code:
-        raise MissingOutside("docker has no `buildx`, which does the building", hint)
+        raise UnavailableError("docker has no `buildx`, which does the building", hint)
     # A build from its sources says a commit instead of a version: who has one knows.
     found = re.search(r"\bv?([0-9]+)\.([0-9]+)\.[0-9]+", answer.output)
     if found and (int(found[1]), int(found[2])) < _OLDEST:
         version = found[0].lstrip("v")
-        raise MissingOutside(f"buildx {version} is too old: {oldest} is the first that builds reproducibly", hint)
+        raise UnavailableError(f"buildx {version} is too old: {oldest} is the first that builds reproducibly", hint)
     return found[0].lstrip("v") if found else "of no version"

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 
-from envcompile.errors import MissingOutside
+from envcompile.diagnostics.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -99,7 +99,7 @@ class Docker:
         except OSError as problem:
             reason = "is not on the PATH" if isinstance(problem, FileNotFoundError) else problem.strerror
             hint = "install Docker with buildx; `envcompile dockerfile` needs neither, and its output builds elsewhere"
-            raise MissingOutside(f"`docker` cannot be started: it {reason}", hint) from None
+            raise UnavailableError(f"`docker` cannot be started: it {reason}", hint) from None
 
 
 def _pipe(screen: BinaryIO | None) -> tuple[int, int, Callable[[], None]]:

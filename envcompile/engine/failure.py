@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from envcompile.errors import EnvcompileError, MissingOutside, NotFine, Unusable
+from envcompile.diagnostics.errors import CheckFailedError, EnvcompileError, InvalidInputError, UnavailableError
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 # The summary that buildx ends with: the failing step, and the last ten lines that it said.
@@ -37,81 +37,81 @@ _ROWS = (
     _Row(
         r"Cannot connect to the Docker daemon|docker daemon is not running|error during connect|"
         r"failed to connect to the docker API|permission denied while trying to connect",
-        MissingOutside,
+        UnavailableError,
         "the docker daemon does not answer",
         "start it, or check `DOCKER_HOST` and `docker context ls`; `docker version` says more",
     ),
     _Row(
         r'no builder "(?P<name>[^"]*)" found',
-        MissingOutside,
+        UnavailableError,
         "there is no builder `{name}`",
         "`docker buildx ls` names those that are there",
     ),
     _Row(
         r"(?:context|error: docker context) \"(?P<name>[^\"]*)\"(?: not found|: .*not found)",
-        MissingOutside,
+        UnavailableError,
         "there is no docker context `{name}`",
         "`docker context ls` names those that are there",
     ),
     _Row(
         r"unknown (?:shorthand )?flag: (?P<name>.+)",
-        Unusable,
+        InvalidInputError,
         "`docker buildx build` has no option {name}",
         "what stands after `--` goes to it as it is",
     ),
     _Row(
         r"[Nn]o space left on device|[Dd]isk quota exceeded",
-        NotFine,
+        CheckFailedError,
         "the build failed for want of space on a disk",
         "`docker buildx prune` empties the builder's cache, `docker system df` says what is large",
     ),
     _Row(
         r"(?:OCI exporter|docker exporter|[Mm]ulti-platform build|exporter) (?:is not supported|does not)",
-        MissingOutside,
+        UnavailableError,
         "this builder cannot make that output",
         "turn on Docker's containerd image store, or name another builder with `--builder`",
     ),
     _Row(
         r"failed to push (?P<name>[^\s:]+(?::[0-9]+/[^\s:]+)?\S*): .*"
         r"(?:denied|unauthorized|insufficient_scope|forbidden|\b40[13]\b)",
-        MissingOutside,
+        UnavailableError,
         "the registry does not let `{name}` be pushed",
         "`docker login` to it, or check `[image] repository` in the spec",
     ),
     _Row(
         r"failed to push (?P<name>\S+): (?P<reason>.+)",
-        MissingOutside,
+        UnavailableError,
         "`{name}` cannot be pushed: {reason}",
         "the image is built: run the same again when the registry answers, and only the push is left to do",
     ),
     _Row(
         r"failed to resolve source metadata for (?P<name>\S+): (?P<reason>.+)",
-        MissingOutside,
+        UnavailableError,
         "the image `{name}` cannot be had: {reason}",
         "check the network, `docker login`, or name a mirror in `~/.config/envcompile/config.toml`",
     ),
     _Row(
         r"failed to do request: (?P<reason>.+)",
-        MissingOutside,
+        UnavailableError,
         "a registry does not answer: {reason}",
         "check its name, the network, and `docker login`",
     ),
     _Row(
         r"exec format error",
-        NotFine,
+        CheckFailedError,
         "the build failed: the builder cannot run programs of that platform",
         "install an emulator (qemu with binfmt_misc), or name a builder of the platform with `--builder`",
     ),
     _Row(
         r"invalid peer certificate|UnknownIssuer|CERTIFICATE_VERIFY_FAILED|certificate verify failed|SSL certificate",
-        NotFine,
+        CheckFailedError,
         "the build failed: a server's certificate is not trusted in it",
         "behind a proxy with a certificate of its own, add `--secret id=ca,src=/path/to/bundle.crt`",
     ),
     _Row(
         r"dns error|failed to lookup address|[Tt]emporary failure in name resolution|Could not resolve host|"
         r"network bridge not found",
-        NotFine,
+        CheckFailedError,
         "the build failed: it has no network",
         "`envcompile build -- --network=host` uses the builder's own; a proxy is named in docker's configuration",
     ),
@@ -144,12 +144,12 @@ def explain(said: str) -> EnvcompileError:
             return row.kind(row.said.format(**names), row.hint.format(**names))
     if not failed.step:
         first = failed.error.partition("\n")[0]
-        return NotFine(f"docker failed: {_short(first) or 'it does not say why'}")
+        return CheckFailedError(f"docker failed: {_short(first) or 'it does not say why'}")
     last = next((line for line in reversed(failed.lines) if line.strip()), failed.error)
     step = found[0] if (found := re.match(r"\[[^\]]*\]", failed.step)) else _short(failed.step)
     place = f", line {failed.line} of the Dockerfile" if failed.line else ""
     hint = "the last lines of the step are above, and the step itself is in `envcompile dockerfile`"
-    return NotFine(f"the build failed in `{step}`{place}: {_short(last)}", hint)
+    return CheckFailedError(f"the build failed in `{step}`{place}: {_short(last)}", hint)
 
 
 def _short(text: str) -> str:

@@ -6,11 +6,11 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from envcompile.diagnostics.errors import EnvcompileError, UnavailableError
 from envcompile.engine.buildx import check
 from envcompile.engine.failure import explain
 from envcompile.engine.features import able
 from envcompile.engine.images import own_platform
-from envcompile.errors import EnvcompileError, MissingOutside
 from envcompile.findings import Finding, failed
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def engine(docker: Docker, builder: str) -> Iterator[Finding]:
     """Everything from the command line to the image store. What rests on something missing is not looked at."""
     try:
         versions = _json(docker.ask, "version")
-    except MissingOutside as problem:
+    except UnavailableError as problem:
         yield failed("docker", problem)
         return
     yield Finding("docker", "fine", f"docker {_version(versions.get('Client'))}, the command line")
@@ -38,7 +38,7 @@ def engine(docker: Docker, builder: str) -> Iterator[Finding]:
     yield daemon
     try:
         yield Finding("buildx", "fine", f"buildx {check(docker.ask)}")
-    except MissingOutside as problem:
+    except UnavailableError as problem:
         yield failed("buildx", problem)
         return
     if daemon.state == "missing":

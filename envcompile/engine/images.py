@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from envcompile.diagnostics.errors import UnavailableError
 from envcompile.engine.failure import explain
-from envcompile.errors import MissingOutside
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -79,6 +79,6 @@ def pushed(registry: Registry, tag: str, platforms: Collection[str], *, only: bo
         if only:
             return registry.holds(tag)
         there = registry.platforms(tag)
-    except MissingOutside as problem:
-        raise MissingOutside(problem.message, "start it or check the name, or build without `--push`") from None
+    except UnavailableError as problem:
+        raise UnavailableError(problem.message, "start it or check the name, or build without `--push`") from None
     return all(any(f"{each}/".startswith(f"{platform}/") for each in there) for platform in platforms)

@@ -9,8 +9,8 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from envcompile.plan.archive import RELEASES
-from envcompile.resolve.registry.place import address, locate
+from envcompile.plan.apt import DISTRIBUTION_RELEASES
+from envcompile.registry.reference import find_registry_url, locate_image
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +25,7 @@ def contexts(dockerfile: str, mirrors: Mapping[str, str]) -> tuple[tuple[str, st
     """
     found = []
     for image in dict.fromkeys(_FROM.findall(dockerfile)):
-        place, canonical = locate(image, mirrors), locate(image, {})
+        place, canonical = locate_image(image, mirrors), locate_image(image, {})
         if (place.base, place.repository) != (canonical.base, canonical.repository):
             host = urlsplit(place.base).netloc
             found.append((image, f"docker-image://{host}/{place.repository}@{place.version}"))
@@ -34,7 +34,9 @@ def contexts(dockerfile: str, mirrors: Mapping[str, str]) -> tuple[tuple[str, st
 
 def archives(dockerfile: str, mirrors: Mapping[str, str]) -> str:
     """For each archive of Debian packages in a Dockerfile that has a mirror, a line `HOST URL`. Raises `Unusable`."""
-    hosts = sorted({archive.host for release in RELEASES.values() for archive in release.archives})
+    hosts = sorted({archive.host for release in DISTRIBUTION_RELEASES.values() for archive in release.archives})
     return "".join(
-        f"{host} {address(host, mirrors)}\n" for host in hosts if host in mirrors and f" http://{host}/" in dockerfile
+        f"{host} {find_registry_url(host, mirrors)}\n"
+        for host in hosts
+        if host in mirrors and f" http://{host}/" in dockerfile
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from envcompile.diagnostics import count
+from envcompile.diagnostics.diagnostic import format_count
 from envcompile.lock.graph import KINDS
 from envcompile.lock.reasons import Moves
-from envcompile.spec.indexes import DEFAULT
+from envcompile.spec.pip import DEFAULT_INDEX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -118,7 +118,7 @@ def _place(change: Change) -> tuple[object, ...]:
 
 
 def _size(platform: PlatformLock | None) -> str | None:
-    return count(platform.packages, "package") if platform else None
+    return format_count(platform.packages, "package") if platform else None
 
 
 def _common(why: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
@@ -150,7 +150,7 @@ def _pins(lock: Lock, platform: PlatformLock) -> dict[tuple[str, str], _Pin]:
         for build in platform.pip_build
         for each in build.packages
     }
-    pins |= {("index", each.name): _Pin(each.index) for each in platform.pip if each.index != DEFAULT}
+    pins |= {("index", each.name): _Pin(each.index) for each in platform.pip if each.index != DEFAULT_INDEX}
     for kind, packages in (("apt", platform.apt), ("apt-build", platform.apt_build)):
         pins |= {(kind, each.name): _Pin(each.version, each.sha256, each.sha256) for each in packages}
     return pins

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from envcompile.errors import Unusable
+from envcompile.diagnostics.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,9 +70,9 @@ class Reader:
     def __init__(self, name: str, hint: str) -> None:
         self._name, self._hint = name, hint
 
-    def fail(self, where: str, said: str) -> Unusable:
+    def fail(self, where: str, said: str) -> InvalidInputError:
         """The error: what is wrong with the field at `where`."""
-        return Unusable(f"`{self._name}` is not a valid lock: `{where}` {said}", self._hint)
+        return InvalidInputError(f"`{self._name}` is not a valid lock: `{where}` {said}", self._hint)
 
     def table(self, value: object, where: str, keys: set[str]) -> dict[str, Any]:
         """A table with no other keys than these."""

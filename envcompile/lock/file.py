@@ -9,8 +9,8 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from envcompile.digests import sha256
-from envcompile.errors import Unusable
+from envcompile.diagnostics.errors import InvalidInputError
+from envcompile.digests import compute_sha256
 from envcompile.lock import decided
 from envcompile.lock.head import COMMENT, FORMAT
 from envcompile.lock.validate import counts, decode
@@ -25,14 +25,14 @@ _FORMAT = re.compile(r"^format = ([0-9]{1,9})$", re.MULTILINE)
 _CONFLICT = re.compile(r"^(?:<{7}|={7}|>{7}|\|{7})(?: |$)", re.MULTILINE)
 
 
-class Newer(Unusable):
+class Newer(InvalidInputError):  # noqa: N818
     """A lock of a release to come: nothing in it may be overwritten by this one."""
 
 
 def dumps(lock: Lock) -> str:
     """The canonical text of a lock."""
     body = "".join(_body(lock))
-    return f'{COMMENT}format = {FORMAT}\ndigest = "{sha256(body.encode())}"\n{body}'
+    return f'{COMMENT}format = {FORMAT}\ndigest = "{compute_sha256(body.encode())}"\n{body}'
 
 
 def loads(text: str, name: str) -> Lock:
@@ -40,18 +40,18 @@ def loads(text: str, name: str) -> Lock:
     text = text.replace("\r\n", "\n")
     hint = "run `envcompile lock`"
     if text.startswith("\N{BYTE ORDER MARK}"):
-        raise Unusable(f"`{name}` starts with a byte order mark, which an editor has put there", hint)
+        raise InvalidInputError(f"`{name}` starts with a byte order mark, which an editor has put there", hint)
     if conflict := _CONFLICT.search(text):
         line = text.count("\n", 0, conflict.start()) + 1
-        raise Unusable(f"`{name}` holds the marks of a merge conflict in line {line}", hint)
+        raise InvalidInputError(f"`{name}` holds the marks of a merge conflict in line {line}", hint)
     version = _FORMAT.search(text)
     if version and int(version[1]) > FORMAT:
         message = f"`{name}` has format {version[1]}, and this release reads formats up to {FORMAT}"
         raise Newer(message, "upgrade envcompile")
     digest = _DIGEST.search(text)
     if not version or not digest:
-        raise Unusable(f"`{name}` is not a lock of envcompile, or its head is missing", hint)
-    sound = sha256(text[digest.end() :].encode()) == digest[1]
+        raise InvalidInputError(f"`{name}` is not a lock of envcompile, or its head is missing", hint)
+    sound = compute_sha256(text[digest.end() :].encode()) == digest[1]
     whole = sound and text[: digest.start()] == f"{COMMENT}format = {FORMAT}\n"
     return decode(_toml(text, name, hint, whole=whole), name, hint, whole=whole)
 
@@ -63,7 +63,7 @@ def _toml(text: str, name: str, hint: str, *, whole: bool) -> dict[str, object]:
         return tomli.loads(text)
     except (ValueError, RecursionError) as problem:
         said = "is cut off, or was edited by hand" if not whole else "is not TOML"
-        raise Unusable(f"`{name}` {said}", hint) from problem
+        raise InvalidInputError(f"`{name}` {said}", hint) from problem
 
 
 def _body(lock: Lock) -> Iterable[str]:

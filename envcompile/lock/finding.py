@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from envcompile.source import KeyPath
+    from envcompile.diagnostics.toml_source import KeyPath
 
 
 class Finding(NamedTuple):

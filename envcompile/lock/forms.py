@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from envcompile.lock.diff import ADDED, CHANGED, REFILED, REMOVED, SIGNS
-from envcompile.spec.indexes import DEFAULT
+from envcompile.spec.pip import DEFAULT_INDEX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -124,5 +124,5 @@ def packages(pins: PlatformLock | Pins) -> Iterator[str]:
     """Packages of conda and pip on a platform, a line each; the beginning of the hash tells two files apart."""
     yield from (f"conda {each.name} {each.version} {each.build} {each.sha256[:12]}" for each in pins.conda)
     for each in pins.pip:
-        index = "" if each.index == DEFAULT else f" {each.index}"
+        index = "" if each.index == DEFAULT_INDEX else f" {each.index}"
         yield f"pip {each.name} {each.version} {each.sha256[:12]}{index}"

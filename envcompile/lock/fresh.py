@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from envcompile.diagnostics import Diagnostic
+from envcompile.diagnostics.diagnostic import Diagnostic
+from envcompile.digests import compute_text_digest, compute_value_digest
 from envcompile.lock.head import LAYOUT
-from envcompile.spec.digest import text_digest, value_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -24,12 +24,12 @@ RELOCK = "run `envcompile lock`"
 
 def known(text: str, lock: Lock) -> bool:
     """Whether the lock was made from this very text of a spec, which therefore was checked then."""
-    return lock.spec_text == text_digest(text) and lock.layout == LAYOUT
+    return lock.spec_text == compute_text_digest(text) and lock.layout == LAYOUT
 
 
 def same(value: Mapping[str, object], lock: Lock) -> bool:
     """Whether the lock was made from this very TOML value of a spec: its comments alone may differ."""
-    return lock.spec == value_digest(value) and lock.layout == LAYOUT
+    return lock.spec == compute_value_digest(value) and lock.layout == LAYOUT
 
 
 def stale(spec: Spec, lock: Lock, hint: str = RELOCK) -> list[Diagnostic]:

@@ -97,13 +97,13 @@ def asked(spec: Spec, drawn: Graph) -> tuple[Node, ...]:
 
     What is asked for and the lock lacks is not there.
     """
-    from envcompile.spec.match_spec import match_spec  # noqa: PLC0415 - brings much, for `tree` and `why` alone
-    from envcompile.spec.requirement import name, requirement  # noqa: PLC0415
+    from envcompile.spec.conda import parse_match_spec  # noqa: PLC0415 - brings much, for `tree` and `why` alone
+    from envcompile.spec.pip import parse_package_name, parse_requirement  # noqa: PLC0415
 
-    conda = [Node(match_spec(text).name, "conda") for text in spec.conda.packages]
+    conda = [Node(parse_match_spec(text).name, "conda") for text in spec.conda.packages]
     if spec.python is not None:
         conda.append(Node("python", "conda"))
-    pip = [node for text in spec.pip.packages for node in drawn.find(name(requirement(text).name))]
+    pip = [node for text in spec.pip.packages for node in drawn.find(parse_package_name(parse_requirement(text).name))]
     apt = [Node(each, "apt") for each in spec.apt.packages] + [Node(each, "apt-build") for each in spec.apt.build]
     return tuple(dict.fromkeys(node for node in (*conda, *pip, *apt, *drawn.of_base) if node in drawn.packages))
 

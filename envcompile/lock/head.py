@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from envcompile.digests import sha256
+from envcompile.digests import compute_sha256
 
 # Of the file's shape, and of the Dockerfile that is made from it: a lock of another layout is stale and says so.
 FORMAT = 1
@@ -28,7 +28,7 @@ def answered(data: bytes) -> tuple[bytes, bytes] | None:
         data = data.replace(b"\r\n", b"\n")
     start = len(_BEFORE) + _WIDTH
     digest, body = data[len(_BEFORE) : start], data[start + 2 :]
-    if not data.startswith(_BEFORE) or data[start : start + 2] != b'"\n' or sha256(body).encode() != digest:
+    if not data.startswith(_BEFORE) or data[start : start + 2] != b'"\n' or compute_sha256(body).encode() != digest:
         return None
     end = len(_SPEC) + _WIDTH
     text = end + len(_TEXT)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from envcompile.lock.finding import Finding
-from envcompile.spec.asked import extras, unseen
-from envcompile.spec.indexes import serving
-from envcompile.spec.model import Index
-from envcompile.spec.read import shown
+from envcompile.spec.model import ExtraIndex
+from envcompile.spec.pip import find_index
+from envcompile.spec.solver_inputs import find_requested_extras, recorded_inputs
+from envcompile.spec.values import display_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from envcompile.diagnostics.toml_source import KeyPath
     from envcompile.lock.model import Lock, PlatformLock
-    from envcompile.source import KeyPath
     from envcompile.spec.model import Spec
 
 Values = tuple[str, ...]
@@ -25,7 +25,7 @@ def noted(spec: Spec, lock: Lock) -> Iterator[Finding]:
     if lock.asked is None:
         yield Finding((), "the spec was changed, and the lock does not tell what it was: an early release has made it")
         return
-    before, now = {each.key: each.values for each in lock.asked}, unseen(spec)
+    before, now = {each.key: each.values for each in lock.asked}, recorded_inputs(spec)
     for key in sorted({*before, *now}):
         old, new = before.get(key, ()), now.get(key, ())
         if old == new or _still(key, old, new, lock) or (key in _STILL and _STILL[key](spec, old, lock)):
@@ -56,9 +56,9 @@ def _still_snapshot(spec: Spec, _: Values, lock: Lock) -> bool:
 
 def _still_indexes(spec: Spec, old: Values, lock: Lock) -> bool:
     """Whether everything that is locked comes from where it came from."""
-    before = [Index(name, url, tuple(patterns)) for name, url, *patterns in map(str.split, old)]
+    before = [ExtraIndex(name, url, tuple(patterns)) for name, url, *patterns in map(str.split, old)]
     names = {package.name for platform in lock.platforms for package in platform.pip}
-    served = ((serving(name, before), serving(name, spec.pip.extra_indexes)) for name in names)
+    served = ((find_index(name, before), find_index(name, spec.pip.extra_indexes)) for name in names)
     return all((then.name, then.url) == (now.name, now.url) for then, now in served)
 
 
@@ -87,7 +87,7 @@ def _base(platform: PlatformLock) -> dict[str, str]:
 
 
 def _extras(spec: Spec, old: set[str], new: set[str]) -> Iterator[Finding]:
-    places = extras(spec)
+    places = find_requested_extras(spec)
     for extra in sorted(new - old):
         path: KeyPath = ("pip", "packages", places[extra])
         yield Finding(path, f"`{extra}` is asked of pip, and the lock was made without that extra")
@@ -108,4 +108,4 @@ def _says(key: str, values: Sequence[str]) -> str:
 
 
 def _list(values: Sequence[str]) -> str:
-    return ", ".join(f"`{shown(each)}`" for each in values)
+    return ", ".join(f"`{display_text(each)}`" for each in values)

@@ -10,11 +10,10 @@ from __future__ import annotations
 from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
+from envcompile.diagnostics.errors import RequirementError
 from envcompile.lock.graph import Node, depend_name, graph
 from envcompile.lock.model import AptPackage, CondaPackage
-from envcompile.spec.match import matches
-from envcompile.spec.match_spec import match_spec
-from envcompile.spec.refusal import Refusal
+from envcompile.spec.conda import matches_package, parse_match_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,7 +101,7 @@ class Moves:
         if self._asked is None:
             return
         if isinstance(old, CondaPackage):
-            texts = [text for text in self._asked.spec.conda.packages if match_spec(text).name == node.name]
+            texts = [text for text in self._asked.spec.conda.packages if parse_match_spec(text).name == node.name]
             if node.name == "python" and self._asked.spec.python:
                 texts.append(f"python {self._asked.spec.python}.*")
             refused = [text for text in texts if not _admits(text, old)]
@@ -152,16 +151,16 @@ class Moves:
 def _admits(text: str, package: CondaPackage) -> bool:
     """Whether a requirement admits a package; also where it is not of those that can be read without a solver."""
     try:
-        return matches(match_spec(text), package)
-    except Refusal:
+        return matches_package(parse_match_spec(text), package)
+    except RequirementError:
         return True
 
 
 def _excludes(text: str, package: PipPackage) -> bool:
     """Whether a requirement without a marker, which holds everywhere, does not admit a package."""
-    from envcompile.spec.requirement import name, requirement  # noqa: PLC0415 - brings `packaging`
+    from envcompile.spec.pip import parse_package_name, parse_requirement  # noqa: PLC0415 - brings `packaging`
 
-    parsed = requirement(text)
-    if parsed.marker or name(parsed.name) != package.name:
+    parsed = parse_requirement(text)
+    if parsed.marker or parse_package_name(parsed.name) != package.name:
         return False
     return not parsed.specifier.contains(package.version, prereleases=True)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from packaging.version import Version
 
-from envcompile.errors import Unusable
+from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.lock.model import CondaPackage, Pins, PipPackage
 from envcompile.lock.validate import package_row
 from envcompile.platforms import PLATFORMS
-from envcompile.spec.version_order import compare, version
+from envcompile.spec.conda import compare_conda_versions, parse_conda_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -27,7 +27,7 @@ _SNAPSHOT = re.compile(r'^snapshot = "([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]
 _HEADER = re.compile(r"\[platforms\.([a-z0-9-]+)\]")
 _ROW = re.compile(r"    (\{ name = .* \}),")
 _IMAGE = re.compile(r'image = "([^"\s]+@sha256:[0-9a-f]{64})"')
-_by_conda_version = cmp_to_key(compare)
+_by_conda_version = cmp_to_key(compare_conda_versions)
 
 
 def salvage(text: str) -> Mapping[str, Pins]:
@@ -44,7 +44,7 @@ def salvage(text: str) -> Mapping[str, Pins]:
             _newest((each for each in found if isinstance(each, PipPackage)), lambda each: Version(each.version)),
             _newest(
                 (each for each in found if isinstance(each, CondaPackage)),
-                lambda each: _by_conda_version(version(each.version)),
+                lambda each: _by_conda_version(parse_conda_version(each.version)),
             ),
         )
         for name, found in rows.items()
@@ -70,8 +70,8 @@ def _package(row: str) -> PipPackage | CondaPackage | None:
     try:
         package = package_row(tomli.loads(f"row = {row}")["row"])
         # A version that cannot be read cannot be compared.
-        (Version if isinstance(package, PipPackage) else version)(package.version)
-    except (ValueError, Unusable):  # packaging's and TOML's errors are ValueErrors
+        (Version if isinstance(package, PipPackage) else parse_conda_version)(package.version)
+    except (ValueError, InvalidInputError):  # packaging's and TOML's errors are ValueErrors
         return None
     return package
 

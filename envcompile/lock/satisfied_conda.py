@@ -6,17 +6,16 @@ from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
+from envcompile.diagnostics.errors import RequirementError
 from envcompile.lock.finding import Finding
-from envcompile.spec.asked import asked_of_conda
-from envcompile.spec.match import matches
-from envcompile.spec.match_spec import MatchSpec, match_spec
-from envcompile.spec.refusal import Refusal
+from envcompile.spec.conda import MatchSpec, matches_package, parse_match_spec
+from envcompile.spec.solver_inputs import list_conda_requirements
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
+    from envcompile.diagnostics.toml_source import KeyPath
     from envcompile.lock.model import CondaPackage, PlatformLock
-    from envcompile.source import KeyPath
     from envcompile.spec.model import Spec
 
 # There on every machine that an image is locked for, in whatever version; the C library's is that of the base.
@@ -27,16 +26,16 @@ _GLIBC, _CUDA = "__glibc", "__cuda"
 def conda_answer(spec: Spec, locked: PlatformLock) -> Generator[Finding, None, set[str]]:
     """What is not satisfied; returns the names of the packages that are asked for."""
     pinned = {package.name.lower(): package for package in locked.conda}
-    asked = asked_of_conda(spec) if spec.conda.packages else ()
+    asked = list_conda_requirements(spec) if spec.conda.packages else ()
     roots = set()
     for index, text in enumerate(asked):
-        wanted = match_spec(text)
+        wanted = parse_match_spec(text)
         roots.add(wanted.name)
         path: KeyPath = ("conda", "packages", index) if index < len(spec.conda.packages) else ("python",)
         package = pinned.get(wanted.name)
         if package is None:
             yield Finding(path, f"`{text}` is asked of conda, and the lock has no `{wanted.name}`")
-        elif not matches(wanted, package):
+        elif not matches_package(wanted, package):
             yield Finding(path, f"`{text}` is asked of conda, and the lock has {_pin(package)}")
     yield from _closure(spec, locked, pinned)
     return roots
@@ -50,7 +49,7 @@ def _closure(spec: Spec, locked: PlatformLock, pinned: Mapping[str, CondaPackage
             other = pinned.get(name)
             if other is not None:
                 wanted = _read(text)
-                if wanted and not matches(wanted, other):
+                if wanted and not matches_package(wanted, other):
                     yield _needs(package, text, _pin(other))
             elif name == _CUDA and not isinstance(spec.cuda.version, str):
                 yield Finding(("conda", "packages"), f"`{package.name}` needs CUDA, and the spec asks for none,")
@@ -70,8 +69,8 @@ def needed(text: str) -> str:
 @cache
 def _read(text: str) -> MatchSpec | None:
     """A dependency of a record; None for one in words that the tools read differently: then its name alone counts."""
-    with suppress(Refusal):
-        return match_spec(text)
+    with suppress(RequirementError):
+        return parse_match_spec(text)
     return None
 
 

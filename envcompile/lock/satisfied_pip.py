@@ -9,7 +9,7 @@ from packaging.version import VERSION_PATTERN, Version
 
 from envcompile.lock.finding import Finding
 from envcompile.platforms import PLATFORMS
-from envcompile.spec.requirement import name, requirement
+from envcompile.spec.pip import parse_package_name, parse_requirement
 
 if TYPE_CHECKING:
     from collections.abc import Container, Generator, Iterable, Iterator, Mapping
@@ -42,10 +42,10 @@ def pip_answer(spec: Spec, locked: PlatformLock, conda: Container[str]) -> Gener
     environment = markers(locked)
     roots = set()
     for index, text in enumerate(spec.pip.packages):
-        asked = requirement(text)
+        asked = parse_requirement(text)
         if asked.marker and not asked.marker.evaluate(environment):
             continue
-        normal = name(asked.name)
+        normal = parse_package_name(asked.name)
         roots.add(normal)
         pin = pins.get(normal)
         if normal in twice:
@@ -61,7 +61,7 @@ def pip_answer(spec: Spec, locked: PlatformLock, conda: Container[str]) -> Gener
 def _whole(spec: Spec, locked: PlatformLock, pins: Container[str]) -> Iterator[Finding]:
     """What should not be in the lock, and what should be."""
     for index, text in enumerate(spec.pip.exclude):
-        if any(package.name == name(text) for package in locked.pip):
+        if any(package.name == parse_package_name(text) for package in locked.pip):
             yield Finding(("pip", "exclude", index), f"`{text}` is left out, and the lock holds it")
     for package in locked.pip:
         for need in package.depends:

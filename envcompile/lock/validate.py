@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from envcompile.errors import Unusable
+from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.lock import decided
 from envcompile.lock.fields import APT, ASKED, CHANNEL, CONDA, MATCH_SPEC, MD5, NAME, Reader
 from envcompile.lock.model import (
@@ -45,7 +45,7 @@ def decode(value: dict[str, Any], name: str, hint: str, *, whole: bool) -> Lock:
     if not whole:
         cut = _cut(value.get("counts"), platforms)
         message = "is cut off: packages are missing at its end" if cut else "was edited by hand or by another program"
-        raise Unusable(f"`{name}` {message}", hint)
+        raise InvalidInputError(f"`{name}` {message}", hint)
     read.table(value, name, _HEADS)
     spec = read.table(value.get("spec"), "spec", {"digest", "text"})
     names = sorted(read.table(platforms, "platforms", set(PLATFORMS)))

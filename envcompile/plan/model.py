@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class File:
+class LockStageFile:
     """One file of the lock stage: its absolute path there, and its lines."""
 
     path: str
@@ -14,7 +14,7 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class PlatformTarget:
     """What differs between architectures.
 
     `arch` as TARGETARCH spells it, `docker` as `--platform` takes it; `build` and `run` base images by digest;
@@ -27,13 +27,13 @@ class Target:
     build: str
     run: str
     tools: tuple[tuple[str, str], ...]
-    files: tuple[File, ...]
+    files: tuple[LockStageFile, ...]
     env: tuple[tuple[str, str], ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class PipLayer:
     """One installation of pip packages: the stage's name, and the requirement list in the lock stage.
 
     They are the `group` of packages (plan/groups.py) that come from `index`; `private` says that it wants credentials,
@@ -62,7 +62,7 @@ class SdistLayer:
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class RuntimeConfig:
     """How the final image starts. `env` and `labels` are sorted by key, `user` is `UID:GID`."""
 
     env: tuple[tuple[str, str], ...]
@@ -83,12 +83,12 @@ class Plan:
     groups into which what micromamba made is split, `slim` the kinds of files that are taken away, as the label says.
     """
 
-    targets: tuple[Target, ...]
+    targets: tuple[PlatformTarget, ...]
     apt: tuple[str, ...]
     conda: bool
     python: bool
     conda_layers: tuple[str, ...]
-    layers: tuple[Layer, ...]
+    layers: tuple[PipLayer, ...]
     sdists: tuple[SdistLayer, ...]
     slim: tuple[str, ...]
-    start: Start
+    start: RuntimeConfig

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from envcompile.diagnostics import Diagnostic, Problems
-from envcompile.errors import NOT_FINE
+from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
+from envcompile.diagnostics.errors import EXIT_FAILED
 from envcompile.lock.model import BaseImage, Row
 from envcompile.plan.base import own_python
 from envcompile.plan.base.codes import diagnostic
@@ -21,11 +21,11 @@ from envcompile.resolve.images import pin
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from envcompile.diagnostics.toml_source import TomlSource
     from envcompile.lock.model import Decided, PlatformLock
     from envcompile.plan.base.catalogue import Catalogue
     from envcompile.plan.base.model import Decision, Locked, Stage
     from envcompile.resolve.images import Images
-    from envcompile.source import Source
     from envcompile.spec.model import Spec
 
 
@@ -45,7 +45,7 @@ class Choosing(NamedTuple):
 
 
 def choose_bases(
-    source: Source, spec: Spec, platforms: Iterable[PlatformLock], choosing: Choosing
+    source: TomlSource, spec: Spec, platforms: Iterable[PlatformLock], choosing: Choosing
 ) -> tuple[PlatformLock, ...]:
     """The same packages on the bases that they need. Raises `Problems` where there are none, with what can be had."""
     found: list[Diagnostic] = []
@@ -56,7 +56,7 @@ def choose_bases(
         if decision.build and decision.run:
             chosen.append(_standing(spec, platform, decision, wheels, choosing))
     if found:
-        raise Problems(source, dict.fromkeys(found), NOT_FINE)
+        raise DiagnosticsError(source, dict.fromkeys(found), EXIT_FAILED)
     return tuple(chosen)
 
 

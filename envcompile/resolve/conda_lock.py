@@ -15,10 +15,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from envcompile.diagnostics import redact
-from envcompile.errors import MissingOutside, Unusable
+from envcompile.diagnostics.diagnostic import redact_secrets
+from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
 from envcompile.resolve.rattler import KEPT, ask, gone, packages, question
-from envcompile.spec.match_spec import match_spec
+from envcompile.spec.conda import parse_match_spec
 
 if TYPE_CHECKING:
     from envcompile.lock.model import CondaPackage
@@ -50,7 +50,7 @@ class CondaLock:
             unasked = {"exclude-newer": request.exclude_newer, "cuda.version": request.cuda}
             for key in filter(unasked.get, unasked):
                 said = f"`{Path(program).stem}`, which `conda-lock` runs, cannot be asked for `{key}`"
-                raise Unusable(said, _INSTEAD)
+                raise InvalidInputError(said, _INSTEAD)
             # What cannot be read is told by py-rattler, whoever solves.
             packages(request, self._look_up(request, [], effects))
         with TemporaryDirectory(prefix="envcompile-") as name:
@@ -99,7 +99,7 @@ def _write(folder: Path, request: CondaRequest, whole: dict[str, Any]) -> None:
 
 def spelled(text: str) -> str:
     """The requirement in the one spelling of its meaning, which conda-lock reads best."""
-    name, version, build, channel, *_ = match_spec(text)
+    name, version, build, channel, *_ = parse_match_spec(text)
     words = [f"{channel}::{name}" if channel else name, *([version or "*"] if version or build else ())]
     return " ".join([*words, *([build] if build else ())])
 
@@ -123,7 +123,7 @@ def _run(folder: Path, request: CondaRequest, program: str | None, effects: Effe
         _refuse(request, said, program, folder)
     if not written.exists():
         if "No module named conda_lock" in finished.errors:
-            raise MissingOutside("`conda-lock` is not there", "run `pip install 'envcompile[engines]'`")
+            raise UnavailableError("`conda-lock` is not there", "run `pip install 'envcompile[engines]'`")
         raise gone(finished._replace(errors=finished.errors.replace(str(folder), "")))
     return written.read_text("utf-8")
 
@@ -139,13 +139,13 @@ def _settings(folder: Path, *, offline: bool) -> dict[str, str]:
 def _refuse(request: CondaRequest, said: dict[str, Any], program: str | None, folder: Path) -> None:
     """Raises what `conda_program` says is in the way."""
     if said["kind"] == "respelled":
-        raise Unusable(f"`conda-lock` takes `{said['asked']}` for `{said['read']}`", _INSTEAD)
+        raise InvalidInputError(f"`conda-lock` takes `{said['asked']}` for `{said['read']}`", _INSTEAD)
     # conda names the channels that it looked in; among them is one of conda-lock's own, in the folder.
-    lines = [line for line in redact(str(said["problem"])).splitlines() if str(folder) not in line]
+    lines = [line for line in redact_secrets(str(said["problem"])).splitlines() if str(folder) not in line]
     if said["kind"] == "program":
         name = Path(program or "").stem
         problem = next(filter(str.strip, lines), "it does not say why").strip()
-        raise MissingOutside(f"`{name}`, which `conda-lock` runs, gives no answer: {problem}", _INSTEAD)
+        raise UnavailableError(f"`{name}`, which `conda-lock` runs, gives no answer: {problem}", _INSTEAD)
     packages(request, {**said, "problem": "\n".join(lines)})
 
 
@@ -159,7 +159,9 @@ def _chosen(request: CondaRequest, explicit: str) -> dict[tuple[str, ...], str]:
         place, subdir, file = unquote(url).rsplit("/", 2)
         channel = next((each.url for each in request.channels if unquote(each.url) == place), None)
         if channel is None:
-            raise MissingOutside(f"`conda-lock` chose `{file}` from a channel that is not one of the spec's", _INSTEAD)
+            raise UnavailableError(
+                f"`conda-lock` chose `{file}` from a channel that is not one of the spec's", _INSTEAD
+            )
         chosen[file.rsplit("-", 2)[0], channel, subdir, file] = md5.replace("None", "")
     return chosen
 
@@ -173,7 +175,9 @@ def _compare(request: CondaRequest, chosen: dict[tuple[str, ...], str], found: t
         _, url, _, file = key
         channel = f"the conda channel `{names[url]}`"
         if key not in there:
-            raise MissingOutside(f"{channel} does not have `{file}`, which `conda-lock` chose", "run the command again")
+            raise UnavailableError(
+                f"{channel} does not have `{file}`, which `conda-lock` chose", "run the command again"
+            )
         if md5 and md5 != there[key]:
             said = f"{channel} has another `{file}` than the one that `conda-lock` chose"
-            raise MissingOutside(said, "run the command again")
+            raise UnavailableError(said, "run the command again")

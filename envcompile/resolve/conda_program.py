@@ -19,13 +19,13 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from envcompile.spec.match_spec import match_spec
-from envcompile.spec.refusal import Refusal
+from envcompile.diagnostics.errors import RequirementError
+from envcompile.spec.conda import parse_match_spec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from envcompile.spec.match_spec import MatchSpec
+    from envcompile.spec.conda import MatchSpec
 
 # How conda names what no set of packages is the answer to; mamba and micromamba have `solver_problems` instead.
 _UNSOLVABLE = "Unsatisfiable|Packages?NotFound"
@@ -48,12 +48,12 @@ def _answer(question: dict[str, Any], arguments: Sequence[str]) -> dict[str, Any
     (request,) = question["requests"]
     specs = _specs(arguments)
     for text, spec in zip_longest(question["requirements"], specs, fillvalue=""):
-        if _parsed(spec) != match_spec(text):
+        if _parsed(spec) != parse_match_spec(text):
             return {"kind": "respelled", "problem": "", "asked": text, "read": spec}
     if not question["program"]:
         return _solved(question)
     # A channel by its URL, for what is called so elsewhere is another one.
-    names = {each: match_spec(each).name for each in specs if "::" in each}
+    names = {each: parse_match_spec(each).name for each in specs if "::" in each}
     urls = {each: f"{request['only_channel'][name]}::{each.partition('::')[2]}" for each, name in names.items()}
     options = arguments[: len(arguments) - len(specs)]
     # Those that must be of a version are required of it, which no reason lets go.
@@ -76,8 +76,8 @@ def _specs(arguments: Sequence[str]) -> list[str]:
 
 def _parsed(spec: str) -> MatchSpec | None:
     try:
-        return match_spec(spec)
-    except Refusal:
+        return parse_match_spec(spec)
+    except RequirementError:
         return None
 
 

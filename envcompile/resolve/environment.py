@@ -5,29 +5,27 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from envcompile.diagnostics import Diagnostic, Problems
+from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
 from envcompile.lock.model import Pins, PlatformLock, Python
 from envcompile.plan.base.bounds import bounds
 from envcompile.platforms import PLATFORMS
 from envcompile.resolve.conda import CondaRequest
 from envcompile.resolve.protocol import PipRequest
 from envcompile.resolve.provides import with_distributions
-from envcompile.spec.asked import asked_of_conda
-from envcompile.spec.indexes import index_of
-from envcompile.spec.match_spec import match_spec
-from envcompile.spec.requirement import name as distribution
-from envcompile.spec.requirement import requirement
+from envcompile.spec.conda import parse_match_spec
+from envcompile.spec.pip import find_index_name, parse_package_name, parse_requirement
+from envcompile.spec.solver_inputs import list_conda_requirements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from envcompile.diagnostics.toml_source import TomlSource
     from envcompile.lock.model import Channel, CondaPackage, Lock, PipPackage, SdistBuild
     from envcompile.plan.base.catalogue import Catalogue
     from envcompile.resolve.apt.resolver import Apt
     from envcompile.resolve.conda import CondaResolver
     from envcompile.resolve.images import Ground, Images
     from envcompile.resolve.protocol import Effects, PipResolver
-    from envcompile.source import Source
     from envcompile.spec.model import Spec
 
 # Where conda puts its Python: the environment is made there and stays there.
@@ -78,7 +76,7 @@ class Solvers(NamedTuple):
 
 
 def solve(  # noqa: PLR0913, PLR0917 - every effect is an argument
-    source: Source, spec: Spec, grounds: Mapping[str, Ground], earlier: Earlier, solvers: Solvers, upgrade: Upgrade
+    source: TomlSource, spec: Spec, grounds: Mapping[str, Ground], earlier: Earlier, solvers: Solvers, upgrade: Upgrade
 ) -> tuple[tuple[PlatformLock, ...], tuple[Channel, ...]]:
     """What is pinned for each platform, sorted, and the channels it comes from.
 
@@ -109,7 +107,7 @@ def _conda(  # noqa: PLR0913, PLR0917 - a request is made of all that was decide
         return tuple(() for _ in names)
     requests = tuple(
         CondaRequest(
-            requirements=asked_of_conda(spec),
+            requirements=list_conda_requirements(spec),
             channels=solvers.channels,
             platform=PLATFORMS[name],
             glibc=grounds[name].base.glibc,
@@ -125,19 +123,19 @@ def _conda(  # noqa: PLR0913, PLR0917 - a request is made of all that was decide
     return tuple(with_distributions(packages) for packages in answers)
 
 
-def _refuse_twice(source: Source, spec: Spec, conda: Mapping[str, tuple[CondaPackage, ...]]) -> None:
+def _refuse_twice(source: TomlSource, spec: Spec, conda: Mapping[str, tuple[CondaPackage, ...]]) -> None:
     """The lock never holds a distribution from both sides: what is asked of both is a mistake, and is told as one."""
-    asked = {match_spec(text).name: text for text in spec.conda.packages}
+    asked = {parse_match_spec(text).name: text for text in spec.conda.packages}
     brought = {name: each for packages in conda.values() for each in packages for name in each.provides}
     found = []
     for index, text in enumerate(spec.pip.packages):
-        package = brought.get(distribution(requirement(text).name))
+        package = brought.get(parse_package_name(parse_requirement(text).name))
         if package and package.name in asked:
             message = f"`{text}` is asked of pip, and of conda as `{asked[package.name]}`"
             hint = "take it out of one of the two: conda's serves pip's packages too"
             found.append(Diagnostic("duplicate", message, ("pip", "packages", index), hint))
     if found:
-        raise Problems(source, found)
+        raise DiagnosticsError(source, found)
 
 
 def _interpreter(brought: tuple[CondaPackage, ...]) -> Python | None:
@@ -146,7 +144,7 @@ def _interpreter(brought: tuple[CondaPackage, ...]) -> Python | None:
 
 
 def _pip(  # noqa: PLR0913, PLR0917 - a request is made of all that was decided before
-    source: Source,
+    source: TomlSource,
     spec: Spec,
     name: str,
     ground: Ground,
@@ -187,7 +185,7 @@ def _pip(  # noqa: PLR0913, PLR0917 - a request is made of all that was decided 
     both = {package.name for package in packages} & set(request.provided)
     if both:
         raise AssertionError(f"a resolver took from pip what conda has brought: {sorted(both)}")
-    if strange := [each.name for each in packages if each.index != index_of(each.name, request.indexes)]:
+    if strange := [each.name for each in packages if each.index != find_index_name(each.name, request.indexes)]:
         raise AssertionError(f"a resolver took packages from an index that they are not named for: {strange}")
     return packages, built
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from envcompile.diagnostics import Diagnostic, Problems
-from envcompile.errors import OUTSIDE, MissingOutside
+from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
+from envcompile.diagnostics.errors import EXIT_UNAVAILABLE, UnavailableError
 from envcompile.lock.model import BaseImage, Python, ToolImage
 from envcompile.plan.base import EXAMPLE, Facts, choose, needs_look, own_python, tools, wanted
 from envcompile.platforms import PLATFORMS
-from envcompile.spec.image import reference
+from envcompile.spec.image_reference import split_image_reference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from envcompile.diagnostics.toml_source import TomlSource
     from envcompile.lock.model import Lock, PlatformLock
-    from envcompile.source import Source
     from envcompile.spec.model import Spec
 
 
@@ -55,7 +55,7 @@ class Ground(NamedTuple):
 
 
 def lay_ground(  # noqa: PLR0913
-    source: Source, spec: Spec, earlier: Lock | None, images: Images, *, upgrade: bool, broken: tuple[str, ...] = ()
+    source: TomlSource, spec: Spec, earlier: Lock | None, images: Images, *, upgrade: bool, broken: tuple[str, ...] = ()
 ) -> dict[str, Ground]:
     """The ground of each platform. A digest that the earlier lock holds is kept unless it is to be upgraded.
 
@@ -79,7 +79,7 @@ def lay_ground(  # noqa: PLR0913
         else:
             grounds[name] = Ground(*answer, pinned)
     if found:
-        raise Problems(source, dict.fromkeys(found))
+        raise DiagnosticsError(source, dict.fromkeys(found))
     return grounds
 
 
@@ -119,22 +119,22 @@ def _remembered(spec: Spec, before: PlatformLock) -> Facts | None:
 
 
 def _facts(  # noqa: PLR0913, PLR0917
-    source: Source, spec: Spec, image: str, before: PlatformLock | None, images: Images, platform: str
+    source: TomlSource, spec: Spec, image: str, before: PlatformLock | None, images: Images, platform: str
 ) -> Facts:
     """What is in the image: nothing needs to be asked when the spec and the image's name tell it all."""
     base = wanted(spec)
-    parts = reference(base.image)
+    parts = split_image_reference(base.image)
     if before and before.build.image == image and (known := _remembered(spec, before)):
         return known
     if parts and parts.digest and not needs_look(spec):
         return Facts()
     try:
         told = images.facts(image, PLATFORMS[platform].docker)
-    except MissingOutside as problem:
+    except UnavailableError as problem:
         if not (parts and parts.digest):
             raise
         # With a digest nobody need be asked, if only the spec says what is in the image.
         message = f"nothing is known of `{base.image}`, and its registry could not be asked: {problem.message}"
         found = Diagnostic("base-unknown", message, ("image", "base"), f"say it: {EXAMPLE}")
-        raise Problems(source, [found], OUTSIDE) from None
+        raise DiagnosticsError(source, [found], EXIT_UNAVAILABLE) from None
     return Facts(told.os, told.glibc, told.python, told.python_path)

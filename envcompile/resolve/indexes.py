@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from envcompile.errors import Unusable
-from envcompile.spec.indexes import DEFAULT, index_of, urls
+from envcompile.diagnostics.errors import InvalidInputError
+from envcompile.spec.pip import DEFAULT_INDEX, collect_index_urls, find_index_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from envcompile.lock.model import PlatformLock
-    from envcompile.spec.model import Index, Pip
+    from envcompile.spec.model import ExtraIndex, PipSpec
 
 _PROJECT = re.compile(r"/simple/([a-z0-9]+(?:-[a-z0-9]+)*)/?")
 _HOST = "127.0.0.1"
@@ -45,7 +45,7 @@ class Signpost:
 
 
 @contextmanager
-def signpost(indexes: tuple[Index, ...], default: str) -> Iterator[Signpost]:
+def signpost(indexes: tuple[ExtraIndex, ...], default: str) -> Iterator[Signpost]:
     """The one index, answering for as long as the block lasts. `default` is the default index's URL, without userinfo.
 
     Raises `Unusable` when that is no web address.
@@ -55,8 +55,8 @@ def signpost(indexes: tuple[Index, ...], default: str) -> Iterator[Signpost]:
     from threading import Thread  # noqa: PLC0415
 
     if not default.startswith(("http://", "https://")):
-        raise Unusable("the default index is not a web address", "give it as `https://host/simple`")
-    routes = {DEFAULT: default.rstrip("/")} | {each.name: each.url for each in indexes}
+        raise InvalidInputError("the default index is not a web address", "give it as `https://host/simple`")
+    routes = {DEFAULT_INDEX: default.rstrip("/")} | {each.name: each.url for each in indexes}
     served: dict[str, str] = {}
 
     class Handler(BaseHTTPRequestHandler):
@@ -70,7 +70,7 @@ def signpost(indexes: tuple[Index, ...], default: str) -> Iterator[Signpost]:
             self.send_response(307 if found else 404)
             if found:
                 project = found[1]
-                served[project] = index_of(project, indexes)
+                served[project] = find_index_name(project, indexes)
                 self.send_header("Location", f"{routes[served[project]]}/{project}/")
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -87,12 +87,12 @@ def signpost(indexes: tuple[Index, ...], default: str) -> Iterator[Signpost]:
             server.shutdown()
 
 
-def private_indexes(pip: Pip, platforms: Iterable[PlatformLock], environment: Mapping[str, str]) -> tuple[str, ...]:
+def private_indexes(pip: PipSpec, platforms: Iterable[PlatformLock], environment: Mapping[str, str]) -> tuple[str, ...]:
     """The names, sorted, of the indexes that show a locked package to nobody without credentials.
 
     Only those with a URL in the spec: these are asked by the build too. Raises `MissingOutside` when one is silent.
     """
-    known = urls(pip)
+    known = collect_index_urls(pip)
     packages = {package.index: package.name for each in platforms for package in each.pip if package.index in known}
     if not packages:
         return ()

@@ -6,7 +6,7 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING, NamedTuple
 
-from envcompile.errors import MissingOutside
+from envcompile.diagnostics.errors import UnavailableError
 from envcompile.findings import Finding, failed
 from envcompile.resolve.uv import find_uv
 
@@ -41,7 +41,7 @@ def resolvers(wanted: Collection[str], environment: Mapping[str, str]) -> Iterat
         needed = row.resolver in wanted
         remedy = f"run `pip install 'envcompile[{row.extra}]'`"
         found = _uv(environment) if row.distribution == "uv" else _library(row.distribution)
-        if isinstance(found, MissingOutside):
+        if isinstance(found, UnavailableError):
             about = failed(row.distribution, found)
             message = f"`{row.distribution}` cannot be used; it is for {row.asked}" if not needed else about.message
             yield about._replace(state=about.state if needed else "note", message=message, remedy=remedy)
@@ -69,23 +69,23 @@ def _bounds() -> dict[str, SpecifierSet]:
     return {row.name: row.specifier for row in rows if row.specifier}
 
 
-def _library(distribution: str) -> str | MissingOutside:
+def _library(distribution: str) -> str | UnavailableError:
     try:
         return version(distribution)
     except PackageNotFoundError:
-        return MissingOutside(f"`{distribution}`, which the spec asks for, is not there")
+        return UnavailableError(f"`{distribution}`, which the spec asks for, is not there")
 
 
-def _uv(environment: Mapping[str, str]) -> str | MissingOutside:
+def _uv(environment: Mapping[str, str]) -> str | UnavailableError:
     """The version of the uv that is run, which may be the wheel's or one on the path."""
     try:
         path = find_uv(environment)
         done = subprocess.run(
             (path, "--version"), env=dict(environment), capture_output=True, check=False, encoding="utf-8", timeout=60
         )
-    except MissingOutside as problem:
+    except UnavailableError as problem:
         return problem
     except (OSError, subprocess.TimeoutExpired):
-        return MissingOutside("`uv`, which resolves pip packages, cannot be run")
+        return UnavailableError("`uv`, which resolves pip packages, cannot be run")
     words = done.stdout.split()
-    return words[1] if done.returncode == 0 and len(words) > 1 else MissingOutside("`uv` does not tell its version")
+    return words[1] if done.returncode == 0 and len(words) > 1 else UnavailableError("`uv` does not tell its version")

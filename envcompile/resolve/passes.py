@@ -7,8 +7,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from envcompile.diagnostics import Problems
-from envcompile.errors import NotFine
+from envcompile.diagnostics.diagnostic import DiagnosticsError
+from envcompile.diagnostics.errors import CheckFailedError
 from envcompile.lock.model import Python, Row
 from envcompile.plan.base import wanted
 from envcompile.plan.base.codes import diagnostic
@@ -23,11 +23,11 @@ from envcompile.resolve.protocol import Unsolvable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from envcompile.diagnostics.toml_source import TomlSource
     from envcompile.lock.model import Channel, PlatformLock
     from envcompile.plan.base.catalogue import Catalogue
     from envcompile.resolve.apt.resolver import Answer
     from envcompile.resolve.environment import Earlier, Solvers, Upgrade
-    from envcompile.source import Source
     from envcompile.spec.model import Spec
 
 _FIRST, _AGAIN = "resolved", "resolved-again"
@@ -45,14 +45,14 @@ class Settled(NamedTuple):
 class _Asked(NamedTuple):
     """The whole question."""
 
-    source: Source
+    source: TomlSource
     spec: Spec
     earlier: Earlier
     solvers: Solvers
     upgrade: Upgrade
 
 
-def settle_bases(source: Source, spec: Spec, earlier: Earlier, solvers: Solvers, upgrade: Upgrade) -> Settled:
+def settle_bases(source: TomlSource, spec: Spec, earlier: Earlier, solvers: Solvers, upgrade: Upgrade) -> Settled:
     """Two passes at most; both stand in the trail.
 
     The ground of an earlier lock that stands elsewhere is tried first: a lock that is current asks for nothing anew.
@@ -62,7 +62,7 @@ def settle_bases(source: Source, spec: Spec, earlier: Earlier, solvers: Solvers,
     asked = _Asked(source, spec, earlier, solvers, upgrade)
     if grounds := _grounds_of_earlier(asked):
         # What the spec asks for now may need another ground: then this one is no answer, and no mistake either.
-        with suppress(Unsolvable, Problems):
+        with suppress(Unsolvable, DiagnosticsError):
             found = _pass(asked, grounds, {}, {name: _rows_of_earlier(earlier, name) for name in grounds})
             if not _again(found, grounds) and all(_stays(each, earlier) for each in found.platforms):
                 return found
@@ -84,15 +84,15 @@ def settle_bases(source: Source, spec: Spec, earlier: Earlier, solvers: Solvers,
     if more := _again(found, again):
         name, why = next(iter(more.items()))
         message = f"two passes do not settle the base for `{name}`: it would be resolved once more {why[0]}"
-        raise NotFine(message, "give the base in `[image]`, or narrow the versions of the packages")
+        raise CheckFailedError(message, "give the base in `[image]`, or narrow the versions of the packages")
     return found
 
 
-def _refuse_unknown(source: Source, spec: Spec, catalogue: Catalogue) -> None:
+def _refuse_unknown(source: TomlSource, spec: Spec, catalogue: Catalogue) -> None:
     """A CUDA that never was is a mistake of the spec, before a resolver says that nothing is built for it."""
     version = spec.cuda.version
     if isinstance(version, str) and not gone(version, catalogue) and (said := unknown_release(version, catalogue)):
-        raise Problems(source, [diagnostic(said, spec)])
+        raise DiagnosticsError(source, [diagnostic(said, spec)])
 
 
 def _pass(
@@ -134,7 +134,9 @@ def _with_python(platform: PlatformLock, apt: Answer) -> PlatformLock:
     found = next((each for each in apt.packages[platform.platform][0] if each.name == name), None)
     patch = _PATCH.match(found.version) if found else None
     if patch is None:
-        raise NotFine(f"the archive has `{name}` in no version that is one of Python's", "take Python from conda")
+        raise CheckFailedError(
+            f"the archive has `{name}` in no version that is one of Python's", "take Python from conda"
+        )
     return replace(platform, python=Python(patch[0], f"/usr/bin/{name}", "apt"))
 
 

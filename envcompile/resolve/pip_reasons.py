@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from envcompile.errors import MissingOutside
+from envcompile.diagnostics.errors import UnavailableError
 from envcompile.resolve.protocol import Unsolvable
 from envcompile.resolve.simple_index import silent
-from envcompile.spec.indexes import index_of
+from envcompile.spec.pip import find_index_name
 
 if TYPE_CHECKING:
-    from envcompile.errors import EnvcompileError
+    from envcompile.diagnostics.errors import EnvcompileError
     from envcompile.resolve.protocol import PipRequest
 
 INSTALL = "run `pip install 'envcompile[engines]'`"
@@ -28,7 +28,7 @@ _NETWORK = re.compile(r"NetworkConnectionError|ConnectionFailedError|ConnectionT
 _SHOWN = 3
 
 
-def skipped_page(log: str) -> MissingOutside | None:
+def skipped_page(log: str) -> UnavailableError | None:
     """The error for a project whose page could not be read.
 
     pip only notes this in its log and goes on as if the project had no releases: it may then end with older packages
@@ -39,9 +39,9 @@ def skipped_page(log: str) -> MissingOutside | None:
         if not reason.startswith("404"):
             return silent(reason.split(" for url:")[0], project)
     if found := _NOT_A_PAGE.search(log):
-        return MissingOutside(f"the package index answers for `{found[1]}` with something else than a page")
+        return UnavailableError(f"the package index answers for `{found[1]}` with something else than a page")
     if found := _IGNORED.search(log):
-        return MissingOutside(f"pip does not ask `{found[1]}`, which is not https", "give an index with https")
+        return UnavailableError(f"pip does not ask `{found[1]}`, which is not https", "give an index with https")
     return None
 
 
@@ -62,7 +62,7 @@ def failure(log: str, errors: str, request: PipRequest, requirements: tuple[str,
 
 
 def _index(name: str, request: PipRequest) -> str:
-    return f"The index `{index_of(name, request.indexes)}`" if request.indexes else "The index"
+    return f"The index `{find_index_name(name, request.indexes)}`" if request.indexes else "The index"
 
 
 def _tidy(reason: str) -> list[str]:
@@ -81,12 +81,12 @@ def _few(found: re.Match[str]) -> str:
 def _unexpected(errors: str, request: PipRequest) -> EnvcompileError:
     """An end without a word about requirements: no pip-tools, one that does not fit its pip, a broken download."""
     if "No module named piptools" in errors or "No module named pip." in errors:
-        return MissingOutside("`pip-tools`, which is asked to resolve pip packages, is not there", INSTALL)
+        return UnavailableError("`pip-tools`, which is asked to resolve pip packages, is not there", INSTALL)
     last = next((line.strip() for line in reversed(errors.splitlines()) if line.strip()), "it gave no reason")
     said = re.sub(r"^(?:[\w.]+\.\w+|Error): ", "", last)
     if "upload-time metadata" in said:
         reason = "the index does not tell when files were uploaded, so `exclude-newer` cannot be answered"
         return Unsolvable(request.platform.name, reason)
     if _NETWORK.search(errors):
-        return MissingOutside(f"the package index did not answer: {said}", "check the network")
-    return MissingOutside(f"`pip-tools` failed: {said}", f"its pip may not fit it: {INSTALL}")
+        return UnavailableError(f"the package index did not answer: {said}", "check the network")
+    return UnavailableError(f"`pip-tools` failed: {said}", f"its pip may not fit it: {INSTALL}")

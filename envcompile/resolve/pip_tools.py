@@ -20,7 +20,7 @@ from packaging.requirements import Requirement
 from packaging.tags import sys_tags
 from packaging.utils import canonicalize_name
 
-from envcompile.errors import MissingOutside, Unusable
+from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
 from envcompile.resolve.annotations import graph
 from envcompile.resolve.indexes import Signpost, signpost
 from envcompile.resolve.pip_files import check, packages, unseen
@@ -28,7 +28,7 @@ from envcompile.resolve.pip_reasons import INSTALL, failure, skipped_page
 from envcompile.resolve.protocol import Effects
 from envcompile.resolve.settle import settle
 from envcompile.resolve.simple_index import SimpleIndex
-from envcompile.spec.indexes import DEFAULT
+from envcompile.spec.pip import DEFAULT_INDEX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +63,9 @@ class PipTools:
     def resolve(self, request: PipRequest, effects: Effects) -> tuple[PipPackage, ...]:
         """The packages for one platform; see `PipResolver`. Raises `Unusable` when that is not the one it runs on."""
         if effects.offline:
-            raise Unusable("`pip-tools` asks its index each time, and `--offline` lets nobody be asked", _OFFLINE_HINT)
+            raise InvalidInputError(
+                "`pip-tools` asks its index each time, and `--offline` lets nobody be asked", _OFFLINE_HINT
+            )
         here = running()
         refuse_elsewhere(request, here)
         with (
@@ -74,11 +76,11 @@ class PipTools:
             text = _solve(request, Effects(effects.run, outer), Path(folder), asked.url)
         pins = dict(pin for line in text.splitlines() if (pin := _pin(line)))
         needs = _without(request, pins, graph(text))
-        where = {name: asked.served[name] if request.indexes else DEFAULT for name in sorted(needs)}
+        where = {name: asked.served[name] if request.indexes else DEFAULT_INDEX for name in sorted(needs)}
         projects = _projects(where, asked.indexes, effects)
         if hidden := unseen(projects, pins, request, here.glibc):
             said = f"`{hidden}` fits the base image, but not the glibc {here.glibc} of this machine"
-            raise Unusable(f"{said}, for which alone `pip-tools` resolves", _HINT)
+            raise InvalidInputError(f"{said}, for which alone `pip-tools` resolves", _HINT)
         found = packages(pins, needs, projects, request)
         answer = tuple(replace(package, index=where[package.name]) for package in found)
         check(answer, _asked(request), request)
@@ -87,10 +89,10 @@ class PipTools:
 
 def _one_index(request: PipRequest, default: str) -> AbstractContextManager[Signpost]:
     if not request.indexes:
-        return nullcontext(Signpost(default, {DEFAULT: default}))
+        return nullcontext(Signpost(default, {DEFAULT_INDEX: default}))
     if "@" in default:
         said = "with `extra-indexes`, `pip-tools` cannot use a default index whose URL holds credentials"
-        raise Unusable(said, "give them in netrc, and PIP_INDEX_URL without them")
+        raise InvalidInputError(said, "give them in netrc, and PIP_INDEX_URL without them")
     return signpost(request.indexes, default)
 
 
@@ -122,13 +124,15 @@ def refuse_elsewhere(request: PipRequest, here: Here) -> None:
     pip-compile evaluates markers, `python_full_version` too, with the interpreter it runs in.
     """
     if not here.glibc:
-        raise Unusable("`pip-tools` resolves for where it runs, and that is not CPython on Linux with glibc", _HINT)
+        raise InvalidInputError(
+            "`pip-tools` resolves for where it runs, and that is not CPython on Linux with glibc", _HINT
+        )
     if request.platform.machine != here.machine:
         said = f"`pip-tools` resolves only for the machine it runs on, `{here.machine}`"
-        raise Unusable(f"{said}, and `{request.platform.name}` is `{request.platform.machine}`", _HINT)
+        raise InvalidInputError(f"{said}, and `{request.platform.name}` is `{request.platform.machine}`", _HINT)
     if request.python != here.python:
         said = f"`pip-tools` resolves only for the Python it runs in, `{here.python}`"
-        raise Unusable(f"{said}, and the base image has `{request.python}`", _HINT)
+        raise InvalidInputError(f"{said}, and the base image has `{request.python}`", _HINT)
 
 
 def index_url(effects: Effects, folder: str) -> str:
@@ -137,7 +141,7 @@ def index_url(effects: Effects, folder: str) -> str:
         return given
     finished = effects.run((sys.executable, "-c", _ASK_PIP), folder, _environment(effects.environment))
     if finished.code:
-        raise MissingOutside("`pip`, which `pip-tools` works with, is not there", INSTALL)
+        raise UnavailableError("`pip`, which `pip-tools` works with, is not there", INSTALL)
     return finished.errors.split()[-1]
 
 

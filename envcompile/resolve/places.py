@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from envcompile.errors import MissingOutside
-from envcompile.spec.indexes import urls
+from envcompile.diagnostics.errors import UnavailableError
+from envcompile.spec.pip import collect_index_urls
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from envcompile.lock.model import PipPackage
     from envcompile.resolve.protocol import Effects
-    from envcompile.spec.model import Pip
+    from envcompile.spec.model import PipSpec
 
 
-def places(pip: Pip, packages: Iterable[PipPackage], effects: Effects) -> dict[str, str]:
+def places(pip: PipSpec, packages: Iterable[PipPackage], effects: Effects) -> dict[str, str]:
     """By sha256, the address of each package's file, without credentials.
 
     Raises `MissingOutside` where an index does not answer or has not got the file any more.
@@ -29,8 +29,8 @@ def places(pip: Pip, packages: Iterable[PipPackage], effects: Effects) -> dict[s
         by_index.setdefault(package.index, []).append(package)
     if by_index and effects.offline:
         said = "where the index serves its files is not known, and `--offline` lets nobody be asked"
-        raise MissingOutside(said, "run without it once")
-    known, found = urls(pip), {}
+        raise UnavailableError(said, "run without it once")
+    known, found = collect_index_urls(pip), {}
     for index, wanted in sorted(by_index.items()):
         pages = SimpleIndex(known.get(index) or default_index(effects), effects.environment).files(
             sorted({each.name for each in wanted})
@@ -40,11 +40,11 @@ def places(pip: Pip, packages: Iterable[PipPackage], effects: Effects) -> dict[s
             url = next((row.url for row in rows if row.sha256 in ("", package.sha256)), "")
             if not url:
                 said = f"the index has no `{package.file}` with the hash that is locked"
-                raise MissingOutside(said, "run `envcompile lock -U`")
+                raise UnavailableError(said, "run `envcompile lock -U`")
             parts = urlsplit(url)
             if parts.query:
                 # Signed for an hour or a person: it would not be good for long, or for anybody else.
                 said = f"the index serves `{package.file}` at an address with a query, which may be a secret"
-                raise MissingOutside(said, "give the place of its files: `envcompile export --files URL`")
+                raise UnavailableError(said, "give the place of its files: `envcompile export --files URL`")
             found[package.sha256] = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
     return found

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from envcompile.errors import NotFine
+from envcompile.diagnostics.errors import CheckFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from envcompile.lock.model import CondaPackage, PipPackage
+    from envcompile.net.process import ProcessRunner
     from envcompile.platforms import Platform
-    from envcompile.resolve.process import Run
-    from envcompile.spec.model import Index
+    from envcompile.spec.model import ExtraIndex
 
     Package = TypeVar("Package", PipPackage, CondaPackage)
 
@@ -45,7 +45,7 @@ class PipRequest:
     provided: Mapping[str, str] = field(default_factory=dict)
     exact: Mapping[str, str] = field(default_factory=dict)
     index: str | None = None
-    indexes: tuple[Index, ...] = ()
+    indexes: tuple[ExtraIndex, ...] = ()
     bounds: tuple[str, ...] = ()
     sdists: Mapping[str, Mapping[str, Told]] = field(default_factory=dict)
 
@@ -83,7 +83,7 @@ class Told:
 class Effects:
     """What a resolver may do to the world: run programs, see this environment, and ask the network unless `offline`."""
 
-    run: Run
+    run: ProcessRunner
     environment: Mapping[str, str]
     offline: bool = False
 
@@ -98,7 +98,7 @@ class PipResolver(Protocol):
         """The packages for one platform."""
 
 
-class Unsolvable(NotFine):
+class Unsolvable(CheckFailedError):  # noqa: N818
     """No set of packages answers the requirements of a table; `reason` is the resolver's own text."""
 
     def __init__(self, platform: str, reason: str, table: str = "pip") -> None:

@@ -13,21 +13,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from envcompile.diagnostics import redact
-from envcompile.errors import EnvcompileError, MissingOutside, Unusable
+from envcompile.diagnostics.diagnostic import redact_secrets
+from envcompile.diagnostics.errors import EnvcompileError, InvalidInputError, UnavailableError
 from envcompile.lock.model import CondaPackage
 from envcompile.resolve.protocol import Unsolvable
 from envcompile.resolve.settle import free
-from envcompile.spec.match_spec import match_spec
+from envcompile.spec.conda import parse_match_spec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from envcompile.lock.model import Channel
+    from envcompile.net.process import ProcessResult
     from envcompile.resolve.conda import CondaRequest
-    from envcompile.resolve.process import Finished
     from envcompile.resolve.protocol import Effects
-    from envcompile.spec.match_spec import MatchSpec
+    from envcompile.spec.conda import MatchSpec
 
 # Where the network is and who the user is there; nothing that changes an answer.
 KEPT = frozenset(
@@ -70,7 +70,7 @@ def ask(questions: list[dict[str, Any]], effects: Effects, timeout: int) -> list
 def question(request: CondaRequest) -> dict[str, Any]:
     """A request in the words of `rattler_solve`. Raises `Unusable` for a channel that is not one of the request's."""
     urls = _urls(request.channels)
-    parsed = [match_spec(text) for text in request.requirements]
+    parsed = [parse_match_spec(text) for text in request.requirements]
     specs = [_spec(text, each, urls) for text, each in zip(request.requirements, parsed, strict=True)]
     if len(urls) > 1:
         # Asked for by its name too, the first channel that has a package at all is the one that counts.
@@ -96,7 +96,7 @@ def _urls(channels: tuple[Channel, ...]) -> dict[str, str]:
     urls: dict[str, str] = {}
     for each in channels:
         if urls.setdefault(each.name, each.url) != each.url:
-            raise Unusable(f"two channels are called `{each.name}`", "give one of the folders another name")
+            raise InvalidInputError(f"two channels are called `{each.name}`", "give one of the folders another name")
     return urls
 
 
@@ -106,7 +106,7 @@ def _spec(text: str, parsed: MatchSpec, urls: Mapping[str, str]) -> str:
         return text
     if parsed.channel not in urls:
         said = f"`{text}` asks for the channel `{parsed.channel}`, which is not one of the spec's"
-        raise Unusable(said, f"add it to `channels`, which are: {', '.join(f'`{name}`' for name in urls)}")
+        raise InvalidInputError(said, f"add it to `channels`, which are: {', '.join(f'`{name}`' for name in urls)}")
     asked = {"version": parsed.version, "build": parsed.build, "md5": parsed.md5, "sha256": parsed.sha256}
     brackets = ",".join(f'{key}="{value}"' for key, value in asked.items() if value)
     return f"{urls[parsed.channel]}::{parsed.name}" + (f"[{brackets}]" if brackets else "")
@@ -129,19 +129,23 @@ def _constraints(cuda: str | bool | None) -> list[str]:
     return ["cuda-version <0a0"] if cuda is False else [f"cuda-version {cuda}.*"]
 
 
-def gone(finished: Finished) -> MissingOutside:
+def gone(finished: ProcessResult) -> UnavailableError:
     """Why there is no answer, after a process that was to write one."""
     code, errors = finished
     if "No module named 'rattler'" in errors:
         hint = "run `pip install 'envcompile[lock]'`"
-        return MissingOutside("`py-rattler`, which resolves conda packages, is not there", hint)
-    last = redact(errors.strip().splitlines()[-1]) if errors.strip() else f"it said nothing, and its code was {code}"
-    return MissingOutside(f"the conda resolver ended without an answer: {last}", "run the command again with `-v`")
+        return UnavailableError("`py-rattler`, which resolves conda packages, is not there", hint)
+    last = (
+        redact_secrets(errors.strip().splitlines()[-1])
+        if errors.strip()
+        else f"it said nothing, and its code was {code}"
+    )
+    return UnavailableError(f"the conda resolver ended without an answer: {last}", "run the command again with `-v`")
 
 
 def packages(request: CondaRequest, answer: Mapping[str, Any]) -> tuple[CondaPackage, ...]:
     """What an answer says, sorted by name; or what it says is in the way, raised."""
-    problem = redact(str(answer.get("problem", "")))
+    problem = redact_secrets(str(answer.get("problem", "")))
     if answer["kind"] == "unsolvable":
         raise Unsolvable(request.platform.name, _reason(request, problem, answer["missing"]), "conda")
     if answer["kind"] != "solved":
@@ -154,7 +158,7 @@ def packages(request: CondaRequest, answer: Mapping[str, Any]) -> tuple[CondaPac
     for package in found:
         if not package.sha256:
             said = f"the channel `{package.channel}` tells no sha256 of `{package.file}`, so it cannot be locked"
-            raise MissingOutside(said, "use a channel that is indexed with hashes")
+            raise UnavailableError(said, "use a channel that is indexed with hashes")
     return tuple(sorted(found, key=lambda package: package.name))
 
 
@@ -188,11 +192,17 @@ def _unread(kind: str, problem: str, channel: Channel) -> EnvcompileError:
     first, *causes = " ".join(problem.split()).split(" Caused by: ")
     problem = f"{first}: {causes[-1]}" if causes else first
     if kind == "settings":
-        return Unusable(f"rattler's own configuration cannot be read: {problem}", "mend it: channels are read with it")
+        return InvalidInputError(
+            f"rattler's own configuration cannot be read: {problem}", "mend it: channels are read with it"
+        )
     if kind == "absent":
-        return Unusable(f"there is no channel `{channel.name}` at `{channel.url}`", "check its name or its place")
+        return InvalidInputError(
+            f"there is no channel `{channel.name}` at `{channel.url}`", "check its name or its place"
+        )
     if kind == "refused":
-        return MissingOutside(f"{name} lets nobody in without credentials: {problem}", _LOGIN)
+        return UnavailableError(f"{name} lets nobody in without credentials: {problem}", _LOGIN)
     if kind == "uncached":
-        return MissingOutside(f"{name} is not in the cache, and `--offline` looks nowhere else", "run without it once")
-    return MissingOutside(f"{name} cannot be read: {problem}", "check its URL and the network, and try again")
+        return UnavailableError(
+            f"{name} is not in the cache, and `--offline` looks nowhere else", "run without it once"
+        )
+    return UnavailableError(f"{name} cannot be read: {problem}", "check its URL and the network, and try again")

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import InvalidSdistFilename, parse_sdist_filename
 
-from envcompile.diagnostics import Diagnostic, Problems
-from envcompile.errors import MissingOutside, Unusable
+from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
+from envcompile.diagnostics.errors import InvalidInputError, RequirementError, UnavailableError
 from envcompile.lock.model import SdistBuild
 from envcompile.resolve.pip_files import usable, wheels_of
 from envcompile.resolve.protocol import Told, Unsolvable
@@ -25,22 +25,19 @@ from envcompile.resolve.sdist import Needs, read_sdist
 from envcompile.resolve.simple_index import SimpleIndex
 from envcompile.resolve.uv import default_index
 from envcompile.resolve.wheels import best
-from envcompile.spec.indexes import index_of, normalized
-from envcompile.spec.model import Metadata
-from envcompile.spec.refusal import Refusal
-from envcompile.spec.requirement import name as distribution
-from envcompile.spec.requirement import requirement
+from envcompile.spec.model import SdistMetadataOverride
+from envcompile.spec.pip import find_index_name, normalize_name, parse_package_name, parse_requirement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from packaging.version import Version
 
+    from envcompile.diagnostics.toml_source import TomlSource
     from envcompile.lock.model import PipPackage
     from envcompile.resolve.index_page import IndexFile
     from envcompile.resolve.protocol import Effects, PipRequest, PipResolver
-    from envcompile.source import Source
-    from envcompile.spec.model import Pip
+    from envcompile.spec.model import PipSpec
 
 # conda has them for its own pip. What is built may ask for others.
 _TOOLS = ("pip", "setuptools", "wheel")
@@ -61,7 +58,12 @@ class _Found(NamedTuple):
 
 
 def resolve_with_sdists(  # noqa: PLR0913, PLR0917 - every effect is an argument
-    source: Source, pip: Pip, request: PipRequest, before: Iterable[SdistBuild], resolver: PipResolver, effects: Effects
+    source: TomlSource,
+    pip: PipSpec,
+    request: PipRequest,
+    before: Iterable[SdistBuild],
+    resolver: PipResolver,
+    effects: Effects,
 ) -> Answer:
     """The packages for one platform. `before` is what sdists were built with in the earlier lock.
 
@@ -69,7 +71,7 @@ def resolve_with_sdists(  # noqa: PLR0913, PLR0917 - every effect is an argument
     nobody may be asked.
     """
     if effects.offline:
-        raise Unusable(
+        raise InvalidInputError(
             "sdists are read from their index each time, and `--offline` lets nobody be asked", "lock online"
         )
     reading = _Reading(source, pip, request, effects)
@@ -89,11 +91,11 @@ def resolve_with_sdists(  # noqa: PLR0913, PLR0917 - every effect is an argument
 class _Reading:
     """The sdists that are allowed on one platform, and what is known of them by now."""
 
-    def __init__(self, source: Source, pip: Pip, request: PipRequest, effects: Effects) -> None:
+    def __init__(self, source: TomlSource, pip: PipSpec, request: PipRequest, effects: Effects) -> None:
         self.source, self.pip, self.request = source, pip, request
         self.said = {each.name: each for each in pip.metadata}
         self.builds: dict[tuple[str, str], tuple[str, ...]] = {}
-        names = [name for name in map(normalized, pip.allow_sdist) if name not in request.provided]
+        names = [name for name in map(normalize_name, pip.allow_sdist) if name not in request.provided]
         self.found = {name: _releases(name, request, effects) for name in names}
         self.told = {
             name: {version: _told(each.file, None, self.said.get(name)) for version, each in releases.items()}
@@ -107,7 +109,7 @@ class _Reading:
             file, index = self.found[each.name][each.version]
             data, _ = index.piece(each.name, file.url)
             if sha256(data).hexdigest() != each.sha256:
-                raise MissingOutside(f"`{each.file}` is another file than the index says: its sha256 differs")
+                raise UnavailableError(f"`{each.file}` is another file than the index says: its sha256 differs")
             try:
                 sdist = read_sdist(each.file, data)
             except ValueError as problem:
@@ -120,11 +122,11 @@ class _Reading:
             self.builds[each.name, each.version] = (*sdist.build, *(said.build_requires if said else ()))
         return bool(fresh)
 
-    def problem(self, package: PipPackage, said: str, hint: str) -> Problems:
+    def problem(self, package: PipPackage, said: str, hint: str) -> DiagnosticsError:
         """The mistake, at the name in `allow-sdist`."""
-        place = [normalized(each) for each in self.pip.allow_sdist].index(package.name)
+        place = [normalize_name(each) for each in self.pip.allow_sdist].index(package.name)
         path = ("pip", "allow-sdist", place)
-        return Problems(self.source, [Diagnostic("sdist", f"the sdist `{package.file}` {said}", path, hint)], 1)
+        return DiagnosticsError(self.source, [Diagnostic("sdist", f"the sdist `{package.file}` {said}", path, hint)], 1)
 
 
 def _releases(name: str, request: PipRequest, effects: Effects) -> dict[str, _Found]:
@@ -146,11 +148,11 @@ def _releases(name: str, request: PipRequest, effects: Effects) -> dict[str, _Fo
 
 
 def _url(name: str, request: PipRequest, effects: Effects) -> str:
-    own = next((each.url for each in request.indexes if each.name == index_of(name, request.indexes)), None)
+    own = next((each.url for each in request.indexes if each.name == find_index_name(name, request.indexes)), None)
     return own or request.index or default_index(effects)
 
 
-def _told(file: IndexFile, needs: Needs | None, said: Metadata | None) -> Told:
+def _told(file: IndexFile, needs: Needs | None, said: SdistMetadataOverride | None) -> Told:
     known = needs or Needs((), file.requires_python, ())
     requires = said.requires_dist if said and said.requires_dist is not None else known.requires
     python = (said.requires_python if said else None) or known.python
@@ -173,11 +175,11 @@ def _build(  # noqa: PLR0913, PLR0917 - a request is made of all that was decide
     wanted = reading.builds[sdist.name, sdist.version]
     try:
         for text in wanted:
-            requirement(text)
-    except Refusal as refusal:
+            parse_requirement(text)
+    except RequirementError as refusal:
         said = f"is built with something that no lock can pin: {refusal.message}"
         raise reading.problem(sdist, said, "ask for another release") from None
-    described = reading.said.get(sdist.name, Metadata(sdist.name))
+    described = reading.said.get(sdist.name, SdistMetadataOverride(sdist.name))
     own = {each.name: each for each in packages if each.kind == "wheel"}
     earlier = replace(request, preferences=before.get(sdist.name, ())).kept()
     asked = replace(
@@ -191,7 +193,7 @@ def _build(  # noqa: PLR0913, PLR0917 - a request is made of all that was decide
         exact={
             name: own[name].version
             for text in described.build_requires
-            if (name := distribution(requirement(text).name)) in own
+            if (name := parse_package_name(parse_requirement(text).name)) in own
         },
         sdists={},
     )

@@ -22,7 +22,7 @@ from urllib.request import (  # type: ignore[attr-defined] # typeshed does not k
     proxy_bypass_environment,
 )
 
-from envcompile.errors import MissingOutside, Unusable
+from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
 from envcompile.resolve.index_page import from_html, from_json
 from envcompile.resolve.protocol import CERTIFICATES
 
@@ -64,7 +64,7 @@ class SimpleIndex:
         except ValueError:
             web = False
         if not web:
-            raise Unusable("the package index is not a web address", "give it as `https://host/simple`")
+            raise InvalidInputError("the package index is not a web address", "give it as `https://host/simple`")
         self._host = parts.netloc.rpartition("@")[2]
         self._root = parts._replace(netloc=self._host, path=parts.path.rstrip("/"), query="", fragment="")
         self._authorization = "" if anonymous else _authorization(parts, environment)
@@ -98,7 +98,7 @@ class SimpleIndex:
         With the Content-Range of the answer; "" where it is all. Raises `MissingOutside`.
         """
         if not url.startswith(("http://", "https://")):
-            raise MissingOutside(f"the package index names a file of `{name}` that is at no web address")
+            raise UnavailableError(f"the package index names a file of `{name}` that is at no web address")
         request = Request(url, headers={"Range": span} if span else {})  # noqa: S310 - http(s), checked above
         if self._authorization and urlsplit(url).netloc == self._host:
             request.add_unredirected_header("Authorization", self._authorization)
@@ -130,7 +130,7 @@ class SimpleIndex:
         try:
             return tuple(read(page.body, page.url))
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise MissingOutside(f"the package index answers for `{name}` with something else than a page") from None
+            raise UnavailableError(f"the package index answers for `{name}` with something else than a page") from None
 
     def _kept(self, request: Request, connection: HTTPConnection) -> _Page | None:
         """The plain case: no proxy, no redirect, no trouble. None for any other, which `_fetch` is for."""
@@ -170,13 +170,13 @@ class SimpleIndex:
             return str(problem.reason if isinstance(problem, URLError) else problem)
 
 
-def silent(reason: str, name: str) -> MissingOutside:
+def silent(reason: str, name: str) -> UnavailableError:
     """The error of an index that does not answer for a project; `reason` without credentials."""
     refused = _REFUSED.match(reason)
     hint = CERTIFICATES if "certificate" in reason.lower() else "check the network"
     if refused:
         hint = "give its credentials where the package clients look for them, such as netrc"
-    return MissingOutside(f"the package index did not answer for `{name}`: {reason.strip()}", hint)
+    return UnavailableError(f"the package index did not answer for `{name}`: {reason.strip()}", hint)
 
 
 def _proxies(scheme: str, host: str, environment: Mapping[str, str]) -> dict[str, str]:
@@ -191,7 +191,7 @@ def _context(environment: Mapping[str, str]) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=file)
     except OSError as problem:
-        raise MissingOutside(f"the certificates in `{file}` cannot be read: {problem.strerror}") from None
+        raise UnavailableError(f"the certificates in `{file}` cannot be read: {problem.strerror}") from None
 
 
 def _authorization(parts: SplitResult, environment: Mapping[str, str]) -> str:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from envcompile.diagnostics import Diagnostic, Problems
-from envcompile.errors import NOT_FINE
-from envcompile.spec.match_spec import match_spec
-from envcompile.spec.requirement import name, requirement
+from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
+from envcompile.diagnostics.errors import EXIT_FAILED
+from envcompile.spec.conda import parse_match_spec
+from envcompile.spec.pip import parse_package_name, parse_requirement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from envcompile.diagnostics.toml_source import KeyPath, TomlSource
     from envcompile.resolve.protocol import Unsolvable
-    from envcompile.source import KeyPath, Source
     from envcompile.spec.model import Spec
 
 
-def explain(answer: Unsolvable, source: Source, spec: Spec, exact: Mapping[str, str]) -> Problems:
+def explain(answer: Unsolvable, source: TomlSource, spec: Spec, exact: Mapping[str, str]) -> DiagnosticsError:
     """The answer as diagnostics: the line of every requirement that the reason says is required, the reason below.
 
     `exact` are the versions of conda's and pip's packages that were asked for beside the spec.
@@ -36,17 +36,17 @@ def explain(answer: Unsolvable, source: Source, spec: Spec, exact: Mapping[str, 
     ]
     last = found[-1]
     found[-1] = Diagnostic(last.rule, last.message, last.path, hint)
-    return Problems(source, found, NOT_FINE)
+    return DiagnosticsError(source, found, EXIT_FAILED)
 
 
 def _blamed(answer: Unsolvable, spec: Spec) -> list[KeyPath]:
     """The requirements that the reason says "you require", else those it names at all."""
     if answer.table == "conda":
-        names = [match_spec(text).name for text in spec.conda.packages]
+        names = [parse_match_spec(text).name for text in spec.conda.packages]
     elif answer.table == "apt":
         names = list(spec.apt.packages)
     else:
-        names = [name(requirement(text).name) for text in spec.pip.packages]
+        names = [parse_package_name(parse_requirement(text).name) for text in spec.pip.packages]
     words = " ".join(answer.reason.split()).lower()
     # The name, and not a longer one that it is a part of.
     patterns = [rf"{'[-_.]'.join(map(re.escape, each.split('-')))}(?![a-z0-9_-])" for each in names]

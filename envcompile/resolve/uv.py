@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 import tomli
 
-from envcompile.errors import MissingOutside
+from envcompile.diagnostics.errors import UnavailableError
 from envcompile.lock.model import PipPackage
 from envcompile.resolve.annotations import graph
 from envcompile.resolve.protocol import CERTIFICATES, Unsolvable
@@ -22,7 +22,7 @@ from envcompile.resolve.settle import free, settle
 from envcompile.resolve.stubs import write_sdists, write_stubs
 from envcompile.resolve.uv_indexes import asked, default_url, users_default
 from envcompile.resolve.wheels import best
-from envcompile.spec.indexes import DEFAULT, index_of
+from envcompile.spec.pip import DEFAULT_INDEX, find_index_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -90,7 +90,7 @@ class Uv:
         form = ("--format", "requirements.txt", "--annotation-style", "line", "-o", "graph.txt")
         try:
             self._compile(request, replace(effects, offline=True), str(here), indexes, form)
-        except (Unsolvable, MissingOutside):
+        except (Unsolvable, UnavailableError):
             if effects.offline:
                 raise
             # No cache, or one that another process has just cleaned: the same question with the network.
@@ -165,30 +165,34 @@ def find_uv(environment: Mapping[str, str]) -> str:
         found = find_uv_bin()
     found = found or which("uv", path=environment.get("PATH"))
     if not found:
-        raise MissingOutside("`uv`, which resolves pip packages, is not there", "run `pip install 'envcompile[lock]'`")
+        raise UnavailableError(
+            "`uv`, which resolves pip packages, is not there", "run `pip install 'envcompile[lock]'`"
+        )
     return found
 
 
-def _failure(errors: str, request: PipRequest) -> Unsolvable | MissingOutside:
+def _failure(errors: str, request: PipRequest) -> Unsolvable | UnavailableError:
     text = re.sub(r"(?<=://)[^/\s@]+(?=@)", "***", errors).strip()
     reason = re.sub(r"^error: ", "", text)
     if _SWITCHED_OFF in text:
         said = "a package is not in uv's cache, and `--offline` or `UV_OFFLINE` lets nobody be asked"
-        return MissingOutside(said, "lock again without it")
+        return UnavailableError(said, "lock again without it")
     if _REFUSED in text:
         where = "netrc, uv's own store (`uv auth login`), or UV_INDEX_NAME_USERNAME and _PASSWORD"
         names = _MISSING.findall(reason) or ["a package"]
-        index = index_of(names[0], request.indexes)
-        return MissingOutside(f"the index `{index}` wants credentials for `{names[0]}`", f"give them in {where}")
+        index = find_index_name(names[0], request.indexes)
+        return UnavailableError(f"the index `{index}` wants credentials for `{names[0]}`", f"give them in {where}")
     if _NO_SOLUTION in text:
-        extra = {name: index_of(name, request.indexes) for name in _MISSING.findall(reason)}
-        notes = [f"{name} is asked of the index `{index}` alone." for name, index in extra.items() if index != DEFAULT]
+        extra = {name: find_index_name(name, request.indexes) for name in _MISSING.findall(reason)}
+        notes = [
+            f"{name} is asked of the index `{index}` alone." for name, index in extra.items() if index != DEFAULT_INDEX
+        ]
         return Unsolvable(request.platform.name, "\n".join([_NO_WHEEL.sub(_FOR_SDISTS, reason), *notes]))
     if _OFFLINE.search(text):
         hint = CERTIFICATES if "certificate" in text else "check the network"
-        return MissingOutside(f"the package index did not answer: {_first_lines(reason)}", hint)
+        return UnavailableError(f"the package index did not answer: {_first_lines(reason)}", hint)
     # Neither an answer nor the network: a full disk, an unreadable cache, an option this uv does not know.
-    return MissingOutside(f"`uv` ended without an answer: {_first_lines(reason)}", "run it again, or another uv")
+    return UnavailableError(f"`uv` ended without an answer: {_first_lines(reason)}", "run it again, or another uv")
 
 
 def _first_lines(text: str) -> str:

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from envcompile.errors import Unusable
+from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.resolve.indexes import signpost
-from envcompile.spec.indexes import DEFAULT
+from envcompile.spec.pip import DEFAULT_INDEX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -37,7 +37,7 @@ class Asked(NamedTuple):
 
     def index_of(self, package: str) -> str:
         """The name of the index that a package of the answer came from. Raises `KeyError` for one nobody asked for."""
-        return self.signpost.served[package] if self.signpost else DEFAULT
+        return self.signpost.served[package] if self.signpost else DEFAULT_INDEX
 
 
 def default_url(uv: str, effects: Effects, folder: str) -> str:
@@ -45,7 +45,7 @@ def default_url(uv: str, effects: Effects, folder: str) -> str:
     finished = effects.run((sys.executable, "-c", _ASK_UV, uv), folder, effects.environment)
     if found := _DEFAULT_URL.search(finished.errors):
         return found[1]
-    raise Unusable("`uv` does not say which index is its default", "give it as `index` under `[pip]`")
+    raise InvalidInputError("`uv` does not say which index is its default", "give it as `index` under `[pip]`")
 
 
 def users_default(environment: Mapping[str, str]) -> str:
@@ -60,13 +60,13 @@ def asked(
     """What to run uv with in `folder`, for as long as the block lasts."""
     if not request.indexes:
         # With a name, so that UV_INDEX_DEFAULT_USERNAME and _PASSWORD are for it.
-        own = {"UV_DEFAULT_INDEX": f"{DEFAULT}={request.index}"} if request.index else {}
+        own = {"UV_DEFAULT_INDEX": f"{DEFAULT_INDEX}={request.index}"} if request.index else {}
         yield Asked(("--no-config",), {**environment, **own})
         return
     default = request.index or users_default(environment) or default_of_uv(folder)
     with signpost(request.indexes, re.sub(r"(?<=://)[^/@]*@", "", default)) as post:
         # An explicit index is asked for nothing; but whatever credentials uv has for it, it then has where it is sent.
-        known = {DEFAULT: default} | {each.name: each.url for each in request.indexes}
+        known = {DEFAULT_INDEX: default} | {each.name: each.url for each in request.indexes}
         rows = (
             f'[[index]]\nname = "{name}"\nurl = {json.dumps(url)}\nexplicit = true\n' for name, url in known.items()
         )

@@ -6,26 +6,24 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from envcompile.diagnostics import Diagnostic, redact
-from envcompile.spec.exports import EXPORTS
-from envcompile.spec.image import reference
-from envcompile.spec.indexes import check_indexes
-from envcompile.spec.match_spec import match_spec
-from envcompile.spec.read import CONTROL, shown
-from envcompile.spec.refusal import Refusal
-from envcompile.spec.requirement import name, requirement
-from envcompile.spec.sdists import check_sdists
+from envcompile.diagnostics.diagnostic import Diagnostic, redact_secrets
+from envcompile.diagnostics.errors import RequirementError
+from envcompile.project.generated_files import EXPORT_FILES
+from envcompile.spec.conda import parse_match_spec
+from envcompile.spec.image_reference import split_image_reference
+from envcompile.spec.pip import check_indexes, normalize_name, parse_package_name, parse_requirement
+from envcompile.spec.values import CONTROL_CHARACTER, display_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from envcompile.source import KeyPath
+    from envcompile.diagnostics.toml_source import KeyPath
 
 # What makes an environment, and with it a build stage.
-_BUILT = (("pip", "packages"), ("conda", "packages"), ("python",))
+_BUILD_STAGE_KEYS = (("pip", "packages"), ("conda", "packages"), ("python",))
 
 # Arrays in which nothing may stand twice, and what their items are called.
-_LISTS = {
+_UNIQUE_LISTS = {
     ("platforms",): "the platform",
     ("image", "expose"): "the port",
     ("conda", "channels"): "the channel",
@@ -36,34 +34,34 @@ _LISTS = {
 }
 
 
-def check(value: dict[str, Any]) -> list[Diagnostic]:
+def check_spec(value: dict[str, Any]) -> list[Diagnostic]:
     """All mistakes of meaning in a spec's TOML value; shapes are `decode`'s business and are passed over here."""
     return [
-        *_python(value),
-        *_nothing_to_install(value),
-        *_requirements(value),
-        *_conda(value),
-        *_names(value, "exclude"),
-        *_names(value, "allow-sdist"),
-        *_excluded(value),
-        *check_sdists(_at(value, "pip")),
-        *check_indexes(_at(value, "pip", "extra-indexes")),
-        *_images(value),
-        *_commands(value),
-        *_exports(value),
-        *(problem for path, noun in _LISTS.items() for problem in _duplicates(value, path, noun)),
+        *_check_python(value),
+        *_check_nothing_to_install(value),
+        *_check_requirements(value),
+        *_check_conda(value),
+        *_check_package_names(value, "exclude"),
+        *_check_package_names(value, "allow-sdist"),
+        *_check_excluded(value),
+        *check_sdists(_get_value(value, "pip")),
+        *check_indexes(_get_value(value, "pip", "extra-indexes")),
+        *_check_images(value),
+        *_check_commands(value),
+        *_check_exports(value),
+        *(problem for path, noun in _UNIQUE_LISTS.items() for problem in _check_duplicates(value, path, noun)),
     ]
 
 
-def _python(value: dict[str, Any]) -> Iterator[Diagnostic]:
+def _check_python(value: dict[str, Any]) -> Iterator[Diagnostic]:
     # conda brings its own where a package needs it, and Debian packages need none.
-    others = any(_at(value, table, "packages") for table in ("conda", "apt"))
-    if "python" not in value and (_at(value, "pip", "packages") or not others):
+    others = any(_get_value(value, table, "packages") for table in ("conda", "apt"))
+    if "python" not in value and (_get_value(value, "pip", "packages") or not others):
         hint = 'add `python = "3.12"` at the top'
         yield Diagnostic("missing-key", "`python` is missing, and pip packages need one", (), hint)
 
 
-def _at(value: dict[str, Any], *path: str) -> Any:
+def _get_value(value: dict[str, Any], *path: str) -> Any:
     for part in path:
         if not isinstance(value, dict):
             return None
@@ -71,23 +69,23 @@ def _at(value: dict[str, Any], *path: str) -> Any:
     return value
 
 
-def _strings(value: dict[str, Any], *path: str) -> Iterator[tuple[KeyPath, str]]:
-    array = _at(value, *path)
+def _iter_strings(value: dict[str, Any], *path: str) -> Iterator[tuple[KeyPath, str]]:
+    array = _get_value(value, *path)
     for index, each in enumerate(array if isinstance(array, list) else ()):
-        if isinstance(each, str) and not CONTROL.search(each):
+        if isinstance(each, str) and not CONTROL_CHARACTER.search(each):
             yield (*path, index), each
 
 
-def _nothing_to_install(value: dict[str, Any]) -> Iterator[Diagnostic]:
+def _check_nothing_to_install(value: dict[str, Any]) -> Iterator[Diagnostic]:
     if value.get("platforms") == []:
         yield Diagnostic("platform", "`platforms` is empty", ("platforms",), 'write `["linux-64"]`')
-    if _at(value, "pip", "packages") in (None, []) and not any(
-        _at(value, table, "packages") for table in ("conda", "apt")
+    if _get_value(value, "pip", "packages") in (None, []) and not any(
+        _get_value(value, table, "packages") for table in ("conda", "apt")
     ):
-        path: KeyPath = ("pip", "packages") if _at(value, "pip", "packages") == [] else ()
+        path: KeyPath = ("pip", "packages") if _get_value(value, "pip", "packages") == [] else ()
         hint = 'add a table `[pip]` with `packages = ["numpy"]`'
         yield Diagnostic("nothing-to-install", "the spec asks for no package at all", path, hint)
-    elif _at(value, "apt", "build") and not any(_at(value, *path) for path in _BUILT):
+    elif _get_value(value, "apt", "build") and not any(_get_value(value, *path) for path in _BUILD_STAGE_KEYS):
         message = (
             "nothing is built without pip packages, conda packages or a `python`, and so nothing can use `apt.build`"
         )
@@ -96,51 +94,55 @@ def _nothing_to_install(value: dict[str, Any]) -> Iterator[Diagnostic]:
         )
 
 
-def _requirements(value: dict[str, Any]) -> Iterator[Diagnostic]:
+def _check_requirements(value: dict[str, Any]) -> Iterator[Diagnostic]:
     seen: dict[tuple[str, str], str] = {}
-    for path, text in _strings(value, "pip", "packages"):
+    for path, text in _iter_strings(value, "pip", "packages"):
         try:
-            parsed = requirement(text)
-        except Refusal as refusal:
+            parsed = parse_requirement(text)
+        except RequirementError as refusal:
             yield Diagnostic(refusal.rule, refusal.message, path, refusal.hint)
             continue
-        normal, marker = name(parsed.name), str(parsed.marker)
+        normal, marker = parse_package_name(parsed.name), str(parsed.marker)
         if (normal, marker) in seen:
-            message = f"`{normal}` is asked for twice, as `{shown(seen[normal, marker])}` and `{shown(text)}`"
+            message = (
+                f"`{normal}` is asked for twice, as `{display_text(seen[normal, marker])}` and `{display_text(text)}`"
+            )
             yield Diagnostic("duplicate", message, path, "write the two as one requirement")
         seen[normal, marker] = text
 
 
-def _conda(value: dict[str, Any]) -> Iterator[Diagnostic]:
-    if _at(value, "conda", "packages") and not _at(value, "conda", "channels"):
+def _check_conda(value: dict[str, Any]) -> Iterator[Diagnostic]:
+    if _get_value(value, "conda", "packages") and not _get_value(value, "conda", "channels"):
         hint = 'add `channels = ["conda-forge"]`'
         yield Diagnostic("missing-key", "`channels` is missing from `conda`", ("conda",), hint, "key")
     seen: dict[str, str] = {}
-    for path, text in _strings(value, "conda", "packages"):
+    for path, text in _iter_strings(value, "conda", "packages"):
         try:
-            parsed = match_spec(text)
-        except Refusal as refusal:
+            parsed = parse_match_spec(text)
+        except RequirementError as refusal:
             yield Diagnostic(refusal.rule, refusal.message, path, refusal.hint)
             continue
         if parsed.name in seen:
-            message = f"`{parsed.name}` is asked for twice, as `{shown(seen[parsed.name])}` and `{shown(text)}`"
+            message = (
+                f"`{parsed.name}` is asked for twice, as `{display_text(seen[parsed.name])}` and `{display_text(text)}`"
+            )
             yield Diagnostic("duplicate", message, path, "write the two as one requirement")
         seen[parsed.name] = text
-    for path, text in _strings(value, "conda", "channels"):
-        if redact(text) != text:
+    for path, text in _iter_strings(value, "conda", "channels"):
+        if redact_secrets(text) != text:
             hint = "give credentials where the conda client keeps them"
             yield Diagnostic("userinfo", "this channel holds a user name, a password or a token", path, hint)
         elif not re.fullmatch(r"(?:https?://|file:///|\.{0,2}/)?[A-Za-z0-9](?:[A-Za-z0-9._~%+/-]|:(?!//))*", text):
             hint = "write a name such as `conda-forge`, a URL or a path"
-            yield Diagnostic("channel", f"`{shown(text)}` is not a channel", path, hint)
+            yield Diagnostic("channel", f"`{display_text(text)}` is not a channel", path, hint)
 
 
-def _names(value: dict[str, Any], key: str) -> Iterator[Diagnostic]:
+def _check_package_names(value: dict[str, Any], key: str) -> Iterator[Diagnostic]:
     seen: set[str] = set()
-    for path, text in _strings(value, "pip", key):
+    for path, text in _iter_strings(value, "pip", key):
         try:
-            normal = name(text)
-        except Refusal as refusal:
+            normal = parse_package_name(text)
+        except RequirementError as refusal:
             yield Diagnostic(refusal.rule, refusal.message, path, refusal.hint)
             continue
         if normal in seen:
@@ -148,29 +150,30 @@ def _names(value: dict[str, Any], key: str) -> Iterator[Diagnostic]:
         seen.add(normal)
 
 
-def _excluded(value: dict[str, Any]) -> Iterator[Diagnostic]:
+def _check_excluded(value: dict[str, Any]) -> Iterator[Diagnostic]:
     asked: dict[str, str] = {}
-    for _, text in _strings(value, "pip", "packages"):
-        with suppress(Refusal):
-            asked[name(requirement(text).name)] = text
-    for path, text in _strings(value, "pip", "exclude"):
-        with suppress(Refusal):
-            if name(text) in asked:
-                message = f"`{shown(text)}` is excluded, and asked for as `{shown(asked[name(text)])}`"
+    for _, text in _iter_strings(value, "pip", "packages"):
+        with suppress(RequirementError):
+            asked[parse_package_name(parse_requirement(text).name)] = text
+    for path, text in _iter_strings(value, "pip", "exclude"):
+        with suppress(RequirementError):
+            name = parse_package_name(text)
+            if name in asked:
+                message = f"`{display_text(text)}` is excluded, and asked for as `{display_text(asked[name])}`"
                 yield Diagnostic("excluded-requirement", message, path, "take it out of one of the two")
 
 
-def _images(value: dict[str, Any]) -> Iterator[Diagnostic]:
-    base = _at(value, "image", "base")
+def _check_images(value: dict[str, Any]) -> Iterator[Diagnostic]:
+    base = _get_value(value, "image", "base")
     path: KeyPath = ("image", "base")
     if isinstance(base, dict):
         base, path = base.get("image"), (*path, "image")
-    tools = _at(value, "tools")
+    tools = _get_value(value, "tools")
     named = tools.items() if isinstance(tools, dict) else ()
     for where, image in [(path, base), *((("tools", key), each) for key, each in named)]:
-        if not isinstance(image, str) or CONTROL.search(image):
+        if not isinstance(image, str) or CONTROL_CHARACTER.search(image):
             continue
-        parts, quoted = reference(image), f"`{shown(image)}`"
+        parts, quoted = split_image_reference(image), f"`{display_text(image)}`"
         hint = "write `name:tag`, or `name:tag@sha256:` and the 64 hexadecimal digits of a digest"
         if "@" in image and "://" not in image and "@sha256:" not in image:
             yield Diagnostic("image-reference", f"{quoted} has no sha256 digest after its `@`", where, hint)
@@ -178,22 +181,22 @@ def _images(value: dict[str, Any]) -> Iterator[Diagnostic]:
             yield Diagnostic("image-reference", f"{quoted} is not an image reference", where, hint)
 
 
-def _commands(value: dict[str, Any]) -> Iterator[Diagnostic]:
+def _check_commands(value: dict[str, Any]) -> Iterator[Diagnostic]:
     for key in ("entrypoint", "command"):
-        words = _at(value, "image", key)
+        words = _get_value(value, "image", key)
         if isinstance(words, list) and words[:1] in ([], [""]):
             path: KeyPath = ("image", key, 0) if words else ("image", key)
             yield Diagnostic("command", f"`{key}` names no program", path, f"name a program, or take `{key}` out")
 
 
-def _exports(value: dict[str, Any]) -> Iterator[Diagnostic]:
+def _check_exports(value: dict[str, Any]) -> Iterator[Diagnostic]:
     """Files that would have nothing to hold, or the packages of too many platforms."""
-    given = _at(value, "platforms")
+    given = _get_value(value, "platforms")
     platforms = given if isinstance(given, list) and given else ["linux-64"]
-    for path, text in _strings(value, "lock", "exports"):
-        format_, platform = EXPORTS.get(text, ("", ""))
+    for path, text in _iter_strings(value, "lock", "exports"):
+        format_, platform = EXPORT_FILES.get(text, ("", ""))
         kind = "pip" if format_ in {"pylock", "requirements"} else "conda"
-        if format_ and not _at(value, kind, "packages"):
+        if format_ and not _get_value(value, kind, "packages"):
             message = f"`{text}` lists {kind} packages, and none is asked for"
             yield Diagnostic("export", message, path, f"take it out, or add `packages` to `[{kind}]`")
         elif platform and platform not in platforms:
@@ -201,15 +204,68 @@ def _exports(value: dict[str, Any]) -> Iterator[Diagnostic]:
             yield Diagnostic("export", message, path, "take it out, or add the platform")
         elif format_ == "explicit" and not platform and len(platforms) > 1:
             message = f"`{text}` is a list for one platform, and the spec has {len(platforms)}"
-            names = " and ".join(f"`explicit-{shown(str(each))}.txt`" for each in platforms)
+            names = " and ".join(f"`explicit-{display_text(str(each))}.txt`" for each in platforms)
             yield Diagnostic("export", message, path, f"write {names}")
 
 
-def _duplicates(value: dict[str, Any], path: tuple[str, ...], noun: str) -> Iterator[Diagnostic]:
-    array = _at(value, *path)
+def _check_duplicates(value: dict[str, Any], path: tuple[str, ...], noun: str) -> Iterator[Diagnostic]:
+    array = _get_value(value, *path)
     seen: set[str | int] = set()
     for index, each in enumerate(array if isinstance(array, list) else ()):
         if isinstance(each, str) or (type(each) is int and 0 < each < 2**63):
             if each in seen:
-                yield Diagnostic("duplicate", f"{noun} `{shown(str(each))}` is named twice", (*path, index), "keep one")
+                yield Diagnostic(
+                    "duplicate", f"{noun} `{display_text(str(each))}` is named twice", (*path, index), "keep one"
+                )
             seen.add(each)
+
+
+# What a spec says of sdists, checked: only what is allowed is described, and only uv resolves it.
+
+
+def check_sdists(pip: object) -> Iterator[Diagnostic]:
+    """What is wrong with `allow-sdist` and `metadata` of the value of `[pip]`, beside their shapes."""
+    table = pip if isinstance(pip, dict) else {}
+    given = table.get("allow-sdist")
+    allowed = {normalize_name(each) for each in given if isinstance(each, str)} if isinstance(given, list) else set()
+    if allowed and table.get("resolver") == "pip-tools":
+        message = "`pip-tools` runs the code of sdists to learn what they need, and a lock runs none"
+        hint = "take `resolver` out: uv is given what the sdists themselves say"
+        yield Diagnostic("sdist", message, ("pip", "allow-sdist"), hint, "key")
+    said = table.get("metadata")
+    seen: set[str] = set()
+    for each, row in said.items() if isinstance(said, dict) else ():
+        path: KeyPath = ("pip", "metadata", each)
+        try:
+            normal = parse_package_name(each)
+        except RequirementError as refusal:
+            if not CONTROL_CHARACTER.search(each):
+                yield Diagnostic(refusal.rule, refusal.message, path, refusal.hint, "key")
+            continue
+        if normal in seen:
+            yield Diagnostic("duplicate", f"`{normal}` is described twice in `metadata`", path, "keep one", "key")
+        elif normal not in allowed:
+            message = f"`{display_text(each)}` is described in `metadata`, and no sdist of it is allowed"
+            yield Diagnostic("sdist", message, path, f'add `allow-sdist = ["{normal}"]`, or take the table out', "key")
+        seen.add(normal)
+        yield from _check_metadata_table(path, row if isinstance(row, dict) else {})
+
+
+def _check_metadata_table(path: KeyPath, row: dict[str, Any]) -> Iterator[Diagnostic]:
+    for key in ("requires-dist", "build-requires"):
+        texts = row.get(key)
+        for index, text in enumerate(texts if isinstance(texts, list) else ()):
+            if isinstance(text, str):
+                try:
+                    parse_requirement(text)
+                except RequirementError as refusal:
+                    yield Diagnostic(refusal.rule, refusal.message, (*path, key, index), refusal.hint)
+    python = row.get("requires-python")
+    if isinstance(python, str):
+        from packaging.specifiers import InvalidSpecifier, SpecifierSet  # noqa: PLC0415 - for sdists only
+
+        with suppress(InvalidSpecifier):
+            SpecifierSet(python)
+            return
+        message = f"`{display_text(python)}` is not a range of versions"
+        yield Diagnostic("requirement", message, (*path, "requires-python"), "write it as `>=3.9`")

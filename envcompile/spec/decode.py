@@ -4,26 +4,70 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from envcompile.diagnostics import Diagnostic, Problems
-from envcompile.spec import names
-from envcompile.spec.exports import EXPORTS
-from envcompile.spec.indexes import normalized
-from envcompile.spec.model import Apt, Base, Conda, Cuda, Image, Index, Metadata, Pip, Spec
-from envcompile.spec.read import array, boolean, clean, kind, mapping, table, text, wrong_type
-from envcompile.spec.refusal import LIMIT
+from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
+from envcompile.diagnostics.errors import MAX_SPEC_BYTES
+from envcompile.project.generated_files import EXPORT_FILES
+from envcompile.spec.model import (
+    AptSpec,
+    BaseImageSpec,
+    CondaSpec,
+    CudaSpec,
+    ExtraIndex,
+    ImageSpec,
+    PipSpec,
+    SdistMetadataOverride,
+    Spec,
+)
+from envcompile.spec.pip import normalize_name
+from envcompile.spec.values import (
+    describe_toml_type,
+    has_clean_characters,
+    is_valid_build_env_name,
+    is_valid_env_name,
+    is_valid_label_name,
+    is_valid_tool_name,
+    make_array_reader,
+    make_choice_reader,
+    make_mapping_reader,
+    read_absolute_path,
+    read_apt_package,
+    read_boolean,
+    read_cuda_version,
+    read_driver_version,
+    read_exact_python_version,
+    read_glibc_version,
+    read_gpu_architecture,
+    read_image_name,
+    read_index_name,
+    read_index_url,
+    read_operating_system,
+    read_package_pattern,
+    read_platform,
+    read_port,
+    read_program_path,
+    read_python_version,
+    read_repository,
+    read_string,
+    read_table,
+    read_timestamp,
+    read_user,
+    report_wrong_type,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from envcompile.source import KeyPath, Source
-    from envcompile.spec.read import Found, Reader
+    from envcompile.diagnostics.toml_source import KeyPath, TomlSource
+    from envcompile.spec.values import Diagnostics, ValueReader
 
 
-def _struct(build: Callable[..., Any], readers: dict[str, Reader[Any]], required: tuple[str, ...] = ()) -> Reader[Any]:
+def _make_struct_reader(
+    build: Callable[..., Any], readers: dict[str, ValueReader[Any]], required: tuple[str, ...] = ()
+) -> ValueReader[Any]:
     """A reader of a table with known keys, answering `build(**values)`; None when a required key is not there."""
 
-    def read(found: Found, path: KeyPath, value: Any) -> Any:
-        values = table(found, path, value, readers)
+    def read(found: Diagnostics, path: KeyPath, value: Any) -> Any:
+        values = read_table(found, path, value, readers)
         missing = [name for name in required if isinstance(value, dict) and name not in value]
         for name in missing:
             where = ".".join(part for part in path if isinstance(part, str))
@@ -35,126 +79,135 @@ def _struct(build: Callable[..., Any], readers: dict[str, Reader[Any]], required
     return read
 
 
-_base_table = _struct(
-    Base,
+_read_base_image_table = _make_struct_reader(
+    BaseImageSpec,
     {
-        "image": text,
-        "os": names.system,
-        "glibc": names.glibc,
-        "python": names.python_exact,
-        "python-path": names.program_path,
+        "image": read_string,
+        "os": read_operating_system,
+        "glibc": read_glibc_version,
+        "python": read_exact_python_version,
+        "python-path": read_program_path,
     },
     required=("image",),
 )
 
 
-def _base(found: Found, path: KeyPath, value: Any) -> Base | None:
+def _read_base_image(found: Diagnostics, path: KeyPath, value: Any) -> BaseImageSpec | None:
     if isinstance(value, dict):
-        base: Base | None = _base_table(found, path, value)
+        base: BaseImageSpec | None = _read_base_image_table(found, path, value)
         return base
     if not isinstance(value, str):
-        wrong_type(found, path, "a string or a table", value)
+        report_wrong_type(found, path, "a string or a table", value)
         return None
-    image = text(found, path, value)
-    return Base(image) if image is not None else None
+    image = read_string(found, path, value)
+    return BaseImageSpec(image) if image is not None else None
 
 
-_index = _struct(
-    Index,
-    {"name": names.index_name, "url": names.url, "packages": array(names.pattern)},
+_read_extra_index = _make_struct_reader(
+    ExtraIndex,
+    {"name": read_index_name, "url": read_index_url, "packages": make_array_reader(read_package_pattern)},
     required=("name", "url", "packages"),
 )
 
-_metadata_table = _struct(
+_read_metadata_table = _make_struct_reader(
     dict,
     {
-        "requires-dist": array(text),
-        "requires-python": text,
-        "build-requires": array(text),
-        "build-env": mapping(names.build_env_name, text),
+        "requires-dist": make_array_reader(read_string),
+        "requires-python": read_string,
+        "build-requires": make_array_reader(read_string),
+        "build-env": make_mapping_reader(is_valid_build_env_name, read_string),
     },
 )
 
 
-def _metadata(found: Found, path: KeyPath, value: Any) -> tuple[Metadata, ...] | None:
+def _read_metadata(found: Diagnostics, path: KeyPath, value: Any) -> tuple[SdistMetadataOverride, ...] | None:
     """A table with one table for each sdist."""
     if not isinstance(value, dict):
-        wrong_type(found, path, "a table", value)
+        report_wrong_type(found, path, "a table", value)
         return None
     rows = (
-        (name, _metadata_table(found, (*path, name), each))
+        (name, _read_metadata_table(found, (*path, name), each))
         for name, each in value.items()
-        if clean(found, (*path, name), name, "key")
+        if has_clean_characters(found, (*path, name), name, "key")
     )
     known = ((name, each) for name, each in rows if each is not None)
-    return tuple(sorted((Metadata(normalized(name), **each) for name, each in known), key=lambda each: each.name))
+    return tuple(
+        sorted(
+            (SdistMetadataOverride(normalize_name(name), **each) for name, each in known), key=lambda each: each.name
+        )
+    )
 
 
 # The whole format (design: the spec), table by table.
-_TOP: dict[str, Reader[Any]] = {
-    "name": names.image_name,
-    "python": names.python_version,
-    "platforms": array(names.platform),
-    "exclude-newer": names.timestamp,
-    "conda": _struct(
-        Conda,
+_SPEC_READERS: dict[str, ValueReader[Any]] = {
+    "name": read_image_name,
+    "python": read_python_version,
+    "platforms": make_array_reader(read_platform),
+    "exclude-newer": read_timestamp,
+    "conda": _make_struct_reader(
+        CondaSpec,
         {
-            "channels": array(text),
-            "packages": array(text),
-            "resolver": names.one_of(("rattler", "conda-lock"), "resolver", "a resolver of conda packages"),
+            "channels": make_array_reader(read_string),
+            "packages": make_array_reader(read_string),
+            "resolver": make_choice_reader(("rattler", "conda-lock"), "resolver", "a resolver of conda packages"),
         },
     ),
-    "pip": _struct(
-        Pip,
+    "pip": _make_struct_reader(
+        PipSpec,
         {
-            "packages": array(text),
-            "exclude": array(text),
-            "allow-sdist": array(text),
-            "resolver": names.one_of(("uv", "pip-tools"), "resolver", "a resolver of pip packages"),
-            "index": names.url,
-            "extra-indexes": array(_index),
-            "metadata": _metadata,
+            "packages": make_array_reader(read_string),
+            "exclude": make_array_reader(read_string),
+            "allow-sdist": make_array_reader(read_string),
+            "resolver": make_choice_reader(("uv", "pip-tools"), "resolver", "a resolver of pip packages"),
+            "index": read_index_url,
+            "extra-indexes": make_array_reader(_read_extra_index),
+            "metadata": _read_metadata,
         },
     ),
-    "apt": _struct(
-        Apt,
-        {"packages": array(names.apt_package), "build": array(names.apt_package), "snapshot": names.timestamp},
-    ),
-    "cuda": _struct(
-        Cuda,
+    "apt": _make_struct_reader(
+        AptSpec,
         {
-            "version": names.cuda_version,
-            "driver": names.driver,
-            "compute": array(names.compute),
-            "jit": boolean,
+            "packages": make_array_reader(read_apt_package),
+            "build": make_array_reader(read_apt_package),
+            "snapshot": read_timestamp,
         },
     ),
-    "image": _struct(
-        Image,
+    "cuda": _make_struct_reader(
+        CudaSpec,
         {
-            "repository": names.repository,
-            "base": _base,
-            "env": mapping(names.env_name, text),
-            "labels": mapping(names.label_name, text),
-            "user": names.user,
-            "workdir": names.path,
-            "expose": array(names.port),
-            "entrypoint": array(text),
-            "command": array(text),
-            "slim": boolean,
+            "version": read_cuda_version,
+            "driver": read_driver_version,
+            "compute": make_array_reader(read_gpu_architecture),
+            "jit": read_boolean,
         },
     ),
-    "tools": mapping(names.tool, text),
-    "lock": _struct(
-        lambda exports=(): exports, {"exports": array(names.one_of(tuple(EXPORTS), "export", "a file a lock can keep"))}
+    "image": _make_struct_reader(
+        ImageSpec,
+        {
+            "repository": read_repository,
+            "base": _read_base_image,
+            "env": make_mapping_reader(is_valid_env_name, read_string),
+            "labels": make_mapping_reader(is_valid_label_name, read_string),
+            "user": read_user,
+            "workdir": read_absolute_path,
+            "expose": make_array_reader(read_port),
+            "entrypoint": make_array_reader(read_string),
+            "command": make_array_reader(read_string),
+            "slim": read_boolean,
+        },
+    ),
+    "tools": make_mapping_reader(is_valid_tool_name, read_string),
+    "lock": _make_struct_reader(
+        lambda exports=(): exports,
+        {"exports": make_array_reader(make_choice_reader(tuple(EXPORT_FILES), "export", "a file a lock can keep"))},
     ),
 }
 
 
-def decode(source: Source, value: dict[str, Any]) -> tuple[Spec | None, list[Diagnostic]]:
+def decode_spec(source: TomlSource, value: dict[str, Any]) -> tuple[Spec | None, list[Diagnostic]]:
     """The spec and what is wrong with its shape; no spec when what every spec must have is not there."""
     found: list[Diagnostic] = []
-    values = table(found, (), value, _TOP)
+    values = read_table(found, (), value, _SPEC_READERS)
     if "name" not in value:
         hint = 'add `name = "ml"` at the top'
         found.append(Diagnostic("missing-key", f"`name` is missing from `{source.name}`", (), hint))
@@ -164,70 +217,75 @@ def decode(source: Source, value: dict[str, Any]) -> tuple[Spec | None, list[Dia
     return Spec(**{name.replace("-", "_"): each for name, each in values.items()}, exports=exports), found
 
 
-def source_of(name: str, data: bytes, root: KeyPath = ()) -> Source:
+def source_from_bytes(name: str, data: bytes, root: KeyPath = ()) -> TomlSource:
     """The text of a spec's bytes, the spec being the table at `root`.
 
     Raises `Problems` when they are too many or no plain UTF-8.
     """
-    from envcompile.source import Source  # noqa: PLC0415 - brings the parser
+    from envcompile.diagnostics.toml_source import TomlSource  # noqa: PLC0415 - brings the parser
 
-    text = data[:LIMIT].decode(errors="replace")
-    source = Source(name, text, root)
-    if len(data) > LIMIT:
-        message = f"`{name}` is larger than {LIMIT >> 10} KiB, which no spec is"
-        raise Problems(source, [Diagnostic("too-large", message, offset=0, hint="name another file with `-f`")])
+    text = data[:MAX_SPEC_BYTES].decode(errors="replace")
+    source = TomlSource(name, text, root)
+    if len(data) > MAX_SPEC_BYTES:
+        message = f"`{name}` is larger than {MAX_SPEC_BYTES >> 10} KiB, which no spec is"
+        raise DiagnosticsError(source, [Diagnostic("too-large", message, offset=0, hint="name another file with `-f`")])
     hint = "save it as UTF-8 without a byte order mark"
     if text.startswith("\N{BYTE ORDER MARK}"):
-        raise Problems(source, [Diagnostic("encoding", f"`{name}` starts with a byte order mark", (), hint, offset=0)])
+        raise DiagnosticsError(
+            source, [Diagnostic("encoding", f"`{name}` starts with a byte order mark", (), hint, offset=0)]
+        )
     try:
         data.decode()
     except UnicodeDecodeError as problem:
         offset = len(data[: problem.start].decode())
         message = f"`{name}` is not UTF-8 text: byte {problem.start} is 0x{data[problem.start]:02x}"
-        raise Problems(source, [Diagnostic("encoding", message, (), hint, offset=offset)]) from None
+        raise DiagnosticsError(source, [Diagnostic("encoding", message, (), hint, offset=offset)]) from None
     if "\0" in text:
         message = f"`{name}` holds a NUL byte, so it is not a text"
-        raise Problems(source, [Diagnostic("encoding", message, (), hint, offset=text.index("\0"))])
+        raise DiagnosticsError(source, [Diagnostic("encoding", message, (), hint, offset=text.index("\0"))])
     return source
 
 
-def parse(source: Source) -> Spec:
+def parse_spec(source: TomlSource) -> Spec:
     """The spec of a text, fully checked. Raises `Problems` with all mistakes at once."""
-    from envcompile.spec.check import check  # noqa: PLC0415 - brings `packaging`, 34 ms
+    from envcompile.spec.check import check_spec  # noqa: PLC0415 - brings `packaging`, 34 ms
 
-    value = value_of(source)
-    spec, found = decode(source, value)
-    return _answer(source, spec, found + check(value))
+    value = parse_spec_value(source)
+    spec, found = decode_spec(source, value)
+    return _require_valid_spec(source, spec, found + check_spec(value))
 
 
-def parse_known(source: Source) -> Spec:
+def parse_checked_spec(source: TomlSource) -> Spec:
     """The spec of a text whose every byte was checked before (its hash is in the lock): the shape alone is read."""
-    return _answer(source, *decode(source, value_of(source)))
+    return _require_valid_spec(source, *decode_spec(source, parse_spec_value(source)))
 
 
-def value_of(source: Source) -> dict[str, Any]:
+def parse_spec_value(source: TomlSource) -> dict[str, Any]:
     """The TOML value of a spec's text. Raises `Problems`."""
-    from envcompile.source import SyntaxProblem  # noqa: PLC0415 - together with the parser
-    from envcompile.spec.syntax import syntax_hint  # noqa: PLC0415
+    from envcompile.diagnostics.toml_source import TomlSyntaxError, find_syntax_hint  # noqa: PLC0415 - together with the parser
 
     try:
         value = source.parse()
-    except SyntaxProblem as problem:
-        found = Diagnostic("toml-syntax", problem.message, hint=syntax_hint(problem.message), offset=problem.offset)
-        raise Problems(source, [found]) from None
+    except TomlSyntaxError as problem:
+        found = Diagnostic(
+            "toml-syntax", problem.message, hint=find_syntax_hint(problem.message), offset=problem.offset
+        )
+        raise DiagnosticsError(source, [found]) from None
     where = ".".join(str(part) for part in source.root)
     for part in source.root:
         value = value.get(str(part), {})
         if not isinstance(value, dict):
-            message = f"`{part}` must be a table, not {kind(value)}"
-            raise Problems(source, [Diagnostic("wrong-type", message, hint=f"write the spec in `[{where}]`")])
+            message = f"`{part}` must be a table, not {describe_toml_type(value)}"
+            raise DiagnosticsError(source, [Diagnostic("wrong-type", message, hint=f"write the spec in `[{where}]`")])
     if source.root and not value:
         hint = f"add `[{where}]`, or name another file with `-f FILE`"
-        raise Problems(source, [Diagnostic("missing-key", f"`{source.name}` has no table `[{where}]`", (), hint)])
+        raise DiagnosticsError(
+            source, [Diagnostic("missing-key", f"`{source.name}` has no table `[{where}]`", (), hint)]
+        )
     return value
 
 
-def _answer(source: Source, spec: Spec | None, found: list[Diagnostic]) -> Spec:
+def _require_valid_spec(source: TomlSource, spec: Spec | None, found: list[Diagnostic]) -> Spec:
     if found or spec is None:
-        raise Problems(source, found)
+        raise DiagnosticsError(source, found)
     return spec

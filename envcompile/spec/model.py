@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
+class BaseImageSpec:
     """A base image as the spec gives it.
 
     `image` is `name[:tag][@sha256:digest]`. The rest is what the user says of an image that nobody knows:
@@ -21,14 +21,14 @@ class Base:
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
+class ImageSpec:
     """`[image]`: what the final image is called and how it starts. Mappings are sorted by key.
 
     `slim` asks to take away what is not needed to run.
     """
 
     repository: str | None = None
-    base: Base | None = None
+    base: BaseImageSpec | None = None
     env: tuple[tuple[str, str], ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     user: tuple[int, int] = (1000, 1000)
@@ -40,7 +40,7 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
-class Index:
+class ExtraIndex:
     """An extra index: its name, its URL without userinfo, and the only packages (names or globs) it serves."""
 
     name: str
@@ -49,7 +49,7 @@ class Index:
 
 
 @dataclass(frozen=True, slots=True)
-class Metadata:
+class SdistMetadataOverride:
     """What the user says of an sdist whose own metadata only its code could tell.
 
     `requires_dist` and `build_requires` are requirements (PEP 508), `requires_python` is a range (PEP 440). None, or ()
@@ -65,7 +65,7 @@ class Metadata:
 
 
 @dataclass(frozen=True, slots=True)
-class Pip:
+class PipSpec:
     """`[pip]`: requirements as written (PEP 508), and names of packages knowingly left out of the lock.
 
     `metadata` is sorted by name.
@@ -76,12 +76,12 @@ class Pip:
     allow_sdist: tuple[str, ...] = ()
     resolver: str = "uv"
     index: str | None = None
-    extra_indexes: tuple[Index, ...] = ()
-    metadata: tuple[Metadata, ...] = ()
+    extra_indexes: tuple[ExtraIndex, ...] = ()
+    metadata: tuple[SdistMetadataOverride, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Conda:
+class CondaSpec:
     """`[conda]`: channels in order of priority (a name, a URL or a path), and MatchSpecs as written."""
 
     channels: tuple[str, ...] = ()
@@ -90,7 +90,7 @@ class Conda:
 
 
 @dataclass(frozen=True, slots=True)
-class Apt:
+class AptSpec:
     """`[apt]`: packages of the run stage and of the build stage, from the archive at one moment (RFC 3339, UTC)."""
 
     packages: tuple[str, ...] = ()
@@ -99,7 +99,7 @@ class Apt:
 
 
 @dataclass(frozen=True, slots=True)
-class Cuda:
+class CudaSpec:
     """`[cuda]`: a version (X or X.Y; False keeps it out), the oldest driver, GPU architectures, a compiler at run."""
 
     version: str | bool | None = None
@@ -120,10 +120,10 @@ class Spec:
     python: str | None = None
     platforms: tuple[str, ...] = ("linux-64",)
     exclude_newer: str | None = None
-    conda: Conda = field(default_factory=Conda)
-    pip: Pip = field(default_factory=Pip)
-    apt: Apt = field(default_factory=Apt)
-    cuda: Cuda = field(default_factory=Cuda)
-    image: Image = field(default_factory=Image)
+    conda: CondaSpec = field(default_factory=CondaSpec)
+    pip: PipSpec = field(default_factory=PipSpec)
+    apt: AptSpec = field(default_factory=AptSpec)
+    cuda: CudaSpec = field(default_factory=CudaSpec)
+    image: ImageSpec = field(default_factory=ImageSpec)
     tools: tuple[tuple[str, str], ...] = ()
     exports: tuple[str, ...] = ()

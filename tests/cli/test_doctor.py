@@ -18,12 +18,12 @@ import pytest
 import tomli
 
 from envcompile.cli.demand import _floors
+from envcompile.diagnostics.toml_source import TomlSource
 from envcompile.engine.nvidia import driver
 from envcompile.lock.file import dumps
 from envcompile.lock.model import PipPackage
 from envcompile.plan.base.catalogue import shipped
-from envcompile.source import Source
-from envcompile.spec.decode import decode
+from envcompile.spec.decode import decode_spec
 from tests.made import FIXTURES, parsed
 from tests.resolve.registry_server import INDEX, Server, start
 
@@ -192,7 +192,7 @@ def test_the_driver(tmp_path: Path, nvidia: str | None, runtime: str, state: str
 
 def test_the_driver_that_the_spec_wants_to_support(tmp_path: Path) -> None:
     text = 'name = "x"\n[cuda]\ndriver = "535"\n'
-    spec, _ = decode(Source("x", text), Source("x", text).parse())
+    spec, _ = decode_spec(TomlSource("x", text), TomlSource("x", text).parse())
     assert spec
     (floor,) = _floors(spec, None, shipped())
     assert floor == ("535", "`driver` under `[cuda]`")

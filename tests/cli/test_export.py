@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.lock.exports import FORMATS
-from envcompile.spec.exports import EXPORTS
+from envcompile.export import EXPORTERS
+from envcompile.project.generated_files import EXPORT_FILES
 from tests.cli.test_commands import run
 from tests.made import FIXTURES
 
@@ -30,7 +30,7 @@ def expected(project: Path, name: str) -> str:
 
 
 def test_every_format_has_a_file_that_a_lock_can_keep() -> None:
-    assert {row.file for row in FORMATS.values()} <= set(EXPORTS)
+    assert {row.file for row in EXPORTERS.values()} <= set(EXPORT_FILES)
 
 
 def test_standard_output_carries_the_artefact_only(project: Path) -> None:

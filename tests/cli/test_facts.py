@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.cli.facts import catalogue
-from envcompile.diagnostics import Problems
-from envcompile.errors import Unusable
+from envcompile.diagnostics.diagnostic import DiagnosticsError
+from envcompile.diagnostics.errors import InvalidInputError
+from envcompile.loading import load_catalogue
 from envcompile.plan.base.catalogue import shipped
 from tests.made import FIXTURES
 
@@ -35,17 +35,17 @@ def write(path: Path, date: str) -> str:
 
 
 def test_the_nearest_word_decides(tmp_path: Path, environment: dict[str, str]) -> None:
-    assert catalogue(None, environment) is shipped()
+    assert load_catalogue(None, environment) is shipped()
     settings = tmp_path / "envcompile" / "config.toml"
     digest = write(tmp_path / "envcompile" / "own.json", "2027-01-01")
     settings.write_text('catalogue = "own.json"\n', "utf-8")  # as seen from the settings' folder
-    found = catalogue(None, environment)
+    found = load_catalogue(None, environment)
     assert (found.date, found.digest) == ("2027-01-01", digest)
     write(tmp_path / "home" / "far.json", "2027-02-02")
     settings.write_text('catalogue = "~/far.json"\n[mirrors]\n"docker.io" = "m.example.invalid"\n', "utf-8")
-    assert catalogue(None, environment).date == "2027-02-02"
+    assert load_catalogue(None, environment).date == "2027-02-02"
     write(tmp_path / "option.json", "2027-03-03")
-    assert catalogue(str(tmp_path / "option.json"), environment).date == "2027-03-03"
+    assert load_catalogue(str(tmp_path / "option.json"), environment).date == "2027-03-03"
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,8 @@ def test_the_nearest_word_decides(tmp_path: Path, environment: dict[str, str]) -
 def test_settings_that_name_none(tmp_path: Path, environment: dict[str, str], settings: str, said: str) -> None:
     """Never the shipped one in the place of the one that is meant."""
     (tmp_path / "envcompile" / "config.toml").write_text(settings, "utf-8")
-    with pytest.raises(Unusable, match=said) as caught:
-        catalogue(None, environment)
+    with pytest.raises(InvalidInputError, match=said) as caught:
+        load_catalogue(None, environment)
     assert caught.value.hint
 
 
@@ -70,10 +70,10 @@ def test_a_file_that_is_none(tmp_path: Path, environment: dict[str, str]) -> Non
     path = tmp_path / "c.json"
     for content, said in ((b"\xff", "is not UTF-8 text: byte 0"), (b" " * (5 << 20), "is larger than 4 MiB")):
         path.write_bytes(content)
-        with pytest.raises(Unusable, match=said):
-            catalogue(str(path), environment)
+        with pytest.raises(InvalidInputError, match=said):
+            load_catalogue(str(path), environment)
     path.write_text("{}", "utf-8")
-    with pytest.raises(Problems):
-        catalogue(str(path), environment)
-    with pytest.raises(Unusable, match="is a folder"):
-        catalogue(str(tmp_path), environment)
+    with pytest.raises(DiagnosticsError):
+        load_catalogue(str(path), environment)
+    with pytest.raises(InvalidInputError, match="is a folder"):
+        load_catalogue(str(tmp_path), environment)

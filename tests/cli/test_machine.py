@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 from envcompile.cli.machine import lines, warning
-from envcompile.diagnostics import Diagnostic, Problems
-from envcompile.errors import NotFine
-from envcompile.source import Source
+from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
+from envcompile.diagnostics.errors import CheckFailedError
+from envcompile.diagnostics.toml_source import TomlSource
 
-SOURCE = Source("a,b:c.toml", 'x = 1\nurl = "https://u:canary@h/"\n')
-PROBLEMS = Problems(
+SOURCE = TomlSource("a,b:c.toml", 'x = 1\nurl = "https://u:canary@h/"\n')
+PROBLEMS = DiagnosticsError(
     SOURCE,
     [
         Diagnostic("userinfo", "`https://u:canary@h/` is 100%\nwrong", ("url",), "mend"),
@@ -27,7 +27,7 @@ def test_json_is_a_line_per_mistake() -> None:
     ]
     assert rows[0]["hint"] is None
     assert "canary" not in json.dumps(rows)
-    (row,) = (json.loads(line) for line in lines(NotFine("stale", "lock"), "json"))
+    (row,) = (json.loads(line) for line in lines(CheckFailedError("stale", "lock"), "json"))
     assert row == {
         "level": "error",
         "code": None,
@@ -41,7 +41,7 @@ def test_annotations_are_escaped() -> None:
     first, second = lines(PROBLEMS, "github")
     assert first == "::error file=a%2Cb%3Ac.toml,line=1,col=1,endLine=1,endColumn=2,title=envcompile unknown-key::no\n"
     assert second.endswith("::`https://********@h/` is 100%25%0Awrong%0Amend\n")
-    assert list(lines(NotFine("stale"), "github")) == ["::error title=envcompile error::stale\n"]
+    assert list(lines(CheckFailedError("stale"), "github")) == ["::error title=envcompile error::stale\n"]
 
 
 def test_a_warning_is_no_error() -> None:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.cli.near import dockerfiles_of
-from envcompile.emit.dockerfile import dockerfile
+from envcompile.emit.dockerfile import render_dockerfile
 from envcompile.lock import file as lock_file
 from envcompile.lock.head import LAYOUT, answered
 from envcompile.lock.surplus import surplus
-from envcompile.plan.make import make_plan
+from envcompile.plan.planner import make_plan
+from envcompile.project.discovery import find_dockerfiles
 from tests.cli.test_commands import run
 from tests.made import CASES, FIXTURES, case, parsed
 
@@ -29,15 +29,9 @@ START = "from envcompile.cli.start import run; run()"
 # All that a look at a fresh lock may load beyond a bare interpreter: one digest, and our own.
 FAST = {
     *("__future__", "gc", "_sha2", "_sha256", "envcompile.digests"),
-    *("envcompile", "envcompile.errors", "envcompile.cli", "envcompile.cli.start", "envcompile.cli.fast"),
-    *(
-        "envcompile.cli.near",
-        "envcompile.spec",
-        "envcompile.spec.exports",
-        "envcompile.spec.refusal",
-        "envcompile.lock",
-        "envcompile.lock.head",
-    ),
+    *("envcompile", "envcompile.cli", "envcompile.cli.start", "envcompile.cli.fast"),
+    *("envcompile.diagnostics", "envcompile.diagnostics.errors", "envcompile.lock", "envcompile.lock.head"),
+    *("envcompile.project", "envcompile.project.discovery", "envcompile.project.generated_files"),
 }
 HEAVY = {
     "argparse",
@@ -92,7 +86,7 @@ def test_after_a_comment_the_parser_and_no_more(project: Path) -> None:
     change(project / "envcompile.toml", "[pip]", "[pip]  # a comment")
     more = loaded(START, "verify", folder=project) - loaded("pass", folder=project)
     assert "tomli" in more
-    assert {each for each in more if each.startswith("envcompile")} - FAST == {"envcompile.spec.digest"}
+    assert {each for each in more if each.startswith("envcompile")} <= FAST
     assert among(HEAVY | NETWORK, more) == set()
 
 
@@ -251,9 +245,9 @@ def test_a_committed_dockerfile(project: Path) -> None:
 
 
 def test_our_dockerfiles_are_known_by_their_first_line(project: Path) -> None:
-    (project / "Dockerfile").write_text(dockerfile(make_plan(*parsed("conda"))), "utf-8")
-    assert dockerfiles_of(str(project / "envcompile.toml")) == [str(project / "Dockerfile")]
-    assert dockerfiles_of(str(project / "cpu.toml")) == []
+    (project / "Dockerfile").write_text(render_dockerfile(make_plan(*parsed("conda"))), "utf-8")
+    assert find_dockerfiles(str(project / "envcompile.toml")) == [str(project / "Dockerfile")]
+    assert find_dockerfiles(str(project / "cpu.toml")) == []
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from envcompile.diagnostics.errors import CheckFailedError, EnvcompileError, InvalidInputError, UnavailableError
 from envcompile.engine.buildx import Build, check, exporter, variables, words
 from envcompile.engine.command import Answer, Docker
 from envcompile.engine.failure import explain, read
 from envcompile.engine.mirrors import archives, contexts
-from envcompile.errors import EnvcompileError, MissingOutside, NotFine, Unusable
 from tests.made import dockerfile_of
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def test_buildx_is_there_and_new_enough(code: int, said: str, problem: str) -> N
         return Answer(code, said, "")
 
     if problem:
-        with pytest.raises(MissingOutside, match=problem):
+        with pytest.raises(UnavailableError, match=problem):
             check(ask)
     else:
         check(ask)
@@ -98,47 +98,51 @@ def test_the_failing_step_is_found(text: str) -> None:
 @pytest.mark.parametrize(
     ("said", "kind", "words"),
     [
-        (f"ERROR: {DAEMON}", MissingOutside, "the docker daemon does not answer"),
-        ('ERROR: no builder "nope" found', MissingOutside, "no builder `nope`"),
-        ("unknown flag: --nope\nSee 'docker buildx build --help'.", Unusable, "no option --nope"),
-        ("ERROR: failed to solve: write /x: no space left on device", NotFine, "want of space"),
-        (STEP.replace("the sentence", "x: No space left on device (os error 28)"), NotFine, "want of space"),
-        (REFUSED, MissingOutside, "`127.0.0.1:9/p:4` cannot be pushed: failed to do request"),
+        (f"ERROR: {DAEMON}", UnavailableError, "the docker daemon does not answer"),
+        ('ERROR: no builder "nope" found', UnavailableError, "no builder `nope`"),
+        ("unknown flag: --nope\nSee 'docker buildx build --help'.", InvalidInputError, "no option --nope"),
+        ("ERROR: failed to solve: write /x: no space left on device", CheckFailedError, "want of space"),
+        (STEP.replace("the sentence", "x: No space left on device (os error 28)"), CheckFailedError, "want of space"),
+        (REFUSED, UnavailableError, "`127.0.0.1:9/p:4` cannot be pushed: failed to do request"),
         # A digest may hold such a number: it is no status.
         (
             'ERROR: failed to push 127.0.0.1:9/p:4: failed to do request: Head "https://127.0.0.1:9/sha256:a401f"',
-            MissingOutside,
+            UnavailableError,
             "`127.0.0.1:9/p:4` cannot be pushed: failed to do request",
         ),
         (
             "ERROR: failed to solve: failed to push a.b:5/p:4: denied: no",
-            MissingOutside,
+            UnavailableError,
             "not let `a.b:5/p:4` be pushed",
         ),
         (
             "ERROR: failed to build: failed to solve: failed to push a.b/p: push access denied, repository",
-            MissingOutside,
+            UnavailableError,
             "not let `a.b/p` be pushed",
         ),
-        ("ERROR: OCI exporter is not supported for the docker driver.", MissingOutside, "cannot make that output"),
+        ("ERROR: OCI exporter is not supported for the docker driver.", UnavailableError, "cannot make that output"),
         (
             STEP.replace("the sentence", "invalid peer certificate: UnknownIssuer"),
-            NotFine,
+            CheckFailedError,
             "certificate is not trusted",
         ),
-        (STEP.replace("the sentence", "dns error: failed to lookup address"), NotFine, "it has no network"),
+        (STEP.replace("the sentence", "dns error: failed to lookup address"), CheckFailedError, "it has no network"),
         (
             STEP.replace("the sentence", "exec /bin/sh: exec format error"),
-            NotFine,
+            CheckFailedError,
             "cannot run programs of that platform",
         ),
-        ("ERROR: failed to solve: process x did not complete: network bridge not found", NotFine, "it has no network"),
+        (
+            "ERROR: failed to solve: process x did not complete: network bridge not found",
+            CheckFailedError,
+            "it has no network",
+        ),
         (
             "ERROR: failed to solve: failed to resolve source metadata for a.b/c:1@sha256:0: no such host",
-            MissingOutside,
+            UnavailableError,
             "`a.b/c:1@sha256:0` cannot be had: no such host",
         ),
-        ("", NotFine, "it does not say why"),
+        ("", CheckFailedError, "it does not say why"),
     ],
 )
 def test_what_a_build_says_becomes_a_sentence_and_a_hint(said: str, kind: type[EnvcompileError], words: str) -> None:

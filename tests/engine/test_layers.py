@@ -12,7 +12,7 @@ import pytest
 from envcompile.engine.archive import Archive
 from envcompile.lock.file import loads
 from envcompile.pipeline import compile_dockerfile
-from envcompile.plan.groups import group
+from envcompile.plan.pip import find_layer_group
 from tests.engine.docker import docker
 from tests.engine.test_conda import spec as conda_spec
 from tests.hadolint import findings
@@ -39,7 +39,7 @@ def names(*wanted: str) -> list[str]:
     """Names of packages that belong to these groups, and come after one another in the alphabet."""
     found: list[str] = []
     for number in range(1000):
-        if len(found) < len(wanted) and group(f"p{number:03}", 0) == wanted[len(found)]:
+        if len(found) < len(wanted) and find_layer_group(f"p{number:03}", 0) == wanted[len(found)]:
             found.append(f"p{number:03}")
     assert len(found) == len(wanted)
     return found

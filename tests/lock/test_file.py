@@ -11,7 +11,7 @@ import tomli
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envcompile.errors import UNUSABLE, Unusable
+from envcompile.diagnostics.errors import EXIT_INVALID_INPUT, InvalidInputError
 from envcompile.lock.file import Newer, dumps, loads
 from envcompile.lock.model import AptPackage, BaseImage, Lock, PipPackage, PlatformLock, Python, ToolImage
 from envcompile.lock.salvage import salvage, salvage_images
@@ -102,10 +102,10 @@ def test_truncation_at_any_byte_is_noticed() -> None:
     """Promise 10, in part: nothing is half-written, and what was cut is not taken for a smaller lock."""
     text = case("several")[1]
     for end in range(len(text)):
-        with pytest.raises(Unusable) as said:
+        with pytest.raises(InvalidInputError) as said:
             loads(text[:end], "x.lock")
         assert said.value.hint == "run `envcompile lock`"
-        assert said.value.exit_code == UNUSABLE
+        assert said.value.exit_code == EXIT_INVALID_INPUT
 
 
 @settings(max_examples=300, deadline=None)
@@ -123,7 +123,7 @@ def test_any_edit_by_hand_is_noticed(data: st.DataObject) -> None:
     }[kind]
     if edited == text:
         return
-    with pytest.raises(Unusable):
+    with pytest.raises(InvalidInputError):
         loads(edited, "x.lock")
 
 
@@ -140,7 +140,7 @@ def test_any_edit_by_hand_is_noticed(data: st.DataObject) -> None:
     ],
 )
 def test_each_damage_has_its_own_sentence(damage: Callable[[str], str], sentence: str) -> None:
-    with pytest.raises(Unusable) as said:
+    with pytest.raises(InvalidInputError) as said:
         loads(damage(case("several")[1]), "x.lock")
     assert sentence in said.value.message
     assert said.value.hint
@@ -164,7 +164,7 @@ def test_a_lock_with_a_right_digest_is_still_not_trusted() -> None:
     ]
     for fields in wrong:
         rows = (dataclasses.replace(package, **fields), *platform.pip[1:])
-        with pytest.raises(Unusable, match="not a valid lock"):
+        with pytest.raises(InvalidInputError, match="not a valid lock"):
             loads(dumps(with_first(lock, dataclasses.replace(platform, pip=rows))), "x.lock")
     image = dataclasses.replace(platform.build, image="python:3.12")
     assert platform.python
@@ -175,7 +175,7 @@ def test_a_lock_with_a_right_digest_is_still_not_trusted() -> None:
         dataclasses.replace(platform, python=dataclasses.replace(platform.python, path="/usr/bin/python3;id")),
         dataclasses.replace(platform, tools=(ToolImage("uv", "uv:latest"),)),
     ):
-        with pytest.raises(Unusable, match="not a valid lock"):
+        with pytest.raises(InvalidInputError, match="not a valid lock"):
             loads(dumps(with_first(lock, broken)), "x.lock")
 
 
@@ -198,7 +198,7 @@ def test_the_pins_of_both_sides_of_a_conflict_are_kept() -> None:
     older = re.sub(r'version = "[^"]*"', 'version = "0.1"', row)
     conflict = f"<<<<<<< ours\n{ours}\n{older}\n=======\n{row}\n{theirs}\n>>>>>>> theirs\n"
     damaged = text.replace(f"{row}\n", conflict, 1)
-    with pytest.raises(Unusable, match="merge conflict"):
+    with pytest.raises(InvalidInputError, match="merge conflict"):
         loads(damaged, "x.lock")
     whole = loads(text, "x.lock")
     pins = salvage(damaged)

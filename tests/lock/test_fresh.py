@@ -9,8 +9,8 @@ import pytest
 
 from envcompile.lock.fresh import stale
 from envcompile.lock.model import Asked
-from envcompile.spec.asked import unseen
-from envcompile.spec.model import Base, Index, Metadata, Spec
+from envcompile.spec.model import BaseImageSpec, ExtraIndex, SdistMetadataOverride, Spec
+from envcompile.spec.solver_inputs import recorded_inputs
 from tests.made import parsed
 
 # A value for each key that no spec of the fixtures has there.
@@ -21,13 +21,13 @@ CHANGED: dict[str, dict[str, Any]] = {
         "packages": ("no-such-package",),
         "exclude": (),
         "allow_sdist": ("flash-attn",),
-        "metadata": (Metadata("flash-attn", ("torch",)),),
+        "metadata": (SdistMetadataOverride("flash-attn", ("torch",)),),
         "index": "https://index.example.invalid/simple",
-        "extra_indexes": (Index("corp", "https://corp.example.invalid/simple", ("*",)),),
+        "extra_indexes": (ExtraIndex("corp", "https://corp.example.invalid/simple", ("*",)),),
     },
     "apt": {"packages": ("git",), "build": ("gcc",), "snapshot": "2026-11-01T00:00:00Z"},
     "cuda": {"version": "12", "driver": "535", "compute": ("9.0",), "jit": True},
-    "image": {"base": Base("other@sha256:" + 64 * "0")},
+    "image": {"base": BaseImageSpec("other@sha256:" + 64 * "0")},
 }
 # How the image is called, starts and is made slim; what is kept beside the lock; and which program solves.
 FREE = {"name", "exports", "tools", "resolver"}
@@ -57,7 +57,7 @@ def test_a_key_that_changes_makes_it_stale(table: str, key: str) -> None:
     found = stale(other, lock)
     assert found
     assert all(each.rule == "stale" and each.hint == "run `envcompile lock`" for each in found)
-    noted = dataclasses.replace(lock, asked=tuple(Asked(*row) for row in unseen(other).items()))
+    noted = dataclasses.replace(lock, asked=tuple(Asked(*row) for row in recorded_inputs(other).items()))
     if (table, key) not in {("", "python"), ("", "platforms"), ("conda", "packages"), ("pip", "packages")}:
         # It is seen in no pin, so nothing else is amiss; and noted back and forth alike.
         assert stale(other, noted) == []
@@ -72,7 +72,7 @@ def test_an_index_that_is_swapped_is_named() -> None:
         dataclasses.replace(spec, pip=dataclasses.replace(spec.pip, index=f"https://{name}.example.invalid/simple"))
         for name in ("one", "other")
     )
-    (found,) = stale(other, dataclasses.replace(lock, asked=tuple(Asked(*row) for row in unseen(one).items())))
+    (found,) = stale(other, dataclasses.replace(lock, asked=tuple(Asked(*row) for row in recorded_inputs(one).items())))
     assert found.message == (
         "the lock was made with `pip.index` as `https://one.example.invalid/simple`, "
         "and the spec has `https://other.example.invalid/simple`"

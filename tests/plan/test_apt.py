@@ -6,24 +6,23 @@ import dataclasses
 
 import pytest
 
-from envcompile.diagnostics import Problems
-from envcompile.errors import Unusable
-from envcompile.plan.apt import apt_lists, apt_stages
-from envcompile.plan.archive import RELEASES, sources
+from envcompile.diagnostics.diagnostic import DiagnosticsError
+from envcompile.diagnostics.errors import InvalidInputError
+from envcompile.plan.apt import DISTRIBUTION_RELEASES, create_apt_files, find_apt_stages, format_sources_list
 from envcompile.plan.base import needs_look, own_python, tools, wanted
 from tests.made import parsed, spec_of
 
 
 def test_sources_of_each_distribution() -> None:
     """Only the snapshot is asked, and only the distribution's key is believed."""
-    debian = sources(RELEASES["debian-13"], "2026-11-01T12:30:00Z")
+    debian = format_sources_list(DISTRIBUTION_RELEASES["debian-13"], "2026-11-01T12:30:00Z")
     options = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg check-valid-until=no]"
     assert debian == (
         f"deb {options} http://snapshot.debian.org/archive/debian/20261101T123000Z trixie main",
         f"deb {options} http://snapshot.debian.org/archive/debian/20261101T123000Z trixie-updates main",
         f"deb {options} http://snapshot.debian.org/archive/debian-security/20261101T123000Z trixie-security main",
     )
-    ubuntu = sources(RELEASES["ubuntu-22.04"], "2026-11-01T12:30:00Z")
+    ubuntu = format_sources_list(DISTRIBUTION_RELEASES["ubuntu-22.04"], "2026-11-01T12:30:00Z")
     options = "[signed-by=/usr/share/keyrings/ubuntu-archive-keyring.gpg check-valid-until=no]"
     where = "http://snapshot.ubuntu.com/ubuntu/20261101T123000Z"
     assert ubuntu == tuple(
@@ -34,7 +33,7 @@ def test_sources_of_each_distribution() -> None:
 
 def test_a_file_is_called_as_apt_calls_it() -> None:
     _, lock = parsed("apt")
-    files = {each.path: each.lines for each in apt_lists(lock, lock.platforms[0])}
+    files = {each.path: each.lines for each in create_apt_files(lock, lock.platforms[0])}
     assert files["/apt/run.txt"][0].startswith("git=1:")
     name, _, version = files["/apt/run.txt"][0].partition("=")
     assert files["/apt/run.sha256"][0].endswith(f"  {name}_{version.replace(':', '%3a')}_amd64.deb")
@@ -46,16 +45,16 @@ def test_a_stage_that_one_platform_needs_is_there_for_all() -> None:
     _, lock = parsed("apt-several")
     first, *others = lock.platforms
     lock = dataclasses.replace(lock, platforms=(dataclasses.replace(first, apt=(), apt_build=()), *others))
-    assert apt_stages(lock) == ("build", "run")
-    assert {each.path: each.lines for each in apt_lists(lock, lock.platforms[0])}["/apt/run.txt"] == ()
+    assert find_apt_stages(lock) == ("build", "run")
+    assert {each.path: each.lines for each in create_apt_files(lock, lock.platforms[0])}["/apt/run.txt"] == ()
 
 
 def test_a_lock_for_a_base_without_an_archive() -> None:
     _, lock = parsed("apt")
     (platform,) = lock.platforms
     strange = dataclasses.replace(platform, run=dataclasses.replace(platform.run, os="rocky-9.4"))
-    with pytest.raises(Unusable, match="adds Debian packages to `rocky"):
-        apt_lists(lock, strange)
+    with pytest.raises(InvalidInputError, match="adds Debian packages to `rocky"):
+        create_apt_files(lock, strange)
 
 
 def test_a_build_stage_that_is_not_there() -> None:
@@ -65,7 +64,7 @@ def test_a_build_stage_that_is_not_there() -> None:
         if fine:
             assert spec_of(text).apt.build == ("gcc",)
         else:
-            with pytest.raises(Problems) as raised:
+            with pytest.raises(DiagnosticsError) as raised:
                 spec_of(text)
             assert [each.rule for each in raised.value.diagnostics] == ["nothing-to-install"]
 

@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
-from envcompile.errors import Unusable
+from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.lock.model import Channel, CondaPackage, Lock
-from envcompile.plan.conda import conda_layers, conda_lists
+from envcompile.plan.conda import create_conda_files, find_conda_layers
 from tests.made import parsed
 
 
@@ -24,14 +24,14 @@ def lock(*packages: CondaPackage, channel: str = "https://example.invalid/c") ->
 
 def test_lists() -> None:
     made = lock(package("a", "b"), package("b"))
-    explicit, sums, layers = conda_lists(made, made.platforms[0])
+    explicit, sums, layers = create_conda_files(made, made.platforms[0])
     assert explicit.lines[0] == "@EXPLICIT"
     assert explicit.lines[1] == f"https://example.invalid/c/noarch/b-1-0.conda#{'0' * 64}"
     assert sums.lines[0] == f"{'0' * 64}  /root/micromamba/pkgs/a-1-0.conda"
     assert layers.lines == ("- tiny-2", "- rest", "a-1-0 tiny-2", "b-1-0 tiny-2")
-    assert conda_layers(made) == ("tiny-2", "rest")
-    assert conda_lists(lock(), lock().platforms[0]) == ()
-    assert conda_layers(lock()) == ()
+    assert find_conda_layers(made) == ("tiny-2", "rest")
+    assert create_conda_files(lock(), lock().platforms[0]) == ()
+    assert find_conda_layers(lock()) == ()
     made = lock(package("a"), channel="file:///somewhere")
-    with pytest.raises(Unusable, match="folder of this machine"):
-        conda_lists(made, made.platforms[0])
+    with pytest.raises(InvalidInputError, match="folder of this machine"):
+        create_conda_files(made, made.platforms[0])

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from envcompile.plan.groups import GROUPS, group
-from envcompile.plan.make import make_plan
+from envcompile.plan.pip import LAYER_GROUPS, find_layer_group
+from envcompile.plan.planner import make_plan
 from envcompile.platforms import PLATFORMS
-from envcompile.spec.indexes import index_of
+from envcompile.spec.pip import find_index_name
 from tests.made import CASES, parsed
 
 if TYPE_CHECKING:
@@ -37,16 +37,16 @@ MANY = 500
     ],
 )
 def test_size_decides_the_kind(size: int | None, kind: str) -> None:
-    assert group("numpy", size).startswith(f"{kind}-")
-    assert group("numpy", size, several=False) == kind
+    assert find_layer_group("numpy", size).startswith(f"{kind}-")
+    assert find_layer_group("numpy", size, several=False) == kind
 
 
 def test_there_are_never_more_layers_than_this() -> None:
     """And each of them gets its share."""
     sizes = (0, 1 << 20, 8 << 20, 64 << 20)
-    found = [group(f"package-{number}", size) for size in sizes for number in range(MANY)]
-    assert sorted(set(found)) == sorted(GROUPS)
-    assert len(GROUPS) == 12
+    found = [find_layer_group(f"package-{number}", size) for size in sizes for number in range(MANY)]
+    assert sorted(set(found)) == sorted(LAYER_GROUPS)
+    assert len(LAYER_GROUPS) == 12
     for kind, of_kind in (("large", 4), ("medium", 3), ("small", 2), ("tiny", 3)):
         for number in range(1, of_kind + 1):
             assert abs(found.count(f"{kind}-{number}") - MANY / of_kind) < MANY / 8
@@ -54,7 +54,10 @@ def test_there_are_never_more_layers_than_this() -> None:
 
 def test_these_names_stay_where_they_are() -> None:
     """What is in every lock there is: another answer here is another layout of the Dockerfile."""
-    named = {name: group(name, 16 << 20) for name in ("numpy", "scipy", "pandas", "torch", "opencv-python-headless")}
+    named = {
+        name: find_layer_group(name, 16 << 20)
+        for name in ("numpy", "scipy", "pandas", "torch", "opencv-python-headless")
+    }
     assert named == {
         "numpy": "medium-3",
         "scipy": "medium-3",
@@ -81,7 +84,7 @@ def test_a_package_moves_nothing_but_its_own_layer(name: str, data: st.DataObjec
     elif what == "added":
         # A name that the index of the old one serves too.
         added = old.name + data.draw(st.from_regex(r"-[a-z0-9]{1,8}", fullmatch=True))
-        assume(index_of(added, spec.pip.extra_indexes) == index_of(old.name, spec.pip.extra_indexes))
+        assume(find_index_name(added, spec.pip.extra_indexes) == find_index_name(old.name, spec.pip.extra_indexes))
         assume(added not in {each.name for each in packages})
         others = (*packages, dataclasses.replace(changed, name=added))
     before = members(spec, lock, platform.platform)
@@ -94,7 +97,7 @@ def test_a_package_moves_nothing_but_its_own_layer(name: str, data: st.DataObjec
 
 
 def key_of(package: PipPackage | CondaPackage) -> str:
-    return group(package.name, package.size)
+    return find_layer_group(package.name, package.size)
 
 
 def members(spec: Spec, lock: Lock, platform: str) -> dict[str, frozenset[str]]:

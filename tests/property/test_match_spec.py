@@ -19,11 +19,15 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from envcompile.diagnostics.errors import RequirementError
 from envcompile.lock.model import CondaPackage
-from envcompile.spec.match import matches
-from envcompile.spec.match_spec import MatchSpec, match_spec
-from envcompile.spec.refusal import Refusal
-from envcompile.spec.version_order import compare, version
+from envcompile.spec.conda import (
+    MatchSpec,
+    compare_conda_versions,
+    matches_package,
+    parse_conda_version,
+    parse_match_spec,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,8 +153,8 @@ def specs(draw: st.DrawFn) -> str:
 def parsed(text: str) -> MatchSpec | None:
     """The requirement, or none where it is refused, which it is with a word on what to do."""
     try:
-        return match_spec(text)
-    except Refusal as refusal:
+        return parse_match_spec(text)
+    except RequirementError as refusal:
         said = refusal
     assert said.message
     assert said.hint
@@ -163,13 +167,13 @@ def agree(rattler: Rattler, text: str, records: Records) -> None:
     if spec is None:
         return
     anywhere = spec._replace(channel=None, subdir=None)
-    ours = [matches(anywhere, package(spec.name, *each)) for each in records]
+    ours = [matches_package(anywhere, package(spec.name, *each)) for each in records]
     assert rattler.ask(spec.name, records, [text])["specs"] == [ours], text
     if spec.version is not None:
         # The spelling that we keep means the same to both.
         kept = f'{spec.name}[version="{spec.version}"]'
-        ours = [matches(match_spec(kept), package(spec.name, *each)) for each in records]
-        assert match_spec(kept).version == spec.version
+        ours = [matches_package(parse_match_spec(kept), package(spec.name, *each)) for each in records]
+        assert parse_match_spec(kept).version == spec.version
         assert rattler.ask(spec.name, records, [kept])["specs"] == [ours], kept
 
 
@@ -182,12 +186,12 @@ def test_every_requirement_of_the_channel_admits_the_same_records(rattler: Rattl
         for record in [*repodata["packages"].values(), *repodata["packages.conda"].values()]:
             records[record["name"]].append((record["version"], record["build"]))
             for text in [*record.get("depends", ()), *record.get("constrains", ())]:
-                asked[match_spec(text).name].add(text)
+                asked[parse_match_spec(text).name].add(text)
     pairs = 0
     for name, texts in asked.items():
         found, written = records.get(name, []), sorted(texts)
         theirs = rattler.ask(name, found, written)["specs"]
-        ours = [[matches(match_spec(text), package(name, *each)) for each in found] for text in written]
+        ours = [[matches_package(parse_match_spec(text), package(name, *each)) for each in found] for text in written]
         assert ours == theirs, [one for one, mine, other in zip(written, ours, theirs, strict=True) if mine != other]
         pairs += len(found) * len(written)
     assert pairs
@@ -200,7 +204,9 @@ def test_every_two_versions_of_a_package_of_the_channel_stand_alike(rattler: Rat
     for record in [*repodata["packages"].values(), *repodata["packages.conda"].values()]:
         numbers[record["name"]].add(record["version"])
     pairs = [(one, other) for each in numbers.values() for one in sorted(each) for other in sorted(each)]
-    assert [compare(version(one), version(other)) for one, other in pairs] == rattler.ask(pairs=pairs)["order"]
+    assert [
+        compare_conda_versions(parse_conda_version(one), parse_conda_version(other)) for one, other in pairs
+    ] == rattler.ask(pairs=pairs)["order"]
 
 
 @settings(max_examples=200, deadline=None)
@@ -208,14 +214,16 @@ def test_every_two_versions_of_a_package_of_the_channel_stand_alike(rattler: Rat
 @example(numbers=["1.0+cu118", "1.0", "1.0.post1", "1.0rc1", "1.0dev1", "1.0_", "1.0a_", "1.0a"])
 def test_versions_stand_as_rattler_has_them(rattler: Rattler, numbers: list[str]) -> None:
     pairs = [(one, other) for one in numbers for other in numbers]
-    assert [compare(version(one), version(other)) for one, other in pairs] == rattler.ask(pairs=pairs)["order"]
+    assert [
+        compare_conda_versions(parse_conda_version(one), parse_conda_version(other)) for one, other in pairs
+    ] == rattler.ask(pairs=pairs)["order"]
 
 
 @settings(max_examples=200, deadline=None)
 @given(text=st.text("012a_.-+!", max_size=8) | st.text(max_size=5))
 def test_what_is_a_version_to_us_is_one_to_rattler(rattler: Rattler, text: str) -> None:
     try:
-        version(text)
+        parse_conda_version(text)
     except ValueError:
         return
     assert rattler.ask(pairs=[(text, text)])["order"] == [0]
@@ -232,7 +240,7 @@ def test_requirements_admit_the_same_packages(rattler: Rattler, text: str, numbe
 
 def _unreadable(number: str) -> bool:
     try:
-        version(number)
+        parse_conda_version(number)
     except ValueError:
         return True
     return False

@@ -18,9 +18,11 @@ import tomli
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from envcompile.cli.facts import SCHEMAS, schema_file
 from envcompile.cli.main import main
-from envcompile.errors import FINE, Unusable
+from envcompile.diagnostics.errors import EXIT_OK, InvalidInputError
+from envcompile.diagnostics.rules import _BASE_IMAGE_RULES, RULES
+from envcompile.diagnostics.toml_source import TomlSource
+from envcompile.loading import SCHEMA_FILES, find_schema_file
 from envcompile.lock import validate
 from envcompile.lock.file import dumps
 from envcompile.lock.model import (
@@ -35,10 +37,7 @@ from envcompile.lock.model import (
     SdistBuild,
     Warned,
 )
-from envcompile.rules import RULES
-from envcompile.rules_of_bases import ROWS
-from envcompile.source import Source
-from envcompile.spec.decode import decode
+from envcompile.spec.decode import decode_spec
 from tests.made import CASES, FIXTURES, case, parsed
 from tests.spec_keys import FREE, FULL, TYPES, paths, put, without
 
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from envcompile.source import KeyPath
+    from envcompile.diagnostics.toml_source import KeyPath
 
 # Rules that need more than the shape of one value of the spec: no schema can say them, and `decode` does not.
 MEANING = {
@@ -55,7 +54,7 @@ MEANING = {
     *("requirement", "requirement-option", "requirement-path", "requirement-url", "match-spec", "channel", "command"),
     *("stale", "catalogue"),
     # Found when the base is chosen.
-    *(row.slug for row in ROWS),
+    *(row.slug for row in _BASE_IMAGE_RULES),
 }
 # Rules about the bytes, before there is a value.
 TEXT = {"toml-syntax", "encoding", "too-large"}
@@ -65,7 +64,7 @@ UNSAID: dict[str, Any] = {
     "a year after 9999 in UTC": {"exclude-newer": datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-10)))},
 }
 
-SPEC, LOCK, _ = (json.loads(schema_file(of).read_text("utf-8")) for of in SCHEMAS)
+SPEC, LOCK, _ = (json.loads(find_schema_file(of).read_text("utf-8")) for of in SCHEMA_FILES)
 
 
 def with_moments(schema: Any) -> Any:
@@ -96,14 +95,14 @@ def schema_takes(value: Any) -> bool:
 
 def shape_of(value: dict[str, Any]) -> set[str]:
     """The rules that `decode` finds broken."""
-    return {found.rule for found in decode(Source("envcompile.toml", ""), value)[1]}
+    return {found.rule for found in decode_spec(TomlSource("envcompile.toml", ""), value)[1]}
 
 
-@pytest.mark.parametrize("of", SCHEMAS)
+@pytest.mark.parametrize("of", SCHEMA_FILES)
 def test_a_schema_is_one(of: str, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
-    jsonschema.Draft7Validator.check_schema(json.loads(schema_file(of).read_text("utf-8")))
-    assert main(["schema", of]) == FINE
-    assert capsysbinary.readouterr() == (schema_file(of).read_bytes(), b"")
+    jsonschema.Draft7Validator.check_schema(json.loads(find_schema_file(of).read_text("utf-8")))
+    assert main(["schema", of]) == EXIT_OK
+    assert capsysbinary.readouterr() == (find_schema_file(of).read_bytes(), b"")
 
 
 def nodes(schema: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
@@ -289,7 +288,7 @@ def test_examples_in_an_editor(linter: str, tmp_path: Path) -> None:
     if program is None:
         pytest.skip(f"{linter} is not installed: it is part of the test extra")
     schema = tmp_path / "spec.v1.json"
-    schema.write_bytes(schema_file("spec").read_bytes())
+    schema.write_bytes(find_schema_file("spec").read_bytes())
     (tmp_path / "tombi.toml").write_text('[[schemas]]\npath = "spec.v1.json"\ninclude = ["*.toml"]\n', "utf-8")
     options = ["--no-auto-config", "--schema", schema.as_uri()] if linter == "taplo" else ["--offline"]
     for example in EXAMPLES:
@@ -303,7 +302,7 @@ def test_examples_in_an_editor(linter: str, tmp_path: Path) -> None:
 def lock_takes(value: dict[str, Any]) -> bool:
     try:
         validate.decode(value, "envcompile.lock", "", whole=True)
-    except Unusable:
+    except InvalidInputError:
         return False
     return True
 

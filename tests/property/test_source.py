@@ -9,7 +9,7 @@ import tomli
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envcompile.source import KeyPath, Source, SyntaxProblem
+from envcompile.diagnostics.toml_source import KeyPath, TomlSource, TomlSyntaxError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -184,10 +184,10 @@ def names_of(header: str) -> Names:
     return names
 
 
-def problem_of(source: Source) -> SyntaxProblem | None:
+def problem_of(source: TomlSource) -> TomlSyntaxError | None:
     try:
         source.parse()
-    except SyntaxProblem as problem:
+    except TomlSyntaxError as problem:
         return problem
     return None
 
@@ -198,7 +198,7 @@ def test_the_text_at_a_keys_place_parses_to_its_value(table: dict[str, Any], ran
     """The text at a key's place parses to its value, and the key's own text to its name."""
     writer = Writer(random)
     text = writer.document(table)
-    source = Source("s", text)
+    source = TomlSource("s", text)
     parsed = source.parse()
     assert parsed == table
     for path, value in paths(parsed):
@@ -223,7 +223,7 @@ def test_a_broken_text_has_a_reason_and_an_offset(table: dict[str, Any], random:
     """Whatever the text, `parse` gives a value or a SyntaxProblem inside the text, and no place is outside it."""
     text = Writer(random).document(table)
     cut = random.randint(0, len(text))
-    source = Source("s", text[:cut] + random.choice(["", *"'\"[]{}=.,#\\\r\n\0", "a.b", '"""']) + text[cut + 1 :])
+    source = TomlSource("s", text[:cut] + random.choice(["", *"'\"[]{}=.,#\\\r\n\0", "a.b", '"""']) + text[cut + 1 :])
     problem = problem_of(source)
     if problem:
         assert problem.message

@@ -10,7 +10,7 @@ import tomli
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envcompile.emit.dockerfile import tag
+from envcompile.emit.dockerfile import compute_tag
 from envcompile.lock.fresh import stale
 from envcompile.pipeline import compile_dockerfile
 from tests.made import CASES, case, parsed, spec_of
@@ -48,7 +48,7 @@ def text(key: str, value: Any, shuffle: random.Random) -> str:
 
 
 def tag_of(spec: Spec, lock: Lock) -> str:
-    return tag(compile_dockerfile(spec, lock))
+    return compute_tag(compile_dockerfile(spec, lock))
 
 
 @settings(max_examples=60, deadline=None)

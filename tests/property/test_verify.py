@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 
 from envcompile.cli.fast import all_fresh
 from envcompile.cli.main import main
-from envcompile.errors import FINE, NOT_FINE, UNUSABLE
+from envcompile.diagnostics.errors import EXIT_FAILED, EXIT_INVALID_INPUT, EXIT_OK
 from envcompile.lock.file import dumps, loads
 from envcompile.lock.fresh import stale
-from envcompile.spec.match_spec import match_spec
-from envcompile.spec.requirement import name, requirement
+from envcompile.spec.conda import parse_match_spec
+from envcompile.spec.pip import parse_package_name, parse_requirement
 from tests.made import CASES, case, parsed, spec_of
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def pick(data: Draw, spec: Spec) -> tuple[str, str]:
 
 
 def named(side: str, text: str) -> str:
-    return match_spec(text).name if side == "conda" else name(requirement(text).name)
+    return parse_match_spec(text).name if side == "conda" else parse_package_name(parse_requirement(text).name)
 
 
 def pins(lock: Lock, side: str, wanted: str) -> list[str]:
@@ -77,7 +77,7 @@ def pin(lock: Lock, side: str, wanted: str) -> str | None:
 
 def bare(side: str, text: str) -> str:
     """The requirement without its range: its name, and its extras."""
-    return match_spec(text).name if side == "conda" else re.split(r"[ ;<>=!~]", text)[0]
+    return parse_match_spec(text).name if side == "conda" else re.split(r"[ ;<>=!~]", text)[0]
 
 
 def tightened(data: Draw, spec: Spec, lock: Lock, texts: tuple[str, str]) -> Mutated:
@@ -86,9 +86,11 @@ def tightened(data: Draw, spec: Spec, lock: Lock, texts: tuple[str, str]) -> Mut
     operators = ["<", ">", "!="]
     new = f"{bare(side, old)} {data.draw(st.sampled_from(operators))}{version or '1'}"
     if version is None:  # a marker that did not hold: now it is asked for
-        return Mutated(swapped(texts[0], f'"{old}"', f'"{new}"'), texts[1], NOT_FINE, (f"`{new}`", "the lock has no"))
+        return Mutated(
+            swapped(texts[0], f'"{old}"', f'"{new}"'), texts[1], EXIT_FAILED, (f"`{new}`", "the lock has no")
+        )
     return Mutated(
-        swapped(texts[0], f'"{old}"', f'"{new}"'), texts[1], NOT_FINE, (f"`{new}`", version, "envcompile.toml:")
+        swapped(texts[0], f'"{old}"', f'"{new}"'), texts[1], EXIT_FAILED, (f"`{new}`", version, "envcompile.toml:")
     )
 
 
@@ -96,13 +98,13 @@ def loosened(data: Draw, spec: Spec, lock: Lock, texts: tuple[str, str]) -> Muta
     side, old = pick(data, spec)
     version = pin(lock, side, named(side, old))
     if version is None:
-        return Mutated(f"{texts[0]}# nothing\n", texts[1], FINE)
+        return Mutated(f"{texts[0]}# nothing\n", texts[1], EXIT_OK)
     operator = data.draw(st.sampled_from([">=", "<=", "=="]))
     short = bare(side, old)
     ways = [short, f"{short}>=0"]
     if len({*pins(lock, side, named(side, old))}) == 1:
         ways += [f"{short} {operator}{version}", f"{short.upper()}  {operator} {version}"]
-    return Mutated(swapped(texts[0], f'"{old}"', f'"{data.draw(st.sampled_from(ways))}"'), texts[1], FINE)
+    return Mutated(swapped(texts[0], f'"{old}"', f'"{data.draw(st.sampled_from(ways))}"'), texts[1], EXIT_OK)
 
 
 def closure(packages: Any, roots: set[str]) -> set[str]:
@@ -130,12 +132,12 @@ def removed(data: Draw, spec: Spec, lock: Lock, texts: tuple[str, str]) -> Mutat
     changes: Any = {side: dataclasses.replace(table, packages=packages)}
     rest = dataclasses.replace(spec, **changes)
     if not (rest.conda.packages or rest.pip.packages):
-        return Mutated(text, texts[1], UNUSABLE, ("error[nothing-to-install]",))
+        return Mutated(text, texts[1], EXIT_INVALID_INPUT, ("error[nothing-to-install]",))
     if any(left_over(platform, rest) for platform in lock.platforms):
-        return Mutated(text, texts[1], NOT_FINE, (f"`{named(side, old)}`, which nothing asks for any more",))
+        return Mutated(text, texts[1], EXIT_FAILED, (f"`{named(side, old)}`, which nothing asks for any more",))
     if "[" in old:  # the extra is noted
-        return Mutated(text, texts[1], NOT_FINE, (named(side, old),))
-    return Mutated(text, texts[1], FINE)
+        return Mutated(text, texts[1], EXIT_FAILED, (named(side, old),))
+    return Mutated(text, texts[1], EXIT_OK)
 
 
 def added(data: Draw, spec: Spec, lock: Lock, texts: tuple[str, str]) -> Mutated:
@@ -148,8 +150,8 @@ def added(data: Draw, spec: Spec, lock: Lock, texts: tuple[str, str]) -> Mutated
     new = data.draw(st.sampled_from([*sorted(there), "no-such-package", "acme >=1"]))
     text = head + before + rest.replace("packages = [", f'packages = ["{new}", ', 1)
     if new in there:
-        return Mutated(text, texts[1], FINE)
-    return Mutated(text, texts[1], NOT_FINE, (f"`{new}`", f"the lock has no `{new.split()[0]}`", "envcompile.toml:"))
+        return Mutated(text, texts[1], EXIT_OK)
+    return Mutated(text, texts[1], EXIT_FAILED, (f"`{new}`", f"the lock has no `{new.split()[0]}`", "envcompile.toml:"))
 
 
 def platforms(data: Draw, spec: Spec, lock: Lock, texts: tuple[str, str]) -> Mutated:
@@ -158,58 +160,58 @@ def platforms(data: Draw, spec: Spec, lock: Lock, texts: tuple[str, str]) -> Mut
         text = swapped(texts[0], ', "linux-aarch64"]', "]")
     else:
         text = swapped(texts[0], "\n\n", '\nplatforms = ["linux-64", "linux-aarch64"]\n\n')
-    return Mutated(text, texts[1], NOT_FINE, ("`linux-aarch64`", "envcompile.toml:"))
+    return Mutated(text, texts[1], EXIT_FAILED, ("`linux-aarch64`", "envcompile.toml:"))
 
 
 KEYS: list[tuple[str, str, str, int, str]] = [
     # case, old, new, exit code, what is named
-    ("conda", "/conda-forge", "/corp", NOT_FINE, "/corp"),
-    ("conda", '/conda-forge"]', '/conda-forge", "corp"]', FINE, ""),
-    ("conda", '["https', '["corp", "https', NOT_FINE, "conda.channels"),
-    ("conda", "[pip]", '[cuda]\nversion = "12"\n[pip]', NOT_FINE, "without `cuda.version`, and the spec has `12`"),
-    ("conda", "[pip]", "[cuda]\nversion = false\n[pip]", NOT_FINE, "`cuda.version`"),
-    ("conda", '"pip"]', '"pip"]\nresolver = "rattler"', FINE, ""),
-    ("conda", "[pip]", "[tools]\nmicromamba = 'other:1'\n[pip]", NOT_FINE, "`tools.micromamba`"),
-    ("several", "2026-11-01", "2026-10-01", NOT_FINE, "`2026-10-01T00:00:00Z`"),
-    ("several", "2026-11-01", "2026-11-02", FINE, ""),
-    ("several", "exclude-newer = 2026-11-01T00:00:00Z", "", FINE, ""),
-    ("several", "[socks]", "", NOT_FINE, "`requests[socks]`"),
-    ("several", "requests[socks]", "requests[socks,security]", NOT_FINE, "`requests[security]`"),
-    ("several", "== 'win32'", "== 'linux'", NOT_FINE, "the lock has no `tzdata`"),
-    ("several", "numpy >=2", "numpy >=2 ; python_version < '3'", NOT_FINE, "the lock holds `numpy`"),
-    ("several", "numpy >=2", "numpy >=2 ; python_full_version >= '3.12.12'", FINE, ""),
-    ("several", '"3.12.12"', '"3.12"', FINE, ""),
-    ("several", '"3.12.12"', '"3.12.11"', NOT_FINE, "Python 3.12.11 is asked for, and the lock has 3.12.12"),
-    ("several", "3.12-slim-bookworm@", "3.12-slim-trixie@", NOT_FINE, "`image.base`"),
-    ("several", "782412e", "0000000", NOT_FINE, "`image.base`"),
-    ("several", "@sha256:782412e85d0f0984994c290652577d4018aff08145c85b262bb63dc0c7522254", "", FINE, ""),
-    ("apt", '"tini"]', '"tini", "gcc"]', NOT_FINE, "`apt.packages`"),
-    ("apt", '"git", "tini"', '"tini", "git"', FINE, ""),
-    ("apt", "2026-11-23", "2026-11-22", NOT_FINE, "`apt.snapshot`"),
-    ("apt", "snapshot = 2026-11-23T00:00:00Z\n", "", FINE, ""),
-    ("apt-several", 'build = ["make"]', "", NOT_FINE, "`apt.build`"),
-    ("apt-several", "snapshot = 2026-11-23T00:00:00Z\n", "", NOT_FINE, "`apt.snapshot`"),
-    ("indexes", "/whl/cpu", "/whl/cu128", NOT_FINE, "`pip.extra-indexes`"),
-    ("indexes", 'name = "corp"', 'name = "mine"', NOT_FINE, "`pip.extra-indexes`"),
-    ("indexes", '"acme-*"', '"acme-*", "numpy"', NOT_FINE, "`pip.extra-indexes`"),
-    ("indexes", '"acme-*"', '"Acme_*", "other-*"', FINE, ""),
-    ("indexes", '["torch", "torchvision"]', '["torch"]', FINE, ""),
-    ("several", "[image]", "[lock]\nexports = []\n[image]", FINE, ""),
-    ("several", "[image]", '[lock]\nexports = ["pylock.toml"]\n[image]', NOT_FINE, "`pylock.toml` is not there"),
-    ("several", "[image]", '[lock]\nexports = ["explicit.txt"]\n[image]', UNUSABLE, "error[export]"),
-    ("everything", '["nvidia-nccl-cu13"]', "[]", NOT_FINE, "`pip.exclude`"),
-    ("everything", '["nvidia-nccl-cu13"]', '["nvidia-nccl-cu13", "acme"]', FINE, ""),
-    ("everything", '["nvidia-nccl-cu13"]', '["nvidia-nccl-cu13", "scipy"]', NOT_FINE, "`scipy` is left out"),
-    ("everything", '["nvidia-nccl-cu13"]', '["nvidia_nccl.cu13"]', FINE, ""),
-    ("everything", 'glibc = "2.39"', 'glibc = "2.38"', NOT_FINE, "`image.base.glibc`"),
-    ("everything", ', glibc = "2.39"', "", FINE, ""),
-    ("everything", "/uv:0.13.9@", "/uv:0.13.8@", NOT_FINE, "`tools.uv`"),
-    ("everything", "/usr/bin/python3", "/usr/bin/python4", NOT_FINE, "`image.base.python-path`"),
-    ("everything", 'workdir = "/work/here"', 'workdir = "/work"', FINE, ""),
-    ("everything", 'workdir = "/work/here"', 'workdir = "work"', UNUSABLE, "error[path]"),
-    ("everything", '["tini", "--"]', "[]", UNUSABLE, "error[command]"),
-    ("everything", 'name = "everything"', 'name = "something"', FINE, ""),
-    ("everything", 'name = "everything"', 'nam = "everything"', UNUSABLE, "error[unknown-key]"),
+    ("conda", "/conda-forge", "/corp", EXIT_FAILED, "/corp"),
+    ("conda", '/conda-forge"]', '/conda-forge", "corp"]', EXIT_OK, ""),
+    ("conda", '["https', '["corp", "https', EXIT_FAILED, "conda.channels"),
+    ("conda", "[pip]", '[cuda]\nversion = "12"\n[pip]', EXIT_FAILED, "without `cuda.version`, and the spec has `12`"),
+    ("conda", "[pip]", "[cuda]\nversion = false\n[pip]", EXIT_FAILED, "`cuda.version`"),
+    ("conda", '"pip"]', '"pip"]\nresolver = "rattler"', EXIT_OK, ""),
+    ("conda", "[pip]", "[tools]\nmicromamba = 'other:1'\n[pip]", EXIT_FAILED, "`tools.micromamba`"),
+    ("several", "2026-11-01", "2026-10-01", EXIT_FAILED, "`2026-10-01T00:00:00Z`"),
+    ("several", "2026-11-01", "2026-11-02", EXIT_OK, ""),
+    ("several", "exclude-newer = 2026-11-01T00:00:00Z", "", EXIT_OK, ""),
+    ("several", "[socks]", "", EXIT_FAILED, "`requests[socks]`"),
+    ("several", "requests[socks]", "requests[socks,security]", EXIT_FAILED, "`requests[security]`"),
+    ("several", "== 'win32'", "== 'linux'", EXIT_FAILED, "the lock has no `tzdata`"),
+    ("several", "numpy >=2", "numpy >=2 ; python_version < '3'", EXIT_FAILED, "the lock holds `numpy`"),
+    ("several", "numpy >=2", "numpy >=2 ; python_full_version >= '3.12.12'", EXIT_OK, ""),
+    ("several", '"3.12.12"', '"3.12"', EXIT_OK, ""),
+    ("several", '"3.12.12"', '"3.12.11"', EXIT_FAILED, "Python 3.12.11 is asked for, and the lock has 3.12.12"),
+    ("several", "3.12-slim-bookworm@", "3.12-slim-trixie@", EXIT_FAILED, "`image.base`"),
+    ("several", "782412e", "0000000", EXIT_FAILED, "`image.base`"),
+    ("several", "@sha256:782412e85d0f0984994c290652577d4018aff08145c85b262bb63dc0c7522254", "", EXIT_OK, ""),
+    ("apt", '"tini"]', '"tini", "gcc"]', EXIT_FAILED, "`apt.packages`"),
+    ("apt", '"git", "tini"', '"tini", "git"', EXIT_OK, ""),
+    ("apt", "2026-11-23", "2026-11-22", EXIT_FAILED, "`apt.snapshot`"),
+    ("apt", "snapshot = 2026-11-23T00:00:00Z\n", "", EXIT_OK, ""),
+    ("apt-several", 'build = ["make"]', "", EXIT_FAILED, "`apt.build`"),
+    ("apt-several", "snapshot = 2026-11-23T00:00:00Z\n", "", EXIT_FAILED, "`apt.snapshot`"),
+    ("indexes", "/whl/cpu", "/whl/cu128", EXIT_FAILED, "`pip.extra-indexes`"),
+    ("indexes", 'name = "corp"', 'name = "mine"', EXIT_FAILED, "`pip.extra-indexes`"),
+    ("indexes", '"acme-*"', '"acme-*", "numpy"', EXIT_FAILED, "`pip.extra-indexes`"),
+    ("indexes", '"acme-*"', '"Acme_*", "other-*"', EXIT_OK, ""),
+    ("indexes", '["torch", "torchvision"]', '["torch"]', EXIT_OK, ""),
+    ("several", "[image]", "[lock]\nexports = []\n[image]", EXIT_OK, ""),
+    ("several", "[image]", '[lock]\nexports = ["pylock.toml"]\n[image]', EXIT_FAILED, "`pylock.toml` is not there"),
+    ("several", "[image]", '[lock]\nexports = ["explicit.txt"]\n[image]', EXIT_INVALID_INPUT, "error[export]"),
+    ("everything", '["nvidia-nccl-cu13"]', "[]", EXIT_FAILED, "`pip.exclude`"),
+    ("everything", '["nvidia-nccl-cu13"]', '["nvidia-nccl-cu13", "acme"]', EXIT_OK, ""),
+    ("everything", '["nvidia-nccl-cu13"]', '["nvidia-nccl-cu13", "scipy"]', EXIT_FAILED, "`scipy` is left out"),
+    ("everything", '["nvidia-nccl-cu13"]', '["nvidia_nccl.cu13"]', EXIT_OK, ""),
+    ("everything", 'glibc = "2.39"', 'glibc = "2.38"', EXIT_FAILED, "`image.base.glibc`"),
+    ("everything", ', glibc = "2.39"', "", EXIT_OK, ""),
+    ("everything", "/uv:0.13.9@", "/uv:0.13.8@", EXIT_FAILED, "`tools.uv`"),
+    ("everything", "/usr/bin/python3", "/usr/bin/python4", EXIT_FAILED, "`image.base.python-path`"),
+    ("everything", 'workdir = "/work/here"', 'workdir = "/work"', EXIT_OK, ""),
+    ("everything", 'workdir = "/work/here"', 'workdir = "work"', EXIT_INVALID_INPUT, "error[path]"),
+    ("everything", '["tini", "--"]', "[]", EXIT_INVALID_INPUT, "error[command]"),
+    ("everything", 'name = "everything"', 'name = "something"', EXIT_OK, ""),
+    ("everything", 'name = "everything"', 'nam = "everything"', EXIT_INVALID_INPUT, "error[unknown-key]"),
 ]
 
 
@@ -225,7 +227,7 @@ def repinned(data: Draw, spec: Spec, lock: Lock, texts: tuple[str, str]) -> Muta
     wanted = named(side, old)
     version = pin(lock, side, wanted)
     if version is None:
-        return Mutated(*texts, FINE)
+        return Mutated(*texts, EXIT_OK)
     spec_text = swapped(texts[0], f'"{old}"', f'"{bare(side, old)} =={version}"')
 
     def moved(platform: PlatformLock) -> PlatformLock:
@@ -236,7 +238,7 @@ def repinned(data: Draw, spec: Spec, lock: Lock, texts: tuple[str, str]) -> Muta
 
     rows = tuple(map(moved, lock.platforms))
     other = dataclasses.replace(lock, platforms=rows, spec=lock.spec_text, spec_text=lock.spec)
-    return Mutated(spec_text, dumps(other), NOT_FINE, (f"=={version}", f"{wanted} 0.0.1"))
+    return Mutated(spec_text, dumps(other), EXIT_FAILED, (f"=={version}", f"{wanted} 0.0.1"))
 
 
 def dropped(data: Draw, spec: Spec, lock: Lock, texts: tuple[str, str]) -> Mutated:
@@ -251,7 +253,7 @@ def dropped(data: Draw, spec: Spec, lock: Lock, texts: tuple[str, str]) -> Mutat
         changes["pip_build"] = tuple(each for each in platform.pip_build if each.name != package.name)
     rest = tuple(dataclasses.replace(each, **changes) if each == platform else each for each in lock.platforms)
     other = dataclasses.replace(lock, platforms=rest, spec=lock.spec_text, spec_text=lock.spec)
-    return Mutated(texts[0], dumps(other), NOT_FINE, (f"`{package.name}`",))
+    return Mutated(texts[0], dumps(other), EXIT_FAILED, (f"`{package.name}`",))
 
 
 def damaged(data: Draw, spec: Spec, lock: Lock, texts: tuple[str, str]) -> Mutated:
@@ -268,7 +270,10 @@ def damaged(data: Draw, spec: Spec, lock: Lock, texts: tuple[str, str]) -> Mutat
         "character": text[:at] + data.draw(st.sampled_from('0a"\n,{')) + text[at + 1 :],
     }[data.draw(st.sampled_from(["truncated", "line deleted", "line doubled", "character"]))]
     return Mutated(
-        texts[0], edited, FINE if edited == text else UNUSABLE, () if edited == text else ("`envcompile.lock`",)
+        texts[0],
+        edited,
+        EXIT_OK if edited == text else EXIT_INVALID_INPUT,
+        () if edited == text else ("`envcompile.lock`",),
     )
 
 
@@ -280,7 +285,7 @@ def the_same(data: Draw, spec: Spec, lock: Lock, texts: tuple[str, str]) -> Muta
         lambda spec, lock: (spec.replace("\n", "\r\n"), lock),
         lambda spec, lock: (f"{spec}\n\n# a comment", lock.replace("\n", "\r\n")),
     ]
-    return Mutated(*data.draw(st.sampled_from(ways))(*texts), FINE)
+    return Mutated(*data.draw(st.sampled_from(ways))(*texts), EXIT_OK)
 
 
 def cut_spec(data: Draw, spec: Spec, lock: Lock, texts: tuple[str, str]) -> Mutated:
@@ -331,7 +336,7 @@ def verified(spec: str, lock: str) -> tuple[int, str, bool]:
         Path("envcompile.toml").write_bytes(spec.encode())
         Path("envcompile.lock").write_bytes(lock.encode())
         glanced = all_fresh([])
-        return FINE if glanced else main(["verify"]), errors.getvalue(), glanced
+        return EXIT_OK if glanced else main(["verify"]), errors.getvalue(), glanced
 
 
 @contextlib.contextmanager

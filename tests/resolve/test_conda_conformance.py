@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from envcompile.errors import EnvcompileError, MissingOutside, Unusable
+from envcompile.diagnostics.errors import EnvcompileError, InvalidInputError, UnavailableError
 from envcompile.lock.model import Channel, CondaPackage
+from envcompile.net.process import run_process
 from envcompile.resolve.channels import channel
 from envcompile.resolve.conda_lock import CondaLock
-from envcompile.resolve.process import run
 from envcompile.resolve.protocol import Effects, Unsolvable
 from envcompile.resolve.rattler import Rattler
 from tests.resolve.conda_channels import made_channel, request, served
@@ -37,7 +37,7 @@ STACK = ("numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "pytorch", "p
 @pytest.fixture
 def effects(tmp_path: Path) -> Effects:
     """With a cache of its own: nothing that another test has read. And no conda program, which would solve."""
-    return Effects(run, {**os.environ, "RATTLER_CACHE_DIR": str(tmp_path / "cache"), "PATH": ""})
+    return Effects(run_process, {**os.environ, "RATTLER_CACHE_DIR": str(tmp_path / "cache"), "PATH": ""})
 
 
 @pytest.fixture(
@@ -76,7 +76,7 @@ def test_the_real_stack_for_both_platforms_at_once(engine: Engine, effects: Effe
     answers = []
     for index, each in enumerate((engine, Rattler)):
         fresh = {**effects.environment, "RATTLER_CACHE_DIR": f"{effects.environment['RATTLER_CACHE_DIR']}{index}"}
-        answers.append(each().resolve(requests, Effects(run, fresh)))
+        answers.append(each().resolve(requests, Effects(run_process, fresh)))
     assert answers[0] == answers[1]
     stack, cuda, arm = ({package.name: package for package in each} for each in answers[0])
     assert len(stack) > 100
@@ -245,22 +245,22 @@ def test_a_spec_may_name_the_subdir_or_the_hash(solve: Solve, engine: Engine, tm
     assert (newest.version, newest.subdir) == ("2", "noarch")
     for text in ("a[subdir=linux-64]", "x/linux-64::a", f"a[md5={'1' * 32}]"):
         if engine is CondaLock:
-            with pytest.raises(Unusable, match="`conda-lock` takes") as refused:
+            with pytest.raises(InvalidInputError, match="`conda-lock` takes") as refused:
                 solve(text, channels=(made,), preferences=(newest,))
             assert 'resolver = "rattler"' in str(refused.value.hint)
             continue
         old = solve(text, channels=(made,), preferences=(newest,))["a"]
         assert (old.version, old.subdir) == ("1", "linux-64")
-    with pytest.raises(Unusable if engine is CondaLock else Unsolvable):
+    with pytest.raises(InvalidInputError if engine is CondaLock else Unsolvable):
         solve("a >=2[subdir=linux-64]", channels=(made,))
 
 
 def test_a_channel_that_is_not_one_of_the_spec(solve: Solve, tmp_path: Path) -> None:
-    with pytest.raises(Unusable, match="asks for the channel `bioconda`") as raised:
+    with pytest.raises(InvalidInputError, match="asks for the channel `bioconda`") as raised:
         solve("bioconda::numpy")
     assert raised.value.hint == "add it to `channels`, which are: `conda-forge`"
     twins = (channel("./a/x", tmp_path), channel("./b/x", tmp_path))
-    with pytest.raises(Unusable, match="two channels are called `x`"):
+    with pytest.raises(InvalidInputError, match="two channels are called `x`"):
         solve("a", channels=twins)
 
 
@@ -298,13 +298,13 @@ def test_unsolvable_says_why(solve: Solve, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("broken", "error", "said", "hint"),
     [
-        ("404", Unusable, "there is no channel `x` at `http://127.0.0.1:", "check its name"),
-        ("403", MissingOutside, "the conda channel `x` lets nobody in without credentials", "rattler auth login"),
-        ("500", MissingOutside, "the conda channel `x` cannot be read: HTTP status server error (500", "try again"),
-        ("cut", MissingOutside, "cannot be read: failed to download http://127.0.0.1:", "try again"),
-        ('{"info": {', MissingOutside, "cannot be read: failed to parse repodata.json: EOF", "try again"),
-        ("<html>Hello", MissingOutside, "cannot be read: failed to parse repodata.json: expected value", "try again"),
-        ("silent", MissingOutside, "the conda channel `x` cannot be read", "try again"),
+        ("404", InvalidInputError, "there is no channel `x` at `http://127.0.0.1:", "check its name"),
+        ("403", UnavailableError, "the conda channel `x` lets nobody in without credentials", "rattler auth login"),
+        ("500", UnavailableError, "the conda channel `x` cannot be read: HTTP status server error (500", "try again"),
+        ("cut", UnavailableError, "cannot be read: failed to download http://127.0.0.1:", "try again"),
+        ('{"info": {', UnavailableError, "cannot be read: failed to parse repodata.json: EOF", "try again"),
+        ("<html>Hello", UnavailableError, "cannot be read: failed to parse repodata.json: expected value", "try again"),
+        ("silent", UnavailableError, "the conda channel `x` cannot be read", "try again"),
     ],
 )
 def test_a_channel_that_cannot_be_read(  # noqa: PLR0913, PLR0917 - a row of the table
@@ -323,9 +323,9 @@ def test_a_channel_that_cannot_be_read(  # noqa: PLR0913, PLR0917 - a row of the
 
 
 def test_a_channel_that_is_not_there(solve: Solve, tmp_path: Path) -> None:
-    with pytest.raises(Unusable, match="there is no channel `none`"):
+    with pytest.raises(InvalidInputError, match="there is no channel `none`"):
         solve("a", channels=(channel(str(tmp_path / "none"), tmp_path),))
-    with pytest.raises(MissingOutside, match=r"`x` cannot be read: .*Connection refused"):
+    with pytest.raises(UnavailableError, match=r"`x` cannot be read: .*Connection refused"):
         solve("a", channels=(Channel("x", "http://127.0.0.1:1/x"),))
 
 
@@ -333,7 +333,7 @@ def test_offline_asks_the_cache_alone(solve: Solve, tmp_path: Path) -> None:
     made_channel(tmp_path / "x", {"name": "a", "version": "1"})
     with served(tmp_path / "x") as url:
         web = (Channel("x", url),)
-        with pytest.raises(MissingOutside, match="`x` is not in the cache"):
+        with pytest.raises(UnavailableError, match="`x` is not in the cache"):
             solve("a", channels=web, offline=True)
         known = solve("a", channels=web)
     assert any((tmp_path / "cache" / "repodata").iterdir()), "`RATTLER_CACHE_DIR` is where rattler's tools look"
@@ -345,9 +345,9 @@ def test_credentials_are_those_of_rattler(solve: Solve, effects: Effects, tmp_pa
     """And no message holds one."""
     made_channel(tmp_path / "x", {"name": "a", "version": "1"})
     file = tmp_path / "credentials.json"
-    mine = Effects(run, {**effects.environment, "RATTLER_AUTH_FILE": str(file)})
+    mine = Effects(run_process, {**effects.environment, "RATTLER_AUTH_FILE": str(file)})
     with served(tmp_path / "x", token="opensesame") as url:
-        with pytest.raises(MissingOutside, match="`x` lets nobody in") as raised:
+        with pytest.raises(UnavailableError, match="`x` lets nobody in") as raised:
             solve("a", channels=(Channel("x", url),))
         file.write_text(json.dumps({"127.0.0.1": {"BearerToken": "opensesame"}}), "utf-8")
         assert solve("a", channels=(Channel("x", url),), effects=mine)["a"].version == "1"
@@ -361,13 +361,15 @@ def test_mirrors_are_those_of_rattler(solve: Solve, effects: Effects, tmp_path: 
     made_channel(tmp_path / "x", {"name": "a", "version": "1"})
     settings = tmp_path / ".config" / "rattler" / "config.toml"
     settings.parent.mkdir(parents=True)
-    mine = Effects(run, {**effects.environment, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / ".config")})
+    mine = Effects(
+        run_process, {**effects.environment, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / ".config")}
+    )
     corp = (Channel("corp", "http://corp.invalid/corp"),)
     with served(tmp_path / "x") as url:
         settings.write_text(f'[mirrors]\n"http://corp.invalid/corp" = ["{url}"]\n', "utf-8")
         assert solve("a", channels=corp, effects=mine)["a"].channel == "corp"
     settings.write_text("mirrors = 3\n", "utf-8")
-    with pytest.raises(Unusable, match="rattler's own configuration cannot be read"):
+    with pytest.raises(InvalidInputError, match="rattler's own configuration cannot be read"):
         solve("a", channels=corp, effects=mine)
 
 
@@ -376,5 +378,5 @@ def test_a_record_without_a_hash_is_not_locked(solve: Solve, tmp_path: Path) -> 
     young = made_channel(tmp_path / "y", {"name": "a", "version": "1", "md5": None})
     assert solve("a", channels=(young,))["a"].md5 is None
     bare = made_channel(tmp_path / "x", {"name": "a", "version": "1", "sha256": None})
-    with pytest.raises(MissingOutside, match=r"no sha256 of `a-1-0\.tar\.bz2`"):
+    with pytest.raises(UnavailableError, match=r"no sha256 of `a-1-0\.tar\.bz2`"):
         solve("a", channels=(bare,))

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from envcompile.errors import EnvcompileError, MissingOutside, Unusable
+from envcompile.diagnostics.errors import EnvcompileError, InvalidInputError, UnavailableError
 from envcompile.lock.file import loads
 from envcompile.lock.model import Channel, CondaPackage
+from envcompile.net.process import ProcessResult, run_process
 from envcompile.resolve.channels import channel
 from envcompile.resolve.conda_lock import CondaLock, spelled
-from envcompile.resolve.process import Finished, run
 from envcompile.resolve.protocol import Effects, Unsolvable
 from envcompile.resolve.rattler import Rattler
-from envcompile.spec.match_spec import match_spec
+from envcompile.spec.conda import parse_match_spec
 from tests.made import FIXTURES
 from tests.resolve.conda_channels import made_channel, request, served
 from tests.resolve.micromamba_double import SCRIPT
@@ -40,7 +40,7 @@ STRICT = {"CONDA_CHANNEL_PRIORITY": "strict", "MAMBA_CHANNEL_PRIORITY": "strict"
 @pytest.fixture
 def effects(tmp_path: Path) -> Effects:
     """With a cache of its own, and no conda program."""
-    return Effects(run, {**os.environ, "RATTLER_CACHE_DIR": str(tmp_path / "cache"), "PATH": ""})
+    return Effects(run_process, {**os.environ, "RATTLER_CACHE_DIR": str(tmp_path / "cache"), "PATH": ""})
 
 
 @pytest.fixture
@@ -113,12 +113,12 @@ print(json.dumps([_to_match_spec(each.name, each.version, each.build, each.conda
     came = json.loads(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
     # The one that it spells wrongly, which our program mends.
     came = [each.replace("x::a=[build=b*]", "x::a[build=b*]") for each in came]
-    assert [match_spec(each) for each in came] == [match_spec(each) for each in MEANT]
+    assert [parse_match_spec(each) for each in came] == [parse_match_spec(each) for each in MEANT]
 
 
 def test_a_requirement_that_becomes_another_one_is_refused(effects: Effects, tmp_path: Path) -> None:
     made = made_channel(tmp_path / "x", {"name": "a", "version": "1"})
-    with pytest.raises(Unusable) as refused:
+    with pytest.raises(InvalidInputError) as refused:
         solve(effects, "pkgs/main::a", channels=(Channel("pkgs/main", made.url),))
     assert refused.value.message == "`conda-lock` takes `pkgs/main::a` for `defaults::a`"
     assert refused.value.hint == 'write `resolver = "rattler"` under `[conda]`'
@@ -179,7 +179,7 @@ def test_a_program_sees_none_of_the_users_settings(program: Effects, tmp_path: P
         "CONDA_OVERRIDE_CUDA": "12",
         "CONDA_FLAGS": "-x",
     }
-    world = Effects(run, {**program.environment, **mine})
+    world = Effects(run_process, {**program.environment, **mine})
     assert solve(world, "a", channels=(made,), offline=True)["a"].version == "2"
     (call,) = calls(program)
     assert call["environment"].items() >= {**STRICT, "CONDA_OFFLINE": "true", "MAMBA_OFFLINE": "true"}.items()
@@ -218,7 +218,7 @@ def test_a_program_keeps_the_pins_that_it_can(program: Effects, tmp_path: Path) 
 )
 def test_what_a_program_cannot_be_asked_is_refused(program: Effects, key: str, more: dict[str, str]) -> None:
     with pytest.raises(
-        Unusable, match=f"`micromamba`, which `conda-lock` runs, cannot be asked for `{key}`"
+        InvalidInputError, match=f"`micromamba`, which `conda-lock` runs, cannot be asked for `{key}`"
     ) as refused:
         solve(program, "numpy", **more)
     assert refused.value.hint == 'write `resolver = "rattler"` under `[conda]`'
@@ -230,12 +230,12 @@ def test_a_program_without_an_answer(program: Effects, tmp_path: Path) -> None:
         solve(program, "numpy >=99")
     assert unsolvable.value.reason.startswith("No candidates were found for numpy >=99")
     made = made_channel(tmp_path / "x", {"name": "a", "version": "1"})
-    with pytest.raises(Unusable, match="there is no channel `none`"):
+    with pytest.raises(InvalidInputError, match="there is no channel `none`"):
         solve(program, "a", channels=(channel(str(tmp_path / "none"), tmp_path),))
-    with served(tmp_path / "x", "403") as url, pytest.raises(MissingOutside, match="`x` lets nobody in"):
+    with served(tmp_path / "x", "403") as url, pytest.raises(UnavailableError, match="`x` lets nobody in"):
         solve(program, "a", channels=(Channel("x", url),))
     Path(program.environment["PATH"], "micromamba").write_text(f"#!{sys.executable}\n1 / 0\n", "utf-8")
-    with pytest.raises(MissingOutside, match="`micromamba`, which `conda-lock` runs, gives no answer: ") as said:
+    with pytest.raises(UnavailableError, match="`micromamba`, which `conda-lock` runs, gives no answer: ") as said:
         solve(program, "a", channels=(made,))
     assert "Zero" in said.value.message
     assert "Traceback" not in shown(said.value)
@@ -273,13 +273,13 @@ def test_a_channel_that_changes_meanwhile(effects: Effects, tmp_path: Path, afte
     before: dict[str, Any] = {"name": "a", "version": "1"}
     made = made_channel(tmp_path / "x", before)
 
-    def changing(argv: tuple[str, ...], folder: str, environment: Mapping[str, str]) -> Finished:
-        finished = run(argv, folder, environment)
+    def changing(argv: tuple[str, ...], folder: str, environment: Mapping[str, str]) -> ProcessResult:
+        finished = run_process(argv, folder, environment)
         if "conda_lock" in argv:
             made_channel(tmp_path / "x", {**before, **after})
         return finished
 
-    with pytest.raises(MissingOutside) as raised:
+    with pytest.raises(UnavailableError) as raised:
         solve(Effects(changing, effects.environment), "a", channels=(made,))
     assert raised.value.message == said
 
@@ -287,8 +287,8 @@ def test_a_channel_that_changes_meanwhile(effects: Effects, tmp_path: Path, afte
 def test_without_conda_lock(effects: Effects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     venv.create(tmp_path / "bare", symlinks=True)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "bare" / "bin" / "python"))
-    with pytest.raises(MissingOutside) as raised:
-        solve(Effects(run, {**effects.environment, "PYTHONPATH": str(FIXTURES.parent)}), "numpy")
+    with pytest.raises(UnavailableError) as raised:
+        solve(Effects(run_process, {**effects.environment, "PYTHONPATH": str(FIXTURES.parent)}), "numpy")
     assert (raised.value.message, raised.value.hint) == (
         "`conda-lock` is not there",
         "run `pip install 'envcompile[engines]'`",
@@ -298,13 +298,13 @@ def test_without_conda_lock(effects: Effects, tmp_path: Path, monkeypatch: pytes
 def test_without_rattler(effects: Effects, tmp_path: Path) -> None:
     (tmp_path / "rattler.py").write_text("raise ModuleNotFoundError(\"No module named 'rattler'\")\n", "utf-8")
     world = {**effects.environment, "PYTHONPATH": f"{tmp_path}{os.pathsep}{FIXTURES.parent}"}
-    with pytest.raises(MissingOutside, match="`py-rattler`, which resolves"):
-        solve(Effects(run, world), "numpy")
+    with pytest.raises(UnavailableError, match="`py-rattler`, which resolves"):
+        solve(Effects(run_process, world), "numpy")
 
 
-def broken(finished: Callable[[Path], Finished]) -> Callable[..., Finished]:
-    def breaking(argv: tuple[str, ...], folder: str, environment: Mapping[str, str]) -> Finished:
-        return finished(Path(folder)) if "conda_lock" in argv else run(argv, folder, environment)
+def broken(finished: Callable[[Path], ProcessResult]) -> Callable[..., ProcessResult]:
+    def breaking(argv: tuple[str, ...], folder: str, environment: Mapping[str, str]) -> ProcessResult:
+        return finished(Path(folder)) if "conda_lock" in argv else run_process(argv, folder, environment)
 
     return breaking
 
@@ -312,21 +312,23 @@ def broken(finished: Callable[[Path], Finished]) -> Callable[..., Finished]:
 def test_conda_lock_may_end_without_an_answer(effects: Effects) -> None:
     """And nothing of how, or where, is shown."""
 
-    def crash(folder: Path) -> Finished:
-        return Finished(1, f"Traceback (most recent call last):\n  File\nValueError: {folder}/environment.yml is odd\n")
+    def crash(folder: Path) -> ProcessResult:
+        return ProcessResult(
+            1, f"Traceback (most recent call last):\n  File\nValueError: {folder}/environment.yml is odd\n"
+        )
 
-    with pytest.raises(MissingOutside) as raised:
+    with pytest.raises(UnavailableError) as raised:
         solve(Effects(broken(crash), effects.environment), "numpy")
     assert raised.value.message == "the conda resolver ended without an answer: ValueError: /environment.yml is odd"
-    with pytest.raises(MissingOutside, match="it said nothing, and its code was -9"):
-        solve(Effects(broken(lambda _: Finished(-9, "")), effects.environment), "numpy")
+    with pytest.raises(UnavailableError, match="it said nothing, and its code was -9"):
+        solve(Effects(broken(lambda _: ProcessResult(-9, "")), effects.environment), "numpy")
 
 
 def test_an_archive_of_another_channel_is_not_taken(effects: Effects) -> None:
-    def elsewhere(folder: Path) -> Finished:
+    def elsewhere(folder: Path) -> ProcessResult:
         text = "@EXPLICIT\nhttps://example.invalid/other/noarch/a-1-0.conda#00000000000000000000000000000000\n"
         (folder / "conda-linux-64.lock").write_text(text, "utf-8")
-        return Finished(0, "")
+        return ProcessResult(0, "")
 
-    with pytest.raises(MissingOutside, match="from a channel that is not one of the spec's"):
+    with pytest.raises(UnavailableError, match="from a channel that is not one of the spec's"):
         solve(Effects(broken(elsewhere), effects.environment), "a")

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.errors import EnvcompileError, MissingOutside, Unusable
+from envcompile.diagnostics.errors import EnvcompileError, InvalidInputError, UnavailableError
+from envcompile.net.process import run_process
 from envcompile.platforms import PLATFORMS
 from envcompile.resolve.pip_tools import PipTools, running
-from envcompile.resolve.process import run
 from envcompile.resolve.protocol import Effects, PipRequest, Unsolvable
 from envcompile.resolve.uv import Uv
-from envcompile.spec.model import Index as Extra
+from envcompile.spec.model import ExtraIndex
 from tests.resolve.loopback import Index, Wheel, certificates, proxy, served, world, write
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def ask(resolver: PipResolver, index: Index, tmp_path: Path) -> Ask:
         target = next(each for each in PLATFORMS.values() if each.machine == MACHINE)
         plain: dict[str, object] = {"exclude": (), "python": HERE.python, "glibc": GLIBC, "platform": target}
         question = PipRequest(requirements=requirements, **{**plain, **fields})  # type: ignore[arg-type]
-        return resolver.resolve(question, Effects(run, {**(environment or {}), **home, **where}))
+        return resolver.resolve(question, Effects(run_process, {**(environment or {}), **home, **where}))
 
     return asking
 
@@ -248,7 +248,7 @@ def shown(error: EnvcompileError) -> str:
 def test_an_index_that_is_not_there(ask: Ask) -> None:
     with served(Index(WORLD)) as gone:
         url = gone.url("me:s3cret@")
-    with pytest.raises(MissingOutside) as raised:
+    with pytest.raises(UnavailableError) as raised:
         ask("app", url=url, environment={"UV_HTTP_RETRIES": "0"})
     assert "s3cret" not in shown(raised.value)
 
@@ -258,7 +258,7 @@ def test_a_page_that_is_refused_is_no_answer(ask: Ask, resolver: PipResolver, re
     if isinstance(resolver, Uv):
         request.applymarker(pytest.mark.xfail(reason="uv takes a 403 for a project that is not there"))
     with served(Index((*WORLD, Wheel("app", "3.0", ("walled",))), refused=frozenset({"walled"}))) as index:
-        with pytest.raises(MissingOutside) as raised:
+        with pytest.raises(UnavailableError) as raised:
             ask("app", url=index.url())
         assert "walled" in shown(raised.value)
 
@@ -281,7 +281,10 @@ def test_each_package_comes_from_the_index_it_is_named_for_and_from_no_other(ask
     """The confusion case, both ways round, for packages that only turn up on the way."""
     corp = Index((Wheel("acme-core", "1.0"), Wheel("lib", "98.0")))
     with served(Index(DEFAULT)) as public, served(cpu()) as torch, served(corp):
-        extras = (Extra("cpu", torch.url(), ("Torch", "torch_*")), Extra("corp", corp.url(), ("acme-*", "tor?h")))
+        extras = (
+            ExtraIndex("cpu", torch.url(), ("Torch", "torch_*")),
+            ExtraIndex("corp", corp.url(), ("acme-*", "tor?h")),
+        )
         answer = ask("nets", url=public.url(), indexes=extras)
         assert [(each.name, each.version, each.index) for each in answer] == [
             ("acme-core", "1.0", "corp"),
@@ -296,7 +299,7 @@ def test_each_package_comes_from_the_index_it_is_named_for_and_from_no_other(ask
         assert not any("torch" in path or "acme" in path for path in public.asked)
         # What an index does not have is nowhere, whoever else offers it.
         with pytest.raises(Unsolvable) as raised:
-            ask("lib", "two-words", url=public.url(), indexes=(Extra("corp", corp.url(), ("two-*",)),))
+            ask("lib", "two-words", url=public.url(), indexes=(ExtraIndex("corp", corp.url(), ("two-*",)),))
         assert "two-words" in raised.value.reason
         assert "index `corp`" in raised.value.reason
         assert "127.0.0.1" not in shown(raised.value)
@@ -309,7 +312,7 @@ def test_each_package_comes_from_the_index_it_is_named_for_and_from_no_other(ask
 def test_the_specs_default_index(ask: Ask, resolver: PipResolver) -> None:
     with served(Index((Wheel("lib", "7.0"),))) as own, served(cpu()) as torch:
         assert pins(ask("lib", index=own.url())) == ["lib==7.0"]
-        extra = Extra("cpu", torch.url(), ("torch",))
+        extra = ExtraIndex("cpu", torch.url(), ("torch",))
         assert pins(ask("lib", "torch", index=own.url(), indexes=(extra,))) == ["lib==7.0", "torch==2.9.1+cpu"]
         if isinstance(resolver, Uv):
             own.password = CANARY
@@ -323,7 +326,7 @@ def test_several_indexes_let_nothing_else_in(ask: Ask, tmp_path: Path) -> None:
     with served(Index((Wheel("lib", "2.8"), Wheel("torch", "7.0")))) as other, served(cpu()) as torch:
         (tmp_path / ".config/uv/uv.toml").write_text(f'[[index]]\nurl = "{other.url()}"\n')
         environment = dict.fromkeys(("PIP_EXTRA_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL"), other.url())
-        extra = Extra("cpu", torch.url(), ("torch",))
+        extra = ExtraIndex("cpu", torch.url(), ("torch",))
         assert pins(ask("lib", "torch", environment=environment, indexes=(extra,))) == ["lib==2.0", "torch==2.9.1+cpu"]
     assert not other.asked
 
@@ -338,7 +341,7 @@ def test_credentials_of_an_extra_index(ask: Ask, resolver: PipResolver, tmp_path
     environment: dict[str, str] = {}
     secret = {"token": CANARY} if place == "bearer" else {"password": CANARY}
     with served(cpu(**secret)) as torch:
-        extra = Extra("pytorch-cpu", torch.url(), ("torch",))
+        extra = ExtraIndex("pytorch-cpu", torch.url(), ("torch",))
         if place == "netrc":
             (tmp_path / ".netrc").write_text(f"machine 127.0.0.1 login me password {CANARY}\n")
             (tmp_path / ".netrc").chmod(0o600)
@@ -355,7 +358,7 @@ def test_credentials_of_an_extra_index(ask: Ask, resolver: PipResolver, tmp_path
         assert pins(answer) == ["lib==2.0", "torch==2.9.1+cpu"]
         assert CANARY not in repr(answer)
         torch.password, torch.token = (torch.password and "other", torch.token and "other")
-        with pytest.raises(MissingOutside) as refused:
+        with pytest.raises(UnavailableError) as refused:
             ask("lib", "torch", indexes=(extra,), environment=environment)
         assert CANARY not in shown(refused.value)
         assert "torch" in refused.value.message
@@ -375,12 +378,12 @@ def credentials(folder: Path, index: Index) -> Path:
 def test_credentials_in_the_users_url_of_the_default_index(ask: Ask, resolver: PipResolver) -> None:
     """Beside extra indexes pip could only be given them where others see them."""
     with served(Index(WORLD, password=CANARY)) as public, served(cpu()) as torch:
-        extra = Extra("cpu", torch.url(), ("torch",))
+        extra = ExtraIndex("cpu", torch.url(), ("torch",))
         url = public.url(f"me:{CANARY}@")
         if isinstance(resolver, Uv):
             assert pins(ask("lib", "torch", url=f"named={url}", indexes=(extra,))) == ["lib==2.0", "torch==2.9.1+cpu"]
             return
-        with pytest.raises(Unusable) as raised:
+        with pytest.raises(InvalidInputError) as raised:
             ask("lib", "torch", url=url, indexes=(extra,))
         assert CANARY not in shown(raised.value)
 
@@ -390,7 +393,7 @@ def test_a_proxy_is_asked_for_every_index_and_never_for_this_machine(ask: Ask) -
         hosts = {"public.invalid": public.url().rpartition("/")[0], "torch.invalid": torch.url().partition("/whl")[0]}
         with proxy(hosts) as (url, asked):
             environment = {"http_proxy": url, "HTTP_PROXY": url}
-            extra = Extra("cpu", "http://torch.invalid/whl/cpu", ("torch",))
+            extra = ExtraIndex("cpu", "http://torch.invalid/whl/cpu", ("torch",))
             answer = ask(
                 "lib", "torch", index="http://public.invalid/simple", indexes=(extra,), environment=environment
             )
@@ -401,9 +404,9 @@ def test_a_proxy_is_asked_for_every_index_and_never_for_this_machine(ask: Ask) -
 def test_an_authority_of_ones_own(ask: Ask, tmp_path: Path) -> None:
     authority, server = certificates(tmp_path)
     with served(cpu(tls=server)) as torch:
-        extra = Extra("cpu", torch.url(), ("torch",))
+        extra = ExtraIndex("cpu", torch.url(), ("torch",))
         trusting = {"SSL_CERT_FILE": str(authority)}
         assert pins(ask("torch", indexes=(extra,), environment=trusting)) == ["torch==2.9.1+cpu"]
-        with pytest.raises(MissingOutside) as raised:
+        with pytest.raises(UnavailableError) as raised:
             ask("torch", indexes=(extra,), environment={"UV_HTTP_RETRIES": "0"})
         assert "SSL_CERT_FILE" in str(raised.value.hint)

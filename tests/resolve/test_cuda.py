@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.diagnostics import Problems
-from envcompile.errors import NOT_FINE
+from envcompile.diagnostics.diagnostic import DiagnosticsError
+from envcompile.diagnostics.errors import EXIT_FAILED
+from envcompile.diagnostics.toml_source import TomlSource
 from envcompile.lock.model import BaseImage, CondaPackage, PipPackage, PlatformLock
+from envcompile.net.process import run_process
 from envcompile.plan.base.catalogue import shipped
 from envcompile.plan.cuda import releases
 from envcompile.resolve.bases import Choosing, choose_bases
-from envcompile.resolve.process import run
 from envcompile.resolve.protocol import Effects, Unsolvable
-from envcompile.source import Source
-from envcompile.spec.decode import parse
+from envcompile.spec.decode import parse_spec
 from tests.resolve.conda_channels import made_channel
 from tests.resolve.test_rattler import solve
 
@@ -32,7 +32,7 @@ needs_rattler = pytest.mark.skipif(not importlib.util.find_spec("rattler"), reas
 
 @pytest.fixture
 def effects(tmp_path: Path) -> Effects:
-    return Effects(run, {**os.environ, "RATTLER_CACHE_DIR": str(tmp_path / "cache")})
+    return Effects(run_process, {**os.environ, "RATTLER_CACHE_DIR": str(tmp_path / "cache")})
 
 
 @needs_rattler
@@ -122,20 +122,20 @@ def test_the_release_is_read_off_the_runtime() -> None:
 )
 def test_another_cuda_is_an_error(asked: str | None, locked: tuple[CondaPackage | PipPackage, ...], said: str) -> None:
     text = 'name = "x"\npython = "3.12"\n[conda]\nchannels = ["c"]\npackages = ["x"]\n[pip]\npackages = ["y"]\n'
-    source = Source("envcompile.toml", text + (f"[cuda]\nversion = {asked}\n" if asked else ""))
+    source = TomlSource("envcompile.toml", text + (f"[cuda]\nversion = {asked}\n" if asked else ""))
     base = BaseImage("debian:bookworm-slim@sha256:" + "0" * 64, "debian-12", "2.36")
     one = tuple(each for each in locked if isinstance(each, PipPackage))
     other = tuple(each for each in locked if isinstance(each, CondaPackage))
     platform = PlatformLock("linux-64", None, base, base, (), one, other)
     choosing = Choosing(shipped(), Anybody(), {}, {}, {}, {})
     if not said:
-        (found,) = choose_bases(source, parse(source), (platform,), choosing)
+        (found,) = choose_bases(source, parse_spec(source), (platform,), choosing)
         assert found.decided
         return
-    with pytest.raises(Problems) as raised:
-        choose_bases(source, parse(source), (platform,), choosing)
+    with pytest.raises(DiagnosticsError) as raised:
+        choose_bases(source, parse_spec(source), (platform,), choosing)
     (mistake,) = raised.value.diagnostics
-    assert (raised.value.exit_code, mistake.path) == (NOT_FINE, ("cuda", "version"))
+    assert (raised.value.exit_code, mistake.path) == (EXIT_FAILED, ("cuda", "version"))
     assert said in mistake.message
 
 

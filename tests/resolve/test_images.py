@@ -6,13 +6,13 @@ import dataclasses
 
 import pytest
 
-from envcompile.diagnostics import Problems
-from envcompile.errors import MissingOutside
+from envcompile.diagnostics.diagnostic import DiagnosticsError
+from envcompile.diagnostics.errors import UnavailableError
+from envcompile.diagnostics.toml_source import TomlSource
 from envcompile.lock.model import Lock, PlatformLock
 from envcompile.plan.base import Facts
 from envcompile.resolve.images import Ground, lay_ground
-from envcompile.source import Source
-from envcompile.spec.decode import parse
+from envcompile.spec.decode import parse_spec
 
 DIGEST = "sha256:" + "1" * 64
 TELLING = Facts("debian-12", "2.36", "3.12.9", "/usr/bin/python3")
@@ -32,13 +32,13 @@ class Registry:
     def facts(self, reference: str, platform: str) -> Facts:
         self.asked.append(f"{reference} for {platform}")
         if self._facts is None:
-            raise MissingOutside("nobody answers")
+            raise UnavailableError("nobody answers")
         return self._facts
 
 
 def laid(text: str, registry: Registry, earlier: Lock | None = None, *, upgrade: bool = False) -> Ground:
-    source = Source("envcompile.toml", f'name = "x"\n{text}')
-    (ground,) = lay_ground(source, parse(source), earlier, registry, upgrade=upgrade).values()
+    source = TomlSource("envcompile.toml", f'name = "x"\n{text}')
+    (ground,) = lay_ground(source, parse_spec(source), earlier, registry, upgrade=upgrade).values()
     return ground
 
 
@@ -80,11 +80,11 @@ def test_what_was_asked_once_is_not_asked_again(text: str) -> None:
 
 def test_the_digests_of_a_broken_lock_are_kept() -> None:
     """Promise 8: change one package, nothing else moves. A tag that has moved since is not asked for."""
-    source = Source("envcompile.toml", f'name = "x"\n{CONDA}')
+    source = TomlSource("envcompile.toml", f'name = "x"\n{CONDA}')
     there, other = f"debian:bookworm-slim@sha256:{'2' * 64}", f"debian:trixie-slim@sha256:{'3' * 64}"
     for upgrade in (False, True):
         registry = Registry()
-        grounds = lay_ground(source, parse(source), None, registry, upgrade=upgrade, broken=(there, other))
+        grounds = lay_ground(source, parse_spec(source), None, registry, upgrade=upgrade, broken=(there, other))
         (ground,) = grounds.values()
         assert (ground.base.image == there) is not upgrade
         assert ("debian:bookworm-slim" in registry.asked) is upgrade
@@ -112,9 +112,9 @@ def test_a_digest_and_a_name_that_tells_ask_nobody() -> None:
 
 
 def test_what_cannot_be_asked_is_an_error_with_a_place() -> None:
-    with pytest.raises(MissingOutside, match="nobody answers"):
+    with pytest.raises(UnavailableError, match="nobody answers"):
         laid(PIP, Registry(None))
-    with pytest.raises(Problems) as said:
+    with pytest.raises(DiagnosticsError) as said:
         laid(f'{PIP}[image]\nbase = "example.com/x@{DIGEST}"\n', Registry(None))
     assert said.value.exit_code == 3
     assert said.value.diagnostics[0].rule == "base-unknown"

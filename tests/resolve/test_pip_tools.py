@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.errors import MissingOutside, Unusable
+from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
+from envcompile.net.process import ProcessResult
 from envcompile.platforms import PLATFORMS
 from envcompile.resolve.index_page import IndexFile
 from envcompile.resolve.pip_files import check, packages, unseen
 from envcompile.resolve.pip_reasons import failure, skipped_page
 from envcompile.resolve.pip_tools import Here, PipTools, index_url, refuse_elsewhere
-from envcompile.resolve.process import Finished
 from envcompile.resolve.protocol import Effects, PipRequest, Unsolvable
 from envcompile.resolve.simple_index import SimpleIndex
 from tests.resolve.loopback import Index, Wheel, served
@@ -33,7 +33,7 @@ REQUEST = PipRequest(("lib >=1",), (), PLATFORMS["linux-64"], "3.12.4", "2.36")
     ],
 )
 def test_refuses_what_it_cannot_resolve_for(here: Here, said: str) -> None:
-    with pytest.raises(Unusable) as raised:
+    with pytest.raises(InvalidInputError) as raised:
         refuse_elsewhere(REQUEST, here)
     assert said in raised.value.message
     assert 'resolver = "uv"' in str(raised.value.hint)
@@ -98,7 +98,7 @@ def test_the_answer_is_checked() -> None:
 )
 def test_an_end_that_is_not_about_requirements(errors: str, said: str) -> None:
     error = failure("", errors, REQUEST, ())
-    assert isinstance(error, MissingOutside)
+    assert isinstance(error, UnavailableError)
     assert said in error.message
     assert "s3cret" not in error.message
 
@@ -115,10 +115,10 @@ def test_the_log_tells_of_pages_that_were_passed_over() -> None:
 
 
 def test_the_index_is_the_users_else_what_pip_says() -> None:
-    def run(argv: tuple[str, ...], folder: str, environment: Mapping[str, str]) -> Finished:
+    def run(argv: tuple[str, ...], folder: str, environment: Mapping[str, str]) -> ProcessResult:
         assert (argv[1], folder) == ("-c", "here")
         assert not {"PIP_FIND_LINKS", "PYTHONPATH"} & set(environment)
-        return Finished(0, "some warning\nhttps://index.example/simple")
+        return ProcessResult(0, "some warning\nhttps://index.example/simple")
 
     leaking = {"PIP_FIND_LINKS": "/wheels", "PYTHONPATH": "/elsewhere"}
     assert index_url(Effects(run, leaking), "here") == "https://index.example/simple"
@@ -126,17 +126,17 @@ def test_the_index_is_the_users_else_what_pip_says() -> None:
 
 
 def test_without_pip_the_hint_says_what_to_install() -> None:
-    def run(argv: tuple[str, ...], folder: str, environment: Mapping[str, str]) -> Finished:  # noqa: ARG001
-        return Finished(1, "No module named 'pip'")
+    def run(argv: tuple[str, ...], folder: str, environment: Mapping[str, str]) -> ProcessResult:  # noqa: ARG001
+        return ProcessResult(1, "No module named 'pip'")
 
-    with pytest.raises(MissingOutside) as raised:
+    with pytest.raises(UnavailableError) as raised:
         index_url(Effects(run, {}), "here")
     assert "envcompile[engines]" in str(raised.value.hint)
 
 
 def test_an_index_is_a_web_address() -> None:
     for url in ("file:///simple", "simple", "ftp://host/simple"):
-        with pytest.raises(Unusable):
+        with pytest.raises(InvalidInputError):
             SimpleIndex(url, {})
 
 
@@ -149,14 +149,14 @@ def test_the_proxies_and_their_exceptions_are_the_given_environments(monkeypatch
         around = {"HTTP_PROXY": "http://127.0.0.1:1", "no_proxy": "127.0.0.1"}
         direct = file._replace(url=f"http://127.0.0.1:{index.port}/files/{file.name}")
         assert SimpleIndex(index.url(), around).files(["lib"])["lib"] == (direct,)
-        with pytest.raises(MissingOutside):
+        with pytest.raises(UnavailableError):
             SimpleIndex(index.url(), {"HTTP_PROXY": "http://127.0.0.1:1"}).files(["lib"])
 
 
 def test_it_refuses_before_anything_runs() -> None:
-    def run(argv: tuple[str, ...], folder: str, environment: Mapping[str, str]) -> Finished:
+    def run(argv: tuple[str, ...], folder: str, environment: Mapping[str, str]) -> ProcessResult:
         raise AssertionError((argv, folder, environment))
 
     elsewhere = PipRequest((), (), PLATFORMS["linux-64"], "3.99.0", "2.36")
-    with pytest.raises(Unusable):
+    with pytest.raises(InvalidInputError):
         PipTools().resolve(elsewhere, Effects(run, {}))

@@ -7,9 +7,9 @@ from importlib.util import find_spec
 
 import pytest
 
+from envcompile.net.process import run_process
 from envcompile.platforms import PLATFORMS
 from envcompile.resolve.pip_tools import PipTools, running
-from envcompile.resolve.process import run
 from envcompile.resolve.protocol import Effects, PipRequest
 from envcompile.resolve.uv import Uv
 
@@ -31,7 +31,7 @@ def question(*requirements: str, **fields: object) -> PipRequest:
 
 @pytest.fixture(scope="module")
 def effects() -> Effects:
-    return Effects(run, dict(os.environ))
+    return Effects(run_process, dict(os.environ))
 
 
 @pytest.mark.parametrize("newer", [None, "2025-06-01T00:00:00Z"])

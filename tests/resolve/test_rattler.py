@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from envcompile.errors import MissingOutside
+from envcompile.diagnostics.errors import UnavailableError
 from envcompile.lock.model import Channel
+from envcompile.net.process import ProcessResult, run_process
 from envcompile.resolve.channels import channel
-from envcompile.resolve.process import Finished, run
 from envcompile.resolve.protocol import Effects
 from envcompile.resolve.rattler import Rattler
 from tests.made import FIXTURES
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(not importlib.util.find_spec("rattler"), reason=
 @pytest.fixture
 def effects(tmp_path: Path) -> Effects:
     """With a cache of its own: nothing that another test has read."""
-    return Effects(run, {**os.environ, "RATTLER_CACHE_DIR": str(tmp_path / "cache")})
+    return Effects(run_process, {**os.environ, "RATTLER_CACHE_DIR": str(tmp_path / "cache")})
 
 
 def solve(effects: Effects, *requirements: str, **more: Any) -> dict[str, CondaPackage]:
@@ -45,26 +45,26 @@ def test_a_crash_after_the_answer_does_no_harm(effects: Effects) -> None:
     """It is the answer that counts, and only a whole one: it appears in one step."""
     seen: dict[str, str] = {}
 
-    def crashing(argv: tuple[str, ...], folder: str, environment: Mapping[str, str]) -> Finished:
+    def crashing(argv: tuple[str, ...], folder: str, environment: Mapping[str, str]) -> ProcessResult:
         seen.update(environment)
-        return Finished(-11, run(argv, folder, environment).errors)
+        return ProcessResult(-11, run_process(argv, folder, environment).errors)
 
-    def killed(argv: tuple[str, ...], folder: str, environment: Mapping[str, str]) -> Finished:
+    def killed(argv: tuple[str, ...], folder: str, environment: Mapping[str, str]) -> ProcessResult:
         seen.update(environment)
         Path(folder, Path(argv[-1]).stem + ".part").write_text('[{"kind": "sol', "utf-8")
-        return Finished(-9, "")
+        return ProcessResult(-9, "")
 
     world = {**effects.environment, "CONDA_OVERRIDE_CUDA": "12.9", "CONDA_OVERRIDE_GLIBC": "2.17", "RUST_LOG": "trace"}
     assert solve(Effects(crashing, world), "numpy", "python 3.12.*") == solve(effects, "numpy", "python 3.12.*")
     assert not {"CONDA_OVERRIDE_CUDA", "CONDA_OVERRIDE_GLIBC", "RUST_LOG"} & set(seen)
-    with pytest.raises(MissingOutside, match="ended without an answer: it said nothing, and its code was -9"):
+    with pytest.raises(UnavailableError, match="ended without an answer: it said nothing, and its code was -9"):
         solve(Effects(killed, world), "numpy")
 
 
 def test_without_rattler(tmp_path: Path) -> None:
     (tmp_path / "rattler.py").write_text("raise ModuleNotFoundError(\"No module named 'rattler'\")\n", "utf-8")
-    with pytest.raises(MissingOutside, match="`py-rattler`, which resolves") as raised:
-        solve(Effects(run, {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{FIXTURES.parent}"}), "numpy")
+    with pytest.raises(UnavailableError, match="`py-rattler`, which resolves") as raised:
+        solve(Effects(run_process, {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{FIXTURES.parent}"}), "numpy")
     assert raised.value.hint == "run `pip install 'envcompile[lock]'`"
 
 
@@ -84,8 +84,8 @@ def test_no_answer_is_an_error(tmp_path: Path) -> None:
     broken = tmp_path / "envcompile"
     shutil.copytree(FIXTURES.parent / "envcompile", broken)
     (broken / "resolve" / "rattler_solve.py").write_text("import nothing_of_that_name\n", "utf-8")
-    effects = Effects(run, {**os.environ, "PYTHONPATH": str(tmp_path)})
-    with pytest.raises(MissingOutside, match="ended without an answer"):
+    effects = Effects(run_process, {**os.environ, "PYTHONPATH": str(tmp_path)})
+    with pytest.raises(UnavailableError, match="ended without an answer"):
         Rattler().resolve((request("numpy"),), effects)
 
 

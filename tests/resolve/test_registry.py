@@ -14,14 +14,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.errors import EnvcompileError, MissingOutside, Unusable
-from envcompile.resolve.registry.addresses import is_loopback, web_address
-from envcompile.resolve.registry.client import Registry
-from envcompile.resolve.registry.connection import is_proxied
-from envcompile.resolve.registry.facts import ImageFacts
-from envcompile.resolve.registry.helper import helper_runner
-from envcompile.resolve.registry.http import Patience
-from envcompile.resolve.registry.place import HUB_LOGIN, locate
+from envcompile.diagnostics.errors import EnvcompileError, InvalidInputError, UnavailableError
+from envcompile.net.http import RetryPolicy, is_loopback, is_proxied, is_web_url
+from envcompile.registry.auth import create_helper_runner
+from envcompile.registry.client import ImageProperties, RegistryClient
+from envcompile.registry.reference import HUB_LOGIN_KEY, locate_image
 from tests.resolve.registry_server import (
     BASIC,
     IDENTITY,
@@ -41,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    Make = Callable[..., Registry]
+    Make = Callable[..., RegistryClient]
 
 SECRETS = (TOKEN, PASSWORD, IDENTITY, BASIC.split()[1], "a-secret")
 DEBIAN = 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian\nVERSION_ID="12"\n'
@@ -103,17 +100,17 @@ def slept() -> list[float]:
 def make(tmp_path: Path, slept: list[float]) -> Make:
     """A client with this docker configuration."""
 
-    def registry(config: object = None, mirrors: dict[str, str] | None = None, limit: float = 2.0) -> Registry:
+    def registry(config: object = None, mirrors: dict[str, str] | None = None, limit: float = 2.0) -> RegistryClient:
         if config is not None:
             (tmp_path / "config.json").write_text(config if isinstance(config, str) else json.dumps(config), "utf-8")
-        patience = Patience(limit=limit, layer_limit=limit, sleep=slept.append, random=lambda: 0.5)
+        patience = RetryPolicy(limit=limit, layer_limit=limit, sleep=slept.append, random=lambda: 0.5)
         environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ.get('PATH', '')}"}
-        return Registry(tmp_path, mirrors, patience, helper_runner(environment, limit=5.0))
+        return RegistryClient(tmp_path, mirrors, patience, create_helper_runner(environment, limit=5.0))
 
     return registry
 
 
-def fails(ask: Callable[[], object], kind: type[EnvcompileError] = MissingOutside) -> str:
+def fails(ask: Callable[[], object], kind: type[EnvcompileError] = UnavailableError) -> str:
     """The sentence and the hint of a failure, which holds no secret anywhere, nor does what is drawn of its origins."""
     with pytest.raises(kind) as caught:
         ask()
@@ -310,7 +307,7 @@ def test_a_helper_that_fails_is_named_and_not_quoted(server: Server, make: Make,
 @needs_scripts
 def test_a_helper_that_does_not_end(tmp_path: Path) -> None:
     helper(tmp_path, f"import time\nprint('{PASSWORD}', flush=True)\ntime.sleep(60)")
-    run = helper_runner({"PATH": str(tmp_path)}, limit=0.3)
+    run = create_helper_runner({"PATH": str(tmp_path)}, limit=0.3)
     assert "did not end within 0.3 seconds" in fails(lambda: run(("docker-credential-test", "get"), "x"))
 
 
@@ -362,13 +359,13 @@ def test_a_mirror_is_asked_with_its_own_login(server: Server, make: Make) -> Non
     server.auth = "basic"
     digest = server.image([layer(BASE)], name="library/python")
     server.image([layer(BASE)], name="hub/library/python")
-    config = {"auths": {**login(server.host)["auths"], HUB_LOGIN: {"username": "x", "password": "y"}}}  # type: ignore[dict-item]
+    config = {"auths": {**login(server.host)["auths"], HUB_LOGIN_KEY: {"username": "x", "password": "y"}}}  # type: ignore[dict-item]
     registry = make(config, {"docker.io": server.host})
     assert registry.digest("python:1") == registry.digest("docker.io/library/python:1") == digest
     assert make(config, {"docker.io": f"{server.url}/hub/"}).digest("python:1") == digest
     assert server.asked("/v2/hub/library/python/")
     for mirror in (f"http://ann:{PASSWORD}@{server.host}", "ftp://example.invalid", "https://", "http://a:0x1/"):
-        fails(partial(make(config, {"docker.io": mirror}).digest, "python:1"), Unusable)
+        fails(partial(make(config, {"docker.io": mirror}).digest, "python:1"), InvalidInputError)
 
 
 def test_a_proxy_that_refuses_is_named_and_its_password_is_not(
@@ -476,7 +473,7 @@ def test_a_layer_that_breaks_off_is_fetched_again(server: Server, make: Make) ->
 # What is in an image
 
 
-def facts(server: Server, make: Make, layers: list[bytes], *env: str) -> ImageFacts:
+def facts(server: Server, make: Make, layers: list[bytes], *env: str) -> ImageProperties:
     digest = server.image(layers, env)
     return make().facts(f"{server.host}/team/python:1@{digest}", "linux/amd64")
 
@@ -484,7 +481,7 @@ def facts(server: Server, make: Make, layers: list[bytes], *env: str) -> ImageFa
 @pytest.mark.parametrize("packed", [True, False])
 def test_debians_own_python(server: Server, make: Make, packed: bool) -> None:
     found = facts(server, make, [layer(BASE, packed=packed)])
-    assert found == ImageFacts("debian-12", "2.36", "3.11.2", "/usr/bin/python3", "2026-11-01T00:00:00Z")
+    assert found == ImageProperties("debian-12", "2.36", "3.11.2", "/usr/bin/python3", "2026-11-01T00:00:00Z")
 
 
 def test_the_pythons_own_image_says_its_version_and_needs_its_lowest_layer_only(server: Server, make: Make) -> None:
@@ -542,7 +539,7 @@ def test_a_system_without_packages_of_debian(server: Server, make: Make) -> None
     banner = b"\0GNU C Library (GNU libc) stable release version 2.34.\nCopyright\0"
     files: dict[str, str | bytes] = {"usr/lib64/libc.so.6": banner, "etc/os-release": "ID='rocky'\nVERSION_ID='9.4'\n"}
     found = facts(server, make, [layer({"opt/x/lib64/libc.so.6": banner.replace(b"34", b"99"), **files})])
-    assert found == ImageFacts("rocky-9.4", "2.34", created="2026-11-01T00:00:00Z")
+    assert found == ImageProperties("rocky-9.4", "2.34", created="2026-11-01T00:00:00Z")
 
 
 @pytest.mark.parametrize(
@@ -609,9 +606,9 @@ def test_a_manifest_that_is_none(server: Server, make: Make, value: dict[str, ob
 @pytest.mark.parametrize(
     ("reference", "url", "login_key"),
     [
-        ("python:3.12-slim", "https://registry-1.docker.io/v2/library/python/manifests/3.12-slim", HUB_LOGIN),
-        ("docker.io/team/app", "https://registry-1.docker.io/v2/team/app/manifests/latest", HUB_LOGIN),
-        ("index.docker.io/app", "https://registry-1.docker.io/v2/library/app/manifests/latest", HUB_LOGIN),
+        ("python:3.12-slim", "https://registry-1.docker.io/v2/library/python/manifests/3.12-slim", HUB_LOGIN_KEY),
+        ("docker.io/team/app", "https://registry-1.docker.io/v2/team/app/manifests/latest", HUB_LOGIN_KEY),
+        ("index.docker.io/app", "https://registry-1.docker.io/v2/library/app/manifests/latest", HUB_LOGIN_KEY),
         ("example.invalid/app:1", "https://example.invalid/v2/app/manifests/1", "example.invalid"),
         ("localhost/app:1", "http://localhost/v2/app/manifests/1", "localhost"),
         ("localhost:5000/a/b:1", "http://localhost:5000/v2/a/b/manifests/1", "localhost:5000"),
@@ -620,14 +617,16 @@ def test_a_manifest_that_is_none(server: Server, make: Make, value: dict[str, ob
     ],
 )
 def test_where_an_image_is(reference: str, url: str, login_key: str) -> None:
-    place = locate(reference, {})
+    place = locate_image(reference, {})
     assert place.api("manifests", place.version) == url
     assert place.login == login_key
 
 
 def test_what_is_no_reference(make: Make) -> None:
-    assert "cannot be read" in fails(lambda: make().digest(f"https://ann:{PASSWORD}@example.invalid/x"), Unusable)
-    assert "has no digest" in fails(lambda: make().facts("python:3.12", "linux/amd64"), Unusable)
+    assert "cannot be read" in fails(
+        lambda: make().digest(f"https://ann:{PASSWORD}@example.invalid/x"), InvalidInputError
+    )
+    assert "has no digest" in fails(lambda: make().facts("python:3.12", "linux/amd64"), InvalidInputError)
 
 
 def test_hosts_and_addresses() -> None:
@@ -635,7 +634,7 @@ def test_hosts_and_addresses() -> None:
     assert not any(
         is_loopback(host) for host in ("localhost.example.invalid", "127.example.invalid", "1127.0.0.1", "10.0.0.1")
     )
-    assert not any(map(web_address, ("http://", "http://a b", "http://x:99999", "http://[", "//x", "http://ü.invalid")))
+    assert not any(map(is_web_url, ("http://", "http://a b", "http://x:99999", "http://[", "//x", "http://ü.invalid")))
 
 
 # A real registry, and Debian's own Python in an image that stands in for the hub's
@@ -651,15 +650,15 @@ needs_engine = pytest.mark.skipif(
 def test_a_real_registry(tmp_path: Path) -> None:
     base = os.environ["ENVCOMPILE_TEST_BASE"]
     tag, _, digest = base.partition("@")
-    registry = Registry(tmp_path)
+    registry = RegistryClient(tmp_path)
     assert registry.digest(tag) == digest
     found = registry.facts(base, "linux/amd64")
     exact = os.environ.get("ENVCOMPILE_TEST_BASE_PYTHON", "3.11.2")
     assert (found.os, found.glibc, found.python, found.python_path) == ("debian-12", "2.36", exact, "/usr/bin/python3")
     missing = tag.replace("3.11", "3.99")
     assert "HTTP 404" in fails(lambda: registry.digest(missing))
-    mirrored = Registry(tmp_path, {"docker.io": os.environ["ENVCOMPILE_TEST_REGISTRY"]})
-    with pytest.raises(MissingOutside, match="has no image"):  # the mirror is asked, not the hub
+    mirrored = RegistryClient(tmp_path, {"docker.io": os.environ["ENVCOMPILE_TEST_REGISTRY"]})
+    with pytest.raises(UnavailableError, match="has no image"):  # the mirror is asked, not the hub
         mirrored.digest("python:3.99-slim-bookworm")
 
 
@@ -685,16 +684,16 @@ def test_tags_come_page_by_page(server: Server, make: Make) -> None:
 def test_a_list_of_tags_is_read_with_suspicion(  # noqa: PLR0913, PLR0917
     server: Server, make: Make, monkeypatch: pytest.MonkeyPatch, next_at: str | None, raw: bytes | None, said: str
 ) -> None:
-    monkeypatch.setattr("envcompile.resolve.registry.listing._MOST_PAGES", 20)
+    monkeypatch.setattr("envcompile.registry.client._MAX_PAGES", 20)
     for tag in ("1", "2"):
         server.document("nvidia/cuda", tag, MANIFEST, {})
     server.page, server.next_at, server.raw = 1, next_at, raw
-    with pytest.raises(MissingOutside, match=said):
+    with pytest.raises(UnavailableError, match=said):
         make().tags(f"{server.host}/nvidia/cuda")
 
 
 def test_no_tags_of_what_is_not_there(server: Server, make: Make) -> None:
-    with pytest.raises(MissingOutside, match="has no image"):
+    with pytest.raises(UnavailableError, match="has no image"):
         make().tags(f"{server.host}/nvidia/none")
 
 

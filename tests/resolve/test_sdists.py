@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile.lock.file import dumps, loads
-from envcompile.resolve.process import run
+from envcompile.net.process import run_process
 from envcompile.resolve.protocol import Effects
 from envcompile.resolve.sdist import read_sdist
 from envcompile.resolve.uv import default_index
@@ -212,5 +212,5 @@ def test_a_damaged_archive_is_said_to_be_one() -> None:
 
 def test_the_users_default_index_has_its_whole_address() -> None:
     for said in ("https://index.example.invalid/simple?key=1", "mine=https://index.example.invalid/simple?key=1"):
-        effects = Effects(run, {"UV_DEFAULT_INDEX": said})
+        effects = Effects(run_process, {"UV_DEFAULT_INDEX": said})
         assert default_index(effects) == "https://index.example.invalid/simple?key=1"

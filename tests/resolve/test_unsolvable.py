@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from envcompile.diagnostics.toml_source import TomlSource
 from envcompile.resolve.protocol import Unsolvable
 from envcompile.resolve.unsolvable import explain
-from envcompile.source import Source
-from envcompile.spec.decode import parse
+from envcompile.spec.decode import parse_spec
 
 PACKAGES = ["flash", "flash-attn >=2", "Zope.Interface", "torch", "torch-scatter"]
 
@@ -25,7 +25,7 @@ PACKAGES = ["flash", "flash-attn >=2", "Zope.Interface", "torch", "torch-scatter
 )
 def test_the_requirements_of_the_reason_are_pointed_at(reason: str, blamed: list[int]) -> None:
     """Promise 11: every mistake points at the text. The name in any of its spellings, and no longer one."""
-    source = Source("envcompile.toml", f'name = "x"\npython = "3.12"\n[pip]\npackages = {PACKAGES}\n')
-    problems = explain(Unsolvable("linux-64", reason), source, parse(source), {})
+    source = TomlSource("envcompile.toml", f'name = "x"\npython = "3.12"\n[pip]\npackages = {PACKAGES}\n')
+    problems = explain(Unsolvable("linux-64", reason), source, parse_spec(source), {})
     assert [each.path for each in problems.diagnostics] == [("pip", "packages", index) for index in blamed]
     assert reason.partition("\n")[0] in str(problems.diagnostics[-1].hint)

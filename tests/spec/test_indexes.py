@@ -6,12 +6,12 @@ import dataclasses
 
 import pytest
 
-from envcompile.diagnostics import Problems
-from envcompile.errors import Unusable
+from envcompile.diagnostics.diagnostic import DiagnosticsError
+from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.pipeline import compile_dockerfile
-from envcompile.spec.asked import unseen
-from envcompile.spec.indexes import index_of
-from envcompile.spec.model import Index
+from envcompile.spec.model import ExtraIndex
+from envcompile.spec.pip import find_index_name
+from envcompile.spec.solver_inputs import recorded_inputs
 from tests.made import parsed, spec_of
 
 URL = "https://index.example.invalid/simple"
@@ -43,22 +43,22 @@ extra-indexes = [
 )
 def test_the_first_that_names_it_and_no_other(package: str, index: str) -> None:
     indexes = (
-        Index("cpu", URL, ("Torch", "nvidia_*-cu1?")),
-        Index("corp", URL, ("Acme.*", "nvidia-*", "typing_extensions")),
+        ExtraIndex("cpu", URL, ("Torch", "nvidia_*-cu1?")),
+        ExtraIndex("corp", URL, ("Acme.*", "nvidia-*", "typing_extensions")),
     )
-    assert index_of(package, indexes) == index
+    assert find_index_name(package, indexes) == index
 
 
 def test_a_glob_of_many_stars_takes_no_time() -> None:
-    assert index_of("a" * 60 + "b", (Index("x", URL, ("*a" * 30 + "*c",)),)) == "default"
+    assert find_index_name("a" * 60 + "b", (ExtraIndex("x", URL, ("*a" * 30 + "*c",)),)) == "default"
 
 
 def test_order_of_indexes_counts_and_order_and_spelling_of_names_does_not() -> None:
     first = spec_of(SPEC.replace("PACKAGES", '["Torch", "zeta_*"]'))
-    assert unseen(spec_of(SPEC.replace("PACKAGES", '["zeta-*", "torch"]'))) == unseen(first)
-    assert unseen(spec_of(SPEC.replace("PACKAGES", '["torch"]'))) != unseen(first)
+    assert recorded_inputs(spec_of(SPEC.replace("PACKAGES", '["zeta-*", "torch"]'))) == recorded_inputs(first)
+    assert recorded_inputs(spec_of(SPEC.replace("PACKAGES", '["torch"]'))) != recorded_inputs(first)
     swapped = dataclasses.replace(first.pip, extra_indexes=first.pip.extra_indexes[::-1])
-    assert unseen(dataclasses.replace(first, pip=swapped)) != unseen(first)
+    assert recorded_inputs(dataclasses.replace(first, pip=swapped)) != recorded_inputs(first)
 
 
 @pytest.mark.parametrize(("name", "wrong"), [("LIB", True), ("acme-x", False), ("a*", False), ("lib-*", False)])
@@ -68,7 +68,7 @@ def test_what_an_earlier_index_takes_away(name: str, *, wrong: bool) -> None:
     if not wrong:
         assert spec_of(text).pip.extra_indexes[0].packages == (name,)
         return
-    with pytest.raises(Problems) as raised:
+    with pytest.raises(DiagnosticsError) as raised:
         spec_of(text)
     assert [found.rule for found in raised.value.diagnostics] == ["index"]
 
@@ -84,7 +84,7 @@ def test_a_lock_with_a_package_of_an_index_it_is_not_named_for_is_refused(packag
         )
         for each in lock.platforms
     )
-    with pytest.raises(Unusable, match=f"`{package}` from the index `{index}`"):
+    with pytest.raises(InvalidInputError, match=f"`{package}` from the index `{index}`"):
         compile_dockerfile(spec, dataclasses.replace(lock, platforms=platforms))
 
 

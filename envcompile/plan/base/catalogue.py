@@ -8,7 +8,7 @@ from functools import cache, cached_property
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-from envcompile.errors import Unusable
+from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.plan.base.versions import minor, number
 
 FORMAT = 1
@@ -218,11 +218,11 @@ def read(text: str) -> Catalogue:
         data = json.loads(text)
         if data["format"] != FORMAT:
             message = f"the CUDA catalogue is of format {data['format']}, and this release reads format {FORMAT}"
-            raise Unusable(message, "take the catalogue of this release, or a newer release")
+            raise InvalidInputError(message, "take the catalogue of this release, or a newer release")
         return Catalogue(data, text)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         message = f"the CUDA catalogue cannot be read: {type(error).__name__} at {error}"
-        raise Unusable(message, "check it against `schemas/catalogue.v1.json`") from error
+        raise InvalidInputError(message, "check it against `schemas/catalogue.v1.json`") from error
 
 
 @cache

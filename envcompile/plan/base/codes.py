@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from envcompile.diagnostics import Diagnostic
+from envcompile.diagnostics.diagnostic import Diagnostic
 
 if TYPE_CHECKING:
+    from envcompile.diagnostics.toml_source import KeyPath
     from envcompile.lock.model import Warned
     from envcompile.plan.base.model import Said
-    from envcompile.source import KeyPath
     from envcompile.spec.model import Spec
 
 
 class Code(NamedTuple):
-    """`slug` as in `envcompile.rules`, `key` the spec's key that it is about."""
+    """`slug` as in `envcompile.diagnostics.rules`, `key` the spec's key that it is about."""
 
     slug: str
     key: tuple[str, ...]
@@ -61,9 +61,9 @@ def diagnostic(said: Said | Warned, spec: Spec) -> Diagnostic:
 
 def _named(message: str, requirements: tuple[str, ...]) -> tuple[int, ...]:
     """Which requirement a message is about: the first whose package it names."""
-    from envcompile.spec.requirement import name, requirement  # noqa: PLC0415 - brings `packaging`
+    from envcompile.spec.pip import parse_package_name, parse_requirement  # noqa: PLC0415 - brings `packaging`
 
-    names = (f"`{name(requirement(text).name)}`" for text in requirements)
+    names = (f"`{parse_package_name(parse_requirement(text).name)}`" for text in requirements)
     return next(((index,) for index, each in enumerate(names) if each in message), ())
 
 

@@ -9,7 +9,7 @@ from envcompile.plan.base.conflicts import gone
 from envcompile.plan.base.images import OBSTACLES, Pair, against, glibc_fits
 from envcompile.plan.base.model import Row, Said, Stage
 from envcompile.plan.base.stages import Choice, about, named_system, too_old
-from envcompile.spec.image import reference
+from envcompile.spec.image_reference import split_image_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ _WITHOUT = {"python", "debian", "ubuntu"}
 def given(case: Case, conda: bool) -> Choice:
     """The spec's own base for both stages, or why it cannot be; of one that nobody knows the spec's word counts."""
     image, catalogue = case.question.image or "", case.catalogue
-    parts = reference(image)
+    parts = split_image_reference(image)
     name, tag = (parts.name, parts.tag or "") if parts else (image, "")
     found = _known(case, tag) if name.endswith(catalogue.repository) else None
     words = [named_system(word, catalogue) or "" for word in reversed(tag.split("-"))]

@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from envcompile.diagnostics import Diagnostic
+from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.lock.model import BaseImage, Python
 from envcompile.plan.catalogue import CONDA_BASE, PYTHON_IMAGE, PYTHON_PATCHES, PYTHON_PATH, SYSTEMS, TOOLS
-from envcompile.spec.image import reference
-from envcompile.spec.model import Base
+from envcompile.spec.image_reference import split_image_reference
+from envcompile.spec.model import BaseImageSpec
 
 if TYPE_CHECKING:
-    from envcompile.source import KeyPath
+    from envcompile.diagnostics.toml_source import KeyPath
     from envcompile.spec.model import Spec
 
 
@@ -35,11 +35,13 @@ class Facts(NamedTuple):
     python_path: str | None = None
 
 
-def wanted(spec: Spec) -> Base:
+def wanted(spec: Spec) -> BaseImageSpec:
     """The base image that the spec gives, else the usual one: with Python where the base's own is used."""
     if spec.image.base:
         return spec.image.base
-    return Base(f"{PYTHON_IMAGE}:{_minor(spec.python or '')}-slim-bookworm" if own_python(spec) else CONDA_BASE)
+    return BaseImageSpec(
+        f"{PYTHON_IMAGE}:{_minor(spec.python or '')}-slim-bookworm" if own_python(spec) else CONDA_BASE
+    )
 
 
 def own_python(spec: Spec) -> bool:
@@ -60,7 +62,7 @@ def needs_look(spec: Spec) -> bool:
     return told.os is None or told.glibc is None or (told.python_path is None and own_python(spec))
 
 
-def choose(spec: Spec, base: Base, image: str, found: Facts) -> tuple[BaseImage, Python | None] | Diagnostic:
+def choose(spec: Spec, base: BaseImageSpec, image: str, found: Facts) -> tuple[BaseImage, Python | None] | Diagnostic:
     """The base and its interpreter, `image` being the base by digest; or what must be said of it first.
 
     Where its interpreter, if it has one, is none of the environment's business: None.
@@ -89,9 +91,9 @@ def choose(spec: Spec, base: Base, image: str, found: Facts) -> tuple[BaseImage,
     return BaseImage(image, os, glibc), Python(version, path, source)
 
 
-def _told(base: Base) -> Facts:
+def _told(base: BaseImageSpec) -> Facts:
     """What the spec says of the image, or its name."""
-    parts = reference(base.image)
+    parts = split_image_reference(base.image)
     words = parts.tag.split("-") if parts and parts.tag else []
     known = next((SYSTEMS[word] for word in words if word in SYSTEMS), None)
     path = PYTHON_PATH if parts and _is_python(parts.name) else None
@@ -100,13 +102,13 @@ def _told(base: Base) -> Facts:
     return Facts(os, glibc, base.python or exact, base.python_path or path)
 
 
-def _disagreement(asked: str, base: Base, found: Facts) -> str | None:
+def _disagreement(asked: str, base: BaseImageSpec, found: Facts) -> str | None:
     """How the Python that is asked for differs from that of the base, by its table, its own word or its tag."""
     if base.python and not _within(base.python, asked):
         return f"the spec asks for Python {asked}, and its base has {base.python}"
     if found.python and not _within(found.python, base.python or asked):
         return f"the spec asks for Python {base.python or asked}, and `{base.image}` has {found.python}"
-    parts = reference(base.image)
+    parts = split_image_reference(base.image)
     tagged = parts.tag.split("-")[0] if parts and parts.tag and _is_python(parts.name) else ""
     exact = base.python or asked
     if tagged[:1].isdigit() and not _within(exact, tagged) and not _within(tagged, exact):

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from packaging.utils import canonicalize_name
 
-from envcompile.errors import Unusable
+from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.plan.base.decide import decide
 from envcompile.plan.base.model import Locked, Question
 from envcompile.plan.base.versions import number
-from envcompile.platforms import PLATFORMS, SPELLINGS
+from envcompile.platforms import PLATFORM_ALIASES, PLATFORMS
 
 if TYPE_CHECKING:
     from envcompile.plan.base.catalogue import Catalogue
@@ -52,7 +52,7 @@ def replay(text: str, catalogue: Catalogue) -> list[Replayed]:
         cases = json.loads(text)["vectors"]
         return [_one(case, catalogue) for case in cases]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Unusable(
+        raise InvalidInputError(
             f"these are no cases: {type(error).__name__} at {error}", "see docs/base.md for the form"
         ) from error
 
@@ -70,7 +70,7 @@ def question(given: dict[str, Any]) -> Question:
     if values.get("cuda") in ("none", False):
         values["cuda"] = False
     platforms = given.get("platforms") or [given.get("platform", "linux/amd64")]
-    known = [PLATFORMS.get(SPELLINGS.get(each, each)) for each in platforms]
+    known = [PLATFORMS.get(PLATFORM_ALIASES.get(each, each)) for each in platforms]
     named = [one.docker if one else each for one, each in zip(known, platforms, strict=True)]
     return Question(**values, platforms=tuple(named), compute=tuple(given.get("sm", ())), whole=False)
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from envcompile.diagnostics import count, did_you_mean
+from envcompile.diagnostics.diagnostic import did_you_mean, format_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from envcompile.source import KeyPath
+    from envcompile.diagnostics.toml_source import KeyPath
 
 _TYPES = {
     dict: "object",
@@ -109,7 +109,7 @@ def _items(value: Any, schema: Mapping[str, Any], path: KeyPath) -> Iterator[Mis
             yield from mistakes(each, items, (*path, number))
         return
     if len(value) != len(items):
-        yield Mistake(path, f"{shown(path)} has {count(len(value), 'value')}, and {len(items)} belong there")
+        yield Mistake(path, f"{shown(path)} has {format_count(len(value), 'value')}, and {len(items)} belong there")
         return
     for number, (each, item) in enumerate(zip(value, items, strict=True)):
         yield from mistakes(each, item, (*path, number))
@@ -117,7 +117,7 @@ def _items(value: Any, schema: Mapping[str, Any], path: KeyPath) -> Iterator[Mis
 
 def _few(value: Any, schema: Mapping[str, Any], path: KeyPath) -> Iterator[Mistake]:
     if not isinstance(schema.get("items"), list) and len(value) < schema["minItems"]:
-        yield Mistake(path, f"{shown(path)} has fewer than {count(schema['minItems'], 'value')}")
+        yield Mistake(path, f"{shown(path)} has fewer than {format_count(schema['minItems'], 'value')}")
 
 
 def _short(value: Any, schema: Mapping[str, Any], path: KeyPath) -> Iterator[Mistake]:

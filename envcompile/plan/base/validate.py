@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from envcompile.diagnostics import Diagnostic, Problems, did_you_mean
+from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError, did_you_mean
+from envcompile.diagnostics.toml_source import TomlSource
 from envcompile.plan.base.catalogue import FORMAT, Catalogue
 from envcompile.plan.base.json_places import offset
 from envcompile.plan.base.shape import Mistake, mistakes
 from envcompile.plan.base.versions import minor
-from envcompile.source import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,25 +24,27 @@ def validated(name: str, text: str, schema: Mapping[str, Any]) -> Catalogue:
 
     Raises `Problems` with every mistake and its place.
     """
-    source = Source(name, text)
+    source = TomlSource(name, text)
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:
         message = f"`{name}` is not JSON: {error.msg[:1].lower()}{error.msg[1:]}"
-        raise Problems(source, [Diagnostic(RULE, message, hint=_HINT, offset=error.pos)]) from None
+        raise DiagnosticsError(source, [Diagnostic(RULE, message, hint=_HINT, offset=error.pos)]) from None
     except RecursionError:
-        raise Problems(source, [Diagnostic(RULE, f"`{name}` is nested too deeply", hint=_HINT, offset=0)]) from None
+        raise DiagnosticsError(
+            source, [Diagnostic(RULE, f"`{name}` is nested too deeply", hint=_HINT, offset=0)]
+        ) from None
     if isinstance(data, dict) and data.get("format") != FORMAT and "format" in data:
         message = f"the catalogue is of format {data['format']!r}, and this release reads format {FORMAT}"
         where = offset(text, ("format",))
-        raise Problems(source, [Diagnostic(RULE, message, hint="take one for this release", offset=where)])
+        raise DiagnosticsError(source, [Diagnostic(RULE, message, hint="take one for this release", offset=where)])
     found = list(mistakes(data, schema)) or list(_contradictions(data))
     if found:
         rows = [
             Diagnostic(RULE, each.message, hint=each.hint or _HINT, offset=offset(text, each.path, key=each.key))
             for each in found
         ]
-        raise Problems(source, rows)
+        raise DiagnosticsError(source, rows)
     return Catalogue(data, text)
 
 

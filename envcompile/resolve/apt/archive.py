@@ -10,20 +10,20 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envcompile.errors import MissingOutside
-from envcompile.plan.archive import stamp
+from envcompile.diagnostics.errors import UnavailableError
+from envcompile.net.http import Request, create_body_reader
+from envcompile.plan.apt import format_snapshot_timestamp
+from envcompile.registry.reference import find_registry_url
 from envcompile.resolve.apt.control import Index
 from envcompile.resolve.apt.release import NotSigned, read, verified
-from envcompile.resolve.registry.http import Question, whole
-from envcompile.resolve.registry.place import address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from envcompile.plan.archive import Archive, Release
+    from envcompile.net.http import HttpClient
+    from envcompile.plan.apt import DistributionRelease, SnapshotArchive
     from envcompile.resolve.apt.release import Release as Signed
     from envcompile.resolve.protocol import Effects
-    from envcompile.resolve.registry.http import Web
 
 _IN_RELEASE_CAP = 8 << 20
 _INDEX_CAP = 128 << 20  # compressed; Debian's largest has 9 MB, Ubuntu's 20
@@ -38,25 +38,28 @@ class Archives:
     """
 
     def __init__(
-        self, web: Web, mirrors: Mapping[str, str], cache: Path, effects: Effects, tell: Callable[[str], None]
+        self, web: HttpClient, mirrors: Mapping[str, str], cache: Path, effects: Effects, tell: Callable[[str], None]
     ) -> None:
         self._web, self._mirrors, self._cache, self._effects, self._tell = web, mirrors, cache, effects, tell
         self._signed: dict[str, Signed] = {}
         self._told = False
 
-    def indexes(self, release: Release, snapshot: str, architecture: str, keyring: bytes) -> tuple[Index, ...]:
+    def indexes(
+        self, release: DistributionRelease, snapshot: str, architecture: str, keyring: bytes
+    ) -> tuple[Index, ...]:
         """The packages of every suite and component for one architecture (Debian's word). Raises `MissingOutside`."""
         found = []
         for archive in release.archives:
             for suite in archive.suites:
-                base = f"{address(archive.host, self._mirrors)}/{archive.path}/{stamp(snapshot)}/dists/{suite}"
+                root = f"{find_registry_url(archive.host, self._mirrors)}/{archive.path}"
+                base = f"{root}/{format_snapshot_timestamp(snapshot)}/dists/{suite}"
                 signed = self._release(base, archive, suite, snapshot, keyring)
                 for component in release.components:
                     path = f"{component}/binary-{architecture}/Packages.xz"
                     found.append(Index(self._packages(base, path, archive, signed)))
         return tuple(found)
 
-    def _release(self, base: str, archive: Archive, suite: str, snapshot: str, keyring: bytes) -> Signed:
+    def _release(self, base: str, archive: SnapshotArchive, suite: str, snapshot: str, keyring: bytes) -> Signed:
         if base in self._signed:
             return self._signed[base]
         text = self._get(f"{base}/InRelease", _IN_RELEASE_CAP, archive).decode("utf-8", "replace")
@@ -77,7 +80,7 @@ class Archives:
         self._signed[base] = signed
         return signed
 
-    def _packages(self, base: str, path: str, archive: Archive, signed: Signed) -> str:
+    def _packages(self, base: str, path: str, archive: SnapshotArchive, signed: Signed) -> str:
         """The text of one index file, of the cache or of the archive, and of the right hash in any case."""
         if path not in signed.files:
             raise _strange(archive, f"it has no `{path}`")
@@ -94,18 +97,18 @@ class Archives:
         _keep(kept, packed)
         return text
 
-    def _get(self, url: str, cap: int, archive: Archive) -> bytes:
+    def _get(self, url: str, cap: int, archive: SnapshotArchive) -> bytes:
         if self._effects.offline:
             said = f"`{archive.host}` would have to be asked for its index, and `--offline` lets nobody be asked"
-            raise MissingOutside(said, "run without it once: what is locked then stays")
+            raise UnavailableError(said, "run without it once: what is locked then stays")
         hint = "check `snapshot` in the spec, and `[mirrors]` in your settings"
-        answer = self._web.ask(Question(url, {}, total=_PATIENCE, hint=hint), whole(cap))
+        answer = self._web.ask(Request(url, {}, total=_PATIENCE, hint=hint), create_body_reader(cap))
         if answer.value is None:
-            raise MissingOutside(f"`{archive.host}` does not give `{url}` (HTTP {answer.status})", hint)
+            raise UnavailableError(f"`{archive.host}` does not give `{url}` (HTTP {answer.status})", hint)
         return answer.value
 
 
-def _unpacked(packed: bytes, archive: Archive) -> str:
+def _unpacked(packed: bytes, archive: SnapshotArchive) -> str:
     unpacker = lzma.LZMADecompressor(format=lzma.FORMAT_XZ)
     try:
         data = unpacker.decompress(packed, _UNPACKED_CAP)
@@ -129,7 +132,7 @@ def _keep(path: Path, data: bytes) -> None:
             Path(name).unlink(missing_ok=True)
 
 
-def _strange(archive: Archive, what: str) -> MissingOutside:
-    return MissingOutside(
+def _strange(archive: SnapshotArchive, what: str) -> UnavailableError:
+    return UnavailableError(
         f"`{archive.host}` does not answer as the archive does: {what}", "check `[mirrors]` in your settings"
     )

@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from envcompile.errors import MissingOutside
+from envcompile.diagnostics.errors import UnavailableError
 
 if TYPE_CHECKING:
     from envcompile.resolve.protocol import Effects
@@ -73,7 +73,7 @@ def verified(text: str, keyring: bytes, effects: Effects) -> bool:
         argv = ("gpgv", "--status-fd", "2", "--keyring", f"{folder}/keyring.gpg", f"{folder}/InRelease")
         try:
             said = effects.run(argv, folder, {**effects.environment, "LC_ALL": "C", "GNUPGHOME": folder}).errors
-        except MissingOutside:
+        except UnavailableError:
             return False
     words = {line.split()[1] for line in said.splitlines() if line.startswith("[GNUPG:] ")}
     if "VALIDSIG" not in words or "BADSIG" in words:

@@ -8,26 +8,26 @@ from datetime import datetime, timedelta, timezone
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from envcompile.diagnostics import Diagnostic, Problems
-from envcompile.errors import OUTSIDE, MissingOutside
+from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
+from envcompile.diagnostics.errors import EXIT_UNAVAILABLE, UnavailableError
 from envcompile.lock.fields import APT
 from envcompile.lock.model import AptPackage
-from envcompile.plan.archive import RELEASES
+from envcompile.plan.apt import DISTRIBUTION_RELEASES
 from envcompile.platforms import PLATFORMS
 from envcompile.resolve.apt.closure import Unmet, candidate, close
 from envcompile.resolve.apt.control import Index
 from envcompile.resolve.protocol import Unsolvable
-from envcompile.spec.asked import unseen
+from envcompile.spec.solver_inputs import recorded_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from envcompile.diagnostics.toml_source import KeyPath, TomlSource
     from envcompile.lock.model import BaseImage, Lock, PlatformLock
+    from envcompile.registry.image_contents import DebianSystem
     from envcompile.resolve.apt.archive import Archives
     from envcompile.resolve.apt.closure import Added
     from envcompile.resolve.environment import Earlier
-    from envcompile.resolve.registry.debian import DebianSystem
-    from envcompile.source import KeyPath, Source
     from envcompile.spec.model import Spec
 
 _FORM = "%Y-%m-%dT%H:%M:%SZ"
@@ -63,7 +63,7 @@ class Answer(NamedTuple):
 
 
 def lock_apt(  # noqa: PLR0913 - every effect is an argument
-    source: Source, spec: Spec, platforms: Sequence[PlatformLock], earlier: Earlier, apt: Apt, *, upgrade: bool
+    source: TomlSource, spec: Spec, platforms: Sequence[PlatformLock], earlier: Earlier, apt: Apt, *, upgrade: bool
 ) -> Answer:
     """What is added to the bases: what the spec asks for, and what their choice has brought with it.
 
@@ -106,7 +106,7 @@ def _kept(spec: Spec, platforms: Sequence[PlatformLock], earlier: Lock | None) -
     """The earlier answer, if it is one to the very same question."""
     if earlier is None or earlier.snapshot is None or earlier.asked is None:
         return None
-    if _question(unseen(spec)) != _question({each.key: each.values for each in earlier.asked}):
+    if _question(recorded_inputs(spec)) != _question({each.key: each.values for each in earlier.asked}):
         return None
     same = all(
         (before := earlier.platform(each.platform)) is not None
@@ -130,28 +130,28 @@ def _question(asked: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]
     return {key: values for key, values in asked.items() if key.startswith("apt.") or key == "exclude-newer"}
 
 
-def _system(source: Source, platform: str, base: BaseImage, systems: Systems) -> DebianSystem:
+def _system(source: TomlSource, platform: str, base: BaseImage, systems: Systems) -> DebianSystem:
     """What the base has. Raises `Problems` for a base whose distribution's archive has no snapshots."""
     path: KeyPath = ("image", "base")
-    release = RELEASES.get(base.os)
+    release = DISTRIBUTION_RELEASES.get(base.os)
     if release is None:
-        known = ", ".join(f"`{each}`" for each in sorted(RELEASES))
+        known = ", ".join(f"`{each}`" for each in sorted(DISTRIBUTION_RELEASES))
         message = f"`{base.image}` is `{base.os}`, whose archive is not known at a moment"
-        raise Problems(source, [Diagnostic("apt-base", message, path, f"known are {known}")])
+        raise DiagnosticsError(source, [Diagnostic("apt-base", message, path, f"known are {known}")])
     try:
         found = systems.debian(base.image, PLATFORMS[platform].docker, release.keyring)
-    except MissingOutside as problem:
+    except UnavailableError as problem:
         message = f"what `{base.image}` has installed must be known, and {problem.message}"
         hint = "it is read once: let its registry, or the mirror in your settings, answer"
-        raise Problems(source, [Diagnostic("apt-base", message, path, hint)], OUTSIDE) from None
+        raise DiagnosticsError(source, [Diagnostic("apt-base", message, path, hint)], EXIT_UNAVAILABLE) from None
     if not found.status or found.keyring is None:
         what = f"no keyring `{release.keyring}`" if found.status else "no list of packages of dpkg"
         message = f"`{base.image}` has {what}, or not in a layer that can be read: apt cannot work in it"
-        raise Problems(source, [Diagnostic("apt-base", message, path, "take another base, or no `[apt]`")])
+        raise DiagnosticsError(source, [Diagnostic("apt-base", message, path, "take another base, or no `[apt]`")])
     return found
 
 
-def _snapshot(source: Source, spec: Spec, created: Sequence[str | None], before: str | None, now: str) -> str:
+def _snapshot(source: TomlSource, spec: Spec, created: Sequence[str | None], before: str | None, now: str) -> str:
     """The moment: given, else kept, else the last midnight: by then the services have taken everything in.
 
     Never older than a base: its packages would be newer than the archive's.
@@ -164,16 +164,16 @@ def _snapshot(source: Source, spec: Spec, created: Sequence[str | None], before:
     if given < earliest:
         message = f"the base was made at {earliest}, and the archive of {given} is older than its packages"
         hint = f"write `snapshot = {earliest}` or later in `[apt]`, or take an older base"
-        raise Problems(source, [Diagnostic("snapshot", message, path, hint)])
+        raise DiagnosticsError(source, [Diagnostic("snapshot", message, path, hint)])
     return given
 
 
-def _refuse_future(source: Source, spec: Spec, now: str) -> None:
+def _refuse_future(source: TomlSource, spec: Spec, now: str) -> None:
     given = spec.apt.snapshot or spec.exclude_newer
     if given and given > now:
         message = f"{given} is not over yet: what the archive will hold then nobody knows"
         path: KeyPath = ("apt", "snapshot") if spec.apt.snapshot else ("exclude-newer",)
-        raise Problems(source, [Diagnostic("snapshot", message, path, "name a moment in the past, or none")])
+        raise DiagnosticsError(source, [Diagnostic("snapshot", message, path, "name a moment in the past, or none")])
 
 
 def _second(moment: str) -> str:
@@ -191,12 +191,14 @@ def _second(moment: str) -> str:
 
 
 def _platform(
-    source: Source, name: str, stages: Sequence[_Stage], archives: Archives, snapshot: str
+    source: TomlSource, name: str, stages: Sequence[_Stage], archives: Archives, snapshot: str
 ) -> tuple[tuple[AptPackage, ...], tuple[AptPackage, ...]]:
     added: list[tuple[AptPackage, ...]] = []
     missing: list[Diagnostic] = []
     for base, system, asked in stages:
-        indexes = archives.indexes(RELEASES[base.os], snapshot, PLATFORMS[name].arch, system.keyring or b"")
+        indexes = archives.indexes(
+            DISTRIBUTION_RELEASES[base.os], snapshot, PLATFORMS[name].arch, system.keyring or b""
+        )
         missing += _missing(asked, indexes, f"{base.os} at {snapshot}")
         if missing:
             continue
@@ -205,7 +207,7 @@ def _platform(
         except Unmet as answer:
             raise Unsolvable(name, "\n".join(answer.reasons), "apt") from None
     if missing:
-        raise Problems(source, dict.fromkeys(missing))
+        raise DiagnosticsError(source, dict.fromkeys(missing))
     run, build = added
     return run, build
 
@@ -230,5 +232,5 @@ def _missing(asked: Sequence[tuple[str, KeyPath]], indexes: Sequence[Index], arc
 def _pinned(added: Added) -> AptPackage:
     package = added.package
     if package.size is None or not all(pattern.fullmatch(str(getattr(package, name))) for name, pattern in APT.items()):
-        raise MissingOutside(f"the archive's index does not tell of `{package.name}` what a lock needs")
+        raise UnavailableError(f"the archive's index does not tell of `{package.name}` what a lock needs")
     return AptPackage(package.name, package.version, package.architecture, package.sha256, package.size, added.depends)

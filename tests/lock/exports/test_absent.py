@@ -10,15 +10,15 @@ from hypothesis import given as each_of
 from hypothesis import strategies
 from packaging.pylock import Pylock
 
-from envcompile.lock.exports import FORMATS, Given, export
-from envcompile.spec.model import Cuda, Index
+from envcompile.export import EXPORTERS, ExportInput, export_lock
+from envcompile.spec.model import CudaSpec, ExtraIndex
 from tests.lock.exports.test_pip import PIP
 from tests.made import parsed, places
 
 WHOSE = {"conda": "conda's", "pip": "pip's", "apt": "Debian's"}
 
 
-def everything() -> Given:
+def everything() -> ExportInput:
     """Conda, pip and Debian packages, an extra index and a CUDA version, on one platform."""
     spec, lock = parsed("conda")
     (platform,) = lock.platforms
@@ -29,28 +29,28 @@ def everything() -> Given:
     assert apt
     first, *rest = platform.pip
     pip = (replace(first, index="corp"), *rest)
-    index = Index("corp", "https://index.example.invalid/simple", (first.name,))
-    spec = replace(spec, cuda=Cuda(version="12.8"), pip=replace(spec.pip, extra_indexes=(index,)))
+    index = ExtraIndex("corp", "https://index.example.invalid/simple", (first.name,))
+    spec = replace(spec, cuda=CudaSpec(version="12.8"), pip=replace(spec.pip, extra_indexes=(index,)))
     lock = replace(lock, platforms=(replace(platform, apt=apt, pip=pip),))
-    return Given(spec, lock, places(lock))
+    return ExportInput(spec, lock, places(lock))
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", EXPORTERS)
 def test_packages_that_a_format_does_not_hold_are_named(name: str) -> None:
-    text = export(name, everything())
+    text = export_lock(name, everything())
     (line,) = (line for line in text.splitlines() if "this format cannot hold them" in line)
     assert line.startswith("# ")
-    assert {kind for kind, words in WHOSE.items() if words in line} == set(WHOSE) - set(FORMATS[name].holds)
+    assert {kind for kind, words in WHOSE.items() if words in line} == set(WHOSE) - set(EXPORTERS[name].holds)
 
 
 def test_what_shapes_the_answer_is_named_where_the_pins_are_not() -> None:
-    text = export("environment", everything())
+    text = export_lock("environment", everything())
     assert "# Not here, for this format has no place for it: cuda.version, pip.extra-indexes of the spec.\n" in text
 
 
 @pytest.mark.parametrize("name", ["requirements", "pylock"])
 def test_every_index_is_there(name: str) -> None:
-    assert "https://index.example.invalid/simple" in export(name, everything())
+    assert "https://index.example.invalid/simple" in export_lock(name, everything())
 
 
 @each_of(strategies.sampled_from(PIP), strategies.data())
@@ -63,9 +63,9 @@ def test_any_part_of_a_lock_has_one_valid_text(case: str, data: strategies.DataO
         for each, mine in zip(lock.platforms, kept, strict=True)
     )
     lock = replace(lock, platforms=platforms)
-    given = Given(spec, lock, places(lock))
+    given = ExportInput(spec, lock, places(lock))
     for name in ("requirements", "pylock"):
-        assert export(name, given) == export(
+        assert export_lock(name, given) == export_lock(
             name, given._replace(places=dict(sorted(given.places.items(), reverse=True)))
         )
-    Pylock.from_dict(tomli.loads(export("pylock", given))).validate()
+    Pylock.from_dict(tomli.loads(export_lock("pylock", given))).validate()

@@ -16,11 +16,10 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from envcompile.errors import Unusable
-from envcompile.lock.exports import Given, export
-from envcompile.lock.exports.content_hash import content_hash
-from envcompile.lock.exports.depends import merged
-from envcompile.lock.exports.places import by_layout
+from envcompile.diagnostics.errors import InvalidInputError
+from envcompile.export import ExportInput, export_lock
+from envcompile.export.common import derive_file_urls
+from envcompile.export.conda_lock import compute_content_hash, merge_dependencies
 from envcompile.resolve.channels import channel
 from tests.made import FIXTURES, parsed, spec_of
 from tests.property.test_match_spec import parsed as requirement
@@ -76,25 +75,25 @@ def made(channels: list[str], conda: list[str], pip: list[str], python: str | No
     return spec_of(f"python = {json.dumps(python)}\n{text}" if python else text)
 
 
-def placed(case: str) -> Given:
+def placed(case: str) -> ExportInput:
     spec, lock = parsed(case)
-    return Given(spec, lock, by_layout(lock, FILES))
+    return ExportInput(spec, lock, derive_file_urls(lock, FILES))
 
 
-def given_of(spec: Spec) -> Given:
+def given_of(spec: Spec) -> ExportInput:
     """With a lock whose every channel has been used: what is locked is nothing to these files."""
     channels = tuple(channel(text, Path("/srv")) for text in spec.conda.channels)
-    return Given(spec, replace(parsed("conda-several")[1], channels=channels))
+    return ExportInput(spec, replace(parsed("conda-several")[1], channels=channels))
 
 
 def ours(spec: Spec) -> dict[str, str]:
-    return {platform: content_hash(given_of(spec), platform) for platform in PLATFORMS}
+    return {platform: compute_content_hash(given_of(spec), platform) for platform in PLATFORMS}
 
 
 @pytest.mark.parametrize("asked", SPECS, ids=lambda asked: asked[1][0])
 def test_the_hash_is_conda_locks_own(conda_lock: CondaLock, asked: Any) -> None:
     spec = made(*asked)
-    (hashes,) = conda_lock.ask("hashes", [export("environment", given_of(spec))])
+    (hashes,) = conda_lock.ask("hashes", [export_lock("environment", given_of(spec))])
     assert hashes == ours(spec)
     assert len(set(hashes.values())) == 2
 
@@ -102,7 +101,7 @@ def test_the_hash_is_conda_locks_own(conda_lock: CondaLock, asked: Any) -> None:
 def test_a_channel_of_a_url_is_asked_for_by_its_url() -> None:
     """The name means another place to mamba; a name stays a name."""
     spec = made(["https://h.invalid/team", "conda-forge"], ["team/noarch::a >1", "conda-forge::b"], [], None)
-    text = export("environment", given_of(spec))
+    text = export_lock("environment", given_of(spec))
     assert '  - "https://h.invalid/team/noarch::a >1"\n  - "conda-forge::b"\n' in text
 
 
@@ -114,7 +113,7 @@ def test_a_channel_of_a_url_is_asked_for_by_its_url() -> None:
 def test_the_hash_of_any_requirement(conda_lock: CondaLock, texts: list[str]) -> None:
     assume(all(requirement(text) for text in texts))
     spec = made(["conda-forge"], texts, [], None)
-    (hashes,) = conda_lock.ask("hashes", [export("environment", given_of(spec))])
+    (hashes,) = conda_lock.ask("hashes", [export_lock("environment", given_of(spec))])
     assert hashes == ours(spec)
 
 
@@ -127,7 +126,7 @@ def test_the_needs_of_every_package_of_the_channel(conda_lock: CondaLock) -> Non
     assert len(found) > 500
     depends = sorted(found)
     for each, theirs in zip(depends, conda_lock.ask("needs", depends), strict=True):
-        assert merged(each) == theirs, each
+        assert merge_dependencies(each) == theirs, each
 
 
 SPELLINGS = """a|a *|a * *mkl|a 1.2*|a 1.2.*|a =1.2|a ==1.2|a =1.2 b|a ==1.2 b|a 1.2 b_0|a 1.2=b_0|a=1.2=b|a>=1|a==1.2
@@ -139,14 +138,14 @@ c/noarch::a[version=1.2*]|a 1.2.3.* *_cp312|a >=1.0 , < 2.0 py34_0|a =1.2*|a 1.2
 def test_any_spelling_of_a_need(conda_lock: CondaLock, text: str) -> None:
     """By itself, and beside another need of the same package."""
     for depends in ([text], [text, "a >=0.1"], ["a", text]):
-        assert [merged(depends)] == conda_lock.ask("needs", [depends])
+        assert [merge_dependencies(depends)] == conda_lock.ask("needs", [depends])
 
 
 @pytest.mark.parametrize("case", ["conda", "conda-several"])
 def test_conda_lock_would_write_the_same_file(conda_lock: CondaLock, case: str) -> None:
     """Read by its parser and written by its writer: the same value, in the same order; and its schema holds."""
     yaml = pytest.importorskip("yaml")
-    text = export("conda-lock", placed(case))
+    text = export_lock("conda-lock", placed(case))
     value = yaml.safe_load(text)
     (theirs,) = conda_lock.ask("written", [text])
     assert list(value["package"]) == list(yaml.safe_load(theirs)["package"])
@@ -165,7 +164,7 @@ def test_conda_lock_finds_nothing_to_do(case: str, tmp_path: Path) -> None:
         pytest.skip("conda-lock is not installed")
     given_ = placed(case)
     for name, file in (("conda-lock", "conda-lock.yml"), ("environment", "environment.yml")):
-        (tmp_path / file).write_text(export(name, given_), "utf-8")
+        (tmp_path / file).write_text(export_lock(name, given_), "utf-8")
     before = (tmp_path / "conda-lock.yml").read_bytes()
     (tmp_path / "names.json").write_text("{}")
     # Stands in for conda, of which nothing but its version is asked: a solve would fail.
@@ -190,18 +189,18 @@ def test_conda_lock_finds_nothing_to_do(case: str, tmp_path: Path) -> None:
     assert (done.returncode, f"Spec hash already locked for {platforms}" in done.stderr) == (0, True), done.stderr
     assert (tmp_path / "conda-lock.yml").read_bytes() == before
     other = replace(given_.spec, conda=replace(given_.spec.conda, packages=("numpy >=2.1",)))
-    (tmp_path / "environment.yml").write_text(export("environment", given_of(other)), "utf-8")
+    (tmp_path / "environment.yml").write_text(export_lock("environment", given_of(other)), "utf-8")
     done = run()
     assert (done.returncode == 0, "Could not lock the environment" in done.stderr) == (False, True), done.stderr
 
 
 def test_what_the_lock_does_not_hold() -> None:
     spec, lock = parsed("conda")
-    with pytest.raises(Unusable, match=r"is not known, and `conda-lock\.yml` wants it") as caught:
-        export("conda-lock", Given(spec, lock))
+    with pytest.raises(InvalidInputError, match=r"is not known, and `conda-lock\.yml` wants it") as caught:
+        export_lock("conda-lock", ExportInput(spec, lock))
     assert "--files URL" in str(caught.value.hint)
     (platform,) = lock.platforms
     conda = tuple(replace(each, md5=None) for each in platform.conda)
     nameless = replace(lock, platforms=(replace(platform, conda=conda),))
-    with pytest.raises(Unusable, match="no md5 of `_openmp_mutex-"):
-        export("conda-lock", Given(spec, nameless, by_layout(nameless, FILES)))
+    with pytest.raises(InvalidInputError, match="no md5 of `_openmp_mutex-"):
+        export_lock("conda-lock", ExportInput(spec, nameless, derive_file_urls(nameless, FILES)))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from envcompile.lock.exports.environment import spelled
+from envcompile.export.environment_yml import format_match_spec
 from tests.property.test_match_spec import parsed, specs
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def test_a_requirement_is_spelled_so_that_conda_and_we_read_it_alike(
     asked = parsed(text if "[" in text else text + brackets)
     assume(asked)
     assert asked
-    assert parsed(spelled(asked)) == asked
-    (theirs,) = conda_lock.ask("parts", [spelled(asked)])
+    assert parsed(format_match_spec(asked)) == asked
+    (theirs,) = conda_lock.ask("parts", [format_match_spec(asked)])
     version = asked.version if asked.build else asked.version and asked.version.removeprefix("==")
     assert theirs == {**asked._asdict(), "version": version or ("*" if asked.build else None)}

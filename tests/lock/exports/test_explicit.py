@@ -11,8 +11,8 @@ from importlib.util import find_spec
 
 import pytest
 
-from envcompile.errors import Unusable
-from envcompile.lock.exports import Given, export
+from envcompile.diagnostics.errors import InvalidInputError
+from envcompile.export import ExportInput, export_lock
 from tests.made import parsed
 
 # https://conda.org/learn/ceps/cep-0023: a line of an explicit file.
@@ -29,7 +29,7 @@ os._exit(0)
 def text(platform: str = "linux-64") -> str:
     spec, lock = parsed("conda-several")
     (one,) = (each for each in lock.platforms if each.platform == platform)
-    return export("explicit", Given(spec, replace(lock, platforms=(one,))))
+    return export_lock("explicit", ExportInput(spec, replace(lock, platforms=(one,))))
 
 
 @pytest.mark.parametrize("platform", ["linux-64", "linux-aarch64"])
@@ -50,7 +50,7 @@ def test_rattler_reads_it(platform: str) -> None:
 
 def test_every_line_has_a_hash_and_stands_after_what_it_needs() -> None:
     spec, lock = parsed("conda")
-    lines = export("explicit", Given(spec, lock)).partition("@EXPLICIT\n")[2].splitlines()
+    lines = export_lock("explicit", ExportInput(spec, lock)).partition("@EXPLICIT\n")[2].splitlines()
     assert all(LINE.fullmatch(line) for line in lines)
     at = {
         package.name: lines.index(next(each for each in lines if f"/{package.file}#" in each))
@@ -65,19 +65,21 @@ def test_a_package_without_md5_has_its_sha256() -> None:
     spec, lock = parsed("conda")
     (platform,) = lock.platforms
     conda = tuple(replace(each, md5=None) for each in platform.conda)
-    lines = export("explicit", Given(spec, replace(lock, platforms=(replace(platform, conda=conda),)))).splitlines()
+    lines = export_lock(
+        "explicit", ExportInput(spec, replace(lock, platforms=(replace(platform, conda=conda),)))
+    ).splitlines()
     found = [LINE.fullmatch(line) for line in lines[3:]]
     assert {each["sha256"] for each in found if each} == {each.sha256 for each in conda}
 
 
 def test_one_list_is_for_one_platform() -> None:
-    with pytest.raises(Unusable, match="`linux-64`, `linux-aarch64`") as caught:
-        export("explicit", Given(*parsed("conda-several")))
+    with pytest.raises(InvalidInputError, match="`linux-64`, `linux-aarch64`") as caught:
+        export_lock("explicit", ExportInput(*parsed("conda-several")))
     assert caught.value.hint == "add `--platform linux-64`"
 
 
 @pytest.mark.parametrize("name", ["conda-lock", "explicit", "environment"])
 def test_nothing_to_export(name: str) -> None:
-    with pytest.raises(Unusable, match="holds no conda package") as caught:
-        export(name, Given(*parsed("several")))
+    with pytest.raises(InvalidInputError, match="holds no conda package") as caught:
+        export_lock(name, ExportInput(*parsed("several")))
     assert "`[conda]`" in str(caught.value.hint)

@@ -10,9 +10,9 @@ import tomli
 from packaging.pylock import Pylock
 from packaging.requirements import Requirement
 
-from envcompile.errors import Unusable
-from envcompile.lock.exports import Given, export
-from envcompile.lock.exports.places import by_layout, known
+from envcompile.diagnostics.errors import InvalidInputError
+from envcompile.export import ExportInput, export_lock
+from envcompile.export.common import derive_file_urls, parse_file_urls
 from envcompile.lock.satisfied_pip import markers
 from tests.made import CASES, parsed, places
 
@@ -25,13 +25,13 @@ PIP = [case for case in CASES if parsed(case)[0].pip.packages and not parsed(cas
 
 @pytest.mark.parametrize("name", ["requirements", "pylock"])
 def test_an_sdist_is_refused(name: str) -> None:
-    with pytest.raises(Unusable, match="has no place for what it is built with"):
-        export(name, Given(*parsed("sdist")))
+    with pytest.raises(InvalidInputError, match="has no place for what it is built with"):
+        export_lock(name, ExportInput(*parsed("sdist")))
 
 
-def given(case: str) -> Given:
+def given(case: str) -> ExportInput:
     spec, lock = parsed(case)
-    return Given(spec, lock, places(lock))
+    return ExportInput(spec, lock, places(lock))
 
 
 def locked(platform: PlatformLock) -> set[tuple[str, str, str]]:
@@ -41,7 +41,7 @@ def locked(platform: PlatformLock) -> set[tuple[str, str, str]]:
 @pytest.mark.parametrize("case", PIP)
 def test_requirements_are_the_pins_of_each_platform(case: str) -> None:
     """Of a row with the files of several platforms, an installer takes the one that it can install."""
-    text = export("requirements", given(case))
+    text = export_lock("requirements", given(case))
     rows = [line for line in text.replace("\\\n", "").splitlines() if line[:1] not in "#- "]
     for platform in parsed(case)[1].platforms:
         environment = dict(markers(platform))
@@ -59,7 +59,7 @@ def test_requirements_are_the_pins_of_each_platform(case: str) -> None:
 
 @pytest.mark.parametrize("case", PIP)
 def test_pylock_is_valid_and_its_pins_are_those_of_each_platform(case: str) -> None:
-    lock = Pylock.from_dict(tomli.loads(export("pylock", given(case))))
+    lock = Pylock.from_dict(tomli.loads(export_lock("pylock", given(case))))
     lock.validate()
     for platform in parsed(case)[1].platforms:
         environment = dict(markers(platform))
@@ -80,28 +80,30 @@ def test_one_lock_has_one_text(case: str, name: str) -> None:
     """Promise 4: same spec and lock, same bytes. And what it says of addresses is read back."""
     first = given(case)
     backwards = dict(sorted(first.places.items(), reverse=True))
-    assert export(name, first) == export(name, first._replace(places=backwards))
+    assert export_lock(name, first) == export_lock(name, first._replace(places=backwards))
     if name == "pylock":
-        assert known(export(name, first)) == first.places
+        assert parse_file_urls(export_lock(name, first)) == first.places
 
 
 def test_what_is_not_there_is_told() -> None:
     """Nothing is left out in silence: what conda brings, and what the spec leaves out."""
-    text = export("requirements", given("conda"))
+    text = export_lock("requirements", given("conda"))
     (line,) = (line for line in text.splitlines() if "conda brings" in line)
     assert "numpy" in line
-    assert "# Not here, for the spec leaves it out: nvidia-nccl-cu13." in export("requirements", given("everything"))
-    assert "# Not here, for conda brings it: " in export("pylock", given("conda"))
+    assert "# Not here, for the spec leaves it out: nvidia-nccl-cu13." in export_lock(
+        "requirements", given("everything")
+    )
+    assert "# Not here, for conda brings it: " in export_lock("pylock", given("conda"))
 
 
 def test_an_address_that_nobody_knows() -> None:
     spec, lock = parsed("several")
-    with pytest.raises(Unusable, match=r"is not known, and `pylock` wants it") as caught:
-        export("pylock", Given(spec, lock))
+    with pytest.raises(InvalidInputError, match=r"is not known, and `pylock` wants it") as caught:
+        export_lock("pylock", ExportInput(spec, lock))
     assert "--files URL" in str(caught.value.hint)
     spec, lock = parsed("indexes")
-    with pytest.raises(Unusable, match=r"is of the index `corp`, whose files are not below `--files`"):
-        by_layout(lock, "https://files.example.invalid")
+    with pytest.raises(InvalidInputError, match=r"is of the index `corp`, whose files are not below `--files`"):
+        derive_file_urls(lock, "https://files.example.invalid")
 
 
 def test_versions_that_differ_have_markers() -> None:
@@ -112,7 +114,7 @@ def test_versions_that_differ_have_markers() -> None:
         for each in other.pip
     )
     lock = replace(lock, platforms=(one, replace(other, pip=older)))
-    text = export("requirements", Given(spec, lock))
+    text = export_lock("requirements", ExportInput(spec, lock))
     assert "numpy==1.0 ; platform_machine == 'aarch64' \\\n" in text
     assert text.count("\nnumpy==") == 2
-    Pylock.from_dict(tomli.loads(export("pylock", Given(spec, lock, places(lock))))).validate()
+    Pylock.from_dict(tomli.loads(export_lock("pylock", ExportInput(spec, lock, places(lock))))).validate()

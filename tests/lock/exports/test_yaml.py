@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from envcompile.lock.exports.yaml import Value, dumps
+from envcompile.export.environment_yml import YamlValue, format_yaml
 
 # As a spec and a lock have it: no control characters, which are refused when they are read.
 TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp", "Cn", "Co"]), max_size=8)
@@ -19,7 +19,7 @@ VALUES = st.recursive(
 )
 
 
-def flat(value: Value) -> bool:
+def flat(value: YamlValue) -> bool:
     """Whether no list stands directly in a list: nothing that we write has one."""
     if isinstance(value, dict):
         return all(flat(each) for each in value.values())
@@ -30,6 +30,6 @@ def flat(value: Value) -> bool:
 
 @given(st.dictionaries(TEXTS | WORDS, VALUES.filter(flat), max_size=4))
 @example({"a": [{"b": ["c", {"d": {}}]}, {}, []], "no": "off", "1": "#"})
-def test_what_is_written_is_read(value: dict[str, Value]) -> None:
+def test_what_is_written_is_read(value: dict[str, YamlValue]) -> None:
     yaml = pytest.importorskip("yaml")
-    assert yaml.safe_load(dumps(value) or "{}") == value
+    assert yaml.safe_load(format_yaml(value) or "{}") == value

@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from envcompile.errors import Unusable
+from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.plan.base.catalogue import read, shipped
 from envcompile.plan.base.codes import CODES, diagnostic
 from envcompile.plan.base.model import Said
@@ -44,13 +44,13 @@ def test_schema_accepts_the_shipped_one() -> None:
 def test_schema_and_reader_refuse_alike(broken: dict[str, Any]) -> None:
     data = {**DATA, **broken}
     assert not jsonschema.Draft7Validator(SCHEMA).is_valid(data)
-    with pytest.raises(Unusable, match="the CUDA catalogue"):
+    with pytest.raises(InvalidInputError, match="the CUDA catalogue"):
         read(json.dumps(data))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "{}", '{"format": "1"}', "\x00"])
 def test_no_catalogue(text: str) -> None:
-    with pytest.raises(Unusable, match="the CUDA catalogue"):
+    with pytest.raises(InvalidInputError, match="the CUDA catalogue"):
         read(text)
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from envcompile.diagnostics import Diagnostic
+from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.lock.model import BaseImage
 from envcompile.plan.base import Facts, choose, needs_look, tools, wanted
-from envcompile.spec.model import Base, Conda, Image, Pip, Spec
+from envcompile.spec.model import BaseImageSpec, CondaSpec, ImageSpec, PipSpec, Spec
 
 DIGEST = "sha256:" + "0" * 64
 NOTHING = Facts()
 
 
-def decided(python: str, base: Base | None, found: Facts = NOTHING) -> tuple[str, str, str, str, str] | str:
-    spec = Spec("x", python, image=Image(base=base))
+def decided(python: str, base: BaseImageSpec | None, found: Facts = NOTHING) -> tuple[str, str, str, str, str] | str:
+    spec = Spec("x", python, image=ImageSpec(base=base))
     image = wanted(spec).image
     answer = choose(spec, wanted(spec), image if "@" in image else f"{image}@{DIGEST}", found)
     if isinstance(answer, Diagnostic):
@@ -38,58 +38,63 @@ USUAL = "/usr/local/bin/python3"
         ("3.12", None, Facts("debian-12", "2.36", "3.12.9", USUAL), ("debian-12", "2.36", "3.12.9", USUAL, "image")),
         ("3.12.4", None, Facts("debian-12", "2.36", "3.12.9", USUAL), "python-version"),
         (
-            *("3.11", Base("example.com/python:3.11-slim-bookworm")),
+            *("3.11", BaseImageSpec("example.com/python:3.11-slim-bookworm")),
             *(Facts(python="3.11.2", python_path="/usr/bin/python3"),),
             ("debian-12", "2.36", "3.11.2", "/usr/bin/python3", "image"),
         ),
         # Tags name a release of the system, and a Python.
-        ("3.13", Base("python:3.13-slim-trixie"), NOTHING, ("debian-13", "2.41", "3.13.15", USUAL, "assumed")),
-        ("3.13", Base("python:3.12-slim-bookworm"), NOTHING, "python-version"),
-        ("3.12", Base("python:3.12.7-slim-bookworm"), NOTHING, ("debian-12", "2.36", "3.12.7", USUAL, "spec")),
-        ("3.1", Base("python:3.12-slim-bookworm"), NOTHING, "python-version"),
+        ("3.13", BaseImageSpec("python:3.13-slim-trixie"), NOTHING, ("debian-13", "2.41", "3.13.15", USUAL, "assumed")),
+        ("3.13", BaseImageSpec("python:3.12-slim-bookworm"), NOTHING, "python-version"),
+        ("3.12", BaseImageSpec("python:3.12.7-slim-bookworm"), NOTHING, ("debian-12", "2.36", "3.12.7", USUAL, "spec")),
+        ("3.1", BaseImageSpec("python:3.12-slim-bookworm"), NOTHING, "python-version"),
         # An image that nobody knows.
-        ("3.12", Base("example.com/x:1"), NOTHING, "base-unknown"),
-        ("3.12", Base("example.com/x:1", "debian-12", "2.36"), NOTHING, "base-unknown"),
+        ("3.12", BaseImageSpec("example.com/x:1"), NOTHING, "base-unknown"),
+        ("3.12", BaseImageSpec("example.com/x:1", "debian-12", "2.36"), NOTHING, "base-unknown"),
         (
-            *("3.12", Base("example.com/x:1", "ubuntu-24.04", "2.39", "3.12.3", "/usr/bin/python3"), NOTHING),
+            *("3.12", BaseImageSpec("example.com/x:1", "ubuntu-24.04", "2.39", "3.12.3", "/usr/bin/python3"), NOTHING),
             ("ubuntu-24.04", "2.39", "3.12.3", "/usr/bin/python3", "spec"),
         ),
         (
             "3.11",
-            Base("example.com/x:1", "ubuntu-24.04", "2.39", "3.12.3", "/usr/bin/python3"),
+            BaseImageSpec("example.com/x:1", "ubuntu-24.04", "2.39", "3.12.3", "/usr/bin/python3"),
             NOTHING,
             "python-version",
         ),
-        ("3.12.4", Base("example.com/x", "a-1", "2.39", "3.12.3", "/usr/bin/python3"), NOTHING, "python-version"),
+        (
+            "3.12.4",
+            BaseImageSpec("example.com/x", "a-1", "2.39", "3.12.3", "/usr/bin/python3"),
+            NOTHING,
+            "python-version",
+        ),
     ],
 )
-def test_choose(python: str, base: Base | None, found: Facts, expected: tuple[str, ...] | str) -> None:
+def test_choose(python: str, base: BaseImageSpec | None, found: Facts, expected: tuple[str, ...] | str) -> None:
     assert decided(python, base, found) == expected
 
 
 def test_only_what_is_not_told_is_looked_up() -> None:
-    assert not needs_look(spec(Base("python:3.12-slim-bookworm")))
-    assert needs_look(spec(Base("python:3.12-slim")))
-    assert needs_look(spec(Base("debian:bookworm-slim")))
-    assert not needs_look(spec(Base("debian:bookworm-slim", python_path="/usr/bin/python3")))
-    assert not needs_look(spec(Base("x", "a-1", "2.1", "3.12.1", "/p")))
+    assert not needs_look(spec(BaseImageSpec("python:3.12-slim-bookworm")))
+    assert needs_look(spec(BaseImageSpec("python:3.12-slim")))
+    assert needs_look(spec(BaseImageSpec("debian:bookworm-slim")))
+    assert not needs_look(spec(BaseImageSpec("debian:bookworm-slim", python_path="/usr/bin/python3")))
+    assert not needs_look(spec(BaseImageSpec("x", "a-1", "2.1", "3.12.1", "/p")))
 
 
-def spec(base: Base) -> Spec:
-    return Spec("x", "3.12", image=Image(base=base))
+def spec(base: BaseImageSpec) -> Spec:
+    return Spec("x", "3.12", image=ImageSpec(base=base))
 
 
 def test_conda_brings_its_own_python() -> None:
     """On a base without one."""
-    conda = Spec("x", conda=Conda(("conda-forge",), ("numpy",)))
-    assert wanted(conda) == Base("debian:bookworm-slim")
+    conda = Spec("x", conda=CondaSpec(("conda-forge",), ("numpy",)))
+    assert wanted(conda) == BaseImageSpec("debian:bookworm-slim")
     assert not needs_look(conda)
     assert choose(conda, wanted(conda), f"x@{DIGEST}", NOTHING) == (BaseImage(f"x@{DIGEST}", "debian-12", "2.36"), None)
 
 
 def test_tools() -> None:
     """Those that the build needs, and no others."""
-    pip, conda = Pip(("six",)), Conda(("conda-forge",), ("numpy",))
+    pip, conda = PipSpec(("six",)), CondaSpec(("conda-forge",), ("numpy",))
     assert [name for name, _ in tools(Spec("x", "3.12", pip=pip))] == ["uv"]
     assert [name for name, _ in tools(Spec("x", conda=conda))] == ["micromamba"]
     assert [name for name, _ in tools(Spec("x", "3.12", pip=pip, conda=conda))] == ["micromamba", "uv"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from envcompile.errors import Unusable
+from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.plan.base.catalogue import shipped
 from envcompile.plan.base.replay import replay
 
@@ -82,7 +82,7 @@ def test_an_error_must_be_that_one() -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"vectors": [{}]}', '{"vectors": [{"id": 1, "input": 3}]}'])
 def test_no_cases(text: str) -> None:
-    with pytest.raises(Unusable):
+    with pytest.raises(InvalidInputError):
         replay(text, shipped())
 
 

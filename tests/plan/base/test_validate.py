@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envcompile.diagnostics import Problems
+from envcompile.diagnostics.diagnostic import DiagnosticsError
 from envcompile.plan.base.catalogue import shipped
 from envcompile.plan.base.json_places import offset
 from envcompile.plan.base.shape import mistakes
@@ -27,7 +27,7 @@ SCHEMA = json.loads((Path(__file__).parents[3] / "schemas/catalogue.v1.json").re
 
 def problems(text: str) -> list[tuple[str, int, int]]:
     """The messages with their lines and columns."""
-    with pytest.raises(Problems) as caught:
+    with pytest.raises(DiagnosticsError) as caught:
         validated("c.json", text, SCHEMA)
     places = [(each.message, caught.value.source.place(each.offset or 0)) for each in caught.value.diagnostics]
     return [(message, place.line, place.column) for message, place in places]

@@ -1,0 +1,152 @@
+"""A diagnostic, and how it is drawn.
+
+A pass names a rule and a key path; where that is in the text is found only when it is drawn.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from envcompile.diagnostics.errors import EXIT_INVALID_INPUT, EnvcompileError
+from envcompile.diagnostics.rules import RULES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from envcompile.diagnostics.toml_source import KeyPath, TextPosition, TextSpan, TomlSource
+
+# What may be a secret: all between `//` and `@` (with a slash in it only after a colon that starts no port, or the path
+# before a revision would be starred), what follows a colon where `https://` was forgotten, a conda channel's token.
+_SECRET_PATTERN = re.compile(
+    r"""(?<=//)[^/\s:@]*:(?![0-9]+/)(?:(?!//)\S)+(?=@)"""
+    r"""|(?<=//)[^/\s]+(?=@)"""
+    r"""|(?<=[\w.-]:)[^\s/@:"']+(?=@(?!sha256:))"""
+    r"""|(?<=/t/)[^/\s"']+"""
+)
+_MAX_LINE_WIDTH = 160
+# Of one file: nobody reads more, and a broken file may hold a mistake in every other character.
+_MAX_DIAGNOSTICS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One mistake: the rule's slug, one sentence, where it is, and what mends it.
+
+    `path` leads to the key in the spec; `of` says whether the key or its value is meant. `offset`, in characters,
+    is for mistakes that are found before there are keys.
+    """
+
+    rule: str
+    message: str
+    path: KeyPath = ()
+    hint: str | None = None
+    of: str = "value"
+    offset: int | None = None
+
+
+class DiagnosticsError(EnvcompileError):
+    """All the mistakes of one file at once: the first hundred in `diagnostics`, the number of all in `total`."""
+
+    exit_code = EXIT_INVALID_INPUT
+
+    def __init__(
+        self, source: TomlSource, diagnostics: Iterable[Diagnostic], exit_code: int = EXIT_INVALID_INPUT
+    ) -> None:
+        self.source = source
+        ordered = sorted(diagnostics, key=lambda found: (find_span(found, source).start, found.message))
+        self.diagnostics, self.total = ordered[:_MAX_DIAGNOSTICS], len(ordered)
+        self.exit_code = exit_code
+        super().__init__(f"`{source.name}` has {format_count(self.total, 'mistake')}")
+
+
+def format_count(number: int, noun: str) -> str:
+    """`1 mistake`, `2 mistakes`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str | None:
+    """A hint that names the nearest of the known words, if one is near."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only when there is a mistake
+
+    near = get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
+    return f"did you mean `{near[0]}`?" if near else None
+
+
+@lru_cache(maxsize=8)  # one long line may hold many mistakes
+def redact_secrets(text: str) -> str:
+    """The text with user names, passwords and tokens of URLs starred out, every character in its column."""
+    if "@" not in text and "/t/" not in text:
+        return text
+    return _SECRET_PATTERN.sub(lambda found: "*" * len(found.group()), text)
+
+
+def replace_unprintable(text: str) -> str:
+    """The text without what a terminal would obey or hide, every character in its column."""
+    return "".join(c if c.isprintable() or c in "\t\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def find_span(diagnostic: Diagnostic, source: TomlSource) -> TextSpan:
+    """Where the diagnostic points, in characters; the beginning of the text when it is about the whole."""
+    from envcompile.diagnostics.toml_source import TextSpan  # noqa: PLC0415 - brings the TOML parser
+
+    if diagnostic.offset is not None:
+        return TextSpan(diagnostic.offset, diagnostic.offset + 1)
+    exact = source.key(diagnostic.path) if diagnostic.of == "key" else source.value(diagnostic.path)
+    return exact or source.nearest(diagnostic.path) or TextSpan(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ColorScheme:
+    """The escape sequences of a terminal, or nothing."""
+
+    error: str = ""
+    place: str = ""
+    hint: str = ""
+    end: str = ""
+
+
+NO_COLORS = ColorScheme()
+TERMINAL_COLORS = ColorScheme(error="\x1b[1;31m", place="\x1b[1;34m", hint="\x1b[1;36m", end="\x1b[0m")
+
+
+def format_diagnostic(
+    diagnostic: Diagnostic, source: TomlSource, colors: ColorScheme = NO_COLORS, level: str = "error"
+) -> str:
+    """The diagnostic for a person: the sentence, file:line:column, the line, a caret, the hint. Ends with a newline.
+
+    `level` is error or warning.
+    """
+    span = find_span(diagnostic, source)
+    place = source.place(span.start)
+    message = replace_unprintable(redact_secrets(diagnostic.message))
+    lines = [f"{colors.error}{level}[{RULES[diagnostic.rule].slug}]{colors.end}: {message}"]
+    gutter = " " * len(str(place.line))
+    lines.append(f"{gutter}{colors.place}-->{colors.end} {source.name}:{place.line}:{place.column}")
+    lines.extend(_format_excerpt(source, span, place, colors))
+    if diagnostic.hint:
+        lines.append(
+            f"{gutter} {colors.hint}= hint:{colors.end} {replace_unprintable(redact_secrets(diagnostic.hint))}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _format_excerpt(source: TomlSource, span: TextSpan, place: TextPosition, colors: ColorScheme) -> Sequence[str]:
+    text = source.line(place.line)
+    if not text.strip():
+        return ()
+    number, bar = str(place.line), f"{colors.place}|{colors.end}"
+    gutter = " " * len(number)
+    # Very long lines are shown around the place.
+    first = max(0, place.column - 1 - _MAX_LINE_WIDTH // 2) if len(text) > _MAX_LINE_WIDTH else 0
+    shown = replace_unprintable(redact_secrets(text)[first : first + _MAX_LINE_WIDTH])
+    start = place.column - 1 - first
+    before = "".join("\t" if c == "\t" else " " for c in shown[:start])
+    width = max(1, min(span.end - span.start, len(shown) - start))
+    return (
+        f"{gutter} {bar}",
+        f"{number} {bar} {shown}",
+        f"{gutter} {bar} {before}{colors.error}{'^' * width}{colors.end}",
+    )

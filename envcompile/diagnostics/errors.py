@@ -1,0 +1,71 @@
+"""The tree of errors and the one table of exit codes."""
+
+from __future__ import annotations
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_INVALID_INPUT = 2
+EXIT_UNAVAILABLE = 3
+EXIT_BUG = 70
+EXIT_INTERRUPTED = 130
+
+EXIT_CODES = {
+    EXIT_OK: "fine",
+    EXIT_FAILED: "checked and not fine: stale, unsolvable, a build failed",
+    EXIT_INVALID_INPUT: "usage, or the spec or the lock cannot be read",
+    EXIT_UNAVAILABLE: "something outside is missing: no docker, no network and one is needed",
+    EXIT_BUG: "a bug of envcompile",
+    EXIT_INTERRUPTED: "interrupted",
+}
+
+
+class EnvcompileError(Exception):
+    """A mistake or a lack that the user is told of: one sentence, and a hint that mends it.
+
+    `message` is one sentence with names in backticks; `hint`, if any, names the command or the text that mends it.
+    """
+
+    exit_code = EXIT_FAILED
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class CheckFailedError(EnvcompileError):
+    """Checked, and the answer is no: stale, unsolvable."""
+
+
+class InvalidInputError(EnvcompileError):
+    """The command, the spec or the lock cannot be used as given."""
+
+    exit_code = EXIT_INVALID_INPUT
+
+
+class UnavailableError(EnvcompileError):
+    """Something outside is missing: a program, a registry, the network."""
+
+    exit_code = EXIT_UNAVAILABLE
+
+
+# Why a string is not taken.
+
+
+LOCAL_CODE_HINT = (
+    "build the environment without it, then put your own code on top: `FROM repository:tag`, `COPY . /app`"
+)
+# In bytes. A spec is some kilobytes, and no TOML of this size keeps the parser busy for a second.
+MAX_SPEC_BYTES = 256 << 10
+# More than people write in a requirement; what reads one may take the square of its length, and recurses.
+MAX_REQUIREMENT_LENGTH, MAX_REQUIREMENT_DEPTH = 2000, 20
+# How the names of files end.
+ARCHIVE_SUFFIXES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz")
+
+
+class RequirementError(Exception):
+    """Why a string is no requirement for a spec: the rule's slug, a sentence, a hint."""
+
+    def __init__(self, rule: str, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.rule, self.message, self.hint = rule, message, hint

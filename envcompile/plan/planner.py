@@ -1,0 +1,140 @@
+"""What `[image] slim` takes away, and the label that says so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from envcompile.plan.apt import create_apt_files, find_apt_stages
+from envcompile.plan.conda import create_conda_files, find_conda_layers
+from envcompile.plan.image import ENVIRONMENT, labels
+from envcompile.plan.model import LockStageFile, Plan, PlatformTarget, RuntimeConfig
+from envcompile.plan.pip import create_pip_files, create_pip_layers, create_sdist_files, create_sdist_layers
+from envcompile.platforms import PLATFORMS
+
+if TYPE_CHECKING:
+    from envcompile.lock.model import Lock, PlatformLock
+    from envcompile.spec.model import ImageSpec, Spec
+
+# The label of the image that names what is not in it.
+REMOVED_FILES_LABEL = "envcompile.removed"
+
+# Each is a word that the script `slim` of the Dockerfile knows.
+HEADERS, STATIC_LIBRARIES, TESTS = "headers", "static-libraries", "tests"
+
+
+def select_removed_files(spec: Spec) -> tuple[str, ...]:
+    """The kinds of files that are taken away, sorted; none unless it is asked for.
+
+    A compiler at run time needs headers: they stay with `cuda.jit`.
+    """
+    if not spec.image.slim:
+        return ()
+    return (*(() if spec.cuda.jit else (HEADERS,)), STATIC_LIBRARIES, TESTS)
+
+
+# From a spec and the lock that answers it to the plan.
+
+
+USER_NAME = "app"
+ACTIVATION_SCRIPT = "/env/bin/activated"
+
+
+def make_plan(spec: Spec, lock: Lock) -> Plan:
+    """The plan for every platform of the lock. The lock must answer the spec."""
+    targets = sorted((_create_target(spec, lock, each) for each in lock.platforms), key=lambda target: target.arch)
+    conda = any(platform.conda for platform in lock.platforms)
+    python = all(platform.python for platform in lock.platforms)
+    common = all(_find_base_settings(each) == _find_base_settings(lock.platforms[0]) for each in lock.platforms)
+    if common:
+        targets = [replace(target, env=(), labels=()) for target in targets]
+    shared = _find_base_settings(lock.platforms[0]) if common else ((), ())
+    return Plan(
+        targets=tuple(targets),
+        apt=find_apt_stages(lock),
+        conda=conda,
+        python=python and not conda,
+        conda_layers=find_conda_layers(lock),
+        layers=create_pip_layers(spec.pip, lock),
+        sdists=create_sdist_layers(lock),
+        slim=select_removed_files(spec),
+        start=_create_runtime_config(spec, shared, conda=conda, python=python),
+    )
+
+
+def _create_target(spec: Spec, lock: Lock, locked: PlatformLock) -> PlatformTarget:
+    platform = PLATFORMS[locked.platform]
+    return PlatformTarget(
+        arch=platform.arch,
+        docker=platform.docker,
+        build=locked.build.image,
+        run=locked.run.image,
+        tools=tuple((tool.name, tool.image) for tool in locked.tools),
+        env=_find_base_settings(locked)[0],
+        labels=_find_base_settings(locked)[1],
+        files=(
+            *create_apt_files(lock, locked),
+            *_create_interpreter_files(locked),
+            *create_conda_files(lock, locked),
+            *create_pip_files(spec.pip, lock, locked),
+            *create_sdist_files(spec.pip, lock, locked),
+            *_create_account_files(spec.image),
+        ),
+    )
+
+
+def _create_interpreter_files(locked: PlatformLock) -> tuple[LockStageFile, ...]:
+    """What the base's own Python must be, where the environment is made with it."""
+    python = locked.python
+    return (
+        (LockStageFile("/python", (f"{python.version} {python.path}",)),) if python and python.source != "conda" else ()
+    )
+
+
+def _find_base_settings(locked: PlatformLock) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
+    """Environment and labels that go with the bases."""
+    decided = locked.decided
+    return (decided.env, tuple(sorted(labels(decided.cuda, decided.driver).items()))) if decided else ((), ())
+
+
+def _find_home_directory(image: ImageSpec) -> str:
+    return "/root" if image.user[0] == 0 else f"/home/{USER_NAME}"
+
+
+def _create_account_files(image: ImageSpec) -> tuple[LockStageFile, ...]:
+    """The lines that make the user known to the image; root and root's group are known to every image."""
+    user, group = image.user
+    passwd = f"{USER_NAME}:x:{user}:{group}::{_find_home_directory(image)}:/bin/sh"
+    directories = dict.fromkeys((_find_home_directory(image), image.workdir or _find_home_directory(image)))
+    return (
+        LockStageFile("/account/passwd", (passwd,) if user else ()),
+        LockStageFile("/account/group", (f"{USER_NAME}:x:{group}:",) if group else ()),
+        LockStageFile("/account/owner", (f"{user}:{group}",)),
+        LockStageFile("/account/directories", tuple(directories)),
+    )
+
+
+def _create_runtime_config(
+    spec: Spec,
+    of_base: tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]],
+    *,
+    conda: bool,
+    python: bool,
+) -> RuntimeConfig:
+    image = spec.image
+    user, group = image.user
+    name = USER_NAME if user else "root"
+    own = {"HOME": _find_home_directory(image), "USER": name, "LOGNAME": name}
+    if conda:
+        own["CONDA_PREFIX"] = ENVIRONMENT
+    removed = {REMOVED_FILES_LABEL: " ".join(select_removed_files(spec))} if image.slim else {}
+    return RuntimeConfig(
+        env=tuple(sorted({**own, **dict(of_base[0]), **dict(image.env)}.items())),
+        labels=tuple(sorted({**dict(of_base[1]), **removed, **dict(image.labels)}.items())),
+        user=f"{user}:{group}",
+        workdir=image.workdir or _find_home_directory(image),
+        expose=tuple(sorted(image.expose)),
+        # What the packages want set when their environment is activated is set for whatever the container runs.
+        entrypoint=(*((ACTIVATION_SCRIPT,) if conda else ()), *image.entrypoint),
+        command=image.command or ("python" if python else "bash",),
+    )

@@ -1,0 +1,128 @@
+"""Which files belong together, by their names: a spec, its lock, its Dockerfile.
+
+`verify` imports this before anything else: plain strings, and nothing that takes longer than it saves.
+"""
+
+from __future__ import annotations
+
+import os
+
+from envcompile.diagnostics.errors import MAX_SPEC_BYTES
+from envcompile.project.generated_files import EXPORT_HEADER, format_export_name, parse_spec_stem
+
+SPEC_FILE_NAME = "envcompile.toml"
+PYPROJECT_FILE_NAME = "pyproject.toml"
+DOCKERFILE_NAME = "Dockerfile"
+# As they stand in the first bytes of what is ours.
+_TABLE_MARKER = b"tool.envcompile"
+_DOCKERFILE_HEADER = b"# Made by envcompile "
+_EXPORT_HEADER = EXPORT_HEADER.encode()
+
+
+def find_spec_in_folder(folder: str) -> str | None:
+    """The spec of a folder: an `envcompile.toml`, or a `pyproject.toml` with a table `[tool.envcompile]`."""
+    spec, project = os.path.join(folder, SPEC_FILE_NAME), os.path.join(folder, PYPROJECT_FILE_NAME)
+    if os.path.isfile(spec):
+        return spec
+    return project if os.path.isfile(project) and has_table(project) else None
+
+
+def has_table(project: str) -> bool:
+    """Whether a `pyproject.toml` is a spec too.
+
+    Its text alone tells, so that another project's broken file is not our business.
+    """
+    with open(project, "rb") as file:
+        return _TABLE_MARKER in file.read(MAX_SPEC_BYTES)
+
+
+def find_nearest_spec(folder: str) -> str | None:
+    """The spec of the nearest folder, upwards from this one, that has one."""
+    while True:
+        if spec := find_spec_in_folder(folder):
+            return spec
+        above = os.path.dirname(folder)
+        if above == folder:
+            return None
+        folder = above
+
+
+def lock_path_from_spec(spec: str) -> str:
+    """Where the lock of a spec is: beside it, `cpu.lock` for `cpu.toml`, `envcompile.lock` for `pyproject.toml`."""
+    folder, name = os.path.split(spec)
+    return os.path.join(folder, os.path.splitext(SPEC_FILE_NAME if name == PYPROJECT_FILE_NAME else name)[0] + ".lock")
+
+
+def find_dockerfiles(spec: str) -> list[str]:
+    """The Dockerfiles of a spec that are kept beside it and say that they are ours.
+
+    `Dockerfile` is that of `envcompile.toml` or `pyproject.toml`, `cpu.Dockerfile` and `Dockerfile.cpu` are those of
+    `cpu.toml`.
+    """
+    folder, name = os.path.split(spec)
+    stem = os.path.splitext(name)[0]
+    usual = (
+        (DOCKERFILE_NAME,)
+        if name in (SPEC_FILE_NAME, PYPROJECT_FILE_NAME)
+        else (f"{stem}.{DOCKERFILE_NAME}", f"{DOCKERFILE_NAME}.{stem}")
+    )
+    there = (path for each in usual if os.path.isfile(path := os.path.join(folder, each)))
+    return [path for path in there if _has_header(path)]
+
+
+def list_export_paths(spec: str, names: tuple[str, ...]) -> list[str]:
+    """The files in which a spec's exports of these names are kept, there or not."""
+    folder, name = os.path.split(spec)
+    if name not in (SPEC_FILE_NAME, PYPROJECT_FILE_NAME):
+        stem = os.path.splitext(name)[0]
+        names = tuple(format_export_name(each, stem) for each in names)
+    return [os.path.join(folder, each) for each in names]
+
+
+def _has_header(path: str, head: bytes = _DOCKERFILE_HEADER) -> bool:
+    with open(path, "rb") as file:
+        return file.read(len(head)) == head
+
+
+def find_spec_of_file(file: str) -> str | None:
+    """The spec that a file belongs to, there or not; None when it is none of ours.
+
+    Raises ValueError for a name that is neither a spec's, a lock's, a Dockerfile's nor an export's, OSError. None of
+    ours is a `pyproject.toml` without our table, and a Dockerfile or an export that does not say that it is.
+    """
+    folder, name = os.path.split(file)
+    stem, ending = os.path.splitext(name)
+    if name == PYPROJECT_FILE_NAME:
+        # Where there are both, the table is not the spec: they would share a lock.
+        return _find_default_spec(folder) if not os.path.isfile(file) or has_table(file) else None
+    made = _parse_generated_name(name)
+    if made is not None:
+        other, head = made
+        if not _has_header(file, head):
+            return None
+        return os.path.join(folder, f"{other}.toml") if other else _find_default_spec(folder)
+    if ending == ".toml":
+        return file
+    if ending == ".lock":
+        return (
+            _find_default_spec(folder)
+            if name == lock_path_from_spec(SPEC_FILE_NAME)
+            else os.path.join(folder, f"{stem}.toml")
+        )
+    raise ValueError(file)
+
+
+def _parse_generated_name(name: str) -> tuple[str, bytes] | None:
+    """Of what is made from a lock: its spec's name, "" for the usual one, and how the file begins if it is ours."""
+    export = parse_spec_stem(name)
+    if export is not None:
+        return export, _EXPORT_HEADER
+    stem, ending = os.path.splitext(name)
+    if DOCKERFILE_NAME in (stem, name, ending[1:]):
+        return stem if ending == f".{DOCKERFILE_NAME}" else ending[1:], _DOCKERFILE_HEADER
+    return None
+
+
+def _find_default_spec(folder: str) -> str:
+    """The spec that a folder has, or should have."""
+    return find_spec_in_folder(folder) or os.path.join(folder, SPEC_FILE_NAME)

@@ -1,0 +1,449 @@
+"""The order of conda's versions, which is not that of PEP 440.
+
+CEP 33 has the rules: https://github.com/conda/ceps/blob/main/cep-0033.md. A version is an epoch, segments and a local
+part; a segment is a run of components, and `dev` < `_` < letters < numbers < `post`. What is missing counts as 0, so
+that 1.0 equals 1, while 1.0rc1 and 1.0+cu118 stand below 1.0, and 1.0.post1 above it. Where conda and rattler differ
+(`1.1a_` against `1.1a`), this is what rattler does: the resolver is the one to agree with.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import zip_longest
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
+
+from envcompile.diagnostics.diagnostic import redact_secrets
+from envcompile.diagnostics.errors import ARCHIVE_SUFFIXES, LOCAL_CODE_HINT, MAX_REQUIREMENT_LENGTH, RequirementError
+from envcompile.platforms import PLATFORMS
+from envcompile.spec.values import display_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# A rank, then what two of that rank are compared by: (2, 0, "rc"), (3, 26, "").
+VersionComponent = tuple[int, int, str]
+VersionSegment = tuple[VersionComponent, ...]
+
+_DEV_RANK, _LETTERS_RANK, _NUMBER_RANK = 0, 2, 3
+_KEYWORD_COMPONENTS: dict[str, VersionComponent] = {"dev": (_DEV_RANK, 0, ""), "_": (1, 0, ""), "post": (4, 0, "")}
+_ZERO_COMPONENT: VersionComponent = (_NUMBER_RANK, 0, "")
+
+_VERSION_PART_PATTERN = r"[0-9A-Za-z]+(?:[._-][0-9A-Za-z]+)*[_-]?"
+_CONDA_VERSION_PATTERN = rf"(?:[0-9]+!)?{_VERSION_PART_PATTERN}(?:\+{_VERSION_PART_PATTERN})?"
+
+
+class CondaVersion(NamedTuple):
+    """A version in its parts; `1!1.0rc1+cu118` has the epoch 1, the release `1.0rc1` and the local part `cu118`."""
+
+    epoch: int
+    release: tuple[VersionSegment, ...]
+    local: tuple[VersionSegment, ...]
+
+
+def parse_conda_version(text: str) -> CondaVersion:
+    """The version that a text says. Raises ValueError where it says none."""
+    if not re.fullmatch(_CONDA_VERSION_PATTERN, text) or ("-" in text and "_" in text):
+        raise ValueError(text)
+    rest, _, local = text.lower().replace("-", "_").partition("+")
+    epoch, mark, release = rest.rpartition("!")
+    return CondaVersion(int(epoch) if mark else 0, _parse_segments(release), _parse_segments(local))
+
+
+def _parse_segments(text: str) -> tuple[VersionSegment, ...]:
+    return tuple(_parse_segment(each) for each in re.split("[._](?=.)", text) if each)
+
+
+def _parse_segment(text: str) -> VersionSegment:
+    components = tuple(_parse_component(each) for each in re.findall("[0-9]+|[a-z]+|_", text))
+    # Letters stand where a number could: 1.rc1 is 1.0rc1.
+    return components if text[0].isdigit() else (_ZERO_COMPONENT, *components)
+
+
+def _parse_component(text: str) -> VersionComponent:
+    return (_NUMBER_RANK, int(text), "") if text.isdigit() else _KEYWORD_COMPONENTS.get(text, (_LETTERS_RANK, 0, text))
+
+
+def compare_conda_versions(left: CondaVersion, right: CondaVersion) -> int:
+    """-1, 0 or 1, as `left` stands below, with or above `right`."""
+    if left.epoch != right.epoch:
+        return -1 if left.epoch < right.epoch else 1
+    return _compare_segments(left.release, right.release) or _compare_segments(left.local, right.local)
+
+
+def _compare_segments(left: tuple[VersionSegment, ...], right: tuple[VersionSegment, ...]) -> int:
+    for ours, theirs in zip_longest(left, right, fillvalue=()):
+        for one, other in zip_longest(ours, theirs, fillvalue=_ZERO_COMPONENT):
+            if one != other:
+                return -1 if one < other else 1
+    return 0
+
+
+def is_in_series(whole: CondaVersion, start: CondaVersion) -> bool:
+    """Whether `whole` is of the series `start`: 1.26.4 and 1.26rc1 are of 1.26, and 1.260 is not."""
+    if whole.epoch != start.epoch:
+        return False
+    return _has_segment_prefix(whole.release, start.release) and _has_segment_prefix(whole.local, start.local)
+
+
+def _has_segment_prefix(whole: tuple[VersionSegment, ...], start: tuple[VersionSegment, ...]) -> bool:
+    inside = min(len(whole), len(start)) - 1
+    for index, theirs in enumerate(start):
+        ours = whole[index] if index < len(whole) else ()
+        # A segment may go on where one of the two versions ends, and only there: 1.26rc1 is of 1.26, and of 1.26.0 too.
+        if index < inside and len(ours) > len(theirs):
+            return False
+        if any(one != other for one, other in zip_longest(ours[: len(theirs)], theirs, fillvalue=_ZERO_COMPONENT)):
+            return False
+    return True
+
+
+# conda requirements (MatchSpec): the subset that conda and rattler read alike; the rest is refused with a hint.
+#
+# CEP 29 describes the language: https://github.com/conda/ceps/blob/main/cep-0029.md. What the tools make of it was
+# measured with py-rattler 0.28 and conda 24.7.1 (the one inside conda-lock 4.0.3). They differ in `>1.26.*`, `>=1.26*`,
+# `!=1.26*`, `1.*.4`, `~=1`, `=1.26+cu118`, `>=1,==1.26.*`, `>=1, =1.26`, parentheses, and blanks within brackets;
+# rattler's lenient parser swallows a missing comma and a single-colon channel. `numpy=1.26=py*` is exactly 1.26 to
+# both, and `numpy=1.26` the series. They differ in one thing that cannot be refused: 1.26rc1 is of the series 1.26.0 to
+# rattler (and here), and not to conda.
+
+
+# Patterns are compiled when they are first used: most files need two or three of them.
+_NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
+_MATCH_SPEC_PATTERN = rf"(?:(?P<channel>[^\s\[\]]+?)::)?(?P<name>{_NAME_PATTERN})(?P<rest>(?:[ =<>!~\[].*)?)"
+_CHANNEL_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.~+-]*(?:/[A-Za-z0-9_.~+-]+)*"
+_VERSION_WORDS_PATTERN = r"[0-9A-Za-z]*(?:[._-][0-9A-Za-z]+)*"
+_VERSION_PATTERN = rf"(?:[0-9]+!)?[0-9]{_VERSION_WORDS_PATTERN}_?(?:\+[0-9A-Za-z]{_VERSION_WORDS_PATTERN})?"
+_CONSTRAINT_PATTERN = rf"(?P<operator>==|!=|~=|>=|<=|>|<|=)?(?P<version>{_VERSION_PATTERN}|\*)(?P<star>\.?\*)?"
+_BUILD_PATTERN = r"(?!.*\*\*)[A-Za-z0-9_.*+]+"
+_BRACKET_PAIR_PATTERN = r"""(?P<key>[a-z_0-9]+)=(?:"(?P<double>[^"]+)"|'(?P<single>[^']+)'|(?P<bare>[^][=,'"\s]+))"""
+_BRACKET_ITEM_PATTERN = rf"{_BRACKET_PAIR_PATTERN}(?: *, *(?=[a-z])|$)"
+_SUBDIRS = (*PLATFORMS, "noarch")
+_BRACKET_VALUE_PATTERNS = {
+    "version": r"[^ ].*[^ ]|[^ ]",
+    "build": _BUILD_PATTERN,
+    "channel": ".+",
+    "subdir": "|".join(_SUBDIRS),
+    "md5": "[0-9a-f]{32}",
+    "sha256": "[0-9a-f]{64}",
+}
+_SUBDIR_PATTERN = r"(?i:noarch|(?:linux|osx|win|freebsd|emscripten|wasi|zos)-[0-9a-z]+)"
+_OPERATOR_CHARACTERS = "<>=!~"
+_AMBIGUOUS_MESSAGE = "means different things to conda and rattler"
+_DIGEST_HINT = "write all its hexadecimal digits, in lower case"
+_BRACKETS_HINT = 'write `[version=">=2", build="cuda*"]`'
+_VERSIONS_HINT = 'write versions as `">=2,<3"`, `"2.*"` or `"=1.26"`'
+_OPERATOR_CORRECTIONS = {"===": "==", "=>": ">=", "=<": "<=", "<>": "!="}
+
+
+class MatchSpec(NamedTuple):
+    """A conda requirement in its parts: `channel/subdir::name version build`; brackets are folded in.
+
+    `version` has one spelling for one meaning: `==1.26`, `1.26.*`, `!=1.26`, `!=1.26.*`, `>=1.26`, `~=1.26` and so on,
+    `,` for and, which binds closer than `|` for or. `build` may hold `*`. What is not asked for is None.
+    """
+
+    name: str
+    version: str | None
+    build: str | None
+    channel: str | None
+    subdir: str | None = None
+    md5: str | None = None
+    sha256: str | None = None
+
+
+def parse_match_spec(text: str) -> MatchSpec:
+    """One conda requirement. Raises `Refusal` with the rule that says what it is instead, and the spelling to use."""
+    stripped = text.strip(" ")
+    quoted = f"`{display_text(stripped)}`"
+    _refuse_foreign_syntax(stripped, quoted)
+    found = re.fullmatch(_MATCH_SPEC_PATTERN, stripped, re.DOTALL)
+    if found is None or ":" in found["rest"].partition("[")[0]:
+        _refuse_name(stripped, quoted)
+    rest, brackets = _parse_brackets(found["rest"].strip(" "), quoted)
+    version, build = _split_version_and_build(rest, quoted)
+    if version is not None:
+        version = _normalize_version(version, quoted, build)
+    channel, subdir = _parse_channel(found["channel"], found["name"], quoted)
+    # What stands in brackets wins.
+    if "version" in brackets:
+        version = _normalize_version(brackets["version"], quoted, bare=False)
+    if "channel" in brackets:
+        channel, inside = _parse_channel(brackets["channel"], found["name"], quoted)
+        subdir = inside or subdir
+    build = brackets.get("build", build)
+    return MatchSpec(
+        found["name"].lower(),
+        None if version == "*" else version,
+        None if build == "*" else build,
+        channel,
+        brackets.get("subdir", subdir),
+        brackets.get("md5"),
+        brackets.get("sha256"),
+    )
+
+
+def _refuse(message: str, hint: str) -> NoReturn:
+    rule = "match-spec"
+    raise RequirementError(rule, message, hint)
+
+
+def _format_choices(words: Iterable[str]) -> str:
+    return f"known are {', '.join(f'`{word}`' for word in words)}"
+
+
+def _refuse_foreign_syntax(stripped: str, quoted: str) -> None:
+    if len(stripped) > MAX_REQUIREMENT_LENGTH:
+        _refuse(f"{quoted} is longer than any requirement", "write a name and a range")
+    if stripped.startswith("-"):
+        raise RequirementError(
+            "requirement-option", f"{quoted} is an option, not a requirement", "write a name and a range"
+        )
+    if redact_secrets(stripped) != stripped:
+        hint = "take it out of the spec, and give credentials where the conda client keeps them"
+        raise RequirementError("userinfo", f"{quoted} holds a user name, a password or a token", hint)
+    if "#" in stripped:
+        _refuse(f"{quoted} holds a comment", "write the comment outside the quotes")
+    if stripped.startswith((".", "/", "~")) or stripped.endswith((*ARCHIVE_SUFFIXES, ".conda")):
+        raise RequirementError("requirement-path", f"{quoted} is a file, which no lock can pin", LOCAL_CODE_HINT)
+    if "://" in stripped:
+        raise RequirementError(
+            "requirement-url", f"{quoted} is a URL", "write `channel::name`, and the channel in `channels`"
+        )
+    if any(each.isspace() and each != " " for each in stripped):
+        _refuse(f"{quoted} holds a tab or another blank that is not a space", "write a space")
+    if ";" in stripped or " if " in stripped:
+        hint = f"write `{display_text(stripped.partition(';')[0].partition(' if ')[0].strip())}`"
+        _refuse(f"{quoted} holds a condition, and a conda requirement has none", hint)
+    if "(" in stripped or ")" in stripped:
+        hint = "write it without them: `,` binds closer than `|`"
+        _refuse(f"{quoted} has parentheses, and with them it {_AMBIGUOUS_MESSAGE}", hint)
+
+
+def _refuse_name(stripped: str, quoted: str) -> NoReturn:
+    channel, _, name = stripped.partition("[")[0].rpartition(":")
+    channel = channel.split(":")[0].strip() or "conda-forge"
+    if not stripped.partition("[")[0].count(":"):
+        _refuse(f"{quoted} is not a conda requirement", 'write it as `"numpy >=2,<3"`')
+    if stripped.startswith("::"):
+        _refuse(f"{quoted} names no channel before its colons", f"write `{display_text(name)}`")
+    if "::" not in stripped:
+        _refuse(f"{quoted} names a channel with a single colon", f"write two colons: `{channel}::{name.strip()}`")
+    _refuse(f"{quoted} does not name one package of one channel", f"write `{channel}::{name.strip()}`")
+
+
+def _parse_brackets(rest: str, quoted: str) -> tuple[str, dict[str, str]]:
+    if "[" not in rest and "]" not in rest:
+        return rest, {}
+    rest, _, inside = rest.partition("[")
+    if re.match(r"[A-Za-z0-9_][A-Za-z0-9_., -]*\]", inside):
+        hint = "name the packages that the extra stands for, or ask pip for it, under `[pip]`"
+        _refuse(f"{quoted} asks for an extra, which conda has none of", hint)
+    if not inside.endswith("]"):
+        _refuse(f"{quoted} has brackets that cannot be read", _BRACKETS_HINT)
+    pairs = list(re.finditer(_BRACKET_ITEM_PATTERN, inside[:-1]))
+    values = {each["key"]: each["double"] or each["single"] or each["bare"] for each in pairs}
+    if "build_number" in values:
+        hint = f'write the build: `[build="*_{display_text(values["build_number"])}"]`'
+        _refuse(f"{quoted} asks for a build number, which no lock holds", hint)
+    if strange := [key for key in values if key not in _BRACKET_VALUE_PATTERNS]:
+        _refuse(
+            f"{quoted} has the key `{display_text(strange[0])}` in brackets", _format_choices(_BRACKET_VALUE_PATTERNS)
+        )
+    if "".join(each.group() for each in pairs) != inside[:-1] or len(values) != len(pairs) or not pairs:
+        _refuse(f"{quoted} has brackets that cannot be read", _BRACKETS_HINT)
+    for key, value in values.items():
+        if not re.fullmatch(_BRACKET_VALUE_PATTERNS[key], value):
+            hint = {"subdir": _format_choices(_SUBDIRS), "md5": _DIGEST_HINT, "sha256": _DIGEST_HINT}.get(
+                key, _BRACKETS_HINT
+            )
+            _refuse(f"`{display_text(value)}` in {quoted} is not a {key}", hint)
+    return rest.rstrip(" "), values
+
+
+def _split_version_and_build(rest: str, quoted: str) -> tuple[str | None, str | None]:
+    """The two words, as written; an operator may stand apart from its version: `>= 2, < 3`."""
+    if not rest:
+        return None, None
+    if " " in rest:
+        if re.search(r"[,|] +=(?!=)", rest):
+            glued = re.sub(r"([,|]) +=", r"\1=", rest)
+            _refuse(f"{quoted} has a blank before an `=`", f"write `{display_text(glued)}`")
+        rest = re.sub(r" *([,|]) *", r"\1", re.sub(r"([=<>!~]=|[=<>]) +(?![=<>!~])", r"\1", rest))
+    words = [word for word in rest.split(" ") if word]
+    if len(words) == 1 and (split := re.fullmatch(r"(.*[^=<>!~,|])=([^=<>!~,|]+)", words[0])):
+        words = [split[1], split[2]]
+    if len(words) > 1 and words[1][0] in _OPERATOR_CHARACTERS:
+        if re.match(r"=[^=0-9]", words[1]) or not words[0].strip(_OPERATOR_CHARACTERS):
+            _refuse(f"{quoted} has a blank before an `=`", f"write `{display_text(words[0] + words[1])}`")
+        hint = f"put a comma between them: `{display_text(','.join(words[:2]))}`"
+        _refuse(f"{quoted} has two ranges without a comma", hint)
+    if len(words) > 2:  # noqa: PLR2004 - a version and a build
+        _refuse(f"{quoted} has more than a version and a build", 'write `"pytorch 2.* cuda*"`')
+    build = words[1] if len(words) > 1 else None
+    if build is not None and not re.fullmatch(_BUILD_PATTERN, build):
+        _refuse(f"`{display_text(build)}` in {quoted} is not a build", 'write `"pytorch * cuda*"`')
+    return words[0], build
+
+
+def _normalize_version(text: str, quoted: str, build: str | None = None, *, bare: bool = True) -> str:
+    """The one spelling. `build` is the one that stands behind the version: beside it, `=1.26` means `==1.26`."""
+    parts = re.split(r" *([,|]) *", text)
+    if build is not None and re.fullmatch(rf"={_VERSION_PATTERN}", text):
+        return _normalize_constraint(f"={text}", quoted)
+    for index, part in enumerate(parts):
+        # The star is dropped, or taken for a character, everywhere but in `name ==1.26.*` and `name=1.26*`.
+        first = bare and not index and build is None
+        alone = bare and len(parts) == 1
+        if (re.match(r"==[^*].*\*$", part) and not first) or (re.match(r"=[^=*](?:.*[^.])?\*$", part) and not alone):
+            hint = f"write `{part.strip('=').rstrip('.*')}.*`"
+            _refuse(f"`{display_text(part)}` in {quoted} {_AMBIGUOUS_MESSAGE}", hint)
+    return "".join(each if index % 2 else _normalize_constraint(each, quoted) for index, each in enumerate(parts))
+
+
+def _normalize_constraint(part: str, quoted: str) -> str:
+    found = re.fullmatch(_CONSTRAINT_PATTERN, part)
+    if found is None:
+        _refuse_constraint(part, quoted)
+    operator, number, star = found["operator"] or "", found["version"], found["star"]
+    if number == "*":
+        if operator in ("", "=") and not star:
+            return "*"
+        _refuse(f"`{part}` in {quoted} compares with nothing", "write `*`")
+    _check_version_number(number, quoted)
+    if (operator == ">" and star) or (operator in (">=", "<=", "<", "!=") and star == "*"):
+        hint = f"write `{operator}{number}.*`" if operator == "!=" else f"write `{operator}{number}`"
+        _refuse(f"`{part}` in {quoted} {_AMBIGUOUS_MESSAGE}", hint)
+    if operator == "~=" and (star or "." not in number or re.search("[-_+]", number)):
+        _refuse(f"`{part}` in {quoted} {_AMBIGUOUS_MESSAGE}", f"write `>={number}`")
+    series = operator in ("", "=", "==", "!=") and (star or operator == "=")
+    if series and "+" in number:
+        _refuse(f"`{part}` in {quoted} {_AMBIGUOUS_MESSAGE}", f"write `{'!=' if operator == '!=' else '=='}{number}`")
+    if series:
+        return f"{operator.strip('=') and operator}{number}.*"
+    return f"{operator or '=='}{number}"
+
+
+def _check_version_number(number: str, quoted: str) -> None:
+    try:
+        parse_conda_version(number)
+    except ValueError:
+        hint = f"write `{number.replace('-', '_')}`"
+        _refuse(f"`{display_text(number)}` in {quoted} has both `-` and `_`, and is no version", hint)
+    if re.search("[0-9]{20}", number):  # rattler counts to 2**64
+        _refuse(f"`{display_text(number)}` in {quoted} is longer than any version", "write a shorter one")
+    if re.search("[A-Za-z]_(?:[+]|$)", number):
+        _refuse(f"`{number}` in {quoted} {_AMBIGUOUS_MESSAGE}", f"write `{number.replace('_', '')}`")
+
+
+def _refuse_constraint(part: str, quoted: str) -> NoReturn:
+    if not part:
+        _refuse(f"{quoted} has a `,` or a `|` with nothing beside it", _VERSIONS_HINT)
+    for wrong, right in _OPERATOR_CORRECTIONS.items():
+        if part.startswith(wrong):
+            _refuse(
+                f"`{wrong}` in {quoted} is not a comparison",
+                f"write `{display_text(right + part[len(wrong) :].strip())}`",
+            )
+    if re.search(r"[^<>=!~ ] *[<>=!~]+.", part):
+        _refuse(f"{quoted} has two ranges without a comma", "put a comma between them: `>=2,<3`")
+    if re.match(r"[=<>!~]* *(?:[0-9][^ *]*)?\*.", part):
+        hint = f"write `{part.partition('*')[0]}*`, or a range"
+        _refuse(f"`{display_text(part)}` in {quoted} {_AMBIGUOUS_MESSAGE}", hint)
+    _refuse(f"`{display_text(part)}` in {quoted} is not a version", _VERSIONS_HINT)
+
+
+def _parse_channel(channel: str | None, name: str, quoted: str) -> tuple[str | None, str | None]:
+    """Channel and subdir of `conda-forge/noarch`."""
+    if channel is None:
+        return None, None
+    start, _, last = channel.rpartition("/")
+    if channel == "defaults":
+        hint = f"name the one that is meant: `pkgs/main::{name}`"
+        _refuse(f"{quoted} names `defaults`, which is several channels to conda and none to rattler", hint)
+    if not re.fullmatch(_CHANNEL_PATTERN, channel):
+        _refuse(f"`{display_text(channel)}` in {quoted} is not the name of one channel", f"write `conda-forge::{name}`")
+    if not start or not re.fullmatch(_SUBDIR_PATTERN, last):
+        return channel, None
+    if last not in _SUBDIRS:
+        _refuse(f"`{last}` in {quoted} is not a platform that can be locked", _format_choices(_SUBDIRS))
+    return start, last
+
+
+# Whether a pinned conda package is what a requirement asks for, without a solver.
+
+
+class MatchablePackage(Protocol):
+    """What is asked of a package: a `CondaPackage` of the lock has it. `channel` is the channel's name."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def version(self) -> str: ...  # noqa: D102
+    @property
+    def build(self) -> str: ...  # noqa: D102
+    @property
+    def channel(self) -> str: ...  # noqa: D102
+    @property
+    def subdir(self) -> str: ...  # noqa: D102
+    @property
+    def md5(self) -> str | None: ...  # noqa: D102
+    @property
+    def sha256(self) -> str: ...  # noqa: D102
+
+
+def matches_package(spec: MatchSpec, package: MatchablePackage) -> bool:
+    """Whether the package is one that the requirement admits: as rattler has it, and in channel and subdir too.
+
+    A package whose version cannot be read is admitted only where no version is asked for.
+    """
+    return (
+        spec.name == package.name.lower()
+        and spec.channel in (None, package.channel)
+        and spec.subdir in (None, package.subdir)
+        and spec.md5 in (None, package.md5)
+        and spec.sha256 in (None, package.sha256)
+        and (spec.build is None or _matches_build(package.build.lower(), spec.build.lower()))
+        and (spec.version is None or _matches_ranges(package.version, spec.version))
+    )
+
+
+def _matches_build(build: str, pattern: str) -> bool:
+    """Whether the pattern's texts between its stars stand in the build, in their order."""
+    first, *inner = pattern.split("*")
+    if not inner:
+        return build == first
+    last = inner.pop()
+    at, end = len(first), len(build) - len(last)
+    if at > end or not build.startswith(first) or not build.endswith(last):
+        return False
+    for text in inner:
+        found = build.find(text, at, end)
+        if found < 0:
+            return False
+        at = found + len(text)
+    return True
+
+
+def _matches_ranges(text: str, ranges: str) -> bool:
+    try:
+        candidate = parse_conda_version(text)
+    except ValueError:
+        return False
+    return any(all(_satisfies_constraint(candidate, each) for each in both.split(",")) for both in ranges.split("|"))
+
+
+def _satisfies_constraint(candidate: CondaVersion, constraint: str) -> bool:
+    """One constraint, in the spelling that a `MatchSpec` has it."""
+    if constraint == "*":
+        return True
+    number = constraint.lstrip("<>=!~")
+    operator = constraint[: -len(number)]
+    if number.endswith(".*"):
+        return is_in_series(candidate, parse_conda_version(number[:-2])) != (operator == "!=")
+    asked = parse_conda_version(number)
+    order = compare_conda_versions(candidate, asked)
+    if operator == "~=":
+        return order >= 0 and is_in_series(candidate, asked._replace(release=asked.release[:-1], local=()))
+    return {"==": order == 0, "!=": order != 0, "<": order < 0, "<=": order <= 0, ">": order > 0, ">=": order >= 0}[
+        operator
+    ]

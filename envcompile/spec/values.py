@@ -1,0 +1,355 @@
+"""Readers: from one TOML value to one typed value, or a diagnostic and nothing.
+
+A reader is a function of (problems, key path, value). It never raises: it adds what is wrong to `problems` and
+answers None, so that all mistakes of a file are found at once.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from envcompile.diagnostics.diagnostic import Diagnostic, did_you_mean, redact_secrets, replace_unprintable
+from envcompile.platforms import PLATFORM_ALIASES, PLATFORMS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from envcompile.diagnostics.toml_source import KeyPath
+
+    Diagnostics = list[Diagnostic]
+    Value = TypeVar("Value")
+    ValueReader = Callable[[Diagnostics, KeyPath, Any], Value | None]
+
+CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+_LINE_ENDING = re.compile(r"[\n\r\x0b\x0c\x85\u2028\u2029]")
+# What mends a value of a wrong type: by what is expected and, where that tells more, by what is there.
+_WRONG_TYPE_HINTS = {
+    ("a string", "an array"): "write one string in quotes",
+    ("a string", "a table"): "write one string in quotes",
+    "a string": "put it in quotes",
+    "an array": "put it in brackets: `[...]`",
+    ("an array", "a table"): "write a list in brackets: `[...]`",
+    "an integer": "write the bare number, without quotes",
+    "a boolean": "write `true` or `false`, without quotes",
+    "a table": "write keys with values, such as `{ key = ... }`",
+}
+
+
+def describe_toml_type(value: object) -> str:
+    """What TOML calls the value's type."""
+    names = {bool: "a boolean", int: "an integer", float: "a float", str: "a string", list: "an array", dict: "a table"}
+    return names.get(type(value), "a date or a time")
+
+
+def report_wrong_type(found: Diagnostics, path: KeyPath, expected: str, value: object) -> None:
+    """Note that the value at `path` is of another type than the one expected (an article and a noun)."""
+    last = path[-1]
+    named = f"`{display_text(last)}`" if isinstance(last, str) else f"entry {last + 1} of `{path[-2]}`"
+    hint = (
+        _WRONG_TYPE_HINTS.get((expected, describe_toml_type(value)))
+        or _WRONG_TYPE_HINTS.get(expected)
+        or f"write {expected}"
+    )
+    found.append(Diagnostic("wrong-type", f"{named} must be {expected}, not {describe_toml_type(value)}", path, hint))
+
+
+def read_string(found: Diagnostics, path: KeyPath, value: Any) -> str | None:
+    """A string without control characters (tabs are allowed)."""
+    if not isinstance(value, str):
+        report_wrong_type(found, path, "a string", value)
+        return None
+    return value if has_clean_characters(found, path, value) else None
+
+
+def has_clean_characters(found: Diagnostics, path: KeyPath, value: str, of: str = "value") -> bool:
+    """Whether a string holds no control character; notes it if it does."""
+    control = CONTROL_CHARACTER.search(value)
+    if control:
+        message = f"a control character (U+{ord(control.group()):04X}) stands in this {of}"
+        hint = "write the text on one line" if _LINE_ENDING.search(value) else "take it out"
+        found.append(Diagnostic("control-character", message, path, hint, of))
+    return not control
+
+
+def make_pattern_reader(pattern: str, rule: str, expected: str, hint: str | None = None) -> ValueReader[str]:
+    """A reader of strings that match the whole pattern. `expected` completes "`x` is not ..."."""
+    compiled = re.compile(pattern)
+
+    def read(found: Diagnostics, path: KeyPath, value: Any) -> str | None:
+        string = read_string(found, path, value)
+        if string is not None and not compiled.fullmatch(string):
+            found.append(Diagnostic(rule, f"`{display_text(string)}` is not {expected}", path, hint))
+            return None
+        return string
+
+    return read
+
+
+def display_text(string: str) -> str:
+    """A string fit for a sentence: secrets starred out before it is shortened, nothing that a terminal would obey."""
+    safe = replace_unprintable(redact_secrets(string)) or '""'
+    return safe if len(safe) <= 80 else safe[:77] + "..."  # noqa: PLR2004 - a line of a terminal
+
+
+def make_array_reader(item: ValueReader[Value]) -> ValueReader[tuple[Value, ...]]:
+    """A reader of arrays; wrong items are noted and left out."""
+
+    def read(found: Diagnostics, path: KeyPath, value: Any) -> tuple[Value, ...] | None:
+        if not isinstance(value, list):
+            report_wrong_type(found, path, "an array", value)
+            return None
+        items = (item(found, (*path, index), each) for index, each in enumerate(value))
+        return tuple(each for each in items if each is not None)
+
+    return read
+
+
+def make_mapping_reader(
+    key: Callable[[Diagnostics, KeyPath, str], bool], item: ValueReader[str]
+) -> ValueReader[tuple[tuple[str, str], ...]]:
+    """A reader of tables with free keys, as pairs sorted by key."""
+
+    def read(found: Diagnostics, path: KeyPath, value: Any) -> tuple[tuple[str, str], ...] | None:
+        if not isinstance(value, dict):
+            report_wrong_type(found, path, "a table", value)
+            return None
+        pairs = [
+            (name, string)
+            for name, each in value.items()
+            if key(found, (*path, name), name) and (string := item(found, (*path, name), each)) is not None
+        ]
+        return tuple(sorted(pairs))
+
+    return read
+
+
+def read_boolean(found: Diagnostics, path: KeyPath, value: Any) -> bool | None:
+    """True or false."""
+    if isinstance(value, bool):
+        return value
+    report_wrong_type(found, path, "a boolean", value)
+    return None
+
+
+def read_table(
+    found: Diagnostics, path: KeyPath, value: Any, readers: Mapping[str, ValueReader[Any]]
+) -> dict[str, Any]:
+    """The keys of one table, read by their readers; unknown keys are noted."""
+    if not isinstance(value, dict):
+        report_wrong_type(found, path, "a table", value)
+        return {}
+    where = f"`{'.'.join(part for part in path if isinstance(part, str))}`" if path else "the top level of a spec"
+    values: dict[str, Any] = {}
+    for name, each in value.items():
+        here = (*path, name)
+        if name in readers:
+            values[name] = readers[name](found, here, each)
+        elif has_clean_characters(found, here, name, "key"):
+            hint = did_you_mean(name, readers) or f"known are {', '.join(f'`{key}`' for key in readers)}"
+            message = f"`{display_text(name)}` is not a key of {where}"
+            found.append(Diagnostic("unknown-key", message, here, hint, "key"))
+    return {name: each for name, each in values.items() if each is not None}
+
+
+# The small syntaxes of a spec's values: names, versions, URLs, paths, users, ports. One reader for each.
+
+
+TOOL_NAMES = ("uv", "micromamba")
+_MAX_USER_ID = 2**31 - 1
+_MAX_PORT = 65535
+# What `emit/scripts/sdist-install` sets, so that a wheel is the same wherever it is made.
+_RESERVED_BUILD_VARIABLES = ("HOME", "LC_ALL", "PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "ZERO_AR_DATE")
+
+read_image_name = make_pattern_reader(
+    r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*",
+    "name",
+    "a name for an image",
+    "write lower-case letters and digits, with `.`, `_` or `-` between them",
+)
+read_repository = make_pattern_reader(
+    r"(?:[A-Za-z0-9.-]+(?::[0-9]+)?/)?[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*",
+    "image-reference",
+    "a repository of images",
+    "write it without a tag, such as `registry.example.com/team/ml`: the tag is the Dockerfile's hash",
+)
+read_python_version = make_pattern_reader(
+    r"3\.[0-9]{1,2}(?:\.[0-9]{1,2})?", "python-version", "a Python version", 'write `"3.12"`'
+)
+read_exact_python_version = make_pattern_reader(
+    r"3\.[0-9]{1,2}\.[0-9]{1,2}", "python-version", "an exact Python version", 'write `"3.12.12"`'
+)
+read_operating_system = make_pattern_reader(
+    r"[a-z][a-z0-9]*-[0-9]+(?:\.[0-9]+)*", "base-unknown", "an operating system", 'write `"debian-12"`'
+)
+read_glibc_version = make_pattern_reader(r"2\.[0-9]{1,2}", "base-unknown", "a version of glibc", 'write `"2.36"`')
+# No blank at the end: the line of the Dockerfile's list of folders would lose it when it is read.
+read_absolute_path = make_pattern_reader(
+    r"/|(?:/(?!\.{1,2}(?:/|$))[^/]+)+(?<![ \t])", "path", "an absolute path without `..`", 'write it as `"/work"`'
+)
+read_program_path = make_pattern_reader(
+    r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._+@-]+)+", "path", "the path of a program", 'write `"/usr/bin/python3"`'
+)
+read_apt_package = make_pattern_reader(
+    r"[a-z0-9][a-z0-9.+-]+",
+    "package-name",
+    "the name of a Debian package",
+    "write the bare name: the snapshot fixes versions",
+)
+read_index_name = make_pattern_reader(
+    r"[a-z0-9]+(?:-[a-z0-9]+)*", "name", "a name for an index", "write lower-case letters, digits and `-`"
+)
+read_package_pattern = make_pattern_reader(
+    r"[A-Za-z0-9*?](?:[A-Za-z0-9._*?-]*[A-Za-z0-9*?])?",
+    "package-name",
+    "a package's name or a glob",
+    'write it as `"acme"` or `"acme-*"`',
+)
+read_driver_version = make_pattern_reader(
+    r"[0-9]{3}(?:\.[0-9]{1,3}){0,2}", "driver", "a driver's version", 'write `"535"` or `"535.104.05"`'
+)
+read_gpu_architecture = make_pattern_reader(r"[0-9]{1,2}\.[0-9]", "compute", "a GPU architecture", 'write `"8.0"`')
+_read_cuda_version_string = make_pattern_reader(
+    r"[0-9]{1,2}(?:\.[0-9]{1,2})?", "cuda-version", "a CUDA version", 'write `"12"` or `"12.8"`'
+)
+
+
+def make_choice_reader(known: tuple[str, ...], rule: str, noun: str) -> ValueReader[str]:
+    """A reader of one of a few words."""
+
+    def read_word(found: Diagnostics, at: KeyPath, value: Any) -> str | None:
+        word = read_string(found, at, value)
+        if word is None or word in known:
+            return word
+        hint = did_you_mean(word, known) or f"known are {', '.join(f'`{each}`' for each in known)}"
+        found.append(Diagnostic(rule, f"`{display_text(word)}` is not {noun}", at, hint))
+        return None
+
+    return read_word
+
+
+def read_platform(found: Diagnostics, at: KeyPath, value: Any) -> str | None:
+    """One of the platforms, in conda's spelling."""
+    name = read_string(found, at, value)
+    if name is None or name in PLATFORMS:
+        return name
+    meant = f"did you mean `{PLATFORM_ALIASES[name]}`?" if name in PLATFORM_ALIASES else did_you_mean(name, PLATFORMS)
+    hint = meant or f"known are {', '.join(f'`{known}`' for known in PLATFORMS)}"
+    found.append(Diagnostic("platform", f"`{display_text(name)}` is not a platform envcompile compiles for", at, hint))
+    return None
+
+
+def read_cuda_version(found: Diagnostics, at: KeyPath, value: Any) -> str | bool | None:
+    """X, X.Y, or false."""
+    if value is False:
+        return False
+    if value is True or not isinstance(value, str):
+        report_wrong_type(found, at, 'a version in quotes such as `"12.8"`, or `false`', value)
+        return None
+    return _read_cuda_version_string(found, at, value)
+
+
+def read_timestamp(found: Diagnostics, at: KeyPath, value: Any) -> str | None:
+    """RFC 3339 in UTC to the second. TOML's value is duck-typed: this package does not import the clock's module."""
+    if not (hasattr(value, "utcoffset") and hasattr(value, "hour") and hasattr(value, "year")):
+        report_wrong_type(found, at, "a timestamp such as 2026-11-01T00:00:00Z", value)
+        return None
+    if value.utcoffset() is None:
+        message = f"`{value.isoformat()}` does not say in which time zone it is"
+        found.append(Diagnostic("timestamp", message, at, f"write `{value.replace(microsecond=0).isoformat()}Z`"))
+        return None
+    try:
+        return str((value - value.utcoffset()).strftime("%Y-%m-%dT%H:%M:%SZ")).zfill(20)
+    except OverflowError:
+        found.append(
+            Diagnostic("timestamp", f"`{value.isoformat()}` is out of range", at, "name a year from 1 to 9999")
+        )
+        return None
+
+
+def read_user(found: Diagnostics, at: KeyPath, value: Any) -> tuple[int, int] | None:
+    """`UID:GID`, both numeric."""
+    string = read_string(found, at, value)
+    if string is None:
+        return None
+    parts = re.fullmatch(r"(0|[1-9][0-9]{0,9}):(0|[1-9][0-9]{0,9})", string)
+    ids = (int(parts[1]), int(parts[2])) if parts else None
+    if ids is None or max(ids) > _MAX_USER_ID:
+        hint = "names are looked up in the image and mean another number in each: write `1000:1000`"
+        found.append(Diagnostic("user", f"`{display_text(string)}` is not a numeric user and group", at, hint))
+        return None
+    return ids
+
+
+def read_port(found: Diagnostics, at: KeyPath, value: Any) -> int | None:
+    """A port number."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        report_wrong_type(found, at, "an integer", value)
+        return None
+    if not 1 <= value <= _MAX_PORT:
+        # Python refuses to write a number of thousands of digits.
+        number = f"`{value}`" if abs(value) < 2**63 else "this number"
+        found.append(Diagnostic("port", f"{number} is not a port", at, f"ports go from 1 to {_MAX_PORT}"))
+        return None
+    return value
+
+
+def read_index_url(found: Diagnostics, at: KeyPath, value: Any) -> str | None:
+    """The URL of an index or a channel: http or https, without userinfo, query or fragment."""
+    string = read_string(found, at, value)
+    if string is None:
+        return None
+    if redact_secrets(string) != string:
+        hint = "give credentials where the package client keeps them, such as netrc or its keyring"
+        found.append(Diagnostic("userinfo", "this URL holds a user name, a password or a token", at, hint))
+        return None
+    if not re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+(?:/[A-Za-z0-9._~%+/-]*)?", string):
+        hint = "write `https://host/path`, without a query"
+        found.append(Diagnostic("url", f"`{display_text(string)}` is not the URL of an index", at, hint))
+        return None
+    return string.rstrip("/")
+
+
+def is_valid_env_name(found: Diagnostics, at: KeyPath, name: str) -> bool:
+    """Whether a key names an environment variable that the spec may set in the image."""
+    return _is_valid_variable_name(found, at, name, {"PATH": "is set by the image, to find the environment's programs"})
+
+
+def is_valid_build_env_name(found: Diagnostics, at: KeyPath, name: str) -> bool:
+    """Whether a key names an environment variable that the spec may set where an sdist is built."""
+    return _is_valid_variable_name(
+        found, at, name, dict.fromkeys(_RESERVED_BUILD_VARIABLES, "is set by the build of an sdist itself")
+    )
+
+
+def _is_valid_variable_name(found: Diagnostics, at: KeyPath, name: str, reserved: Mapping[str, str]) -> bool:
+    if not has_clean_characters(found, at, name, "key"):
+        return False
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        message = f"`{display_text(name)}` is not the name of an environment variable"
+        found.append(Diagnostic("env-name", message, at, "write letters, digits and `_`, no digit first", "key"))
+        return False
+    if name in reserved:
+        found.append(Diagnostic("env-reserved", f"`{name}` {reserved[name]}", at, "take it out", "key"))
+        return False
+    return True
+
+
+def is_valid_label_name(found: Diagnostics, at: KeyPath, name: str) -> bool:
+    """Whether a key names a label."""
+    if not has_clean_characters(found, at, name, "key"):
+        return False
+    if not re.fullmatch(r"[a-z0-9](?:[a-z0-9._/-]*[a-z0-9])?", name):
+        hint = "write lower-case letters and digits, with `.`, `_`, `-` or `/` between them"
+        found.append(Diagnostic("label-name", f"`{display_text(name)}` is not the name of a label", at, hint, "key"))
+        return False
+    return True
+
+
+def is_valid_tool_name(found: Diagnostics, at: KeyPath, name: str) -> bool:
+    """Whether a key names a tool of the build."""
+    if name in TOOL_NAMES or not has_clean_characters(found, at, name, "key"):
+        return name in TOOL_NAMES
+    hint = did_you_mean(name, TOOL_NAMES) or f"known are {', '.join(f'`{known}`' for known in TOOL_NAMES)}"
+    found.append(Diagnostic("tool", f"`{display_text(name)}` is not a tool of the build", at, hint, "key"))
+    return False

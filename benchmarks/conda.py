@@ -13,7 +13,7 @@ from benchmarks.measure import Command, alternate
 from benchmarks.report import Goal, Result, at_most
 from benchmarks.setting import ENVCOMPILE
 from benchmarks.skipped import Skipped
-from envcompile.lock.file import loads
+from envcompile.lock.writer import parse_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +90,7 @@ def _spec() -> str:
 
 def _same(theirs: set[str], lock: Path) -> str:
     """Whether both sides have given the same answer: fast and wrong would be no comparison."""
-    (platform,) = loads(lock.read_text("utf-8"), lock.name).platforms
+    (platform,) = parse_lock(lock.read_text("utf-8"), lock.name).platforms
     ours = {package.file for package in platform.conda}
     if ours == theirs:
         return f"both answer the same {len(ours)} archives"

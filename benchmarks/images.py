@@ -20,7 +20,7 @@ from benchmarks.docker import Engine, engine
 from benchmarks.measure import run
 from benchmarks.report import Goal, Table
 from benchmarks.setting import ENVCOMPILE
-from envcompile.lock.file import loads
+from envcompile.lock.writer import parse_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -142,7 +142,7 @@ def _locked(setting: Setting, question: Question, pin: str) -> _Locked:
     run((*ENVCOMPILE, "lock", *(("-P", pin) if pin else ())), folder, environment)
     run((*ENVCOMPILE, "dockerfile", "-o", "Dockerfile"), folder, environment)
     texts = {name: (folder / name).read_text("utf-8") for name in ("envcompile.toml", "envcompile.lock", "Dockerfile")}
-    return _Locked(loads(texts["envcompile.lock"], "envcompile.lock"), _tag(folder, environment), texts)
+    return _Locked(parse_lock(texts["envcompile.lock"], "envcompile.lock"), _tag(folder, environment), texts)
 
 
 def _tag(folder: Path, environment: Mapping[str, str]) -> str:

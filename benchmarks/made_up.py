@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from benchmarks.question import EXAMPLE, ground
 from envcompile.digests import compute_text_digest, compute_value_digest
 from envcompile.loading import read_source
-from envcompile.lock.file import dumps
-from envcompile.lock.model import Asked, Lock, PipPackage, PlatformLock, ToolImage
+from envcompile.lock.model import Lock, PipPackage, PlatformLock, RecordedInput, ToolImage
+from envcompile.lock.writer import format_lock
 from envcompile.plan.base import tools
 from envcompile.spec.decode import parse_spec, parse_spec_value
 from envcompile.spec.solver_inputs import recorded_inputs
@@ -35,11 +35,11 @@ def write(folder: Path, packages: int) -> None:
     base, python = ground(spec)
     images = tuple(ToolImage(name, image) for name, image in tools(spec))
     platform = PlatformLock(spec.platforms[0], python, base, base, images, locked)
-    noted = tuple(Asked(*row) for row in recorded_inputs(spec).items())
+    noted = tuple(RecordedInput(*row) for row in recorded_inputs(spec).items())
     lock = Lock(
         compute_value_digest(parse_spec_value(source)), compute_text_digest(source.text), (platform,), asked=noted
     )
-    path.with_suffix(".lock").write_text(dumps(lock), "utf-8")
+    path.with_suffix(".lock").write_text(format_lock(lock), "utf-8")
 
 
 def _package(number: int, packages: int) -> PipPackage:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.loading import read_source
-from envcompile.lock.file import loads
+from envcompile.lock.writer import parse_lock
 from envcompile.plan.base import Facts, choose, wanted
 from envcompile.platforms import PLATFORMS
 from envcompile.resolve.uv import find_uv
@@ -20,7 +20,7 @@ from envcompile.spec.decode import parse_spec
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from envcompile.lock.model import BaseImage, Python
+    from envcompile.lock.model import BaseImage, PythonInterpreter
     from envcompile.spec.model import Spec
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "ml" / "envcompile.toml"
@@ -66,7 +66,7 @@ def example() -> Question:
     return Question(spec.pip.packages, spec.pip.exclude, python.version, platform, spec.exclude_newer)
 
 
-def ground(spec: Spec) -> tuple[BaseImage, Python]:
+def ground(spec: Spec) -> tuple[BaseImage, PythonInterpreter]:
     """The base and the interpreter that the example's spec gives, with nobody asked."""
     base = wanted(spec)
     answer = choose(spec, base, base.image, Facts())
@@ -83,7 +83,7 @@ def copy_example(folder: Path) -> Path:
 
 def compare_answers(lock: Path, requirements: Path) -> str:
     """Whether both sides have given the same answer, as a sentence: fast and wrong would be no comparison."""
-    (platform,) = loads(lock.read_text("utf-8"), lock.name).platforms
+    (platform,) = parse_lock(lock.read_text("utf-8"), lock.name).platforms
     ours = {f"{package.name}=={package.version}" for package in platform.pip}
     rows = (line.split() for line in requirements.read_text("utf-8").splitlines())
     theirs = {row[0] for row in rows if row and "==" in row[0] and not row[0].startswith("#")}

@@ -16,7 +16,7 @@ from catalogue.frameworks import Index
 from catalogue.images import tags
 from catalogue.renew import Renewed, from_index, from_registry, to_do
 from catalogue.text import dumps
-from envcompile.cli.report import Reporter
+from envcompile.cli.output import Reporter
 from envcompile.diagnostics.errors import EXIT_OK, CheckFailedError, EnvcompileError, InvalidInputError
 from envcompile.net.process import run_process
 from envcompile.plan.base.validate import validated

@@ -1,5 +1,5 @@
 """`python -m envcompile`."""
 
-from envcompile.cli.start import run
+from envcompile.cli.entry import run_command_line
 
-run()
+run_command_line()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envcompile.diagnostics.errors import MAX_SPEC_BYTES, InvalidInputError
-from envcompile.lock.file import loads
+from envcompile.lock.writer import parse_lock
 from envcompile.project.discovery import PYPROJECT_FILE_NAME, SPEC_FILE_NAME, find_nearest_spec, lock_path_from_spec
 from envcompile.project.files import display_path, read_bytes
 from envcompile.project.settings import read_catalogue_path
@@ -76,7 +76,7 @@ def read_lock(path: Path) -> Lock:
     text = read_lock_text(path)
     if text is None:
         raise InvalidInputError(f"`{display_path(path)}` is not there", "run `envcompile lock`")
-    return loads(text, display_path(path))
+    return parse_lock(text, display_path(path))
 
 
 # Which catalogue decides: the one that an option or the settings name, else that of this release.

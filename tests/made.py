@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from envcompile.api import compile_dockerfile
 from envcompile.diagnostics.toml_source import TomlSource
-from envcompile.lock.file import loads
-from envcompile.lock.fresh import stale
-from envcompile.pipeline import compile_dockerfile
+from envcompile.lock.freshness import check_freshness
+from envcompile.lock.writer import parse_lock
 from envcompile.spec.decode import parse_spec
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def spec_of(text: str) -> Spec:
 def unanswered(folder: Path) -> list[str]:
     """What `verify` says of a folder's spec and lock when it takes nothing on trust."""
     spec, lock = ((folder / f"envcompile.{ending}").read_text("utf-8") for ending in ("toml", "lock"))
-    return [found.message for found in stale(spec_of(spec), loads(lock, "envcompile.lock"))]
+    return [found.message for found in check_freshness(spec_of(spec), parse_lock(lock, "envcompile.lock"))]
 
 
 def case(name: str) -> tuple[str, str]:
@@ -37,7 +37,7 @@ def case(name: str) -> tuple[str, str]:
 
 def parsed(name: str) -> tuple[Spec, Lock]:
     spec, lock = case(name)
-    return spec_of(spec), loads(lock, "envcompile.lock")
+    return spec_of(spec), parse_lock(lock, "envcompile.lock")
 
 
 def dockerfile_of(name: str) -> str:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.lock.diff import changes
-from envcompile.lock.file import dumps, loads
+from envcompile.lock.diff import compare_locks
+from envcompile.lock.writer import format_lock, parse_lock
 from tests.resolve.conda_channels import made_channel
 from tests.resolve.hub import PATCHES, made_hub
 from tests.resolve.loopback import Index, Wheel, served
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from envcompile.lock.model import Decided, Lock
+    from envcompile.lock.model import BaseImageDecision, Lock
     from tests.resolve.hub import Hub
 
 pytestmark = pytest.mark.skipif(shutil.which("gpg") is None, reason="gpg signs the archives")
@@ -96,7 +96,7 @@ class Machine:
         return self.read()
 
     def read(self) -> Lock:
-        return loads((self.folder / "envcompile.lock").read_text("utf-8"), "x")
+        return parse_lock((self.folder / "envcompile.lock").read_text("utf-8"), "x")
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def images(lock: Lock) -> tuple[str, str]:
     return platform.build.image.partition("@")[0], platform.run.image.partition("@")[0]
 
 
-def decided(lock: Lock) -> Decided:
+def decided(lock: Lock) -> BaseImageDecision:
     (platform,) = lock.platforms
     assert platform.decided
     return platform.decided
@@ -290,7 +290,7 @@ def test_conda_without_a_gpu_is_what_was_meant(machine: Machine, tmp_path: Path)
 def test_a_base_that_changed_says_why_in_the_diff(machine: Machine) -> None:
     before = machine.lock(["torch ==2.10.0"])
     after = machine.lock(["tensorflow"], '[cuda]\nversion = "12"\n')
-    moved = {change.label: change for change in changes(before, after)}
+    moved = {change.label: change for change in compare_locks(before, after)}
     assert (moved["CUDA"].before, moved["CUDA"].after) == ("12.8.2", "12.6.3")
     assert any("newest patch of 12.6 that fits" in why for why in moved["image to run on"].why)
     assert "tensorflow==2.21.0" in "".join(moved["image to run on"].why)
@@ -300,7 +300,7 @@ def test_newer_facts_that_decide_alike_change_nothing(machine: Machine) -> None:
     found = machine.lock(["torch ==2.10.0"])
     (platform,) = found.platforms
     older = replace(platform, decided=replace(decided(found), catalogue="2026-01-01 sha256:0123456789ab"))
-    text = dumps(replace(found, platforms=(older,)))
+    text = format_lock(replace(found, platforms=(older,)))
     (machine.folder / "envcompile.lock").write_text(text, "utf-8")
     machine.lock(["torch ==2.10.0"], "", "--check")
     assert "is current" in machine.said

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.lock.file import loads
+from envcompile.lock.writer import parse_lock
 from tests.resolve.hub import made_hub
 
 if TYPE_CHECKING:
@@ -103,5 +103,5 @@ def locked(tmp_path: Path, settings: str, spec: str) -> PlatformLock:
         [*COMMAND, "lock"], cwd=tmp_path, env=environment, capture_output=True, check=False, text=True
     )
     assert done.returncode == 0, done.stderr
-    (platform,) = loads((tmp_path / "envcompile.lock").read_text("utf-8"), "x").platforms
+    (platform,) = parse_lock((tmp_path / "envcompile.lock").read_text("utf-8"), "x").platforms
     return platform

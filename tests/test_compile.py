@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from envcompile.api import compile_dockerfile
 from envcompile.cli.main import main
 from envcompile.diagnostics.errors import EXIT_OK
 from envcompile.emit.dockerfile import compute_tag
 from envcompile.export import ExportInput, export_lock
 from envcompile.export.common import derive_file_urls
-from envcompile.pipeline import compile_dockerfile
 from envcompile.plan.pip import find_layer_group
 from envcompile.plan.planner import make_plan
 from tests.hadolint import findings

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from envcompile.lock.file import loads
+from envcompile.lock.writer import parse_lock
 from tests.hadolint import findings
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -22,7 +22,7 @@ def test_it_locks_and_compiles(name: str, fewest: int, gigabytes: float, tmp_pat
     for arguments in (["lock", "-q"], ["dockerfile", "-q", "-o", "Dockerfile"], ["lock", "--check", "-q"]):
         done = subprocess.run([sys.executable, "-m", "envcompile", *arguments], cwd=tmp_path, check=False)
         assert done.returncode == 0
-    (platform,) = loads((tmp_path / "envcompile.lock").read_text("utf-8"), "x").platforms
+    (platform,) = parse_lock((tmp_path / "envcompile.lock").read_text("utf-8"), "x").platforms
     names = [package.name for package in platform.pip]
     assert len(names) >= fewest
     assert sum(package.size or 0 for package in platform.pip) > gigabytes * 10**9

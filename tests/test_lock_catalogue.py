@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from envcompile.lock.file import loads
+from envcompile.lock.writer import parse_lock
 from tests.made import FIXTURES
 from tests.resolve.loopback import Index, Wheel, served
 
@@ -49,7 +49,7 @@ def test_newer_facts_decide(tmp_path: Path) -> None:
                 encoding="utf-8",
             )
             assert done.returncode == 0, done.stderr
-            (platform,) = loads((tmp_path / "envcompile.lock").read_text("utf-8"), "x").platforms
+            (platform,) = parse_lock((tmp_path / "envcompile.lock").read_text("utf-8"), "x").platforms
             assert platform.decided
             return platform.decided.catalogue.partition(" ")[0], platform.decided.driver
 

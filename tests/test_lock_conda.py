@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from packaging.version import Version
 
-from envcompile.lock.file import loads
+from envcompile.lock.writer import parse_lock
 from tests.made import FIXTURES, unanswered
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def test_pip_sees_what_conda_has_brought(tmp_path: Path) -> None:
     """torch from conda with transformers and accelerate from pip gives a current accelerate, not 0.0.1."""
     code, said = lock(tmp_path, ["pytorch"], ["transformers", "accelerate"])
     assert code == 0, said
-    (platform,) = loads((tmp_path / "envcompile.lock").read_text("utf-8"), "x").platforms
+    (platform,) = parse_lock((tmp_path / "envcompile.lock").read_text("utf-8"), "x").platforms
     conda = {package.name: package for package in platform.conda}
     pip = {package.name: package for package in platform.pip}
     assert conda["pytorch"].provides == ("torch",)
@@ -62,11 +62,11 @@ def test_one_conda_package_can_be_upgraded(tmp_path: Path) -> None:
     """Promise 8, on conda's side, by conda's names."""
     path = tmp_path / "envcompile.lock"
     assert lock(tmp_path, ["numpy <2.3", "zlib"], ["six"])[0] == 0
-    (before,) = loads(path.read_text("utf-8"), "x").platforms
+    (before,) = parse_lock(path.read_text("utf-8"), "x").platforms
     assert lock(tmp_path, ["numpy", "zlib"], ["six"], "--check")[1].count("  ~ ") == 0
     code, said = lock(tmp_path, ["numpy", "zlib"], ["six"], "-P", "NumPy")
     assert (code, "  ~ conda numpy " in said) == (0, True), said
-    (after,) = loads(path.read_text("utf-8"), "x").platforms
+    (after,) = parse_lock(path.read_text("utf-8"), "x").platforms
     assert after.pip == before.pip
     code, said = lock(tmp_path, ["numpy", "zlib"], ["six"], "-P", "_openmp_mutexx")
     assert (code, "is not the name of a package" in said) == (2, True), said

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.lock.file import loads
+from envcompile.lock.writer import parse_lock
 from tests.made import unanswered
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def lock(folder: Path, packages: list[str], *options: str, code: int = 0, more: 
     assert done.stdout == ""
     path = folder / "envcompile.lock"
     assert code or unanswered(folder) == []
-    return loads(path.read_text("utf-8"), "x") if path.exists() else None, done.stderr  # type: ignore[return-value]
+    return parse_lock(path.read_text("utf-8"), "x") if path.exists() else None, done.stderr  # type: ignore[return-value]
 
 
 def versions(locked: Lock, platform: str = "linux-64") -> dict[str, str]:
@@ -164,7 +164,7 @@ def test_eight_at_once_leave_one_whole_lock(tmp_path: Path) -> None:
         for _ in range(8)
     ]
     assert [(process.communicate()[1], process.returncode) for process in running] == [(b"", 0)] * 8
-    assert "requests" in versions(loads((tmp_path / "envcompile.lock").read_text("utf-8"), "x"))
+    assert "requests" in versions(parse_lock((tmp_path / "envcompile.lock").read_text("utf-8"), "x"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["envcompile.lock", "envcompile.toml"]
 
 

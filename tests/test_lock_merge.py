@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile.diagnostics.errors import InvalidInputError
-from envcompile.lock.file import loads
+from envcompile.lock.writer import parse_lock
 from tests.cli.test_diff import GIT, git
 from tests.resolve.conda_channels import made_channel
 from tests.resolve.loopback import Index, Wheel, served
@@ -123,7 +123,7 @@ class Repository:
         return (self.folder / "envcompile.lock").read_text("utf-8")
 
     def pins(self) -> dict[str, str]:
-        (platform,) = loads(self.text(), "x").platforms
+        (platform,) = parse_lock(self.text(), "x").platforms
         found = {each.name: each.version for each in platform.conda}
         return found | {each.name: each.version for each in platform.pip}
 
@@ -159,7 +159,7 @@ def test_what_git_leaves_is_mended(attributes: str, options: tuple[str, ...], re
     repository.merge(*options)
     # It is no lock: it has marks, or lines of both sides below the digest of one.
     with pytest.raises(InvalidInputError):
-        loads(repository.text(), "x")
+        parse_lock(repository.text(), "x")
     said = repository.lock()
     assert "of it can be read and will be kept where the spec allows it" in said
     assert not [line for line in said.splitlines() if line.startswith("  ")]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.lock.file import loads
+from envcompile.lock.writer import parse_lock
 from envcompile.resolve.pip_tools import running
 from tests.made import FIXTURES
 from tests.resolve.loopback import Index, Wheel, served
@@ -91,7 +91,7 @@ def test_the_lock_says_where_from_and_what_is_private_and_never_the_password(tmp
         locked = envcompile(folder, "lock", "-v", NETRC=str(netrc))
         assert locked.returncode == 0, locked.stderr
         written = (folder / "envcompile.lock").read_text("utf-8")
-        lock = loads(written, "x")
+        lock = parse_lock(written, "x")
         assert [(each.name, each.version, each.index) for each in lock.platforms[0].pip] == [
             ("acme-core", "1.0", "corp"),
             ("nets", "1.0", "default"),
@@ -129,7 +129,7 @@ def test_the_ml_example_with_torch_for_the_cpu(tmp_path: Path, resolver: str) ->
         (tmp_path / "envcompile.toml").write_text(text, "utf-8")
         done = envcompile(tmp_path, "lock", **{**os.environ, "HOME": str(tmp_path)})
     assert done.returncode == 0, done.stderr
-    lock = loads((tmp_path / "envcompile.lock").read_text("utf-8"), "x")
+    lock = parse_lock((tmp_path / "envcompile.lock").read_text("utf-8"), "x")
     versions = {each.name: (each.version, each.index) for each in lock.platforms[0].pip}
     assert versions["torch"] == ("2.9.1+cpu", "torch-cpu")
     assert {index for name, (_, index) in versions.items() if name != "torch"} == {"default"}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.lock.file import loads
+from envcompile.lock.writer import parse_lock
 from envcompile.spec.pip import parse_package_name, parse_requirement
 from tests.made import FIXTURES, spec_of
 
@@ -45,7 +45,7 @@ def lock(folder: Path, text: str, *options: str, code: int = 0) -> str:
 
 
 def locked(folder: Path) -> Lock:
-    return loads((folder / "envcompile.lock").read_text("utf-8"), "x")
+    return parse_lock((folder / "envcompile.lock").read_text("utf-8"), "x")
 
 
 def pins(lock: Lock) -> dict[tuple[str, str], tuple[str, str]]:

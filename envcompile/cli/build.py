@@ -10,14 +10,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from envcompile.cli.compiled import compiled, full_tag
+from envcompile.api import compile_spec_file, format_full_tag
 from envcompile.diagnostics.errors import EXIT_OK, CheckFailedError, InvalidInputError
-from envcompile.engine.build import Site, build, twice
-from envcompile.engine.buildx import Build, exporter, variables
-from envcompile.engine.command import Docker
-from envcompile.engine.failure import explain
-from envcompile.engine.images import loaded, own_platform, pushed
-from envcompile.engine.mirrors import archives, contexts
+from envcompile.engine.build import (
+    BuildRequest,
+    BuildTarget,
+    build_and_compare,
+    build_image,
+    create_build_environment,
+    find_engine_platform,
+    find_mirror_contexts,
+    format_archive_mirrors,
+    format_exporter,
+    is_loaded,
+    is_pushed,
+)
+from envcompile.engine.command import DockerClient
+from envcompile.engine.failure import error_from_output
 from envcompile.platforms import PLATFORM_ALIASES, PLATFORMS
 from envcompile.project.files import atomic_replacement
 from envcompile.project.settings import read_mirrors
@@ -27,14 +36,14 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from envcompile.cli.report import Reporter
+    from envcompile.cli.output import Reporter
     from envcompile.spec.model import Spec
 
-_MIRRORS = "ENVCOMPILE_MIRRORS"
-_FILES = ("oci", "docker", "tar")
+_MIRRORS_VARIABLE = "ENVCOMPILE_MIRRORS"
+_FILE_EXPORTERS = ("oci", "docker", "tar")
 
 
-def options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     to = parser.add_mutually_exclusive_group()
     to.add_argument("--load", action="store_true", help="into the engine (default)")
@@ -52,14 +61,14 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("extra", metavar="OPTION", nargs="*", help=extra)
 
 
-class _Job(NamedTuple):
+class _BuildJob(NamedTuple):
     """What is to be built, by whom, and who is told."""
 
     arguments: argparse.Namespace
     reporter: Reporter
-    site: Site
+    site: BuildTarget
     dockerfile: str
-    build: Build
+    build: BuildRequest
     locked: int
 
     @property
@@ -71,89 +80,95 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     """Build, unless what is asked for is there; 0, or an error that says which step failed."""
     if strange := [word for word in arguments.extra[:1] if not word.startswith("-")]:
         raise InvalidInputError(f"`{strange[0]}` is not an option", "what is meant for buildx stands after `--`")
-    kind, path = _destination(arguments)
-    spec, text = compiled(arguments.file)
+    kind, path = _parse_destination(arguments)
+    spec, text = compile_spec_file(arguments.file)
     if arguments.push and spec.image.repository is None:
         raise InvalidInputError("`--push` needs to know where to", 'give the spec a `repository = "..."` in `[image]`')
     shown = not arguments.quiet and arguments.format == "text"
     mirrored = read_mirrors(os.environ)
-    secrets, more = _secrets(arguments, archives(text, mirrored))
-    site = Site(Docker({**variables(os.environ), **more}), sys.stderr.buffer if shown else None, _last(arguments))
-    asked = Build(
-        platforms=_platforms(arguments, spec, site, every=kind in {"registry", "oci"}),
-        output=exporter(kind, arguments.compression),
-        tags=(full_tag(spec, text), *arguments.tag),
+    secrets, more = _collect_secrets(arguments, format_archive_mirrors(text, mirrored))
+    site = BuildTarget(
+        DockerClient({**create_build_environment(os.environ), **more}),
+        sys.stderr.buffer if shown else None,
+        _create_line_printer(arguments),
+    )
+    asked = BuildRequest(
+        platforms=_select_platforms(arguments, spec, site, every=kind in {"registry", "oci"}),
+        output=format_exporter(kind, arguments.compression),
+        tags=(format_full_tag(spec, text), *arguments.tag),
         secrets=secrets,
-        contexts=contexts(text, mirrored),
+        contexts=find_mirror_contexts(text, mirrored),
         builder=arguments.builder,
         progress="auto" if shown else "plain",
         extra=tuple(arguments.extra),
     )
-    return _do(_Job(arguments, reporter, site, text, asked, len(spec.platforms)), kind, path)
+    return _run_job(_BuildJob(arguments, reporter, site, text, asked, len(spec.platforms)), kind, path)
 
 
-def _secrets(arguments: argparse.Namespace, mirrored: str) -> tuple[tuple[str, ...], dict[str, str]]:
+def _collect_secrets(arguments: argparse.Namespace, mirrored: str) -> tuple[tuple[str, ...], dict[str, str]]:
     """The secrets of the build, and the variables that they are in: the user's own come before the settings'."""
     given = tuple(arguments.secret)
     if not mirrored or any("id=mirrors" in each.split(",") for each in given):
         return given, {}
-    return (*given, f"id=mirrors,env={_MIRRORS}"), {_MIRRORS: mirrored}
+    return (*given, f"id=mirrors,env={_MIRRORS_VARIABLE}"), {_MIRRORS_VARIABLE: mirrored}
 
 
-def _do(job: _Job, kind: str, path: Path | None) -> int:
+def _run_job(job: _BuildJob, kind: str, path: Path | None) -> int:
     if job.arguments.repro_check:
-        return _check(job)
+        return _check_reproducibility(job)
     if path is not None:
-        return _write(job, kind, path)
-    if not job.arguments.force and _there(job):
+        return _write_image(job, kind, path)
+    if not job.arguments.force and _is_available(job):
         job.reporter.say(f"`{job.tag}` is there already")
     else:
-        _build(job)
+        _build_image(job)
     sys.stdout.write(f"{job.tag}\n")
     return EXIT_OK
 
 
-def _there(job: _Job) -> bool:
+def _is_available(job: _BuildJob) -> bool:
     """Whether the tag is where it is to go; if so, the other tags are put beside it, which builds nothing."""
     ask, platforms, others = job.site.docker.ask, job.build.platforms, job.build.tags[1:]
     if job.arguments.push:
-        found = pushed(create_unmirrored_registry(os.environ), job.tag, platforms, only=job.locked == 1)
+        found = is_pushed(create_unmirrored_registry(os.environ), job.tag, platforms, only=job.locked == 1)
         # The other names get an index over the same image, unless it is one.
         command = ("buildx", "imagetools", "create", *(word for other in others for word in ("--tag", other)), job.tag)
         commands = [command] if others else []
     else:
         # Of several platforms under one tag an engine shows one: then the builder's cache is what saves time.
-        found = len(platforms) == 1 and loaded(ask, job.tag, platforms[0])
+        found = len(platforms) == 1 and is_loaded(ask, job.tag, platforms[0])
         commands = [("image", "tag", job.tag, other) for other in others]
     for command in commands if found else ():
         if (answer := ask(*command)).code:
-            raise explain(answer.errors)
+            raise error_from_output(answer.errors)
     return found
 
 
-def _build(job: _Job) -> None:
+def _build_image(job: _BuildJob) -> None:
     started = time.monotonic()
     if len(job.build.platforms) < job.locked and not job.arguments.platform:
         job.reporter.say(
             f"for {job.build.platforms[0]} alone, which the engine is for; `--push` builds all that is locked"
         )
-    digest = build(job.site, job.build, job.dockerfile)
+    digest = build_image(job.site, job.build, job.dockerfile)
     done = "pushed" if job.arguments.push else "built"
     seconds = time.monotonic() - started
     job.reporter.say(f"{done} `{job.tag}`{f' ({digest})' if digest else ''} in {seconds:.1f} s")
 
 
-def _write(job: _Job, kind: str, path: Path) -> int:
+def _write_image(job: _BuildJob, kind: str, path: Path) -> int:
     """The image in a file: whole, or the file is as it was."""
     with atomic_replacement(path) as new:
-        output = exporter(kind, job.arguments.compression, str(new))
-        build(job.site, replace(job.build, output=output), job.dockerfile)
+        output = format_exporter(kind, job.arguments.compression, str(new))
+        build_image(job.site, replace(job.build, output=output), job.dockerfile)
     job.reporter.say(f"wrote `{path}`")
     return EXIT_OK
 
 
-def _check(job: _Job) -> int:
-    digest, difference = twice(job.site, job.build, job.dockerfile, job.arguments.compression, job.reporter.say)
+def _check_reproducibility(job: _BuildJob) -> int:
+    digest, difference = build_and_compare(
+        job.site, job.build, job.dockerfile, job.arguments.compression, job.reporter.say
+    )
     if difference is not None:
         message = f"two builds of one Dockerfile differ: {difference.where} {difference.what}"
         raise CheckFailedError(message, f"the likely cause: {difference.cause}")
@@ -161,19 +176,19 @@ def _check(job: _Job) -> int:
     return EXIT_OK
 
 
-def _destination(arguments: argparse.Namespace) -> tuple[str, Path | None]:
+def _parse_destination(arguments: argparse.Namespace) -> tuple[str, Path | None]:
     """The exporter's kind, and the file that `--output` names."""
     if arguments.output is None:
         return ("registry" if arguments.push else "docker"), None
     pairs = dict(part.partition("=")[::2] for part in next(csv.reader([arguments.output]), []))
     kind, dest = pairs.get("type", ""), pairs.get("dest", "")
-    if set(pairs) != {"type", "dest"} or kind not in _FILES or dest in {"", "-"} or Path(dest).is_dir():
+    if set(pairs) != {"type", "dest"} or kind not in _FILE_EXPORTERS or dest in {"", "-"} or Path(dest).is_dir():
         hint = "write `--output type=oci,dest=FILE`; the type may be `docker` or `tar` too"
         raise InvalidInputError(f"`--output {arguments.output}` does not say which kind of file, and where to", hint)
     return kind, Path(dest)
 
 
-def _platforms(arguments: argparse.Namespace, spec: Spec, site: Site, *, every: bool) -> tuple[str, ...]:
+def _select_platforms(arguments: argparse.Namespace, spec: Spec, site: BuildTarget, *, every: bool) -> tuple[str, ...]:
     """The platforms to build for, as docker spells them; without a word of the user's all, or the engine's own."""
     locked = tuple(PLATFORMS[name].docker for name in spec.platforms)
     names = [name for text in arguments.platform for name in text.split(",")]
@@ -188,13 +203,13 @@ def _platforms(arguments: argparse.Namespace, spec: Spec, site: Site, *, every: 
         return tuple(name for name in locked if name in asked)
     if every or len(locked) == 1:
         return locked
-    own = own_platform(site.docker.ask)
+    own = find_engine_platform(site.docker.ask)
     if own not in locked:
         raise InvalidInputError(f"the engine is for `{own}`, which the lock is not", f"add `--platform {locked[0]}`")
     return (own,)
 
 
-def _last(arguments: argparse.Namespace) -> Callable[[tuple[str, ...]], None]:
+def _create_line_printer(arguments: argparse.Namespace) -> Callable[[tuple[str, ...]], None]:
     """Shows the last lines of a failing step, when there was no progress to show them."""
 
     def show(lines: tuple[str, ...]) -> None:

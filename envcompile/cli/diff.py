@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING
 
 from envcompile.diagnostics.errors import EXIT_FAILED, EXIT_OK, InvalidInputError
 from envcompile.loading import decode_lock_text, find_lock_path, find_spec, read_lock_text
-from envcompile.lock.diff import changes
-from envcompile.lock.file import loads
+from envcompile.lock.diff import compare_locks
 from envcompile.lock.model import Lock
+from envcompile.lock.writer import parse_lock
 from envcompile.project.files import display_path
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from envcompile.cli.report import Reporter
+    from envcompile.cli.output import Reporter
 
 # What stands where no lock was yet.
-_NOTHING = Lock("", "", ())
+_EMPTY_LOCK = Lock("", "", ())
 
 
-def options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument(
         "before", metavar="REV|FILE", nargs="?", default="HEAD", help="a revision of git or a lock (default: HEAD)"
@@ -37,54 +37,54 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     """Compare, and print in the form that is asked for."""
     if arguments.textconv is not None:
-        _write(_listing(Path(arguments.textconv)))
+        _write_lines(_list_packages(Path(arguments.textconv)))
         return EXIT_OK
     path = find_lock_path(find_spec(arguments.file))
-    (before, old), (after, new) = _read(arguments.before, path), _read(arguments.after, path)
+    (before, old), (after, new) = _read_lock(arguments.before, path), _read_lock(arguments.after, path)
     if old is None and new is None:
         raise InvalidInputError(f"neither `{before}` nor `{after}` is there", "run `envcompile lock`")
-    moved = changes(old or _NOTHING, new or _NOTHING)
-    from envcompile.lock import forms  # noqa: PLC0415 - when both could be read
+    moved = compare_locks(old or _EMPTY_LOCK, new or _EMPTY_LOCK)
+    from envcompile.lock.diff_formats import format_json, format_markdown, format_text  # noqa: PLC0415 - when both could be read
 
     if arguments.form == "json":
-        _write([forms.document(moved, before, after)])
+        _write_lines([format_json(moved, before, after)])
     elif arguments.form == "markdown":
-        _write(forms.markdown(moved, f"`{path.name}`"))
+        _write_lines(format_markdown(moved, f"`{path.name}`"))
     else:
-        _write(forms.text(moved))
+        _write_lines(format_text(moved))
         if not moved:
             reporter.say(f"nothing that is pinned changed from `{before}` to `{after}`")
     return EXIT_FAILED if moved and arguments.exit_code else EXIT_OK
 
 
-def _read(word: str | None, path: Path) -> tuple[str, Lock | None]:
+def _read_lock(word: str | None, path: Path) -> tuple[str, Lock | None]:
     """What a word names, for people, and the lock there; None where a revision has none. No word: the lock of now."""
     if word is None or Path(word).is_file():
         file = path if word is None else Path(word)
         text = read_lock_text(file)
         if text is None:
             raise InvalidInputError(f"`{display_path(file)}` is not there", "run `envcompile lock`")
-        return display_path(file), loads(text, display_path(file))
-    from envcompile.cli.git import at_revision  # noqa: PLC0415 - not to compare two files
+        return display_path(file), parse_lock(text, display_path(file))
+    from envcompile.cli.git import read_file_at_revision  # noqa: PLC0415 - not to compare two files
 
-    data = at_revision(path, word)
+    data = read_file_at_revision(path, word)
     name = f"{word}:{path.name}"
-    return name, None if data is None else loads(decode_lock_text(data, name), name)
+    return name, None if data is None else parse_lock(decode_lock_text(data, name), name)
 
 
-def _listing(file: Path) -> Iterator[str]:
+def _list_packages(file: Path) -> Iterator[str]:
     """The lines of a lock. Of one that is broken what can be read, since git gives up a whole diff where this fails."""
-    from envcompile.lock.forms import listing, packages  # noqa: PLC0415 - not to compare
-    from envcompile.lock.salvage import salvage  # noqa: PLC0415
+    from envcompile.lock.diff_formats import format_listing, format_packages  # noqa: PLC0415 - not to compare
+    from envcompile.lock.recovery import recover_pins  # noqa: PLC0415
 
     text = read_lock_text(file) or ""
     try:
-        yield from listing(loads(text, file.name))
+        yield from format_listing(parse_lock(text, file.name))
     except InvalidInputError as problem:
         yield f"# {problem.message}"
-        yield from (f"{name} {line}" for name, pins in salvage(text).items() for line in packages(pins))
+        yield from (f"{name} {line}" for name, pins in recover_pins(text).items() for line in format_packages(pins))
 
 
-def _write(lines: Iterator[str] | list[str]) -> None:
+def _write_lines(lines: Iterator[str] | list[str]) -> None:
     # Bytes: the same on every terminal, in every locale.
     sys.stdout.buffer.writelines(f"{line}\n".encode() for line in lines)

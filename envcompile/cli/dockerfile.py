@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from envcompile.cli import artefact
-from envcompile.cli.compiled import compiled
+from envcompile.api import compile_spec_file
+from envcompile.cli.output import OutputArtifact, add_output_options, write_artifact
 
 if TYPE_CHECKING:
     import argparse
 
-    from envcompile.cli.report import Reporter
+    from envcompile.cli.output import Reporter
 
-DOCKERFILE = artefact.Artefact("Dockerfile", "envcompile dockerfile", "Dockerfile")
+DOCKERFILE_ARTIFACT = OutputArtifact("Dockerfile", "envcompile dockerfile", "Dockerfile")
 
 
-def options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    artefact.options(parser)
+    add_output_options(parser)
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     """Write or compare; 0, or `NotFine` when the compared file differs."""
-    return artefact.deliver(arguments, reporter, DOCKERFILE, lambda: compiled(arguments.file)[1])
+    return write_artifact(arguments, reporter, DOCKERFILE_ARTIFACT, lambda: compile_spec_file(arguments.file)[1])

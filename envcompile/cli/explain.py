@@ -1,7 +1,8 @@
-"""`envcompile explain [CODE]`: why these base images; or what an error code means."""
+"""What a lock says of its bases, told: why these, what goes with them, what is not as it should be."""
 
 from __future__ import annotations
 
+import json
 import sys
 import textwrap
 from typing import TYPE_CHECKING
@@ -9,14 +10,107 @@ from typing import TYPE_CHECKING
 from envcompile.diagnostics.diagnostic import did_you_mean
 from envcompile.diagnostics.errors import EXIT_OK, InvalidInputError
 from envcompile.diagnostics.rules import RULES
+from envcompile.plan.base.codes import diagnostic
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
-    from envcompile.cli.report import Reporter
+    from envcompile.cli.output import Reporter
+    from envcompile.diagnostics.diagnostic import Diagnostic
+    from envcompile.lock.model import BaseImageDecision, Lock, PlatformLock, Step
+    from envcompile.spec.model import Spec
 
 
-def options(parser: argparse.ArgumentParser) -> None:
+def collect_warnings(lock: Lock, spec: Spec) -> list[Diagnostic]:
+    """Each warning once, whatever the number of platforms."""
+    decided = (each.decided for each in lock.platforms if each.decided)
+    return list(dict.fromkeys(diagnostic(warned, spec) for each in decided for warned in each.warnings))
+
+
+def format_decisions(lock: Lock) -> Iterator[str]:
+    """Lines for people, platform by platform."""
+    for number, platform in enumerate(lock.platforms):
+        yield from ([""] if number else [])
+        yield f"{platform.platform}"
+        yield f"  build on   {platform.build.image}"
+        yield f"  run on     {platform.run.image}"
+        if platform.decided is None:
+            yield "  why        the lock was made by a release that did not say: run `envcompile lock`"
+        else:
+            yield from _format_decision(platform, platform.decided)
+
+
+def _format_decision(platform: PlatformLock, decided: BaseImageDecision) -> Iterator[str]:
+    yield f"  system     {platform.run.os}, glibc {platform.run.glibc}"
+    yield f"  CUDA       {decided.cuda or 'none'}"
+    if decided.driver:
+        yield f"  driver     {decided.driver} or newer"
+    if decided.image_driver:
+        yield f"             {decided.image_driver} or newer to start the run image"
+    if decided.compute:
+        yield f"  GPUs       compute capability {', '.join(decided.compute)}"
+    yield from (f"  variable   {name}={value}" for name, value in decided.env)
+    yield from (f"  at build   {name}={value}" for name, value in decided.build_env)
+    yield from (f"  apt        {each}" for each in decided.apt)
+    yield from (f"  apt build  {each}" for each in decided.apt_build)
+    yield from (f"  wheel      {each}" for each in decided.wheels)
+    if decided.saving:
+        yield f"  saves      about {decided.saving.gigabytes} GB unpacked against {decided.saving.against}"
+    yield f"  why        by the facts of {decided.catalogue}:"
+    for row in decided.trail:
+        yield from _format_step(row)
+    for each in decided.warnings:
+        yield f"  warning[{each.rule}]: {each.message}"
+        yield f"    = hint: {each.hint}"
+
+
+def _format_step(row: Step) -> Iterator[str]:
+    because = f" ({', '.join(row.inputs)})" if row.inputs else ""
+    yield f"    {row.step}. {row.decision}{because}"
+    yield from (f"       not {each.image}: {each.because}" for each in row.rejected)
+
+
+def format_decisions_json(lock: Lock) -> str:
+    """A JSON object: for each platform its images, and the decision as the lock has it (null where it has none)."""
+    found = {}
+    for platform in lock.platforms:
+        decided = platform.decided
+        found[platform.platform] = {
+            **{stage: describe_base_image(platform, stage) for stage in ("build", "run")},
+            "decided": decided and _convert_decision(decided),
+        }
+    return json.dumps({"platforms": found}, indent=2, ensure_ascii=False)
+
+
+def describe_base_image(platform: PlatformLock, stage: str) -> dict[str, str]:
+    """One of the two bases."""
+    image = platform.build if stage == "build" else platform.run
+    return {"image": image.image, "os": image.os, "glibc": image.glibc}
+
+
+def _convert_decision(decided: BaseImageDecision) -> dict[str, object]:
+    return {
+        "catalogue": decided.catalogue,
+        "cuda": decided.cuda,
+        "driver": decided.driver,
+        "image-driver": decided.image_driver,
+        "compute": decided.compute,
+        "env": dict(decided.env),
+        "build-env": dict(decided.build_env),
+        "apt": decided.apt,
+        "apt-build": decided.apt_build,
+        "wheels": decided.wheels,
+        "saving": decided.saving and decided.saving._asdict(),
+        "warnings": [each._asdict() for each in decided.warnings],
+        "trail": [{**row._asdict(), "rejected": [each._asdict() for each in row.rejected]} for row in decided.trail],
+    }
+
+
+# `envcompile explain [CODE]`: why these base images; or what an error code means.
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument("code", metavar="CODE", nargs="?", help="such as `unknown-key`; none: why these base images")
     parser.add_argument("--list", action="store_true", help="list the codes")
@@ -31,7 +125,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         sys.stdout.writelines(f"{rule.slug:<{width}}  {rule.summary}\n" for rule in RULES.values())
         return EXIT_OK
     if arguments.code is None:
-        return _bases(arguments)
+        return _explain_base_images(arguments)
     rule = RULES.get(arguments.code)
     if rule is None:
         hint = did_you_mean(arguments.code, RULES) or "run `envcompile explain --list`"
@@ -40,12 +134,11 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     return EXIT_OK
 
 
-def _bases(arguments: argparse.Namespace) -> int:
-    from envcompile.cli import bases  # noqa: PLC0415 - not to explain a code
+def _explain_base_images(arguments: argparse.Namespace) -> int:
     from envcompile.loading import find_lock_path, find_spec, read_lock  # noqa: PLC0415
 
     lock = read_lock(find_lock_path(find_spec(arguments.file)))
-    lines = [bases.document(lock)] if arguments.form == "json" else bases.text(lock)
+    lines = [format_decisions_json(lock)] if arguments.form == "json" else format_decisions(lock)
     # Bytes: the same on every terminal, in every locale.
     sys.stdout.buffer.writelines(f"{line}\n".encode() for line in lines)
     return EXIT_OK

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envcompile.cli import artefact
-from envcompile.cli.compiled import locked
+from envcompile.api import load_spec_and_lock
+from envcompile.cli.output import OutputArtifact, add_output_options, write_artifact
 from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.export import EXPORTERS, ExportInput, count_packages, export_lock, select_platform
 from envcompile.export.common import derive_file_urls, find_packages_without_url, parse_file_urls
@@ -17,12 +17,12 @@ from envcompile.spec.values import read_index_url
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from envcompile.cli.report import Reporter
+    from envcompile.cli.output import Reporter
     from envcompile.diagnostics.diagnostic import Diagnostic
     from envcompile.lock.model import Lock
     from envcompile.spec.model import Spec
 
-_MORE = """\
+_HELP_EPILOG = """\
 formats:
   conda-lock   conda-lock.yml (version 1), which conda-lock, mamba and micromamba install; beside the environment.yml
                of `--format environment`, `conda-lock --check-input-hash` takes it for current
@@ -40,12 +40,12 @@ file host of the public index serves it.
 """
 
 
-def options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command. `--format` is its own: how mistakes are told is said before the command's name."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = _MORE
+    parser.epilog = _HELP_EPILOG
     parser.add_argument("--format", dest="to", choices=tuple(EXPORTERS), required=True, help="what to write; see below")
-    artefact.options(parser)
+    add_output_options(parser)
     parser.add_argument("--platform", metavar="NAME", help="of this platform alone, such as linux-64 (default: all)")
     parser.add_argument("--files", metavar="URL", help="conda-lock, pylock: where pip's files are served; see below")
 
@@ -53,24 +53,24 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     """Write or compare; 0, or `NotFine` when the compared file differs."""
     row = EXPORTERS[arguments.to]
-    files = _files(arguments.files)
+    files = _check_files_url(arguments.files)
     if files and not row.places:
         raise InvalidInputError(f"`{arguments.to}` names no file of pip's", "leave `--files` out")
     asked = {"--format": arguments.to, "--platform": arguments.platform, "--files": files}
     command = " ".join(["envcompile export", *(f"{key} {value}" for key, value in asked.items() if value)])
 
     def make() -> str:
-        spec, lock = locked(arguments.file)
+        spec, lock = load_spec_and_lock(arguments.file)
         lock = select_platform(lock, arguments.platform)
-        places = _places(arguments.output, files, spec, lock) if row.places else {}
+        places = _select_file_urls(arguments.output, files, spec, lock) if row.places else {}
         text = export_lock(arguments.to, ExportInput(spec, lock, places))
-        warn(reporter, arguments.to, lock)
+        warn_of_omissions(reporter, arguments.to, lock)
         return text
 
-    return artefact.deliver(arguments, reporter, artefact.Artefact(f"`{arguments.to}` export", command, row.file), make)
+    return write_artifact(arguments, reporter, OutputArtifact(f"`{arguments.to}` export", command, row.file), make)
 
 
-def _files(url: str | None) -> str | None:
+def _check_files_url(url: str | None) -> str | None:
     if url is None:
         return None
     mistakes: list[Diagnostic] = []
@@ -80,15 +80,17 @@ def _files(url: str | None) -> str | None:
     return clean
 
 
-def _places(output: str | None, files: str | None, spec: Spec, lock: Lock) -> dict[str, str]:
+def _select_file_urls(output: str | None, files: str | None, spec: Spec, lock: Lock) -> dict[str, str]:
     """Where pip's files are: as the URL says, else as the file says that is there, else as the index says."""
     if files:
         return derive_file_urls(lock, files)
     there = output and output != "-" and Path(output).is_file()
-    return found(spec, lock, Path(output).read_text("utf-8", "replace") if there and output else "", os.environ)
+    return find_file_urls(
+        spec, lock, Path(output).read_text("utf-8", "replace") if there and output else "", os.environ
+    )
 
 
-def found(
+def find_file_urls(
     spec: Spec, lock: Lock, text: str, environment: Mapping[str, str], *, offline: bool = False
 ) -> dict[str, str]:
     """Where pip's files are, as an earlier export says; what it does not say is asked of the indexes."""
@@ -102,7 +104,7 @@ def found(
     return places
 
 
-def warn(reporter: Reporter, name: str, lock: Lock) -> None:
+def warn_of_omissions(reporter: Reporter, name: str, lock: Lock) -> None:
     """Say what the file does not hold, or cannot do alone."""
     for kind in ("conda", "pip", "apt"):
         number = count_packages(lock, kind)

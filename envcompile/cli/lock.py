@@ -7,16 +7,16 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from envcompile.cli.artefact import catalogue_option
-from envcompile.cli.bases import warnings
+from envcompile.api import resolve_spec
+from envcompile.cli.explain import collect_warnings
+from envcompile.cli.output import add_catalogue_option
 from envcompile.cli.solvers import solvers
 from envcompile.diagnostics.diagnostic import did_you_mean, format_count
 from envcompile.diagnostics.errors import EXIT_OK, CheckFailedError, InvalidInputError
 from envcompile.loading import find_lock_path, find_spec, load_catalogue, read_lock_text, read_source
-from envcompile.lock.file import Newer, dumps, loads
+from envcompile.lock.diff import LockRequest
 from envcompile.lock.model import Pins
-from envcompile.lock.reasons import Asked
-from envcompile.pipeline import resolve
+from envcompile.lock.writer import NewerLockFormat, format_lock, parse_lock
 from envcompile.project.files import display_path, exclusive_lock, write_text
 from envcompile.resolve.environment import Earlier, Upgrade
 from envcompile.spec.decode import parse_spec
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-    from envcompile.cli.kept import Kept
-    from envcompile.cli.report import Reporter
+    from envcompile.api import ManagedFile
+    from envcompile.cli.output import Reporter
     from envcompile.lock.model import Lock
     from envcompile.spec.model import Spec
 
 # Of the changes of a lock that was renewed as a whole.
-_MOST = 40
+_MAX_REPORTED_CHANGES = 40
 
 
-def options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument("-U", "--upgrade", action="store_true", help="keep no pin: take the newest of everything")
     parser.add_argument(
@@ -48,7 +48,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--offline", action="store_true", help="ask no network: what the caches hold is all there is")
     parser.add_argument("--check", action="store_true", help="change nothing, exit 1 if the lock would change")
     parser.add_argument("--dry-run", action="store_true", help="change nothing, say what would change")
-    catalogue_option(parser)
+    add_catalogue_option(parser)
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
@@ -57,23 +57,23 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     # Before the system's lock on it, which needs a file: what is wrong with the spec is said at once.
     parse_spec(read_source(path))
     with exclusive_lock(path, lambda: reporter.say(f"waiting for another run that locks `{display_path(path)}`")):
-        return _run(arguments, path, reporter)
+        return _lock_spec(arguments, path, reporter)
 
 
-def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
+def _lock_spec(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
     started = time.monotonic()
     source = read_source(path)
     spec = parse_spec(source)
     target = find_lock_path(path)
     text = read_lock_text(target)
-    earlier = _earlier(text, display_path(target), reporter)
-    upgrade = _upgrade(arguments, earlier)
+    earlier = _read_earlier_lock(text, display_path(target), reporter)
+    upgrade = _parse_upgrade(arguments, earlier)
     tables = (spec.conda.packages, spec.pip.packages, spec.apt.packages, spec.apt.build)
     asked = format_count(sum(map(len, tables)), "requirement")
     reporter.step(f"resolving {asked} for {', '.join(spec.platforms)}")
     known = load_catalogue(arguments.catalogue, os.environ)
     who = solvers(spec, path.parent, os.environ, reporter.warn, catalogue=known, offline=arguments.offline)
-    lock = resolve(source, spec, earlier, who, upgrade)
+    lock = resolve_spec(source, spec, earlier, who, upgrade)
     for each in lock.platforms:
         python = f"Python {each.python.version} ({each.python.source})" if each.python else "no Python"
         reporter.detail(f"{each.platform}: {each.run.image}, {each.run.os}, glibc {each.run.glibc}, {python}")
@@ -81,38 +81,40 @@ def _run(arguments: argparse.Namespace, path: Path, reporter: Reporter) -> int:
             reporter.detail(f"{each.platform}: {tool.name} of {tool.image}")
     for name in lock.private_indexes:
         reporter.detail(f"the index `{name}` wants credentials, in the build as the secret `netrc` or `uv-credentials`")
-    reporter.warn_of(source, warnings(lock, spec))
-    new = dumps(lock)
-    exports = _exports(arguments, spec, lock, path)
+    reporter.warn_of(source, collect_warnings(lock, spec))
+    new = format_lock(lock)
+    exports = _find_outdated_exports(arguments, spec, lock, path)
     took = f"{time.monotonic() - started:.1f} s"
     if text is not None and text.replace("\r\n", "\n") == new:
         reporter.say(f"`{display_path(target)}` is current ({took})")
-        return _keep(arguments, exports, reporter)
-    _tell(earlier, lock, Asked(spec, upgrade.names), reporter)
+        return _write_exports(arguments, exports, reporter)
+    _report_changes(earlier, lock, LockRequest(spec, upgrade.names), reporter)
     if arguments.check:
         raise CheckFailedError(f"`{display_path(target)}` would change", "run `envcompile lock`")
     if not arguments.dry_run:
         write_text(target, new)
     sizes = ", ".join(f"{format_count(each.packages, 'package')} for {each.platform}" for each in lock.platforms)
     reporter.say(f"{'would write' if arguments.dry_run else 'wrote'} `{display_path(target)}`: {sizes} ({took})")
-    return _keep(arguments, exports, reporter)
+    return _write_exports(arguments, exports, reporter)
 
 
-def _exports(arguments: argparse.Namespace, spec: Spec, lock: Lock, path: Path) -> list[Kept]:
+def _find_outdated_exports(arguments: argparse.Namespace, spec: Spec, lock: Lock, path: Path) -> list[ManagedFile]:
     """The files that are to be kept beside the lock and do not hold what they should.
 
     Made before anything is written: what stands in the way of one is told while all is as it was.
     """
     if not spec.exports:
         return []
-    from envcompile.cli.export import found  # noqa: PLC0415 - where there are exports
-    from envcompile.cli.kept import exports  # noqa: PLC0415
+    from envcompile.api import managed_exports  # noqa: PLC0415
+    from envcompile.cli.export import find_file_urls  # noqa: PLC0415 - where there are exports
 
-    made = exports(spec, lock, path, lambda text: found(spec, lock, text, os.environ, offline=arguments.offline))
+    made = managed_exports(
+        spec, lock, path, lambda text: find_file_urls(spec, lock, text, os.environ, offline=arguments.offline)
+    )
     return [each for each in made if not each.current()]
 
 
-def _keep(arguments: argparse.Namespace, exports: list[Kept], reporter: Reporter) -> int:
+def _write_exports(arguments: argparse.Namespace, exports: list[ManagedFile], reporter: Reporter) -> int:
     for each in exports:
         name = f"`{display_path(each.path)}`"
         if arguments.check:
@@ -123,12 +125,12 @@ def _keep(arguments: argparse.Namespace, exports: list[Kept], reporter: Reporter
     return EXIT_OK
 
 
-def _tell(earlier: Earlier, lock: Lock, asked: Asked, reporter: Reporter) -> None:
+def _report_changes(earlier: Earlier, lock: Lock, asked: LockRequest, reporter: Reporter) -> None:
     """All that moved and why; nothing for a first lock, all of it is new."""
     if not earlier.pins:
         return
-    from envcompile.lock.diff import changes  # noqa: PLC0415 - only where there is an earlier lock
-    from envcompile.lock.forms import text as told  # noqa: PLC0415
+    from envcompile.lock.diff import compare_locks  # noqa: PLC0415 - only where there is an earlier lock
+    from envcompile.lock.diff_formats import format_text  # noqa: PLC0415
 
     # Of a broken lock conda's and pip's packages alone are known, and the moment of the archive.
     known = [each for each in lock.platforms if each.platform in earlier.pins]
@@ -136,34 +138,34 @@ def _tell(earlier: Earlier, lock: Lock, asked: Asked, reporter: Reporter) -> Non
         replace(each, pip=earlier.of(each.platform).pip, conda=earlier.of(each.platform).conda) for each in known
     )
     snapshot = earlier.snapshot or lock.snapshot
-    moved = changes(earlier.lock or replace(lock, platforms=salvaged, snapshot=snapshot), lock, asked)
-    most = _MOST if asked.upgraded is True else len(moved)
-    for line in told(moved[:most]):
+    moved = compare_locks(earlier.lock or replace(lock, platforms=salvaged, snapshot=snapshot), lock, asked)
+    most = _MAX_REPORTED_CHANGES if asked.upgraded is True else len(moved)
+    for line in format_text(moved[:most]):
         reporter.say(line)
     if len(moved) > most:
         reporter.say(f"... and {len(moved) - most} more")
 
 
-def _earlier(text: str | None, name: str, reporter: Reporter) -> Earlier:
+def _read_earlier_lock(text: str | None, name: str, reporter: Reporter) -> Earlier:
     """The lock that is there, and its pins. Of one that is broken the pins that can be read; a newer one is refused."""
     if text is None:
         return Earlier(None, {})
     try:
-        lock = loads(text, name)
-    except Newer:
+        lock = parse_lock(text, name)
+    except NewerLockFormat:
         raise
     except InvalidInputError as problem:
-        from envcompile.lock.salvage import salvage, salvage_images, salvage_snapshot  # noqa: PLC0415 - if it is broken
+        from envcompile.lock.recovery import recover_images, recover_pins, recover_snapshot  # noqa: PLC0415 - if it is broken
 
-        pins = salvage(text)
+        pins = recover_pins(text)
         kept = format_count(sum(len(each.pip) + len(each.conda) for each in pins.values()), "pin")
         reporter.warn(f"{problem.message}; {kept} of it can be read and will be kept where the spec allows it")
-        return Earlier(None, pins, snapshot=salvage_snapshot(text), images=salvage_images(text))
+        return Earlier(None, pins, snapshot=recover_snapshot(text), images=recover_images(text))
     pins = {each.platform: Pins(each.pip, each.conda) for each in lock.platforms}
     return Earlier(lock, pins, snapshot=lock.snapshot)
 
 
-def _upgrade(arguments: argparse.Namespace, earlier: Earlier) -> Upgrade:
+def _parse_upgrade(arguments: argparse.Namespace, earlier: Earlier) -> Upgrade:
     """What `-U` and `-P` ask for. Raises `Unusable` for a name that the lock does not hold, or what is no version."""
     if arguments.upgrade and not arguments.upgrade_package:
         return Upgrade(names=True)
@@ -172,7 +174,7 @@ def _upgrade(arguments: argparse.Namespace, earlier: Earlier) -> Upgrade:
     names = set()
     for word in arguments.upgrade_package:
         text, equals, version = (part.strip() for part in word.partition("=="))
-        name = _known_name(text, earlier)
+        name = _normalize_locked_name(text, earlier)
         names.add(name)
         if equals:
             exact[name] = version
@@ -181,7 +183,7 @@ def _upgrade(arguments: argparse.Namespace, earlier: Earlier) -> Upgrade:
     return Upgrade(arguments.upgrade or frozenset(names), exact)
 
 
-def _known_name(text: str, earlier: Earlier) -> str:
+def _normalize_locked_name(text: str, earlier: Earlier) -> str:
     """The normalised name; any, where nothing is locked yet."""
     pins = earlier.pins.values()
     known = {each for platform in pins for each in platform.names()}

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from envcompile import __version__
-from envcompile.cli.report import Reporter
+from envcompile.cli.output import Reporter
 from envcompile.diagnostics.errors import EXIT_CODES, EnvcompileError, InvalidInputError
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ COMMANDS = {
     "schema": "print the JSON Schema of the spec, of the lock or of a catalogue, for editors",
 }
 # Behind these commands, `--format` is the format of what they write.
-_FORMATS_OF_THEIR_OWN = frozenset({"doctor", "export"})
+_COMMANDS_WITH_OWN_FORMAT = frozenset({"doctor", "export"})
 
 
-def parser(words: Collection[str]) -> argparse.ArgumentParser:
+def create_parser(words: Collection[str]) -> argparse.ArgumentParser:
     """The parser of the command line. Only the modules of commands that are among its words are imported."""
     shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     shared.add_argument("-C", "--directory", metavar="DIR", help="work as if started in DIR")
@@ -63,28 +63,28 @@ def parser(words: Collection[str]) -> argparse.ArgumentParser:
             name,
             help=summary,
             description=f"{summary[0].upper()}{summary[1:]}.",
-            parents=[shared] if name in _FORMATS_OF_THEIR_OWN else [shared, telling],
+            parents=[shared] if name in _COMMANDS_WITH_OWN_FORMAT else [shared, telling],
             allow_abbrev=False,
         )
         if name in words:
-            import_module(f"envcompile.cli.{name}").options(sub)
+            import_module(f"envcompile.cli.{name}").add_options(sub)
     return top
 
 
 def main(argv: list[str]) -> int:
     """Run one command; the exit code. Everything for people goes to standard error."""
-    options = parser(argv).parse_args(argv, argparse.Namespace(**_DEFAULTS))
+    options = create_parser(argv).parse_args(argv, argparse.Namespace(**_DEFAULT_OPTIONS))
     reporter = Reporter(sys.stderr, os.environ, options)
     try:
         if options.directory is not None:
-            _enter(options.directory)
+            _change_directory(options.directory)
         return int(import_module(f"envcompile.cli.{options.command}").run(options, reporter))
     except EnvcompileError as error:
         reporter.error(error)
         return error.exit_code
 
 
-_DEFAULTS = {
+_DEFAULT_OPTIONS = {
     "directory": None,
     "file": None,
     "quiet": False,
@@ -94,7 +94,7 @@ _DEFAULTS = {
 }
 
 
-def _enter(folder: str) -> None:
+def _change_directory(folder: str) -> None:
     try:
         os.chdir(folder)
     except OSError as problem:

@@ -11,10 +11,10 @@ from envcompile.loading import SCHEMA_FILES, find_schema_file
 if TYPE_CHECKING:
     import argparse
 
-    from envcompile.cli.report import Reporter
+    from envcompile.cli.output import Reporter
 
 
-def options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument(
         "of",

@@ -1,33 +1,199 @@
-"""`envcompile tree`: who needs whom, from the lock alone."""
+"""The graph of a lock drawn for people: as a tree, or as the ways that lead to one package."""
 
 from __future__ import annotations
 
 import json
 import sys
 from argparse import ArgumentTypeError
-from typing import TYPE_CHECKING
+from math import inf
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from envcompile.cli import graphs
-from envcompile.diagnostics.errors import EXIT_OK
-from envcompile.lock.tree import rows, tree
+from envcompile.diagnostics.diagnostic import did_you_mean
+from envcompile.diagnostics.errors import EXIT_OK, InvalidInputError
+from envcompile.loading import find_lock_path, find_spec, read_lock, read_source
+from envcompile.lock.graph import build_graph, find_requested_packages, find_shortest_path
+from envcompile.spec.decode import parse_spec
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from envcompile.cli.report import Reporter
+    from envcompile.cli.output import Reporter
+    from envcompile.lock.graph import DependencyGraph, PackageNode
+    from envcompile.lock.model import PlatformLock
+    from envcompile.spec.model import Spec
 
 
-def options(parser: argparse.ArgumentParser) -> None:
+class TreeStyle(NamedTuple):
+    """What a tree is drawn with."""
+
+    tee: str
+    last: str
+    bar: str
+    arrow: str
+
+
+UNICODE_STYLE = TreeStyle("├── ", "└── ", "│   ", "→")
+ASCII_STYLE = TreeStyle("|-- ", "`-- ", "|   ", "->")
+_REPEATED_MARK = " (*)"
+
+
+def draw_tree(
+    drawn: DependencyGraph, roots: Sequence[PackageNode], strokes: TreeStyle, depth: int | None = None
+) -> Iterator[str]:
+    """A line for each package, below those that need it, `depth` steps from the roots and no further.
+
+    What a package needs is drawn once; where the package stands again it has a mark instead, so that no tree is longer
+    than the lock has needs, and a circle ends.
+    """
+    deep = inf if depth is None else depth
+    # Of each package how many steps below it are drawn already. A stack: a chain may be longer than Python recurses.
+    below: dict[PackageNode, float] = {}
+    waiting = [(root, "", "", deep) for root in reversed(roots)]
+    while waiting:
+        node, lead, indent, left = waiting.pop()
+        needs = drawn.needs[node]
+        again = bool(needs) and below.get(node, -1) >= left
+        yield f"{lead}{drawn.label(node)}{_REPEATED_MARK if again and left else ''}"
+        if again or not left:
+            continue
+        below[node] = left
+        for index, end in enumerate(reversed(needs)):
+            stroke, rest = (strokes.tee, strokes.bar) if index else (strokes.last, " " * len(strokes.bar))
+            waiting.append((end, indent + stroke, indent + rest, left - 1))
+
+
+def draw_paths(
+    drawn: DependencyGraph, roots: Iterable[PackageNode], ends: Iterable[PackageNode], strokes: TreeStyle
+) -> Iterator[str]:
+    """For each package that is asked for the shortest way from it to each of some packages, if there is one."""
+    found = find_shortest_paths(drawn, roots, ends)
+    for path in found:
+        asked = "" if path[1:] else ", which the spec asks for"
+        yield f" {strokes.arrow} ".join(map(drawn.label, path)) + asked
+    if not found:
+        yield "nothing that the spec asks for needs it"
+
+
+def find_shortest_paths(
+    drawn: DependencyGraph, roots: Iterable[PackageNode], ends: Iterable[PackageNode]
+) -> list[tuple[PackageNode, ...]]:
+    """The shortest ways, the shortest of all first."""
+    targets = tuple(ends)
+    found = [path for root in roots for end in targets if (path := find_shortest_path(drawn, root, end))]
+    return sorted(found, key=len)
+
+
+def list_graph_rows(drawn: DependencyGraph, roots: Iterable[PackageNode]) -> list[dict[str, Any]]:
+    """The graph for machines: each package with its needs as they are called, and whether the spec asks for it."""
+    own = set(roots)
+    return [
+        {
+            "kind": node.kind,
+            "name": node.name,
+            "version": package.version,
+            "asked": node in own,
+            "needs": [{"kind": end.kind, "name": end.name} for end in drawn.needs[node]],
+        }
+        for node, package in sorted(drawn.packages.items())
+    ]
+
+
+# What `tree` and `why` both need: the graphs of the lock, one for each platform, and the strokes that can be shown.
+
+
+class PlatformGraph(NamedTuple):
+    """One platform: its graph, the packages that the spec asks for, and others that nobody needs.
+
+    There are such only where the spec has changed since the lock was made.
+    """
+
+    graph: DependencyGraph
+    asked: tuple[PackageNode, ...]
+    others: tuple[PackageNode, ...]
+
+
+def add_graph_options(parser: argparse.ArgumentParser) -> None:
+    """The options of both commands."""
+    parser.add_argument("--platform", metavar="PLATFORM", help="one of the lock's (default: all of them)")
+    parser.add_argument("--as", dest="form", choices=("text", "json"), default="text", help="default: text")
+
+
+def read_graphs(arguments: argparse.Namespace) -> dict[str, PlatformGraph]:
+    """By platform. Raises `Unusable` or `Problems`."""
+    path = find_spec(arguments.file)
+    spec, lock = parse_spec(read_source(path)), read_lock(find_lock_path(path))
+    known = [each.platform for each in lock.platforms]
+    only = arguments.platform
+    if only is not None and only not in known:
+        hint = did_you_mean(only, known) or f"it holds {', '.join(f'`{each}`' for each in known)}"
+        raise InvalidInputError(f"the lock holds no platform `{only}`", hint)
+    return {
+        each.platform: _create_platform_graph(spec, each) for each in lock.platforms if only in (None, each.platform)
+    }
+
+
+def _create_platform_graph(spec: Spec, platform: PlatformLock) -> PlatformGraph:
+    drawn = build_graph(platform)
+    roots = find_requested_packages(spec, drawn)
+    return PlatformGraph(drawn, roots, tuple(node for node, by in drawn.needed.items() if not by and node not in roots))
+
+
+def find_nodes(drawn: dict[str, PlatformGraph], name: str) -> dict[str, tuple[PackageNode, ...]]:
+    """The packages of a name, by platform. Raises `Unusable` where no platform has one."""
+    normal = name.lower()
+    nodes = {
+        platform: each.graph.find(normal) or each.graph.find(_normalize_name(name)) for platform, each in drawn.items()
+    }
+    if not any(nodes.values()):
+        known = {each for one in drawn.values() for each in one.graph.names()}
+        raise InvalidInputError(
+            f"`{name}` is not in the lock", did_you_mean(name, known) or "`envcompile tree` shows what is"
+        )
+    return nodes
+
+
+def _normalize_name(name: str) -> str:
+    from envcompile.diagnostics.errors import RequirementError  # noqa: PLC0415 - for a name that is not conda's
+    from envcompile.spec.pip import parse_package_name  # noqa: PLC0415
+
+    try:
+        return parse_package_name(name)
+    except RequirementError as refusal:
+        raise InvalidInputError(refusal.message, refusal.hint) from None
+
+
+def select_style() -> TreeStyle:
+    """What standard output can show."""
+    try:
+        "".join(UNICODE_STYLE).encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return ASCII_STYLE
+    return UNICODE_STYLE
+
+
+def write_by_platform(drawn: Iterable[str], lines: Callable[[str], Iterable[str]]) -> None:
+    """The lines of each platform below its name; those that several have alike stand once, below all their names."""
+    same: dict[tuple[str, ...], list[str]] = {}
+    for platform in drawn:
+        same.setdefault(tuple(lines(platform)), []).append(platform)
+    blocks = (f"{', '.join(platforms)}\n" + "".join(f"{line}\n" for line in each) for each, platforms in same.items())
+    sys.stdout.write("\n".join(blocks))
+
+
+# `envcompile tree`: who needs whom, from the lock alone.
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument("name", metavar="NAME", nargs="?", help="what this package needs (default: all that is asked)")
     parser.add_argument(
-        "--depth", metavar="N", type=_depth, help="no further than N steps; (*) marks what is drawn above"
+        "--depth", metavar="N", type=_parse_depth, help="no further than N steps; (*) marks what is drawn above"
     )
-    graphs.options(parser)
+    add_graph_options(parser)
 
 
-def _depth(word: str) -> int:
+def _parse_depth(word: str) -> int:
     if not word.isdecimal():
         raise ArgumentTypeError(f"`{word}` is not a number of steps")
     return int(word)
@@ -36,19 +202,19 @@ def _depth(word: str) -> int:
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     """Draw, or print the graph as JSON."""
     del reporter
-    drawn = graphs.graphs(arguments)
+    drawn = read_graphs(arguments)
     if arguments.name:
-        nodes = graphs.found(drawn, arguments.name)
+        nodes = find_nodes(drawn, arguments.name)
     else:
         nodes = {name: (*each.asked, *each.others) for name, each in drawn.items()}
     if arguments.form == "json":
-        value = {name: rows(each.graph, each.asked) for name, each in drawn.items()}
+        value = {name: list_graph_rows(each.graph, each.asked) for name, each in drawn.items()}
         sys.stdout.write(json.dumps(value, indent=2) + "\n")
         return EXIT_OK
-    strokes = graphs.strokes()
+    strokes = select_style()
 
     def lines(platform: str) -> Iterator[str]:
-        return tree(drawn[platform].graph, nodes[platform], strokes, arguments.depth)
+        return draw_tree(drawn[platform].graph, nodes[platform], strokes, arguments.depth)
 
-    graphs.write(drawn, lines)
+    write_by_platform(drawn, lines)
     return EXIT_OK

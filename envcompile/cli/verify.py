@@ -6,13 +6,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envcompile.cli.fast import fresh, glance, specs_of
-from envcompile.cli.kept import kept
+from envcompile.api import managed_files, parse_locked_spec
+from envcompile.cli.fast_verify import find_specs, format_fresh_message, is_fresh_by_digest
 from envcompile.diagnostics.errors import EXIT_OK, CheckFailedError, EnvcompileError, InvalidInputError
 from envcompile.diagnostics.toml_source import TomlSyntaxError
 from envcompile.loading import find_lock_path, find_spec, read_lock, read_source
-from envcompile.lock.fresh import RELOCK
-from envcompile.pipeline import read_spec
+from envcompile.lock.freshness import RELOCK_HINT
 from envcompile.project.discovery import PYPROJECT_FILE_NAME, find_dockerfiles, find_nearest_spec
 from envcompile.project.files import display_path
 
@@ -20,10 +19,10 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from envcompile.cli.report import Reporter
+    from envcompile.cli.output import Reporter
 
 
-def options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument(
         "files",
@@ -43,20 +42,20 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if arguments.file is not None and arguments.files:
         raise InvalidInputError("`-f` names a spec, and so do the files", "leave out one of the two")
     named = arguments.hook or arguments.files
-    specs = _specs(arguments.files) if named else [display_path(find_spec(arguments.file))]
+    specs = _find_specs(arguments.files) if named else [display_path(find_spec(arguments.file))]
     if arguments.hook:
-        from envcompile.cli.removed import bereft  # noqa: PLC0415 - runs git
+        from envcompile.cli.git import specs_without_their_lock  # noqa: PLC0415 - runs git
 
         # A Dockerfile of ours may be kept anywhere; it is looked at where its spec is.
         near = [spec for spec in specs if Path(spec).exists() or find_lock_path(Path(spec)).exists()]
-        specs = list(dict.fromkeys([*near, *bereft(os.environ)]))
-    return max((_verified(spec, reporter) for spec in specs), default=EXIT_OK)
+        specs = list(dict.fromkeys([*near, *specs_without_their_lock(os.environ)]))
+    return max((_verify_spec(spec, reporter) for spec in specs), default=EXIT_OK)
 
 
-def _specs(files: list[str]) -> list[str]:
+def _find_specs(files: list[str]) -> list[str]:
     """The specs of the files, each once. Raises `Unusable`."""
     try:
-        return [spec for spec in specs_of(files) if not _mentions_only(spec)] if files else []
+        return [spec for spec in find_specs(files) if not _only_mentions_table(spec)] if files else []
     except ValueError as problem:
         hint = "name a spec (`.toml`), a lock (`.lock`) or a Dockerfile"
         raise InvalidInputError(f"`{problem}` is none of the files that can be verified", hint) from None
@@ -64,7 +63,7 @@ def _specs(files: list[str]) -> list[str]:
         raise InvalidInputError(f"`{problem.filename}` cannot be read: {problem.strerror}") from None
 
 
-def _mentions_only(spec: str) -> bool:
+def _only_mentions_table(spec: str) -> bool:
     """Whether it is a `pyproject.toml` that speaks of our table and has none."""
     path = Path(spec)
     if path.name != PYPROJECT_FILE_NAME or not path.is_file():
@@ -76,22 +75,22 @@ def _mentions_only(spec: str) -> bool:
     return not isinstance(tool, dict) or "envcompile" not in tool
 
 
-def _verified(spec: str, reporter: Reporter) -> int:
+def _verify_spec(spec: str, reporter: Reporter) -> int:
     """Say what there is to say of one spec; the exit code."""
     code = EXIT_OK
-    for error in _wrong(spec):
+    for error in _find_errors(spec):
         reporter.error(error)
         code = max(code, error.exit_code)
     if code == EXIT_OK:
-        reporter.say(fresh(spec).rstrip())
+        reporter.say(format_fresh_message(spec).rstrip())
     return code
 
 
-def _wrong(spec: str) -> Iterator[EnvcompileError]:
+def _find_errors(spec: str) -> Iterator[EnvcompileError]:
     path = Path(spec)
     try:
         kept_files = find_dockerfiles(spec)
-        if glance(spec) and not kept_files:
+        if is_fresh_by_digest(spec) and not kept_files:
             return
     except OSError:
         pass  # what is not there is told below
@@ -103,22 +102,22 @@ def _wrong(spec: str) -> Iterator[EnvcompileError]:
             )
         source = read_source(path)
         lock = read_lock(find_lock_path(path))
-        locked = read_spec(source, lock, mending(spec))
-        for each in kept(locked, lock, path):
+        locked = parse_locked_spec(source, lock, format_lock_hint(spec))
+        for each in managed_files(locked, lock, path):
             if not each.current():
-                yield CheckFailedError(each.otherwise, f"run `envcompile {each.command}{_option(spec)}`")
+                yield CheckFailedError(each.otherwise, f"run `envcompile {each.command}{_format_file_option(spec)}`")
     except EnvcompileError as error:
-        if error.hint == RELOCK:
-            error.hint = mending(spec)
+        if error.hint == RELOCK_HINT:
+            error.hint = format_lock_hint(spec)
         yield error
 
 
-def mending(spec: str) -> str:
+def format_lock_hint(spec: str) -> str:
     """The hint that names the command which locks this spec."""
-    return f"run `envcompile lock{_option(spec)}`"
+    return f"run `envcompile lock{_format_file_option(spec)}`"
 
 
-def _option(spec: str) -> str:
+def _format_file_option(spec: str) -> str:
     """What names the spec to a command, if it is not the one that would be found."""
     found = find_nearest_spec(str(Path.cwd()))
     # Not through links, as the other one is found.

@@ -6,43 +6,50 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from envcompile.cli import graphs
+from envcompile.cli.tree import (
+    add_graph_options,
+    draw_paths,
+    find_nodes,
+    find_shortest_paths,
+    read_graphs,
+    select_style,
+    write_by_platform,
+)
 from envcompile.diagnostics.errors import EXIT_OK
-from envcompile.lock.tree import paths, ways
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from envcompile.cli.report import Reporter
+    from envcompile.cli.output import Reporter
 
 
-def options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument("name", metavar="NAME", help="a package of the lock")
-    graphs.options(parser)
+    add_graph_options(parser)
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     """Print the shortest way from each requirement that needs the package."""
     del reporter
-    drawn = graphs.graphs(arguments)
-    ends = graphs.found(drawn, arguments.name)
+    drawn = read_graphs(arguments)
+    ends = find_nodes(drawn, arguments.name)
     if arguments.form == "json":
         value = {
             platform: [
                 [{"kind": node.kind, "name": node.name, "version": graph.packages[node].version} for node in path]
-                for path in paths(graph, roots, ends[platform])
+                for path in find_shortest_paths(graph, roots, ends[platform])
             ]
             for platform, (graph, roots, _) in drawn.items()
         }
         sys.stdout.write(json.dumps(value, indent=2) + "\n")
         return EXIT_OK
-    strokes = graphs.strokes()
+    strokes = select_style()
 
     def lines(platform: str) -> Iterator[str]:
         graph, roots, _ = drawn[platform]
-        return ways(graph, roots, ends[platform], strokes) if ends[platform] else iter(("it is not locked here",))
+        return draw_paths(graph, roots, ends[platform], strokes) if ends[platform] else iter(("it is not locked here",))
 
-    graphs.write(drawn, lines)
+    write_by_platform(drawn, lines)
     return EXIT_OK

@@ -19,10 +19,10 @@ from envcompile.diagnostics.errors import UnavailableError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_KEPT = 64 << 10  # bytes of what a build says: its last steps, and the error
+_MAX_OUTPUT_BYTES = 64 << 10  # bytes of what a build says: its last steps, and the error
 
 
-class Answer(NamedTuple):
+class DockerResult(NamedTuple):
     """A docker command that has ended: exit code, standard output, standard error (of a build: the end of it)."""
 
     code: int
@@ -30,31 +30,31 @@ class Answer(NamedTuple):
     errors: str
 
 
-class Ask(Protocol):
+class DockerRunner(Protocol):
     """Runs `docker WORDS...` and waits."""
 
-    def __call__(self, *words: str) -> Answer:
+    def __call__(self, *words: str) -> DockerResult:
         """Raises `MissingOutside` when there is no docker."""
 
 
-class Docker:
+class DockerClient:
     """Docker as `environment` has it: DOCKER_HOST, DOCKER_CONTEXT, BUILDX_BUILDER are docker's own business."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = dict(environment)
 
-    def ask(self, *words: str) -> Answer:
+    def ask(self, *words: str) -> DockerResult:
         """A short question. Raises `MissingOutside` when there is no docker."""
         with self._started(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             output, errors = process.communicate()
-        return Answer(process.returncode, output.decode(errors="replace"), errors.decode(errors="replace"))
+        return DockerResult(process.returncode, output.decode(errors="replace"), errors.decode(errors="replace"))
 
-    def watch(self, words: tuple[str, ...], text: str, screen: BinaryIO | None) -> Answer:
+    def watch(self, words: tuple[str, ...], text: str, screen: BinaryIO | None) -> DockerResult:
         """A build with `text` as standard input; what it says goes to `screen` as it comes, and its end is kept.
 
         An interrupt is passed on, waited for, and raised again: a build that was stopped has cleaned up after itself.
         """
-        ours, theirs, follow = _pipe(screen)
+        ours, theirs, follow = _open_output(screen)
         # A file, not a pipe: nobody has to feed it while the other end is read.
         with tempfile.TemporaryFile() as stdin, os.fdopen(ours, "rb", buffering=0) as said:
             stdin.write(text.encode())
@@ -67,11 +67,11 @@ class Docker:
             kept = b""
             while True:
                 try:
-                    chunk = _read(said)
+                    chunk = _read_chunk(said)
                     if not chunk:
                         process.wait()
                         break
-                    kept = (kept + chunk)[-_KEPT:]
+                    kept = (kept + chunk)[-_MAX_OUTPUT_BYTES:]
                     if screen is not None:
                         follow()
                         screen.write(chunk)
@@ -83,7 +83,7 @@ class Docker:
                         process.send_signal(signal.SIGINT)
         if interrupt is not None:
             raise interrupt
-        return Answer(process.returncode, "", kept.decode(errors="replace"))
+        return DockerResult(process.returncode, "", kept.decode(errors="replace"))
 
     def _started(
         self, words: tuple[str, ...], *, stdin: BinaryIO | int, stdout: int, stderr: int
@@ -102,7 +102,7 @@ class Docker:
             raise UnavailableError(f"`docker` cannot be started: it {reason}", hint) from None
 
 
-def _pipe(screen: BinaryIO | None) -> tuple[int, int, Callable[[], None]]:
+def _open_output(screen: BinaryIO | None) -> tuple[int, int, Callable[[], None]]:
     """Two ends for what a build says: a terminal of its own when `screen` is one, so that it draws as it would there.
 
     The third keeps its size that of the screen.
@@ -127,7 +127,7 @@ def _pipe(screen: BinaryIO | None) -> tuple[int, int, Callable[[], None]]:
     return ours, theirs, follow
 
 
-def _read(said: BinaryIO) -> bytes:
+def _read_chunk(said: BinaryIO) -> bytes:
     try:
         return said.read(1 << 16)
     except OSError as problem:

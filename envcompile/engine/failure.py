@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 from envcompile.diagnostics.errors import CheckFailedError, EnvcompileError, InvalidInputError, UnavailableError
 
-_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_ESCAPE_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 # The summary that buildx ends with: the failing step, and the last ten lines that it said.
-_SUMMARY = re.compile(r"^-{6}\n > (?P<step>.+?):\n(?P<lines>(?:.*\n)*?)-{6}$", re.MULTILINE)
-_ERROR = re.compile(r"^(?:ERROR: )(?:failed to (?:build|solve): )?(?P<text>.+)$", re.MULTILINE)
-_LONGEST = 200
+_STEP_SUMMARY = re.compile(r"^-{6}\n > (?P<step>.+?):\n(?P<lines>(?:.*\n)*?)-{6}$", re.MULTILINE)
+_ERROR_LINE = re.compile(r"^(?:ERROR: )(?:failed to (?:build|solve): )?(?P<text>.+)$", re.MULTILINE)
+_MAX_MESSAGE_LENGTH = 200
 
 
-class Failed(NamedTuple):
+class BuildFailure(NamedTuple):
     """A build that failed: the step and its line in the Dockerfile, the last lines that it said, buildx's own error."""
 
     step: str
@@ -23,7 +23,7 @@ class Failed(NamedTuple):
     error: str
 
 
-class _Row(NamedTuple):
+class _FailurePattern(NamedTuple):
     """What is found in the error or the last lines; `said` and `hint` may use its groups."""
 
     pattern: str
@@ -33,82 +33,82 @@ class _Row(NamedTuple):
 
 
 # The first that fits.
-_ROWS = (
-    _Row(
+_FAILURE_PATTERNS = (
+    _FailurePattern(
         r"Cannot connect to the Docker daemon|docker daemon is not running|error during connect|"
         r"failed to connect to the docker API|permission denied while trying to connect",
         UnavailableError,
         "the docker daemon does not answer",
         "start it, or check `DOCKER_HOST` and `docker context ls`; `docker version` says more",
     ),
-    _Row(
+    _FailurePattern(
         r'no builder "(?P<name>[^"]*)" found',
         UnavailableError,
         "there is no builder `{name}`",
         "`docker buildx ls` names those that are there",
     ),
-    _Row(
+    _FailurePattern(
         r"(?:context|error: docker context) \"(?P<name>[^\"]*)\"(?: not found|: .*not found)",
         UnavailableError,
         "there is no docker context `{name}`",
         "`docker context ls` names those that are there",
     ),
-    _Row(
+    _FailurePattern(
         r"unknown (?:shorthand )?flag: (?P<name>.+)",
         InvalidInputError,
         "`docker buildx build` has no option {name}",
         "what stands after `--` goes to it as it is",
     ),
-    _Row(
+    _FailurePattern(
         r"[Nn]o space left on device|[Dd]isk quota exceeded",
         CheckFailedError,
         "the build failed for want of space on a disk",
         "`docker buildx prune` empties the builder's cache, `docker system df` says what is large",
     ),
-    _Row(
+    _FailurePattern(
         r"(?:OCI exporter|docker exporter|[Mm]ulti-platform build|exporter) (?:is not supported|does not)",
         UnavailableError,
         "this builder cannot make that output",
         "turn on Docker's containerd image store, or name another builder with `--builder`",
     ),
-    _Row(
+    _FailurePattern(
         r"failed to push (?P<name>[^\s:]+(?::[0-9]+/[^\s:]+)?\S*): .*"
         r"(?:denied|unauthorized|insufficient_scope|forbidden|\b40[13]\b)",
         UnavailableError,
         "the registry does not let `{name}` be pushed",
         "`docker login` to it, or check `[image] repository` in the spec",
     ),
-    _Row(
+    _FailurePattern(
         r"failed to push (?P<name>\S+): (?P<reason>.+)",
         UnavailableError,
         "`{name}` cannot be pushed: {reason}",
         "the image is built: run the same again when the registry answers, and only the push is left to do",
     ),
-    _Row(
+    _FailurePattern(
         r"failed to resolve source metadata for (?P<name>\S+): (?P<reason>.+)",
         UnavailableError,
         "the image `{name}` cannot be had: {reason}",
         "check the network, `docker login`, or name a mirror in `~/.config/envcompile/config.toml`",
     ),
-    _Row(
+    _FailurePattern(
         r"failed to do request: (?P<reason>.+)",
         UnavailableError,
         "a registry does not answer: {reason}",
         "check its name, the network, and `docker login`",
     ),
-    _Row(
+    _FailurePattern(
         r"exec format error",
         CheckFailedError,
         "the build failed: the builder cannot run programs of that platform",
         "install an emulator (qemu with binfmt_misc), or name a builder of the platform with `--builder`",
     ),
-    _Row(
+    _FailurePattern(
         r"invalid peer certificate|UnknownIssuer|CERTIFICATE_VERIFY_FAILED|certificate verify failed|SSL certificate",
         CheckFailedError,
         "the build failed: a server's certificate is not trusted in it",
         "behind a proxy with a certificate of its own, add `--secret id=ca,src=/path/to/bundle.crt`",
     ),
-    _Row(
+    _FailurePattern(
         r"dns error|failed to lookup address|[Tt]emporary failure in name resolution|Could not resolve host|"
         r"network bridge not found",
         CheckFailedError,
@@ -118,40 +118,40 @@ _ROWS = (
 )
 
 
-def read(said: str) -> Failed:
+def parse_build_failure(said: str) -> BuildFailure:
     """The failing step out of the end of what buildx said, in any of its ways of showing progress."""
-    text = _ESCAPES.sub("", said.replace("\r\n", "\n"))
-    summaries = list(_SUMMARY.finditer(text))
-    errors = _ERROR.findall(text)
+    text = _ESCAPE_SEQUENCE.sub("", said.replace("\r\n", "\n"))
+    summaries = list(_STEP_SUMMARY.finditer(text))
+    errors = _ERROR_LINE.findall(text)
     # Before a build begins, docker says what is wrong first, and then where to read about it.
     error = errors[-1] if errors else text.strip()
     if not summaries:
-        return Failed("", "", (), error)
+        return BuildFailure("", "", (), error)
     last = summaries[-1]
     # Each line starts with the seconds since the step did.
     lines = tuple(re.sub(r"^[0-9]+\.[0-9]+ ", "", line) for line in last["lines"].splitlines())
     line = re.search(r"^Dockerfile:([0-9]+)$", text[last.end() :], re.MULTILINE)
-    return Failed(last["step"], line[1] if line else "", lines, error)
+    return BuildFailure(last["step"], line[1] if line else "", lines, error)
 
 
-def explain(said: str) -> EnvcompileError:
+def error_from_output(said: str) -> EnvcompileError:
     """The error for a docker command that failed, from what it said."""
-    failed = read(said)
+    failed = parse_build_failure(said)
     text = "\n".join((*failed.lines, failed.error))
-    for row in _ROWS:
+    for row in _FAILURE_PATTERNS:
         if found := re.search(row.pattern, text):
-            names = {key: _short(value) for key, value in found.groupdict().items()}
+            names = {key: _shorten_text(value) for key, value in found.groupdict().items()}
             return row.kind(row.said.format(**names), row.hint.format(**names))
     if not failed.step:
         first = failed.error.partition("\n")[0]
-        return CheckFailedError(f"docker failed: {_short(first) or 'it does not say why'}")
+        return CheckFailedError(f"docker failed: {_shorten_text(first) or 'it does not say why'}")
     last = next((line for line in reversed(failed.lines) if line.strip()), failed.error)
-    step = found[0] if (found := re.match(r"\[[^\]]*\]", failed.step)) else _short(failed.step)
+    step = found[0] if (found := re.match(r"\[[^\]]*\]", failed.step)) else _shorten_text(failed.step)
     place = f", line {failed.line} of the Dockerfile" if failed.line else ""
     hint = "the last lines of the step are above, and the step itself is in `envcompile dockerfile`"
-    return CheckFailedError(f"the build failed in `{step}`{place}: {_short(last)}", hint)
+    return CheckFailedError(f"the build failed in `{step}`{place}: {_shorten_text(last)}", hint)
 
 
-def _short(text: str) -> str:
+def _shorten_text(text: str) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
+    return line if len(line) <= _MAX_MESSAGE_LENGTH else f"{line[: _MAX_MESSAGE_LENGTH - 1]}…"

@@ -6,43 +6,43 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from envcompile.lock.model import AptPackage, CondaPackage, PipPackage, PlatformLock
     from envcompile.spec.model import Spec
 
-    Package = CondaPackage | PipPackage | AptPackage
+    LockedPackage = CondaPackage | PipPackage | AptPackage
 
 # Each kind of package, and what one of them is called.
-KINDS = {"conda": "conda {}", "pip": "{}", "apt": "apt {}", "apt-build": "apt for the build, {}"}
-_NAME = re.compile(r"(?:[^\s\[]*::)?([A-Za-z0-9_.-]+)")
+PACKAGE_LABELS = {"conda": "conda {}", "pip": "{}", "apt": "apt {}", "apt-build": "apt for the build, {}"}
+_DEPENDENCY_NAME = re.compile(r"(?:[^\s\[]*::)?([A-Za-z0-9_.-]+)")
 
 
-class Node(NamedTuple):
+class PackageNode(NamedTuple):
     """A package of the lock: `kind` is a key of `KINDS`, which may each have one of a name."""
 
     name: str
     kind: str
 
 
-class Graph(NamedTuple):
+class DependencyGraph(NamedTuple):
     """The packages, and for each those that it needs and those that need it, sorted by name.
 
     `of_base` are those that the choice of the base asks for, and not the spec.
     """
 
-    packages: Mapping[Node, Package]
-    needs: Mapping[Node, tuple[Node, ...]]
-    needed: Mapping[Node, tuple[Node, ...]]
-    of_base: tuple[Node, ...] = ()
+    packages: Mapping[PackageNode, LockedPackage]
+    needs: Mapping[PackageNode, tuple[PackageNode, ...]]
+    needed: Mapping[PackageNode, tuple[PackageNode, ...]]
+    of_base: tuple[PackageNode, ...] = ()
 
-    def label(self, node: Node) -> str:
+    def label(self, node: PackageNode) -> str:
         """The package as people are told of it: `conda numpy 2.3.5`, and pip's by name and version alone."""
-        return f"{KINDS[node.kind].format(node.name)} {self.packages[node].version}"
+        return f"{PACKAGE_LABELS[node.kind].format(node.name)} {self.packages[node].version}"
 
-    def find(self, name: str) -> tuple[Node, ...]:
+    def find(self, name: str) -> tuple[PackageNode, ...]:
         """The packages of a name, of every kind; where there is none, conda's one that holds that distribution."""
-        own = tuple(node for kind in KINDS if (node := Node(name, kind)) in self.packages)
+        own = tuple(node for kind in PACKAGE_LABELS if (node := PackageNode(name, kind)) in self.packages)
         return own or tuple(node for node in self.packages if name in getattr(self.packages[node], "provides", ()))
 
     def names(self) -> set[str]:
@@ -51,48 +51,52 @@ class Graph(NamedTuple):
         return {node.name for node in self.packages} | provided
 
 
-def graph(platform: PlatformLock) -> Graph:
+def build_graph(platform: PlatformLock) -> DependencyGraph:
     """The graph of one platform's packages. What is not in the lock (`__glibc`, what is excluded) is left out."""
-    packages: dict[Node, Package] = {Node(each.name, "conda"): each for each in platform.conda}
-    provider = {name: Node(each.name, "conda") for each in platform.conda for name in each.provides}
-    needs: dict[Node, tuple[Node, ...]] = {}
+    packages: dict[PackageNode, LockedPackage] = {PackageNode(each.name, "conda"): each for each in platform.conda}
+    provider = {name: PackageNode(each.name, "conda") for each in platform.conda for name in each.provides}
+    needs: dict[PackageNode, tuple[PackageNode, ...]] = {}
     for each in platform.conda:
-        ends = {Node(depend_name(depend), "conda") for depend in each.depends}
-        needs[Node(each.name, "conda")] = tuple(sorted(ends & packages.keys()))
-    packages |= {Node(each.name, "pip"): each for each in platform.pip}
+        ends = {PackageNode(parse_dependency_name(depend), "conda") for depend in each.depends}
+        needs[PackageNode(each.name, "conda")] = tuple(sorted(ends & packages.keys()))
+    packages |= {PackageNode(each.name, "pip"): each for each in platform.pip}
     for package in platform.pip:
-        own = {Node(name, "pip") for name in package.depends}
+        own = {PackageNode(name, "pip") for name in package.depends}
         brought = {provider[name] for name in package.depends if name in provider}
-        needs[Node(package.name, "pip")] = tuple(sorted(own & packages.keys() | brought))
+        needs[PackageNode(package.name, "pip")] = tuple(sorted(own & packages.keys() | brought))
     for kind, pinned in (("apt", platform.apt), ("apt-build", platform.apt_build)):
-        packages |= {Node(each.name, kind): each for each in pinned}
-        needs |= {Node(each.name, kind): tuple(Node(name, kind) for name in each.depends) for each in pinned}
-    needed: dict[Node, list[Node]] = {node: [] for node in packages}
+        packages |= {PackageNode(each.name, kind): each for each in pinned}
+        needs |= {
+            PackageNode(each.name, kind): tuple(PackageNode(name, kind) for name in each.depends) for each in pinned
+        }
+    needed: dict[PackageNode, list[PackageNode]] = {node: [] for node in packages}
     for node in sorted(needs):
         for end in needs[node]:
             needed[end].append(node)
-    return Graph(packages, needs, {node: tuple(found) for node, found in needed.items()}, _of_base(platform))
-
-
-def _of_base(platform: PlatformLock) -> tuple[Node, ...]:
-    decided = platform.decided
-    if decided is None:
-        return ()
-    wheels = [Node(each.partition(" ")[0], "pip") for each in decided.wheels]
-    return (
-        *wheels,
-        *(Node(each, "apt") for each in decided.apt),
-        *(Node(each, "apt-build") for each in decided.apt_build),
+    return DependencyGraph(
+        packages, needs, {node: tuple(found) for node, found in needed.items()}, _find_base_packages(platform)
     )
 
 
-def depend_name(depend: str) -> str:
+def _find_base_packages(platform: PlatformLock) -> tuple[PackageNode, ...]:
+    decided = platform.decided
+    if decided is None:
+        return ()
+    wheels = [PackageNode(each.partition(" ")[0], "pip") for each in decided.wheels]
+    return (
+        *wheels,
+        *(PackageNode(each, "apt") for each in decided.apt),
+        *(PackageNode(each, "apt-build") for each in decided.apt_build),
+    )
+
+
+def parse_dependency_name(depend: str) -> str:
     """The name that a conda record's MatchSpec starts with."""
-    found = _NAME.match(depend)
+    found = _DEPENDENCY_NAME.match(depend)
     return found[1].lower() if found else ""
 
 
-def asked(spec: Spec, drawn: Graph) -> tuple[Node, ...]:
+def find_requested_packages(spec: Spec, drawn: DependencyGraph) -> tuple[PackageNode, ...]:
     """The packages that the spec asks for itself, in its order, and those that the base was chosen with.
 
     What is asked for and the lock lacks is not there.
@@ -100,18 +104,20 @@ def asked(spec: Spec, drawn: Graph) -> tuple[Node, ...]:
     from envcompile.spec.conda import parse_match_spec  # noqa: PLC0415 - brings much, for `tree` and `why` alone
     from envcompile.spec.pip import parse_package_name, parse_requirement  # noqa: PLC0415
 
-    conda = [Node(parse_match_spec(text).name, "conda") for text in spec.conda.packages]
+    conda = [PackageNode(parse_match_spec(text).name, "conda") for text in spec.conda.packages]
     if spec.python is not None:
-        conda.append(Node("python", "conda"))
+        conda.append(PackageNode("python", "conda"))
     pip = [node for text in spec.pip.packages for node in drawn.find(parse_package_name(parse_requirement(text).name))]
-    apt = [Node(each, "apt") for each in spec.apt.packages] + [Node(each, "apt-build") for each in spec.apt.build]
+    apt = [PackageNode(each, "apt") for each in spec.apt.packages] + [
+        PackageNode(each, "apt-build") for each in spec.apt.build
+    ]
     return tuple(dict.fromkeys(node for node in (*conda, *pip, *apt, *drawn.of_base) if node in drawn.packages))
 
 
-def shortest(drawn: Graph, start: Node, end: Node) -> tuple[Node, ...]:
+def find_shortest_path(drawn: DependencyGraph, start: PackageNode, end: PackageNode) -> tuple[PackageNode, ...]:
     """The shortest way from one package to another that it needs, both included; nothing where there is none."""
-    came: dict[Node, Node] = {}
-    waiting: Collection[Node] = (start,)
+    came: dict[PackageNode, PackageNode] = {}
+    waiting: Collection[PackageNode] = (start,)
     seen = {start}
     while waiting and end not in seen:
         ahead = []
@@ -128,3 +134,66 @@ def shortest(drawn: Graph, start: Node, end: Node) -> tuple[Node, ...]:
     while path[-1] != start:
         path.append(came[path[-1]])
     return tuple(reversed(path))
+
+
+# The order in which conda packages can be installed one after the other.
+
+
+def sort_by_dependencies(packages: Iterable[CondaPackage]) -> list[CondaPackage]:
+    """Every package after those it depends on, ties by name: an explicit list is installed as it stands.
+
+    Python and pip need each other; Python comes first.
+    """
+    known = {package.name: package for package in packages}
+    done: dict[str, CondaPackage] = {}
+    for name in sorted(known):
+        _append_after_dependencies(known, name, done)
+    return list(done.values())
+
+
+def _append_after_dependencies(known: Mapping[str, CondaPackage], first: str, done: dict[str, CondaPackage]) -> None:
+    # A stack of our own: chains of dependencies are as long as an environment is large.
+    open_names = [first]
+    entered: set[str] = set()
+    while open_names:
+        name = open_names[-1]
+        if name in done:
+            open_names.pop()
+        elif name in entered:
+            done[name] = known[name]
+            open_names.pop()
+        else:
+            entered.add(name)
+            needs = sorted({_split_dependency_name(spec) for spec in known[name].depends} & set(known), reverse=True)
+            open_names += [need for need in needs if need not in entered and (name, need) != ("python", "pip")]
+
+
+def _split_dependency_name(spec: str) -> str:
+    return spec.split(maxsplit=1)[0].partition("[")[0].rpartition("::")[2]
+
+
+# Packages that no requirement leads to.
+
+
+def unrequired_packages(needs: Mapping[str, Iterable[str]], roots: Iterable[str]) -> list[str]:
+    """The names that cannot be reached from `roots`, sorted; without those that another one of them needs."""
+    left = set(needs) - find_reachable_packages(needs, roots)
+    needed = {need for name in left for need in needs[name] if need != name}
+    tops = sorted(left - needed)
+    # What stands in a circle has nobody above it.
+    for name in sorted(left):
+        if name not in find_reachable_packages(needs, tops):
+            tops.append(name)
+    return sorted(tops)
+
+
+def find_reachable_packages(needs: Mapping[str, Iterable[str]], roots: Iterable[str]) -> set[str]:
+    """The names that can be reached from `roots`, which are among them as far as they are known."""
+    seen: set[str] = set()
+    open_names = [name for name in roots if name in needs]
+    while open_names:
+        name = open_names.pop()
+        if name not in seen:
+            seen.add(name)
+            open_names += [need for need in needs[name] if need in needs and need not in seen]
+    return seen

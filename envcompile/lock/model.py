@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from envcompile.lock.head import LAYOUT
+from envcompile.lock.header import LAYOUT_VERSION
+
+if TYPE_CHECKING:
+    from envcompile.diagnostics.toml_source import KeyPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ class AptPackage:
 
 
 @dataclass(frozen=True, slots=True)
-class Python:
+class PythonInterpreter:
     """The interpreter: exact version, its path in the image, and who said so.
 
     `source` is `conda` or `apt` (a locked package), or for the base's own `spec` (the user says so), `image` (read from
@@ -112,25 +115,25 @@ class ToolImage:
     image: str
 
 
-class Rejected(NamedTuple):
+class RejectedImage(NamedTuple):
     """An image, or a kind of image, that was not taken, and why."""
 
     image: str
     because: str
 
 
-class Row(NamedTuple):
+class Step(NamedTuple):
     """One step of the way: `inputs` are locked packages or words of the spec, `source` where the rule is from."""
 
     step: int
     rule: str
     inputs: tuple[str, ...]
     decision: str
-    rejected: tuple[Rejected, ...] = ()
+    rejected: tuple[RejectedImage, ...] = ()
     source: str = ""
 
 
-class Warned(NamedTuple):
+class RecordedDiagnostic(NamedTuple):
     """Something that is not as it should be, and does not stop the work: a rule's slug, one sentence, what mends it."""
 
     rule: str
@@ -138,7 +141,7 @@ class Warned(NamedTuple):
     hint: str
 
 
-class Saving(NamedTuple):
+class SizeSaving(NamedTuple):
     """What the run image is smaller by than another one: unpacked gigabytes (X.Y), about."""
 
     gigabytes: str
@@ -146,7 +149,7 @@ class Saving(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
+class BaseImageDecision:
     """Why a platform stands on its bases, and what goes with them.
 
     `catalogue` is the day of the facts that decided, and the beginning of their digest. `cuda` is the release that
@@ -167,9 +170,9 @@ class Decided:
     apt: tuple[str, ...] = ()
     apt_build: tuple[str, ...] = ()
     wheels: tuple[str, ...] = ()
-    saving: Saving | None = None
-    warnings: tuple[Warned, ...] = ()
-    trail: tuple[Row, ...] = ()
+    saving: SizeSaving | None = None
+    warnings: tuple[RecordedDiagnostic, ...] = ()
+    trail: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +185,7 @@ class PlatformLock:
     """
 
     platform: str
-    python: Python | None
+    python: PythonInterpreter | None
     build: BaseImage
     run: BaseImage
     tools: tuple[ToolImage, ...]
@@ -190,7 +193,7 @@ class PlatformLock:
     conda: tuple[CondaPackage, ...] = ()
     apt: tuple[AptPackage, ...] = ()
     apt_build: tuple[AptPackage, ...] = ()
-    decided: Decided | None = None
+    decided: BaseImageDecision | None = None
     pip_build: tuple[SdistBuild, ...] = ()
 
     @property
@@ -213,7 +216,7 @@ class Pins:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RecordedInput:
     """What the spec said at one key (`conda.channels`), as `spec.asked.unseen` writes it."""
 
     key: str
@@ -233,12 +236,22 @@ class Lock:
     spec: str
     spec_text: str
     platforms: tuple[PlatformLock, ...]
-    layout: int = LAYOUT
+    layout: int = LAYOUT_VERSION
     channels: tuple[Channel, ...] = ()
-    asked: tuple[Asked, ...] | None = None
+    asked: tuple[RecordedInput, ...] | None = None
     private_indexes: tuple[str, ...] = ()
     snapshot: str | None = None
 
     def platform(self, name: str) -> PlatformLock | None:
         """What is pinned for one platform, if it is locked."""
         return next((each for each in self.platforms if each.platform == name), None)
+
+
+# One way in which a lock does not answer a spec.
+
+
+class LockMismatch(NamedTuple):
+    """Where in the spec, and a sentence: what is asked, and what the lock has."""
+
+    path: KeyPath
+    said: str

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from envcompile.diagnostics.errors import InvalidInputError
-from envcompile.lock.order import in_order
+from envcompile.lock.graph import sort_by_dependencies
 from envcompile.plan.model import LockStageFile
 from envcompile.plan.pip import LAYER_GROUPS, find_layer_group
 
@@ -22,7 +22,7 @@ def format_explicit_list(packages: Iterable[CondaPackage], urls: Mapping[str, st
 
 
 def _iter_explicit_lines(packages: Iterable[CondaPackage], urls: Mapping[str, str]) -> Iterator[str]:
-    for each in in_order(packages):
+    for each in sort_by_dependencies(packages):
         yield f"{format_archive_url(each, urls)}#{_select_checksum(each)}"
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
 from envcompile.diagnostics.errors import EXIT_FAILED
-from envcompile.lock.model import BaseImage, Row
+from envcompile.lock.model import BaseImage, Step
 from envcompile.plan.base import own_python
 from envcompile.plan.base.codes import diagnostic
 from envcompile.plan.base.decide import decide
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from envcompile.diagnostics.toml_source import TomlSource
-    from envcompile.lock.model import Decided, PlatformLock
+    from envcompile.lock.model import BaseImageDecision, PlatformLock
     from envcompile.plan.base.catalogue import Catalogue
     from envcompile.plan.base.model import Decision, Locked, Stage
     from envcompile.resolve.images import Images
@@ -40,7 +40,7 @@ class Choosing(NamedTuple):
     images: Images
     kept: Mapping[str, str]
     systems: Mapping[str, str]  # by platform: the one that was chosen before, and stays
-    before: Mapping[str, tuple[Row, ...]]  # by platform: how it came to this pass
+    before: Mapping[str, tuple[Step, ...]]  # by platform: how it came to this pass
     held: Mapping[str, tuple[str, ...]]  # by platform: requirements of pip that were resolved with for the base's sake
 
 
@@ -154,7 +154,7 @@ def _standing(
     before = choosing.before.get(platform.platform, ())
     if idle := without_gpu(spec, platform, catalogue):
         said = "no GPU is asked for, and no CUDA that it finds is locked: it runs on the processor"
-        before = (*before, Row(2, "without-gpu", tuple(map(str, idle)), said, source="docs/base.md, step 2"))
+        before = (*before, Step(2, "without-gpu", tuple(map(str, idle)), said, source="docs/base.md, step 2"))
     idle_gpu = not asks(spec) and not uses_cuda(Question(), packages(spec, platform, catalogue), catalogue, surely=True)
     warned = (*decision.warnings, *(unused(platform) if idle_gpu else ()))
     decided = recorded(replace(decision, warnings=warned), facts(catalogue), python, before)
@@ -164,7 +164,9 @@ def _standing(
     return replace(platform, build=build, run=run, decided=decided)
 
 
-def _with_distribution(python: str, platform: PlatformLock, run: Stage, decided: Decided) -> Decided:
+def _with_distribution(
+    python: str, platform: PlatformLock, run: Stage, decided: BaseImageDecision
+) -> BaseImageDecision:
     """The distribution's Python in both stages; with its headers where something compiles against them."""
     headers = {f"{python}-dev"}
     at_run = headers if run.python == "standalone" else set()
@@ -176,11 +178,11 @@ def _with_distribution(python: str, platform: PlatformLock, run: Stage, decided:
     )
 
 
-def _with_compiler(spec: Spec, run: Stage, decided: Decided) -> Decided:
+def _with_compiler(spec: Spec, run: Stage, decided: BaseImageDecision) -> BaseImageDecision:
     """The compiler that the spec asks for, also where no locked package is known to need it."""
     if not spec.cuda.jit or run.flavour.endswith("devel") or {"gcc", "g++"} & {*decided.apt}:
         return decided
-    row = Row(2, "jit", ("jit",), "compiles at run time: gcc, libc6-dev", source="the spec")
+    row = Step(2, "jit", ("jit",), "compiles at run time: gcc, libc6-dev", source="the spec")
     trail = tuple(sorted((*decided.trail, row), key=lambda each: each.step))
     return replace(decided, apt=tuple(sorted({*decided.apt, "gcc", "libc6-dev"})), trail=trail)
 

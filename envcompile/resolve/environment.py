@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
-from envcompile.lock.model import Pins, PlatformLock, Python
+from envcompile.lock.model import Pins, PlatformLock, PythonInterpreter
 from envcompile.plan.base.bounds import bounds
 from envcompile.platforms import PLATFORMS
 from envcompile.resolve.conda import CondaRequest
@@ -138,9 +138,9 @@ def _refuse_twice(source: TomlSource, spec: Spec, conda: Mapping[str, tuple[Cond
         raise DiagnosticsError(source, found)
 
 
-def _interpreter(brought: tuple[CondaPackage, ...]) -> Python | None:
+def _interpreter(brought: tuple[CondaPackage, ...]) -> PythonInterpreter | None:
     version = next((package.version for package in brought if package.name == "python"), None)
-    return Python(version, CONDA_PYTHON, "conda") if version else None
+    return PythonInterpreter(version, CONDA_PYTHON, "conda") if version else None
 
 
 def _pip(  # noqa: PLR0913, PLR0917 - a request is made of all that was decided before
@@ -148,7 +148,7 @@ def _pip(  # noqa: PLR0913, PLR0917 - a request is made of all that was decided 
     spec: Spec,
     name: str,
     ground: Ground,
-    python: Python | None,
+    python: PythonInterpreter | None,
     brought: tuple[CondaPackage, ...],
     earlier: Earlier,
     solvers: Solvers,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
 from envcompile.diagnostics.errors import EXIT_UNAVAILABLE, UnavailableError
-from envcompile.lock.model import BaseImage, Python, ToolImage
+from envcompile.lock.model import BaseImage, PythonInterpreter, ToolImage
 from envcompile.plan.base import EXAMPLE, Facts, choose, needs_look, own_python, tools, wanted
 from envcompile.platforms import PLATFORMS
 from envcompile.spec.image_reference import split_image_reference
@@ -49,7 +49,7 @@ class Ground(NamedTuple):
     """
 
     base: BaseImage
-    python: Python | None
+    python: PythonInterpreter | None
     tools: tuple[ToolImage, ...]
     wheels: tuple[str, ...] = ()
 

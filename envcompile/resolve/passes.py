@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.diagnostics.diagnostic import DiagnosticsError
 from envcompile.diagnostics.errors import CheckFailedError
-from envcompile.lock.model import Python, Row
+from envcompile.lock.model import PythonInterpreter, Step
 from envcompile.plan.base import wanted
 from envcompile.plan.base.codes import diagnostic
 from envcompile.plan.base.conflicts import gone, unknown_release
@@ -68,7 +68,7 @@ def settle_bases(source: TomlSource, spec: Spec, earlier: Earlier, solvers: Solv
                 return found
     renew = upgrade.names is True
     grounds = lay_ground(source, spec, earlier.lock, solvers.images, upgrade=renew, broken=earlier.images)
-    rows: dict[str, tuple[Row, ...]] = {name: (_row(ground),) for name, ground in grounds.items()}
+    rows: dict[str, tuple[Step, ...]] = {name: (_row(ground),) for name, ground in grounds.items()}
     found = _pass(asked, grounds, {}, rows)
     reasons = _again(found, grounds)
     if not reasons:
@@ -96,7 +96,7 @@ def _refuse_unknown(source: TomlSource, spec: Spec, catalogue: Catalogue) -> Non
 
 
 def _pass(
-    asked: _Asked, grounds: Mapping[str, Ground], systems: Mapping[str, str], rows: Mapping[str, tuple[Row, ...]]
+    asked: _Asked, grounds: Mapping[str, Ground], systems: Mapping[str, str], rows: Mapping[str, tuple[Step, ...]]
 ) -> Settled:
     """Resolve, choose the bases, and add to them what they lack."""
     source, spec, earlier, solvers, upgrade = asked
@@ -137,7 +137,7 @@ def _with_python(platform: PlatformLock, apt: Answer) -> PlatformLock:
         raise CheckFailedError(
             f"the archive has `{name}` in no version that is one of Python's", "take Python from conda"
         )
-    return replace(platform, python=Python(patch[0], f"/usr/bin/{name}", "apt"))
+    return replace(platform, python=PythonInterpreter(patch[0], f"/usr/bin/{name}", "apt"))
 
 
 def _again(found: Settled, grounds: Mapping[str, Ground]) -> dict[str, tuple[str, ...]]:
@@ -164,11 +164,11 @@ def _ground(platform: PlatformLock, before: Ground) -> Ground:
     return before._replace(base=platform.run, python=platform.python if apt else before.python, wheels=wheels)
 
 
-def _row(ground: Ground, why: tuple[str, ...] = ()) -> Row:
+def _row(ground: Ground, why: tuple[str, ...] = ()) -> Step:
     python = f", Python {ground.python.version}" if ground.python else ""
     decision = f"for {ground.base.os}, glibc {ground.base.glibc}{python}"
     said = f"resolved once more {decision}: {'; '.join(why)}" if why else f"resolved {decision}"
-    return Row(0, _AGAIN if why else _FIRST, (), said, source="docs/base.md, before and after")
+    return Step(0, _AGAIN if why else _FIRST, (), said, source="docs/base.md, before and after")
 
 
 def _grounds_of_earlier(asked: _Asked) -> dict[str, Ground]:
@@ -199,11 +199,11 @@ def _elsewhere(platform: PlatformLock, spec: Spec) -> bool:
     return again or platform.run.image.partition("@")[0] != wanted(spec).image
 
 
-def _fits(python: Python | None, asked: str | None) -> bool:
+def _fits(python: PythonInterpreter | None, asked: str | None) -> bool:
     return python is None or asked is None or f"{python.version}.".startswith(f"{asked}.")
 
 
-def _rows_of_earlier(earlier: Earlier, name: str) -> tuple[Row, ...]:
+def _rows_of_earlier(earlier: Earlier, name: str) -> tuple[Step, ...]:
     before = earlier.lock.platform(name) if earlier.lock else None
     return tuple(row for row in before.decided.trail if row.step == 0) if before and before.decided else ()
 

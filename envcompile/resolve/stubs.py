@@ -9,7 +9,7 @@ from __future__ import annotations
 import zipfile
 from typing import TYPE_CHECKING
 
-from envcompile.lock.satisfied_pip import provided_by
+from envcompile.lock.freshness_pip import find_provided_versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,7 +23,7 @@ LOCAL = "conda"
 
 def provided(packages: Iterable[CondaPackage]) -> dict[str, str]:
     """Distribution name to its version with the stub's local part, such as `2.9.0+conda`, sorted by name."""
-    return {name: f"{version}+{LOCAL}" for name, version in provided_by(packages).items()}
+    return {name: f"{version}+{LOCAL}" for name, version in find_provided_versions(packages).items()}
 
 
 def write_sdists(folder: Path, sdists: Mapping[str, Mapping[str, Told]]) -> None:

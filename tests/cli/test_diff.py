@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.lock.file import dumps, loads
+from envcompile.lock.writer import format_lock, parse_lock
 from tests.cli.test_commands import COMMAND, run
 from tests.made import FIXTURES
 
@@ -53,10 +53,12 @@ def project(tmp_path: Path) -> Path:
 
 def move(path: Path, version: str = "99") -> None:
     """The first pip package of every platform gets another version: a sound lock."""
-    lock = loads(path.read_text("utf-8"), "x")
+    lock = parse_lock(path.read_text("utf-8"), "x")
     (old,) = {each.pip[0].version for each in lock.platforms}
     name = lock.platforms[0].pip[0].name
-    moved = dumps(lock).replace(f'{{ name = "{name}", version = "{old}"', f'{{ name = "{name}", version = "{version}"')
+    moved = format_lock(lock).replace(
+        f'{{ name = "{name}", version = "{old}"', f'{{ name = "{name}", version = "{version}"'
+    )
     body = moved.partition("\n")[2].partition("\n")[2].partition("\n")[2]
     import hashlib
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import tomli
 
-from envcompile.cli.demand import _floors
 from envcompile.diagnostics.toml_source import TomlSource
-from envcompile.engine.nvidia import driver
-from envcompile.lock.file import dumps
+from envcompile.doctor.machine import check_driver
+from envcompile.doctor.project import _find_minimum_drivers
 from envcompile.lock.model import PipPackage
+from envcompile.lock.writer import format_lock
 from envcompile.plan.base.catalogue import shipped
 from envcompile.spec.decode import decode_spec
 from tests.made import FIXTURES, parsed
@@ -156,7 +156,7 @@ def project(folder: Path, runtime: str = "") -> Path:
             replace(each, pip=tuple(sorted([*each.pip, pin], key=lambda p: p.name))) for each in lock.platforms
         )
         lock = replace(lock, platforms=rows)
-    (folder / "envcompile.lock").write_text(dumps(lock), "utf-8")
+    (folder / "envcompile.lock").write_text(format_lock(lock), "utf-8")
     return folder
 
 
@@ -194,7 +194,7 @@ def test_the_driver_that_the_spec_wants_to_support(tmp_path: Path) -> None:
     text = 'name = "x"\n[cuda]\ndriver = "535"\n'
     spec, _ = decode_spec(TomlSource("x", text), TomlSource("x", text).parse())
     assert spec
-    (floor,) = _floors(spec, None, shipped())
+    (floor,) = _find_minimum_drivers(spec, None, shipped())
     assert floor == ("535", "`driver` under `[cuda]`")
     script = tmp_path / "nvidia-smi"
     for version, state in (("525.60.13", "wrong"), ("535.54.03", "fine"), ("550.1", "fine")):
@@ -202,7 +202,7 @@ def test_the_driver_that_the_spec_wants_to_support(tmp_path: Path) -> None:
         script.chmod(0o755)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-            assert driver((floor,), os.environ).state == state
+            assert check_driver((floor,), os.environ).state == state
 
 
 def test_a_newer_catalogue_moves_the_floor(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_room(tmp_path: Path) -> None:
     _, lock = parsed("ml")
     pin = PipPackage("huge", "1", "huge-1-py3-none-any.whl", "0" * 64, 10**14)
     rows = tuple(replace(each, pip=tuple(sorted([*each.pip, pin], key=lambda p: p.name))) for each in lock.platforms)
-    (folder / "envcompile.lock").write_text(dumps(replace(lock, platforms=rows)), "utf-8")
+    (folder / "envcompile.lock").write_text(format_lock(replace(lock, platforms=rows)), "utf-8")
     done = doctor(folder, "--format", "json", docker="")
     row = found(done)["disk"]
     assert (done.returncode, row["state"]) == (1, "wrong")

@@ -117,14 +117,16 @@ def test_pip_packages_without_a_pip_to_install_them(tmp_path: Path) -> None:
     """conda-lock installs with the environment's own pip."""
     from dataclasses import replace
 
-    from envcompile.lock.file import dumps
+    from envcompile.lock.writer import format_lock
     from tests.made import parsed
 
     _, lock = parsed("conda")
     (one,) = lock.platforms
     conda = tuple(package for package in one.conda if package.name != "pip")
     shutil.copy(FIXTURES / "compile" / "conda" / "envcompile.toml", tmp_path)
-    (tmp_path / "envcompile.lock").write_text(dumps(replace(lock, platforms=(replace(one, conda=conda),))), "utf-8")
+    (tmp_path / "envcompile.lock").write_text(
+        format_lock(replace(lock, platforms=(replace(one, conda=conda),))), "utf-8"
+    )
     done = run("export", "--format", "conda-lock", *FILES, folder=tmp_path)
     assert (done.returncode, "the lock holds no conda `pip`" in done.stderr) == (0, True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from envcompile.cli.machine import lines, warning
+from envcompile.cli.output import format_error_lines, format_warning_line
 from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
 from envcompile.diagnostics.errors import CheckFailedError
 from envcompile.diagnostics.toml_source import TomlSource
@@ -20,14 +20,14 @@ PROBLEMS = DiagnosticsError(
 
 
 def test_json_is_a_line_per_mistake() -> None:
-    rows = [json.loads(line) for line in lines(PROBLEMS, "json")]
+    rows = [json.loads(line) for line in format_error_lines(PROBLEMS, "json")]
     assert [(row["code"], row["line"], row["column"], row["end_column"]) for row in rows] == [
         ("unknown-key", 1, 1, 2),
         ("userinfo", 2, 7, 28),
     ]
     assert rows[0]["hint"] is None
     assert "canary" not in json.dumps(rows)
-    (row,) = (json.loads(line) for line in lines(CheckFailedError("stale", "lock"), "json"))
+    (row,) = (json.loads(line) for line in format_error_lines(CheckFailedError("stale", "lock"), "json"))
     assert row == {
         "level": "error",
         "code": None,
@@ -38,12 +38,17 @@ def test_json_is_a_line_per_mistake() -> None:
 
 
 def test_annotations_are_escaped() -> None:
-    first, second = lines(PROBLEMS, "github")
+    first, second = format_error_lines(PROBLEMS, "github")
     assert first == "::error file=a%2Cb%3Ac.toml,line=1,col=1,endLine=1,endColumn=2,title=envcompile unknown-key::no\n"
     assert second.endswith("::`https://********@h/` is 100%25%0Awrong%0Amend\n")
-    assert list(lines(CheckFailedError("stale"), "github")) == ["::error title=envcompile error::stale\n"]
+    assert list(format_error_lines(CheckFailedError("stale"), "github")) == ["::error title=envcompile error::stale\n"]
 
 
 def test_a_warning_is_no_error() -> None:
-    assert json.loads(warning("w", "h", "json")) == {"level": "warning", "code": None, "message": "w", "hint": "h"}
-    assert warning("w", None, "github") == "::warning title=envcompile warning::w\n"
+    assert json.loads(format_warning_line("w", "h", "json")) == {
+        "level": "warning",
+        "code": None,
+        "message": "w",
+        "hint": "h",
+    }
+    assert format_warning_line("w", None, "github") == "::warning title=envcompile warning::w\n"

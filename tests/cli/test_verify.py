@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile.emit.dockerfile import render_dockerfile
-from envcompile.lock import file as lock_file
-from envcompile.lock.head import LAYOUT, answered
-from envcompile.lock.surplus import surplus
+from envcompile.lock.graph import unrequired_packages
+from envcompile.lock.header import LAYOUT_VERSION, read_spec_digests
+from envcompile.lock.writer import format_lock, parse_lock
 from envcompile.plan.planner import make_plan
 from envcompile.project.discovery import find_dockerfiles
 from tests.cli.test_commands import run
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # As the console script starts, without `runpy`.
-START = "from envcompile.cli.start import run; run()"
+START = "from envcompile.cli.entry import run_command_line; run_command_line()"
 # All that a look at a fresh lock may load beyond a bare interpreter: one digest, and our own.
 FAST = {
     *("__future__", "gc", "_sha2", "_sha256", "envcompile.digests"),
-    *("envcompile", "envcompile.cli", "envcompile.cli.start", "envcompile.cli.fast"),
-    *("envcompile.diagnostics", "envcompile.diagnostics.errors", "envcompile.lock", "envcompile.lock.head"),
+    *("envcompile", "envcompile.cli", "envcompile.cli.entry", "envcompile.cli.fast_verify"),
+    *("envcompile.diagnostics", "envcompile.diagnostics.errors", "envcompile.lock", "envcompile.lock.header"),
     *("envcompile.project", "envcompile.project.discovery", "envcompile.project.generated_files"),
 }
 HEAVY = {
@@ -78,7 +78,7 @@ def change(path: Path, old: str, new: str) -> None:
 def test_a_glance_imports_next_to_nothing(project: Path) -> None:
     """Promise 7: offline and fast."""
     more = loaded(START, "verify", folder=project) - loaded("pass", folder=project)
-    assert "envcompile.cli.fast" in more
+    assert "envcompile.cli.fast_verify" in more
     assert more - FAST == set()
 
 
@@ -254,11 +254,11 @@ def test_our_dockerfiles_are_known_by_their_first_line(project: Path) -> None:
 def test_the_head_of_a_lock_is_where_a_glance_looks(name: str) -> None:
     """What is read at a glance is what the parser reads."""
     _, lock = parsed(name)
-    text = lock_file.dumps(lock)
+    text = format_lock(lock)
     digests = (lock.spec.encode(), lock.spec_text.encode())
-    assert answered(text.encode()) == answered(text.replace("\n", "\r\n").encode()) == digests
+    assert read_spec_digests(text.encode()) == read_spec_digests(text.replace("\n", "\r\n").encode()) == digests
     for damaged in (text[:-1], f"\ufeff{text}", text.replace("layout = ", "layout = 9"), "", text[:200], f"{text}\n"):
-        assert answered(damaged.encode()) is None
+        assert read_spec_digests(damaged.encode()) is None
 
 
 def test_a_lock_that_was_made_before_anything_was_noted(project: Path) -> None:
@@ -271,9 +271,9 @@ def test_a_lock_that_was_made_before_anything_was_noted(project: Path) -> None:
     (project / "envcompile.toml").write_text(case("ml")[0], "utf-8")
     done = run("verify", folder=project)
     assert done.returncode == 1
-    assert f"was made for layout 1 of the Dockerfile, and this release writes layout {LAYOUT}" in done.stderr
-    lock = dataclasses.replace(lock_file.loads(text, "x"), layout=LAYOUT)
-    (project / "envcompile.lock").write_text(lock_file.dumps(lock), "utf-8")
+    assert f"was made for layout 1 of the Dockerfile, and this release writes layout {LAYOUT_VERSION}" in done.stderr
+    lock = dataclasses.replace(parse_lock(text, "x"), layout=LAYOUT_VERSION)
+    (project / "envcompile.lock").write_text(format_lock(lock), "utf-8")
     assert run("verify", folder=project).returncode == 0
     (project / "envcompile.toml").write_text(f"# a comment\n{case('ml')[0]}", "utf-8")
     done = run("verify", folder=project)
@@ -283,6 +283,6 @@ def test_a_lock_that_was_made_before_anything_was_noted(project: Path) -> None:
 
 def test_surplus_names_those_who_need_the_rest() -> None:
     needs = {"a": ("b",), "b": ("c",), "c": (), "d": ("c",), "e": ("f",), "f": ("e", "c"), "g": ("g",)}
-    assert surplus(needs, ["d", "none"]) == ["a", "e", "g"]
-    assert surplus(needs, ["a", "d", "e", "g"]) == []
-    assert surplus({}, ["a"]) == []
+    assert unrequired_packages(needs, ["d", "none"]) == ["a", "e", "g"]
+    assert unrequired_packages(needs, ["a", "d", "e", "g"]) == []
+    assert unrequired_packages({}, ["a"]) == []

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.lock.file import dumps, loads
+from envcompile.lock.writer import format_lock, parse_lock
 from tests.engine.debian_archive import debian_archive
 from tests.engine.docker import docker
 from tests.hadolint import findings
@@ -113,7 +113,7 @@ class Work:
         return self.locked().platforms[0]
 
     def locked(self) -> Lock:
-        return loads((self.folder / "envcompile.lock").read_text("utf-8"), "x")
+        return parse_lock((self.folder / "envcompile.lock").read_text("utf-8"), "x")
 
     def dockerfile(self) -> str:
         self.envcompile("dockerfile", "-q", "-o", "Dockerfile")
@@ -325,4 +325,4 @@ def edit(work: Work, **fields: str) -> None:
 
 
 def write(work: Work, lock: Lock) -> None:
-    (work.folder / "envcompile.lock").write_text(dumps(lock), "utf-8")
+    (work.folder / "envcompile.lock").write_text(format_lock(lock), "utf-8")

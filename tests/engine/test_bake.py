@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envcompile.engine.bake import bake
-from envcompile.engine.buildx import Build, exporter
+from envcompile.engine.build import BuildRequest, format_bake_file, format_exporter
 from tests.engine.docker import CA_BUNDLE, Engine, docker, envcompile
 from tests.engine.test_dockerfile import HOSTILE, SPEC
 from tests.made import FIXTURES
@@ -45,8 +44,10 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_every_string_arrives_as_written(engine: Engine, texts: list[str]) -> None:
     """Promise 10: nothing injects. A sign less or more would be another Dockerfile under the same tag."""
     del engine
-    builds = {f"t{number}": (Build((), "type=docker"), text) for number, text in enumerate([*texts, *HOSTILE], 1)}
-    found = printed(bake(builds, "zstd"))
+    builds = {
+        f"t{number}": (BuildRequest((), "type=docker"), text) for number, text in enumerate([*texts, *HOSTILE], 1)
+    }
+    found = printed(format_bake_file(builds, "zstd"))
     # An empty one is left out of what buildx prints.
     assert {name: target.get("dockerfile-inline", "") for name, target in found.items()} == {
         name: text for name, (_, text) in builds.items()
@@ -54,7 +55,7 @@ def test_every_string_arrives_as_written(engine: Engine, texts: list[str]) -> No
 
 
 def test_signs_of_templates_are_quoted() -> None:
-    text = bake({"a": (Build((), "type=docker"), "$a ${b} $${c} %{d}")}, "zstd")
+    text = format_bake_file({"a": (BuildRequest((), "type=docker"), "$a ${b} $${c} %{d}")}, "zstd")
     assert json.loads(text)["target"]["a"]["dockerfile-inline"] == '$a ${"$"}{b} ${"$$"}{c} ${"%"}{d}'
 
 
@@ -122,7 +123,7 @@ def test_output_of_the_command(tmp_path: Path) -> None:
     text = run(spec, "--cache", "registry.example.com/cache", "--secret", "id=ca,src=/ca").stdout
     target = json.loads(text)["target"]["several"]
     assert target["platforms"] == ["linux/amd64", "linux/arm64"]
-    assert target["output"] == [exporter("docker", "zstd")]
+    assert target["output"] == [format_exporter("docker", "zstd")]
     assert target["secret"] == ["id=ca,src=/ca"]
     assert target["cache-from"] == ["type=registry,ref=registry.example.com/cache:several"]
     done = run(

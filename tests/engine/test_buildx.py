@@ -8,10 +8,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile.diagnostics.errors import CheckFailedError, EnvcompileError, InvalidInputError, UnavailableError
-from envcompile.engine.buildx import Build, check, exporter, variables, words
-from envcompile.engine.command import Answer, Docker
-from envcompile.engine.failure import explain, read
-from envcompile.engine.mirrors import archives, contexts
+from envcompile.engine.build import (
+    BuildRequest,
+    check_buildx,
+    command_line,
+    create_build_environment,
+    find_mirror_contexts,
+    format_archive_mirrors,
+    format_exporter,
+)
+from envcompile.engine.command import DockerClient, DockerResult
+from envcompile.engine.failure import error_from_output, parse_build_failure
 from tests.made import dockerfile_of
 
 if TYPE_CHECKING:
@@ -44,24 +51,24 @@ ESCAPED = STEP.replace("\n", "\r\n").replace("------\r\n >", "\x1b[0m------\r\n 
 
 
 def test_the_command_line_of_a_build() -> None:
-    build = Build(
+    build = BuildRequest(
         platforms=("linux/amd64", "linux/arm64"),
-        output=exporter("registry", "zstd"),
+        output=format_exporter("registry", "zstd"),
         tags=("a:1", "b:2"),
         secrets=("id=ca,src=/ca",),
         contexts=(("debian@sha256:0", "docker-image://mirror/debian@sha256:0"),),
         builder="far",
         extra=("--network=host",),
     )
-    assert words(build, "facts.json") == (
+    assert command_line(build, "facts.json") == (
         *("buildx", "build", "--builder", "far", "--provenance=false", "--sbom=false", "--progress", "auto"),
         *("--platform", "linux/amd64,linux/arm64"),
         *("--output", "type=registry,compression=zstd,oci-mediatypes=true", "--metadata-file", "facts.json"),
         *("--tag", "a:1", "--tag", "b:2", "--secret", "id=ca,src=/ca"),
         *("--build-context", "debian@sha256:0=docker-image://mirror/debian@sha256:0", "--network=host", "-"),
     )
-    assert exporter("tar", "zstd", 'a,"b') == 'type=tar,"dest=a,""b"'
-    assert variables({"SOURCE_DATE_EPOCH": "1", "A": "b"}) == {"SOURCE_DATE_EPOCH": "0", "A": "b"}
+    assert format_exporter("tar", "zstd", 'a,"b') == 'type=tar,"dest=a,""b"'
+    assert create_build_environment({"SOURCE_DATE_EPOCH": "1", "A": "b"}) == {"SOURCE_DATE_EPOCH": "0", "A": "b"}
 
 
 @pytest.mark.parametrize(
@@ -75,23 +82,23 @@ def test_the_command_line_of_a_build() -> None:
     ],
 )
 def test_buildx_is_there_and_new_enough(code: int, said: str, problem: str) -> None:
-    def ask(*words: str) -> Answer:
+    def ask(*words: str) -> DockerResult:
         assert words == ("buildx", "version")
-        return Answer(code, said, "")
+        return DockerResult(code, said, "")
 
     if problem:
         with pytest.raises(UnavailableError, match=problem):
-            check(ask)
+            check_buildx(ask)
     else:
-        check(ask)
+        check_buildx(ask)
 
 
 @pytest.mark.parametrize("text", [STEP, ESCAPED], ids=["plain", "terminal"])
 def test_the_failing_step_is_found(text: str) -> None:
-    failed = read(text)
+    failed = parse_build_failure(text)
     assert failed.step == '[2/2] RUN echo a; echo "the sentence" >&2; exit 3'
     assert failed.lines == ("line 29", "the sentence")
-    problem = explain(text)
+    problem = error_from_output(text)
     assert problem.message == "the build failed in `[2/2]`, line 2 of the Dockerfile: the sentence"
 
 
@@ -146,7 +153,7 @@ def test_the_failing_step_is_found(text: str) -> None:
     ],
 )
 def test_what_a_build_says_becomes_a_sentence_and_a_hint(said: str, kind: type[EnvcompileError], words: str) -> None:
-    problem = explain(said)
+    problem = error_from_output(said)
     assert type(problem) is kind
     assert words in problem.message
     assert problem.hint or not said
@@ -155,8 +162,8 @@ def test_what_a_build_says_becomes_a_sentence_and_a_hint(said: str, kind: type[E
 def test_images_of_a_mirrored_registry_are_named_by_context() -> None:
     """The Dockerfile keeps the canonical names; the digest stays, so a mirror can give nothing else."""
     dockerfile = dockerfile_of("several")
-    assert contexts(dockerfile, {}) == ()
-    found = dict(contexts(dockerfile, {"docker.io": "https://mirror.example.invalid/hub"}))
+    assert find_mirror_contexts(dockerfile, {}) == ()
+    found = dict(find_mirror_contexts(dockerfile, {"docker.io": "https://mirror.example.invalid/hub"}))
     assert found
     for name, source in found.items():
         assert f" {name} AS " in dockerfile
@@ -168,8 +175,8 @@ def test_images_of_a_mirrored_registry_are_named_by_context() -> None:
 def test_archives_of_debian_packages_have_mirrors_too() -> None:
     dockerfile = dockerfile_of("apt")
     mirrors = {"snapshot.debian.org": "mirror.example.invalid/debian/", "snapshot.ubuntu.com": "mirror.example.invalid"}
-    assert archives(dockerfile, mirrors) == "snapshot.debian.org https://mirror.example.invalid/debian\n"
-    assert archives(dockerfile, {}) == archives(dockerfile_of("several"), mirrors) == ""
+    assert format_archive_mirrors(dockerfile, mirrors) == "snapshot.debian.org https://mirror.example.invalid/debian\n"
+    assert format_archive_mirrors(dockerfile, {}) == format_archive_mirrors(dockerfile_of("several"), mirrors) == ""
 
 
 def test_an_interrupt_is_passed_on_and_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,5 +203,5 @@ def test_an_interrupt_is_passed_on_and_waited_for(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     with pytest.raises(KeyboardInterrupt):
-        Docker(os.environ).watch(("buildx", "build"), "FROM scratch\n", Screen())  # type: ignore[arg-type]
+        DockerClient(os.environ).watch(("buildx", "build"), "FROM scratch\n", Screen())  # type: ignore[arg-type]
     assert (tmp_path / "ended").read_text("utf-8") == "FROM scratch\n"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.lock.file import loads
+from envcompile.lock.writer import parse_lock
 from tests.engine.docker import docker, envcompile
 from tests.hadolint import findings
 
@@ -65,7 +65,7 @@ def lock(folder: Path, text: str) -> PlatformLock:
     envcompile("lock", "-q", "--check", folder=folder)
     envcompile("dockerfile", "-q", "-o", "Dockerfile", folder=folder)
     assert findings(folder / "Dockerfile") == ""
-    return loads((folder / "envcompile.lock").read_text("utf-8"), "x").platforms[0]
+    return parse_lock((folder / "envcompile.lock").read_text("utf-8"), "x").platforms[0]
 
 
 @pytest.mark.parametrize("pip", ["", '[pip]\npackages = ["six", "idna"]'], ids=["alone", "with pip"])

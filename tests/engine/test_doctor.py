@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from envcompile.engine.command import Docker
-from envcompile.engine.features import FEATURES, able
-from envcompile.lock.file import dumps, loads
+from envcompile.doctor.docker import REQUIRED_FEATURES, probe_builder
+from envcompile.engine.command import DockerClient
+from envcompile.lock.writer import format_lock, parse_lock
 from tests.engine.docker import docker
 from tests.made import FIXTURES
 
@@ -53,10 +53,10 @@ def test_this_engine_is_fine(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("engine")
 def test_a_feature_that_the_builder_lacks_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a Dockerfile that no frontend knows in the place of one that it does."""
-    strange = FEATURES[1]._replace(name="strange", dockerfile="FROM scratch\nCOPY --strange=yes . /\n")
-    monkeypatch.setattr("envcompile.engine.features.FEATURES", (FEATURES[0], strange, FEATURES[2]))
-    monkeypatch.setattr("envcompile.engine.features._ALL", strange.dockerfile)
-    found = able(Docker(os.environ), "", "linux/amd64")
+    strange = REQUIRED_FEATURES[1]._replace(name="strange", dockerfile="FROM scratch\nCOPY --strange=yes . /\n")
+    monkeypatch.setattr("envcompile.doctor.docker.FEATURES", (REQUIRED_FEATURES[0], strange, REQUIRED_FEATURES[2]))
+    monkeypatch.setattr("envcompile.doctor.docker._ALL", strange.dockerfile)
+    found = probe_builder(DockerClient(os.environ), "", "linux/amd64")
     assert [each.name for each in found.lacks] == ["strange"]
     assert "strange" in found.said
 
@@ -90,12 +90,12 @@ def test_registries_of_the_lock(engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "envcompile.toml").write_text(spec, "utf-8")
     folder = FIXTURES / "compile" / "ml"
     lock = (folder / "envcompile.lock").read_text("utf-8")
-    value = loads(lock, "x")
+    value = parse_lock(lock, "x")
     one = replace(value.platforms[0], tools=())
     for image, state in ((engine.base, "fine"), (engine.base.replace("python", "none"), "missing")):
         base = replace(one.build, image=image)
         (tmp_path / "envcompile.lock").write_text(
-            dumps(replace(value, platforms=(replace(one, build=base, run=base),))), "utf-8"
+            format_lock(replace(value, platforms=(replace(one, build=base, run=base),))), "utf-8"
         )
         code, rows = doctor(tmp_path, "--network")
         assert (rows["registry"]["state"], code) == (state, 0 if state == "fine" else 3), rows

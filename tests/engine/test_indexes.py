@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.lock.file import loads
+from envcompile.lock.writer import parse_lock
 from tests.engine.docker import docker
 from tests.resolve.loopback import Index, Wheel, certificates, proxy, served
 from tests.resolve.test_conformance import credentials
@@ -76,7 +76,7 @@ extra-indexes = [
 ]"""
         where = {"NETRC": str(netrc), "UV_CREDENTIALS_DIR": str(store)}
         dockerfile, said = lock(engine, tmp_path / "project", pip, where)
-        assert loads((tmp_path / "project/envcompile.lock").read_text("utf-8"), "x").private_indexes == (
+        assert parse_lock((tmp_path / "project/envcompile.lock").read_text("utf-8"), "x").private_indexes == (
             "corp",
             "torch-cpu",
         )

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.engine.archive import Archive
-from envcompile.lock.file import loads
-from envcompile.pipeline import compile_dockerfile
+from envcompile.api import compile_dockerfile
+from envcompile.lock.writer import parse_lock
+from envcompile.oci.archive import OciArchive
 from envcompile.plan.pip import find_layer_group
 from tests.engine.docker import docker
 from tests.engine.test_conda import spec as conda_spec
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from envcompile.engine.archive import Entry
     from envcompile.lock.model import Lock
+    from envcompile.oci.archive import LayerEntry
     from tests.engine.conda_channel import Channel
     from tests.engine.docker import Engine
 
@@ -68,16 +68,16 @@ def pip(index: Index, wheels: tuple[Wheel, ...]) -> str:
     return f'[pip]\nindex = "{index.url()}"\npackages = [{asked}]'
 
 
-def layers_of(engine: Engine, dockerfile: str, file: Path, *options: str) -> list[dict[str, Entry]]:
+def layers_of(engine: Engine, dockerfile: str, file: Path, *options: str) -> list[dict[str, LayerEntry]]:
     """Of a build from this text: the entries of each layer of the environment by their paths, from the lowest."""
     engine.build(dockerfile, "envcompile-test-layers", "--output", f"type=oci,dest={file}", *options)
-    with Archive(file) as archive:
+    with OciArchive(file) as archive:
         (image,) = archive.images()
         made = [layer for layer, step in zip(image.layers, image.steps(), strict=True) if step.startswith("COPY /")]
         return [{entry.path.rstrip("/"): entry for entry in archive.entries(*layer)} for layer in made]
 
 
-def merged(layers: list[dict[str, Entry]]) -> dict[str, Entry]:
+def merged(layers: list[dict[str, LayerEntry]]) -> dict[str, LayerEntry]:
     """What a container sees: a path is as the last layer has it."""
     assert not [path for layer in layers for path in layer if "/.wh." in path]
     return {path: entry for layer in layers for path, entry in layer.items()}
@@ -85,12 +85,12 @@ def merged(layers: list[dict[str, Entry]]) -> dict[str, Entry]:
 
 def built(
     engine: Engine, folder: Path, spec: str, monkeypatch: pytest.MonkeyPatch
-) -> tuple[list[dict[str, Entry]], Lock]:
+) -> tuple[list[dict[str, LayerEntry]], Lock]:
     """The layers of a spec and its lock, once it is shown that together they are what one layer would be."""
     (folder / "envcompile.toml").write_text(spec, "utf-8")
     done = envcompile(folder, "lock", **os.environ)
     assert done.returncode == 0, done.stderr
-    lock = loads((folder / "envcompile.lock").read_text("utf-8"), "x")
+    lock = parse_lock((folder / "envcompile.lock").read_text("utf-8"), "x")
     text = compile_dockerfile(spec_of(spec), lock)
     (folder / "Dockerfile").write_text(text, "utf-8")
     assert findings(folder / "Dockerfile") == ""

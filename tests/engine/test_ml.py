@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.lock.file import loads
+from envcompile.lock.writer import parse_lock
 from tests.engine.docker import docker, envcompile
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def test_the_tag_is_the_hash_of_the_dockerfile(built: Built) -> None:
 def test_the_container_is_what_the_lock_says(engine: Engine, built: Built) -> None:
     """No more and no less is installed, every package imports, and the user is a user."""
     inside = json.loads(engine.run(TAG, "python", "-c", INSIDE).splitlines()[-1])
-    lock = loads((built.folder / "envcompile.lock").read_text("utf-8"), "envcompile.lock")
+    lock = parse_lock((built.folder / "envcompile.lock").read_text("utf-8"), "envcompile.lock")
     assert inside["installed"] == sorted([package.name, package.version] for package in lock.platforms[0].pip)
     assert {key: inside[key] for key in ("user", "uid", "gid", "home", "folder", "prefix", "version")} == {
         "user": "app",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.lock.file import loads
+from envcompile.lock.writer import parse_lock
 from tests.engine.docker import docker
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def lock(folder: Path, *options: str, **environment: str) -> tuple[int, str]:
 
 
 def locked(folder: Path) -> PlatformLock:
-    return loads((folder / "envcompile.lock").read_text("utf-8"), "x").platforms[0]
+    return parse_lock((folder / "envcompile.lock").read_text("utf-8"), "x").platforms[0]
 
 
 def test_a_tag_becomes_a_digest_and_stays_it(engine: Engine, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from envcompile.engine.reproduce import compare
+from envcompile.engine.reproducibility import compare_archives
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,7 +107,7 @@ def test_the_first_path_that_differs_is_named(
     base = layer([("base", b"", {})])
     one = write(tmp_path / "one", [base, layer(SAME)], kind)
     other = write(tmp_path / "other", [base, layer(members)], kind)
-    digest, difference = compare(one, other)
+    digest, difference = compare_archives(one, other)
     assert digest.startswith("sha256:")
     assert difference is not None
     assert difference.where == where
@@ -117,24 +117,24 @@ def test_the_first_path_that_differs_is_named(
 
 def test_what_is_equal_is_equal(tmp_path: Path) -> None:
     one, other = (write(tmp_path / name, [layer(SAME)]) for name in ("one", "other"))
-    assert compare(one, other)[1] is None
+    assert compare_archives(one, other)[1] is None
 
 
 def test_differences_outside_of_files(tmp_path: Path) -> None:
     one = write(tmp_path / "one", [layer(SAME)])
-    found = compare(one, write(tmp_path / "config", [layer(SAME)], created="now"))[1]
+    found = compare_archives(one, write(tmp_path / "config", [layer(SAME)], created="now"))[1]
     assert found is not None
     assert found.where == "`created` of the configuration for linux/amd64"
-    found = compare(one, write(tmp_path / "more", [layer(SAME), layer(SAME)]))[1]
+    found = compare_archives(one, write(tmp_path / "more", [layer(SAME), layer(SAME)]))[1]
     assert found is not None
     assert found.what == "has 1 layers once and 2 the other time"
-    found = compare(one, write(tmp_path / "packed", [layer(SAME)], "zstd"))[1]
+    found = compare_archives(one, write(tmp_path / "packed", [layer(SAME)], "zstd"))[1]
     assert found is not None
     assert found.what == "has other bytes, and the files of all layers are equal"
 
 
 def test_each_platform_of_an_index_is_compared(tmp_path: Path) -> None:
     one = write(tmp_path / "one", [layer(SAME)], platforms=2)
-    found = compare(one, write(tmp_path / "other", [layer(changed(1, b"b"))], platforms=2))[1]
+    found = compare_archives(one, write(tmp_path / "other", [layer(changed(1, b"b"))], platforms=2))[1]
     assert found is not None
     assert "for linux/amd64" in found.what

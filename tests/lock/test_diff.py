@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envcompile.lock.diff import Change, changes
-from envcompile.lock.forms import document, listing, markdown, summary, text
+from envcompile.lock.diff import LockChange, LockRequest, compare_locks
+from envcompile.lock.diff_formats import format_json, format_listing, format_markdown, format_summary, format_text
 from envcompile.lock.model import AptPackage, Channel, CondaPackage, Lock, PipPackage, PlatformLock, ToolImage
-from envcompile.lock.reasons import Asked
 from tests.made import FIXTURES, parsed, spec_of
 
 if TYPE_CHECKING:
@@ -24,8 +23,8 @@ if TYPE_CHECKING:
 HASH, OTHER = "a" * 64, "b" * 64
 
 
-def lines(before: Lock, after: Lock, asked: Asked | None = None) -> list[str]:
-    return list(text(changes(before, after, asked)))
+def lines(before: Lock, after: Lock, asked: LockRequest | None = None) -> list[str]:
+    return list(format_text(compare_locks(before, after, asked)))
 
 
 def pip(name: str, version: str, *depends: str, sha256: str = HASH) -> PipPackage:
@@ -94,18 +93,18 @@ def before_and_after() -> tuple[Lock, Lock]:
 @pytest.mark.parametrize("form", ["text", "md", "json"])
 def test_every_form(form: str, golden: Golden) -> None:
     before, after = before_and_after()
-    found = changes(before, after)
+    found = compare_locks(before, after)
     written = {
-        "text": "\n".join(text(found)),
-        "md": "\n".join(markdown(found, "`envcompile.lock`")),
-        "json": document(found, "HEAD:envcompile.lock", "envcompile.lock"),
+        "text": "\n".join(format_text(found)),
+        "md": "\n".join(format_markdown(found, "`envcompile.lock`")),
+        "json": format_json(found, "HEAD:envcompile.lock", "envcompile.lock"),
     }
     golden(FIXTURES / "diff" / f"changes.{form}", written[form] + "\n")
 
 
 def test_the_document_says_all_that_the_lines_say() -> None:
-    found = changes(*before_and_after())
-    rows = json.loads(document(found, "a", "b"))["changes"]
+    found = compare_locks(*before_and_after())
+    rows = json.loads(format_json(found, "a", "b"))["changes"]
     assert [(each["kind"], each["name"], each["before"], each["after"]) for each in rows] == [
         (each.kind, each.name, each.before, each.after) for each in found
     ]
@@ -115,12 +114,12 @@ def test_the_document_says_all_that_the_lines_say() -> None:
 def test_the_list_for_git(golden: Golden) -> None:
     """One package per line, so that `git diff` shows what a person would ask for."""
     for lock in before_and_after():
-        listed = [*listing(lock)]
+        listed = [*format_listing(lock)]
         assert len(set(listed)) == len(listed)
         assert sum(" pip " in line or " conda " in line for line in listed) == sum(
             len(each.pip) + len(each.conda) for each in lock.platforms
         )
-    golden(FIXTURES / "diff" / "list.text", "".join(f"{line}\n" for line in listing(before_and_after()[1])))
+    golden(FIXTURES / "diff" / "list.text", "".join(f"{line}\n" for line in format_listing(before_and_after()[1])))
 
 
 PACKAGES = st.dictionaries(st.sampled_from("abc"), st.sampled_from(["1", "2"])).map(
@@ -132,7 +131,7 @@ PLATFORMS = st.dictionaries(st.sampled_from(["linux_64", "linux_aarch64", "osx_6
 @given(PLATFORMS, PLATFORMS)
 def test_nothing_is_left_out_and_nothing_said_twice(old: dict[str, Any], new: dict[str, Any]) -> None:
     """Promise 8: the tool says what moved. For each platform all that differs, and a common change once."""
-    found = changes(locked(**old), locked(**new))
+    found = compare_locks(locked(**old), locked(**new))
     told = [(each.kind, each.name, each.before, each.after) for each in found]
     assert len(set(told)) == len(told)
     for name in old.keys() & new.keys():
@@ -147,11 +146,11 @@ def test_nothing_is_left_out_and_nothing_said_twice(old: dict[str, Any], new: di
 @pytest.mark.parametrize("name", ["several", "conda", "ml"])
 def test_a_lock_and_itself(name: str) -> None:
     _, lock = parsed(name)
-    assert changes(lock, lock) == ()
-    assert summary(()) == "nothing changed"
+    assert compare_locks(lock, lock) == ()
+    assert format_summary(()) == "nothing changed"
     nothing = Lock("", "", ())
-    assert {change.sign for change in changes(nothing, lock)} == {"added"}
-    assert {change.sign for change in changes(lock, nothing)} == {"removed"}
+    assert {change.sign for change in compare_locks(nothing, lock)} == {"added"}
+    assert {change.sign for change in compare_locks(lock, nothing)} == {"removed"}
 
 
 def test_common_changes_stand_once() -> None:
@@ -198,14 +197,16 @@ def test_what_the_build_is_told_moves_too() -> None:
 SPEC = 'name = "x"\npython = "3.12"\n[conda]\nchannels = ["c"]\npackages = [CONDA]\n[pip]\npackages = [PIP]\n'
 
 
-def asked(conda: str = '"a"', pip: str = "", upgraded: frozenset[str] | bool = frozenset(), more: str = "") -> Asked:
-    return Asked(spec_of(SPEC.replace("CONDA", conda).replace("PIP", pip) + more), upgraded)
+def asked(
+    conda: str = '"a"', pip: str = "", upgraded: frozenset[str] | bool = frozenset(), more: str = ""
+) -> LockRequest:
+    return LockRequest(spec_of(SPEC.replace("CONDA", conda).replace("PIP", pip) + more), upgraded)
 
 
 def why(
-    old: Iterable[CondaPackage | PipPackage], new: Iterable[CondaPackage | PipPackage], told: Asked | None = None
+    old: Iterable[CondaPackage | PipPackage], new: Iterable[CondaPackage | PipPackage], told: LockRequest | None = None
 ) -> dict[str, tuple[str, ...]]:
-    found: tuple[Change, ...] = changes(locked(linux_64=old), locked(linux_64=new), told)
+    found: tuple[LockChange, ...] = compare_locks(locked(linux_64=old), locked(linux_64=new), told)
     return {each.name: each.why for each in found}
 
 
@@ -305,7 +306,9 @@ def test_nothing_in_a_cell_is_obeyed() -> None:
     """A pull request's comment is read by GitHub: what a lock holds must not become a link, a tag or another row."""
     evil = replace(conda("a", "1"), version="1|2<b>[x](y)_*")
     (row,) = [
-        line for line in markdown(changes(locked(linux_64=[]), locked(linux_64=[evil])), "x") if "conda a" in line
+        line
+        for line in format_markdown(compare_locks(locked(linux_64=[]), locked(linux_64=[evil])), "x")
+        if "conda a" in line
     ]
     assert row == r"| added | conda a |  | 1\|2\<b\>\[x\](y)\_\* |  |"
 
@@ -320,7 +323,7 @@ def test_a_package_that_comes_from_another_index_now() -> None:
         "  + index of torch torch-cpu",
         "  + index of acme-net corp (linux-64)",
     ]
-    assert any(line.endswith(" torch-cpu") for line in listing(lock) if " pip torch " in line)
+    assert any(line.endswith(" torch-cpu") for line in format_listing(lock) if " pip torch " in line)
 
 
 def apt(name: str, version: str, *depends: str, sha256: str = HASH) -> AptPackage:
@@ -351,12 +354,12 @@ def test_debian_packages_move_with_the_snapshot() -> None:
         "  ~ apt for the build, gcc 12 -> 13",
         f"  ~ apt libc 1: another file, {OTHER}",
     ]
-    assert [*listing(after)][-4:] == [
+    assert [*format_listing(after)][-4:] == [
         f"linux-64 apt curl 8 amd64 {HASH[:12]}",
         f"linux-64 apt libc 1 amd64 {OTHER[:12]}",
         f"linux-64 apt libssl 3 amd64 {HASH[:12]}",
         f"linux-64 apt-build gcc 13 amd64 {HASH[:12]}",
     ]
-    assert next(listing(after)) == "snapshot of the archive 2026-01-02T00:00:00Z"
-    (came,) = changes(replace(after, platforms=()), after)
+    assert next(format_listing(after)) == "snapshot of the archive 2026-01-02T00:00:00Z"
+    (came,) = compare_locks(replace(after, platforms=()), after)
     assert (came.kind, came.after) == ("platform", "4 packages")

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envcompile.diagnostics.errors import EXIT_INVALID_INPUT, InvalidInputError
-from envcompile.lock.file import Newer, dumps, loads
-from envcompile.lock.model import AptPackage, BaseImage, Lock, PipPackage, PlatformLock, Python, ToolImage
-from envcompile.lock.salvage import salvage, salvage_images
+from envcompile.lock.model import AptPackage, BaseImage, Lock, PipPackage, PlatformLock, PythonInterpreter, ToolImage
+from envcompile.lock.recovery import recover_images, recover_pins
+from envcompile.lock.writer import NewerLockFormat, format_lock, parse_lock
 from tests.made import CASES, FIXTURES, case
 
 if TYPE_CHECKING:
@@ -55,7 +55,9 @@ sorted_debian = st.lists(debian, max_size=3, unique_by=lambda each: each.name).m
 
 
 def platform_locks(name: str) -> st.SearchStrategy[PlatformLock]:
-    python = st.builds(Python, st.just("3.12.13"), st.just("/usr/bin/python3"), st.sampled_from(["spec", "assumed"]))
+    python = st.builds(
+        PythonInterpreter, st.just("3.12.13"), st.just("/usr/bin/python3"), st.sampled_from(["spec", "assumed"])
+    )
     tools = st.builds(lambda image: (ToolImage("uv", image),), images)
     return st.builds(
         PlatformLock, st.just(name), python, bases, bases, tools, sorted_packages, st.just(()), *(sorted_debian,) * 2
@@ -75,17 +77,17 @@ locks = st.builds(
 @given(locks)
 def test_a_lock_is_read_back_as_it_was(lock: Lock) -> None:
     """One text for one value, in TOML's own reading too."""
-    text = dumps(lock)
-    assert loads(text, "x.lock") == lock
-    assert dumps(loads(text, "x.lock")) == text
-    assert loads(text.replace("\n", "\r\n"), "x.lock") == lock
+    text = format_lock(lock)
+    assert parse_lock(text, "x.lock") == lock
+    assert format_lock(parse_lock(text, "x.lock")) == text
+    assert parse_lock(text.replace("\n", "\r\n"), "x.lock") == lock
     assert tomli.loads(text)["counts"]["pip"] == sum(len(each.pip) for each in lock.platforms)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_one_package_per_line(name: str) -> None:
     """So that diffs read and merges work."""
-    lock = loads(case(name)[1], "x.lock")
+    lock = parse_lock(case(name)[1], "x.lock")
     rows = [line for line in case(name)[1].splitlines() if 'kind = "' in line]
     builds = sum(len(build.packages) for each in lock.platforms for build in each.pip_build)
     assert len(rows) == sum(len(each.pip) for each in lock.platforms) + builds
@@ -94,7 +96,7 @@ def test_one_package_per_line(name: str) -> None:
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
 def test_every_format_ever_released_is_read(path: object) -> None:
     text = path.read_text("utf-8")  # type: ignore[attr-defined]
-    assert dumps(loads(text, "x.lock")) == text
+    assert format_lock(parse_lock(text, "x.lock")) == text
     assert len(KEPT) > 1
 
 
@@ -103,7 +105,7 @@ def test_truncation_at_any_byte_is_noticed() -> None:
     text = case("several")[1]
     for end in range(len(text)):
         with pytest.raises(InvalidInputError) as said:
-            loads(text[:end], "x.lock")
+            parse_lock(text[:end], "x.lock")
         assert said.value.hint == "run `envcompile lock`"
         assert said.value.exit_code == EXIT_INVALID_INPUT
 
@@ -124,7 +126,7 @@ def test_any_edit_by_hand_is_noticed(data: st.DataObject) -> None:
     if edited == text:
         return
     with pytest.raises(InvalidInputError):
-        loads(edited, "x.lock")
+        parse_lock(edited, "x.lock")
 
 
 @pytest.mark.parametrize(
@@ -141,14 +143,14 @@ def test_any_edit_by_hand_is_noticed(data: st.DataObject) -> None:
 )
 def test_each_damage_has_its_own_sentence(damage: Callable[[str], str], sentence: str) -> None:
     with pytest.raises(InvalidInputError) as said:
-        loads(damage(case("several")[1]), "x.lock")
+        parse_lock(damage(case("several")[1]), "x.lock")
     assert sentence in said.value.message
     assert said.value.hint
 
 
 def test_a_lock_with_a_right_digest_is_still_not_trusted() -> None:
     """Threats: the lock file as vector. What reaches the Dockerfile is matched again when a lock is read."""
-    lock = loads(case("several")[1], "x.lock")
+    lock = parse_lock(case("several")[1], "x.lock")
     platform = lock.platforms[0]
     package = platform.pip[0]
     wrong: list[dict[str, Any]] = [
@@ -165,7 +167,7 @@ def test_a_lock_with_a_right_digest_is_still_not_trusted() -> None:
     for fields in wrong:
         rows = (dataclasses.replace(package, **fields), *platform.pip[1:])
         with pytest.raises(InvalidInputError, match="not a valid lock"):
-            loads(dumps(with_first(lock, dataclasses.replace(platform, pip=rows))), "x.lock")
+            parse_lock(format_lock(with_first(lock, dataclasses.replace(platform, pip=rows))), "x.lock")
     image = dataclasses.replace(platform.build, image="python:3.12")
     assert platform.python
     for broken in (
@@ -176,7 +178,7 @@ def test_a_lock_with_a_right_digest_is_still_not_trusted() -> None:
         dataclasses.replace(platform, tools=(ToolImage("uv", "uv:latest"),)),
     ):
         with pytest.raises(InvalidInputError, match="not a valid lock"):
-            loads(dumps(with_first(lock, broken)), "x.lock")
+            parse_lock(format_lock(with_first(lock, broken)), "x.lock")
 
 
 def with_first(lock: Lock, platform: PlatformLock) -> Lock:
@@ -185,8 +187,8 @@ def with_first(lock: Lock, platform: PlatformLock) -> Lock:
 
 def test_a_newer_lock_is_its_own_case() -> None:
     """It must not be written over."""
-    with pytest.raises(Newer):
-        loads(case("ml")[1].replace("format = 1\n", "format = 7\n"), "x.lock")
+    with pytest.raises(NewerLockFormat):
+        parse_lock(case("ml")[1].replace("format = 1\n", "format = 7\n"), "x.lock")
 
 
 def test_the_pins_of_both_sides_of_a_conflict_are_kept() -> None:
@@ -199,9 +201,9 @@ def test_the_pins_of_both_sides_of_a_conflict_are_kept() -> None:
     conflict = f"<<<<<<< ours\n{ours}\n{older}\n=======\n{row}\n{theirs}\n>>>>>>> theirs\n"
     damaged = text.replace(f"{row}\n", conflict, 1)
     with pytest.raises(InvalidInputError, match="merge conflict"):
-        loads(damaged, "x.lock")
-    whole = loads(text, "x.lock")
-    pins = salvage(damaged)
+        parse_lock(damaged, "x.lock")
+    whole = parse_lock(text, "x.lock")
+    pins = recover_pins(damaged)
     locked = {package.name for package in whole.platforms[0].pip}
     assert {package.name for package in pins["linux-64"].pip} == locked | {"ours", "theirs"}
     assert set(whole.platforms[0].pip) <= set(pins["linux-64"].pip)
@@ -211,10 +213,10 @@ def test_the_pins_of_both_sides_of_a_conflict_are_kept() -> None:
 def test_images_are_kept_where_there_is_no_doubt() -> None:
     """Of a tag that stands there with two digests, neither is."""
     _, text = case("several")
-    (tool, base) = salvage_images(f"<<<<<<< ours\n{text}")
+    (tool, base) = recover_images(f"<<<<<<< ours\n{text}")
     assert (tool.partition(":")[0], base.partition(":")[0]) == ("ghcr.io/astral-sh/uv", "python")
     other = f"{base[:-64]}{'0' * 64}"
-    assert salvage_images(f'{text}\nrun = {{ image = "{other}", os = "x" }}') == (tool,)
+    assert recover_images(f'{text}\nrun = {{ image = "{other}", os = "x" }}') == (tool,)
 
 
 def test_condas_pins_are_kept_too() -> None:
@@ -223,8 +225,8 @@ def test_condas_pins_are_kept_too() -> None:
     row = next(line for line in text.splitlines() if 'name = "numpy"' in line)
     older = re.sub(r'version = "[^"]*"', 'version = "1.9"', row)
     conflict = f"<<<<<<< ours\n{older}\n=======\n{row}\n>>>>>>> theirs\n"
-    (platform,) = loads(text, "x.lock").platforms
-    pins = salvage(text.replace(f"{row}\n", conflict, 1))["linux-64"]
+    (platform,) = parse_lock(text, "x.lock").platforms
+    pins = recover_pins(text.replace(f"{row}\n", conflict, 1))["linux-64"]
     assert (pins.pip, pins.conda) == (platform.pip, platform.conda)
     assert pins.names() == {each.name for each in platform.pip} | {each.name for each in platform.conda}
 
@@ -234,5 +236,5 @@ def test_condas_pins_are_kept_too() -> None:
 def test_salvage_survives_anything(place: int, junk: bytes) -> None:
     text = case("several")[1]
     place %= len(text)
-    pins = salvage(text[:place] + junk.decode("latin-1") + text[place + len(junk) :])
+    pins = recover_pins(text[:place] + junk.decode("latin-1") + text[place + len(junk) :])
     assert set(pins) <= {"linux-64", "linux-aarch64"}

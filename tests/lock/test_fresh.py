@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from envcompile.lock.fresh import stale
-from envcompile.lock.model import Asked
+from envcompile.lock.freshness import check_freshness
+from envcompile.lock.model import RecordedInput
 from envcompile.spec.model import BaseImageSpec, ExtraIndex, SdistMetadataOverride, Spec
 from envcompile.spec.solver_inputs import recorded_inputs
 from tests.made import parsed
@@ -54,15 +54,15 @@ def test_every_key_is_here() -> None:
 def test_a_key_that_changes_makes_it_stale(table: str, key: str) -> None:
     spec, lock = parsed("everything")
     other = changed(spec, table, key)
-    found = stale(other, lock)
+    found = check_freshness(other, lock)
     assert found
     assert all(each.rule == "stale" and each.hint == "run `envcompile lock`" for each in found)
-    noted = dataclasses.replace(lock, asked=tuple(Asked(*row) for row in recorded_inputs(other).items()))
+    noted = dataclasses.replace(lock, asked=tuple(RecordedInput(*row) for row in recorded_inputs(other).items()))
     if (table, key) not in {("", "python"), ("", "platforms"), ("conda", "packages"), ("pip", "packages")}:
         # It is seen in no pin, so nothing else is amiss; and noted back and forth alike.
-        assert stale(other, noted) == []
+        assert check_freshness(other, noted) == []
         assert len(found) == 1
-        back = stale(spec, noted)
+        back = check_freshness(spec, noted)
         assert back == [] if key in ("exclude_newer", "exclude", "base", "snapshot") else len(back) == 1
 
 
@@ -72,7 +72,9 @@ def test_an_index_that_is_swapped_is_named() -> None:
         dataclasses.replace(spec, pip=dataclasses.replace(spec.pip, index=f"https://{name}.example.invalid/simple"))
         for name in ("one", "other")
     )
-    (found,) = stale(other, dataclasses.replace(lock, asked=tuple(Asked(*row) for row in recorded_inputs(one).items())))
+    (found,) = check_freshness(
+        other, dataclasses.replace(lock, asked=tuple(RecordedInput(*row) for row in recorded_inputs(one).items()))
+    )
     assert found.message == (
         "the lock was made with `pip.index` as `https://one.example.invalid/simple`, "
         "and the spec has `https://other.example.invalid/simple`"
@@ -83,7 +85,7 @@ def test_an_index_that_is_swapped_is_named() -> None:
 def test_the_same_on_two_platforms_is_said_once() -> None:
     spec, lock = parsed("several")
     other = dataclasses.replace(spec, pip=dataclasses.replace(spec.pip, packages=(*spec.pip.packages, "acme")))
-    (found,) = stale(other, lock)
+    (found,) = check_freshness(other, lock)
     assert found.message == "`acme` is asked of pip, and the lock has no `acme` for `linux-64` and `linux-aarch64`"
 
 
@@ -93,7 +95,10 @@ def test_what_the_choice_of_a_base_has_brought_is_asked_for() -> None:
     assert one.decided
     brought = dataclasses.replace(one.pip[0], name="nvidia-brought", depends=())
     with_it = dataclasses.replace(one, pip=(*one.pip, brought))
-    (found,) = stale(spec, dataclasses.replace(lock, platforms=(with_it,)))
+    (found,) = check_freshness(spec, dataclasses.replace(lock, platforms=(with_it,)))
     assert "the lock holds `nvidia-brought`, which nothing asks for any more," in found.message
     decided = dataclasses.replace(one.decided, wheels=("nvidia-brought ==1.*",))
-    assert stale(spec, dataclasses.replace(lock, platforms=(dataclasses.replace(with_it, decided=decided),))) == []
+    assert (
+        check_freshness(spec, dataclasses.replace(lock, platforms=(dataclasses.replace(with_it, decided=decided),)))
+        == []
+    )

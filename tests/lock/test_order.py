@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from envcompile.lock.graph import sort_by_dependencies
 from envcompile.lock.model import CondaPackage
-from envcompile.lock.order import in_order
 
 LETTERS = "abcdefgh"
 
@@ -16,7 +16,7 @@ def package(name: str, *depends: str) -> CondaPackage:
 
 
 def names(*packages: CondaPackage) -> list[str]:
-    return [each.name for each in in_order(packages)]
+    return [each.name for each in sort_by_dependencies(packages)]
 
 
 def test_python_comes_before_pip_which_needs_it() -> None:

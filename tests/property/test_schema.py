@@ -23,20 +23,20 @@ from envcompile.diagnostics.errors import EXIT_OK, InvalidInputError
 from envcompile.diagnostics.rules import _BASE_IMAGE_RULES, RULES
 from envcompile.diagnostics.toml_source import TomlSource
 from envcompile.loading import SCHEMA_FILES, find_schema_file
-from envcompile.lock import validate
-from envcompile.lock.file import dumps
 from envcompile.lock.model import (
     AptPackage,
+    BaseImageDecision,
     Channel,
     CondaPackage,
-    Decided,
     PipPackage,
-    Rejected,
-    Row,
-    Saving,
+    RecordedDiagnostic,
+    RejectedImage,
     SdistBuild,
-    Warned,
+    SizeSaving,
+    Step,
 )
+from envcompile.lock.reader import decode_lock
+from envcompile.lock.writer import format_lock
 from envcompile.spec.decode import decode_spec
 from tests.made import CASES, FIXTURES, case, parsed
 from tests.spec_keys import FREE, FULL, TYPES, paths, put, without
@@ -301,7 +301,7 @@ def test_examples_in_an_editor(linter: str, tmp_path: Path) -> None:
 
 def lock_takes(value: dict[str, Any]) -> bool:
     try:
-        validate.decode(value, "envcompile.lock", "", whole=True)
+        decode_lock(value, "envcompile.lock", "", whole=True)
     except InvalidInputError:
         return False
     return True
@@ -320,7 +320,7 @@ def _sdist(package: PipPackage) -> dict[str, Any]:
     return {"pip": (sdist,), "pip_build": (SdistBuild(package.name, (package,)),)}
 
 
-DECIDED = Decided(
+DECIDED = BaseImageDecision(
     *(
         "2026-11-22 sha256:0123456789ab",
         "12.8.2",
@@ -333,9 +333,11 @@ DECIDED = Decided(
         ("g++",),
     ),
     wheels=("nvidia-cuda-runtime-cu12 ==12.6.*",),
-    saving=Saving("9.9", "nvidia/cuda:12.8-devel"),
-    warnings=(Warned("cuda-old-image", "it is old", "take a newer one"),),
-    trail=(Row(1, "bundled", ("torch==2.8.0",), "CUDA 12.8", (Rejected("nvidia/cuda:12.8-base", "large"),), "facts"),),
+    saving=SizeSaving("9.9", "nvidia/cuda:12.8-devel"),
+    warnings=(RecordedDiagnostic("cuda-old-image", "it is old", "take a newer one"),),
+    trail=(
+        Step(1, "bundled", ("torch==2.8.0",), "CUDA 12.8", (RejectedImage("nvidia/cuda:12.8-base", "large"),), "facts"),
+    ),
 )
 
 
@@ -353,7 +355,7 @@ def everything() -> dict[str, Any]:
     )
     channels = (Channel("corp", "https://channels.example.com/corp"),)
     whole = dataclasses.replace(lock, platforms=platforms, channels=channels, private_indexes=("corp",))
-    return tomli.loads(dumps(dataclasses.replace(whole, snapshot="2026-11-01T00:00:00Z")))
+    return tomli.loads(format_lock(dataclasses.replace(whole, snapshot="2026-11-01T00:00:00Z")))
 
 
 def test_a_lock_with_a_mistake() -> None:

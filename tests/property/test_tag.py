@@ -10,9 +10,9 @@ import tomli
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from envcompile.api import compile_dockerfile
 from envcompile.emit.dockerfile import compute_tag
-from envcompile.lock.fresh import stale
-from envcompile.pipeline import compile_dockerfile
+from envcompile.lock.freshness import check_freshness
 from tests.made import CASES, case, parsed, spec_of
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def tag_of(spec: Spec, lock: Lock) -> str:
 def test_what_is_unordered_leaves_the_tag_alone(name: str, shuffle: random.Random) -> None:
     spec, lock = parsed(name)
     other = spec_of(written(tomli.loads(case(name)[0]), shuffle))
-    assert stale(other, lock) == []
+    assert check_freshness(other, lock) == []
     assert tag_of(other, lock) == tag_of(spec, lock)
 
 
@@ -139,7 +139,7 @@ def test_whatever_starts_the_image_moves_the_tag(change: dict[str, Any], name: s
     """And needs no new lock."""
     spec, lock = parsed(name)
     other = dataclasses.replace(spec, image=dataclasses.replace(spec.image, **change))
-    assert stale(other, lock) == []
+    assert check_freshness(other, lock) == []
     assert tag_of(other, lock) != tag_of(spec, lock)
 
 

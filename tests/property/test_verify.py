@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envcompile.cli.fast import all_fresh
+from envcompile.cli.fast_verify import are_all_fresh
 from envcompile.cli.main import main
 from envcompile.diagnostics.errors import EXIT_FAILED, EXIT_INVALID_INPUT, EXIT_OK
-from envcompile.lock.file import dumps, loads
-from envcompile.lock.fresh import stale
+from envcompile.lock.freshness import check_freshness
+from envcompile.lock.writer import format_lock, parse_lock
 from envcompile.spec.conda import parse_match_spec
 from envcompile.spec.pip import parse_package_name, parse_requirement
 from tests.made import CASES, case, parsed, spec_of
@@ -238,7 +238,7 @@ def repinned(data: Draw, spec: Spec, lock: Lock, texts: tuple[str, str]) -> Muta
 
     rows = tuple(map(moved, lock.platforms))
     other = dataclasses.replace(lock, platforms=rows, spec=lock.spec_text, spec_text=lock.spec)
-    return Mutated(spec_text, dumps(other), EXIT_FAILED, (f"=={version}", f"{wanted} 0.0.1"))
+    return Mutated(spec_text, format_lock(other), EXIT_FAILED, (f"=={version}", f"{wanted} 0.0.1"))
 
 
 def dropped(data: Draw, spec: Spec, lock: Lock, texts: tuple[str, str]) -> Mutated:
@@ -253,7 +253,7 @@ def dropped(data: Draw, spec: Spec, lock: Lock, texts: tuple[str, str]) -> Mutat
         changes["pip_build"] = tuple(each for each in platform.pip_build if each.name != package.name)
     rest = tuple(dataclasses.replace(each, **changes) if each == platform else each for each in lock.platforms)
     other = dataclasses.replace(lock, platforms=rest, spec=lock.spec_text, spec_text=lock.spec)
-    return Mutated(texts[0], dumps(other), EXIT_FAILED, (f"`{package.name}`",))
+    return Mutated(texts[0], format_lock(other), EXIT_FAILED, (f"`{package.name}`",))
 
 
 def damaged(data: Draw, spec: Spec, lock: Lock, texts: tuple[str, str]) -> Mutated:
@@ -327,7 +327,7 @@ def test_stale_or_unreadable_exactly_when_it_is(data: st.DataObject) -> None:
         assert each in said, (kind.__name__, said)
     if glanced:
         # The short way is sound: the long way finds nothing either.
-        assert stale(spec_of(mutated.spec), loads(mutated.lock, "x.lock")) == []
+        assert check_freshness(spec_of(mutated.spec), parse_lock(mutated.lock, "x.lock")) == []
 
 
 def verified(spec: str, lock: str) -> tuple[int, str, bool]:
@@ -335,7 +335,7 @@ def verified(spec: str, lock: str) -> tuple[int, str, bool]:
     with tempfile.TemporaryDirectory() as folder, inside(folder), contextlib.redirect_stderr(StringIO()) as errors:
         Path("envcompile.toml").write_bytes(spec.encode())
         Path("envcompile.lock").write_bytes(lock.encode())
-        glanced = all_fresh([])
+        glanced = are_all_fresh([])
         return EXIT_OK if glanced else main(["verify"]), errors.getvalue(), glanced
 
 

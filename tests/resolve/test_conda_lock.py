@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from envcompile.diagnostics.errors import EnvcompileError, InvalidInputError, UnavailableError
-from envcompile.lock.file import loads
 from envcompile.lock.model import Channel, CondaPackage
+from envcompile.lock.writer import parse_lock
 from envcompile.net.process import ProcessResult, run_process
 from envcompile.resolve.channels import channel
 from envcompile.resolve.conda_lock import CondaLock, spelled
@@ -148,14 +148,14 @@ def test_the_command_writes_the_same_lock(tmp_path: Path) -> None:
     """From one resolver to the other nothing moves, and what is wrong is told at the same place."""
     path = tmp_path / "envcompile.lock"
     assert lock(tmp_path, "numpy <2.3", "rattler")[0] == 0
-    before = loads(path.read_text("utf-8"), "x").platforms
+    before = parse_lock(path.read_text("utf-8"), "x").platforms
     assert lock(tmp_path, "numpy", "conda-lock")[0] == 0
-    assert loads(path.read_text("utf-8"), "x").platforms == before
+    assert parse_lock(path.read_text("utf-8"), "x").platforms == before
     code, said = lock(tmp_path, "numpy", "conda-lock", "-P", "numpy")
     assert (code, "  ~ conda numpy " in said) == (0, True), said
-    after = loads(path.read_text("utf-8"), "x").platforms
+    after = parse_lock(path.read_text("utf-8"), "x").platforms
     assert lock(tmp_path, "numpy", "rattler", "-U")[0] == 0
-    assert loads(path.read_text("utf-8"), "x").platforms == after
+    assert parse_lock(path.read_text("utf-8"), "x").platforms == after
     wrong = [lock(tmp_path, "numpy >=99", resolver) for resolver in ("conda-lock", "rattler")]
     assert wrong[0] == wrong[1]
     assert wrong[0][0] == 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.lock.file import dumps, loads
+from envcompile.lock.writer import format_lock, parse_lock
 from envcompile.net.process import run_process
 from envcompile.resolve.protocol import Effects
 from envcompile.resolve.sdist import read_sdist
@@ -76,8 +76,8 @@ uv = "uv@sha256:{digest}"
     if done.returncode:
         return None, done.stderr
     text = (folder / "envcompile.lock").read_text("utf-8")
-    assert dumps(loads(text, "x")) == text
-    return loads(text, "x").platform(platform), done.stderr
+    assert format_lock(parse_lock(text, "x")) == text
+    return parse_lock(text, "x").platform(platform), done.stderr
 
 
 def shown(locked: PlatformLock | None) -> list[str]:
@@ -194,7 +194,7 @@ def test_pins_are_kept(index: Index, tmp_path: Path) -> None:
     index.wheels = (*index.wheels, Wheel("mesonpy", "9.0"))
     assert lock(folder, index, f"{pip}\n# more")[0] == before
     assert envcompile(folder, "lock", "-U").returncode == 0
-    moved = loads((folder / "envcompile.lock").read_text("utf-8"), "x")
+    moved = parse_lock((folder / "envcompile.lock").read_text("utf-8"), "x")
     assert [each.version for each in moved.platforms[0].pip_build[0].packages] == ["9.0", "1.0"]
 
 

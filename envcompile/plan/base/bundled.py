@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from envcompile.plan.base.model import Row, Said
+from envcompile.lock.model import Step
+from envcompile.plan.base.model import Said
 from envcompile.plan.base.versions import major, minor, number
 from envcompile.plan.cuda import CONDA_RUNTIME, PIP_RUNTIME, local_release
 
@@ -146,8 +147,8 @@ def majors(found: Bundled) -> dict[int, list[str]]:
     return by_major
 
 
-def trail(found: Bundled) -> Row:
+def trail(found: Bundled) -> Step:
     """What was read off the lock."""
     inputs = tuple(str(pin.package) for pin in found.pins)
     decision = f"CUDA {found.toolkit} is in the lock" if found.pins else "no locked package brings CUDA"
-    return Row(1, "bundled", inputs, decision, source="versions of the locked packages; runtime to toolkit: catalogue")
+    return Step(1, "bundled", inputs, decision, source="versions of the locked packages; runtime to toolkit: catalogue")

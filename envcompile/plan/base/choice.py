@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from envcompile.lock.model import Step
 from envcompile.plan.base import trail
 from envcompile.plan.base.given import given
 from envcompile.plan.base.images import OBSTACLES, against, glibc_fits, pairs, systems, wanted
-from envcompile.plan.base.model import Row, Said, Stage
+from envcompile.plan.base.model import Said, Stage
 from envcompile.plan.base.stages import Choice, about, plain_stage, python, too_old
 from envcompile.plan.base.versions import minor, number
 
@@ -96,7 +97,7 @@ def _none(case: Case) -> Choice:
             said = Said(code, message, hint)
             break
     inputs = (*case.needs.compiled, *(each.package for each in case.needs.unmet))
-    return Choice(None, None, (said,), (Row(7, "image.none", inputs, said.message, source="catalogue"),))
+    return Choice(None, None, (said,), (Step(7, "image.none", inputs, said.message, source="catalogue"),))
 
 
 def _nearest(case: Case, obstacle: str) -> str:

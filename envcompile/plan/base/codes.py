@@ -8,7 +8,7 @@ from envcompile.diagnostics.diagnostic import Diagnostic
 
 if TYPE_CHECKING:
     from envcompile.diagnostics.toml_source import KeyPath
-    from envcompile.lock.model import Warned
+    from envcompile.lock.model import RecordedDiagnostic
     from envcompile.plan.base.model import Said
     from envcompile.spec.model import Spec
 
@@ -50,7 +50,7 @@ CODES = {
 _KEYS = {code.slug: code.key for code in CODES.values()}
 
 
-def diagnostic(said: Said | Warned, spec: Spec) -> Diagnostic:
+def diagnostic(said: Said | RecordedDiagnostic, spec: Spec) -> Diagnostic:
     """What was said, as a diagnostic at the key of the spec that it is about, or the nearest that the spec has."""
     slug = CODES[said[0]].slug if said[0] in CODES else said[0]
     place: KeyPath = _place(_KEYS[slug], spec)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from envcompile.lock.model import Step
 from envcompile.plan.base.bundled import majors
-from envcompile.plan.base.model import Row, Said
+from envcompile.plan.base.model import Said
 from envcompile.plan.base.versions import major, minor, number, older
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def needs_compat(case: Case) -> bool:
     return bool(told and used and floor and case.question.data_centre and older(told, floor))
 
 
-def trail(case: Case, said: list[Said]) -> Iterator[Row]:
+def trail(case: Case, said: list[Said]) -> Iterator[Step]:
     """What was compared, with what came of it."""
     spec = (f"cuda {case.cuda}",) if case.cuda else ()
     for step, rule, inputs in (
@@ -147,5 +148,5 @@ def trail(case: Case, said: list[Said]) -> Iterator[Row]:
             yield _row(step, rule, inputs, [each.message for each in said if each.code in _STEPS[step]])
 
 
-def _row(step: int, rule: str, inputs: tuple[str, ...], found: list[str]) -> Row:
-    return Row(step, rule, inputs, "; ".join(found) or "nothing against it", source=_SOURCES[step])
+def _row(step: int, rule: str, inputs: tuple[str, ...], found: list[str]) -> Step:
+    return Step(step, rule, inputs, "; ".join(found) or "nothing against it", source=_SOURCES[step])

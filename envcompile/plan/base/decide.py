@@ -9,7 +9,7 @@ from envcompile.plan.base import bundled as step1
 from envcompile.plan.base import compute, conflicts, environment
 from envcompile.plan.base.case import Case
 from envcompile.plan.base.choice import choose_stages
-from envcompile.plan.base.model import Decision, Row, Said
+from envcompile.plan.base.model import Decision, Said
 from envcompile.plan.base.needs import needs
 from envcompile.plan.base.stages import musl, named_system
 from envcompile.plan.base.versions import minor, number
@@ -19,6 +19,7 @@ from envcompile.plan.image import labels
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from envcompile.lock.model import Step
     from envcompile.plan.base.catalogue import Catalogue
     from envcompile.plan.base.model import Locked, Question
     from envcompile.plan.base.stages import Choice
@@ -72,7 +73,7 @@ def _glibc(question: Question, packages: tuple[Locked, ...]) -> str | None:
     return max((each for each in told if each), key=number, default=None)
 
 
-def _decision(case: Case, choice: Choice | None, said: list[Said], rows: list[Row]) -> Decision:
+def _decision(case: Case, choice: Choice | None, said: list[Said], rows: list[Step]) -> Decision:
     errors = tuple(each for each in said if each.code.startswith("E_"))
     warnings = tuple(each for each in said if each.code.startswith("W_"))
     build, run = (choice.build, choice.run) if choice else (None, None)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from envcompile.lock.model import SizeSaving, Step
 from envcompile.plan.base.compute import architectures, compute_name
-from envcompile.plan.base.model import Row, Saving
 from envcompile.plan.base.needs import asked
 from envcompile.plan.base.versions import major, minor, number
 
@@ -91,7 +91,7 @@ def floor(case: Case, cuda: str | None) -> str | None:
     return case.catalogue.floors.get(str(major(cuda))) if cuda else None
 
 
-def saving(case: Case, cuda: str | None, run: Stage) -> Saving | None:
+def saving(case: Case, cuda: str | None, run: Stage) -> SizeSaving | None:
     """Against the devel image of the same release; None where that is what runs, or no size is known."""
     if cuda is None or run.flavour.endswith("devel"):
         return None
@@ -101,7 +101,7 @@ def saving(case: Case, cuda: str | None, run: Stage) -> Saving | None:
     large, small = _size(case, against, cuda), _size(case, run.flavour.removeprefix("cudnn-"), cuda)
     if large is None or small is None or large <= small:
         return None
-    return Saving(f"{large - small:.1f}", f"{case.catalogue.repository}:{minor(cuda)}-{against}")
+    return SizeSaving(f"{large - small:.1f}", f"{case.catalogue.repository}:{minor(cuda)}-{against}")
 
 
 def _size(case: Case, flavour: str, cuda: str) -> float | None:
@@ -114,8 +114,8 @@ def _size(case: Case, flavour: str, cuda: str) -> float | None:
     return near[0][1] if near else None
 
 
-def trail(env: dict[str, str], apt: tuple[str, ...], driver: str | None) -> Row:
+def trail(env: dict[str, str], apt: tuple[str, ...], driver: str | None) -> Step:
     """The last step."""
     told = [*(f"{name}={value}" for name, value in env.items()), *(f"apt {name}" for name in apt)]
     decision = "; ".join([*told, *([f"driver {driver} or newer"] if driver else [])]) or "nothing to add"
-    return Row(9, "emit", (), decision, source="docs/base.md, step 9")
+    return Step(9, "emit", (), decision, source="docs/base.md, step 9")

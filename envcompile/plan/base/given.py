@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from envcompile.lock.model import Step
 from envcompile.plan.base import trail
 from envcompile.plan.base.conflicts import gone
 from envcompile.plan.base.images import OBSTACLES, Pair, against, glibc_fits
-from envcompile.plan.base.model import Row, Said, Stage
+from envcompile.plan.base.model import Said, Stage
 from envcompile.plan.base.stages import Choice, about, named_system, too_old
 from envcompile.spec.image_reference import split_image_reference
 
@@ -47,7 +48,7 @@ def given(case: Case, conda: bool) -> Choice:
         said = [Said("E_TAG_DELETED", message, "take one of a newer release")]
     needed = sorted(case.needs.run | case.needs.build)
     word = f"; that it has {' and '.join(needed)} is the spec's word" if needed and not sure else ""
-    row = Row(7, "image.given", (image,), f"both stages: {image}, as the spec says{word}", source="the spec")
+    row = Step(7, "image.given", (image,), f"both stages: {image}, as the spec says{word}", source="the spec")
     if any(each.code.startswith("E_") for each in said):
         return Choice(None, None, tuple(said), (row,))
     return Choice(stage, stage, tuple(said), (row, trail.python(("both stages", stage))))

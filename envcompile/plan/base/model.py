@@ -6,12 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from envcompile.lock.model import Rejected, Row, Saving
-
 if TYPE_CHECKING:
-    from envcompile.lock.model import CondaPackage, PipPackage
-
-__all__ = ["Decision", "Locked", "Question", "Rejected", "Row", "Said", "Saving", "Stage", "locked"]
+    from envcompile.lock.model import CondaPackage, PipPackage, SizeSaving, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,5 +113,5 @@ class Decision:
     apt_run: tuple[str, ...] = ()
     errors: tuple[Said, ...] = ()
     warnings: tuple[Said, ...] = ()
-    trail: tuple[Row, ...] = ()
-    saving: Saving | None = None
+    trail: tuple[Step, ...] = ()
+    saving: SizeSaving | None = None

@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from envcompile.lock.model import Step
 from envcompile.plan.base.bundled import other_nvcc
-from envcompile.plan.base.model import Row, Said
+from envcompile.plan.base.model import Said
 from envcompile.plan.base.versions import architecture, cudnn_fits, major, minor, number, within
 from envcompile.plan.cuda import local_release
 
@@ -70,7 +71,7 @@ class Needs:
     home: str = ""
     errors: list[Said] = field(default_factory=list)
     warnings: list[Said] = field(default_factory=list)
-    trail: list[Row] = field(default_factory=list)
+    trail: list[Step] = field(default_factory=list)
 
 
 def needs(question: Question, packages: Iterable[Locked], found: Bundled, catalogue: Catalogue) -> Needs:
@@ -84,7 +85,7 @@ def needs(question: Question, packages: Iterable[Locked], found: Bundled, catalo
                 continue
             if spared := next((each for each in need.unless if names.issuperset(each.split())), None):
                 decision = f"what it would need otherwise comes with {' and '.join(spared.split())}"
-                gathered.trail.append(Row(2, "spared", (str(package),), decision, source=need.source))
+                gathered.trail.append(Step(2, "spared", (str(package),), decision, source=need.source))
             else:
                 _apply(gathered, need, package, about)
     if gathered.compiled and (toolchain := _toolchain(gathered, names, about)):
@@ -125,7 +126,7 @@ def _apply(gathered: Needs, need: Need, package: Locked, about: About) -> None:
         _conda(gathered, need, package)
     elif kind == "bundled":
         decision = "brings its CUDA libraries, or shares those of the lock; of the image it needs the driver alone"
-        gathered.trail.append(Row(2, "bundled", inputs, decision, source=need.source))
+        gathered.trail.append(Step(2, "bundled", inputs, decision, source=need.source))
         gathered.driver |= need.driver
     else:
         if need.minimum:
@@ -136,14 +137,14 @@ def _apply(gathered: Needs, need: Need, package: Locked, about: About) -> None:
             gathered.compiled.append(str(package))
             gathered.build |= {"devel", *need.build}
             decision = "compiles CUDA code: nvcc in the build stage"
-            gathered.trail.append(Row(2, "compiled", inputs, decision, source=need.source))
+            gathered.trail.append(Step(2, "compiled", inputs, decision, source=need.source))
         _run(gathered, need, package, about)
 
 
 def _cpu_only(gathered: Needs, need: Need, package: Locked, question: Question) -> None:
     said = need.surprise or asked(question)
     decision = "has no CUDA and runs on the CPU"
-    gathered.trail.append(Row(2, "cpu-only", (str(package),), decision, source=need.source))
+    gathered.trail.append(Step(2, "cpu-only", (str(package),), decision, source=need.source))
     if said:
         message = f"the locked wheel of `{package.name}` {package.version} has no CUDA"
         hint = (
@@ -159,7 +160,7 @@ def _conda(gathered: Needs, need: Need, package: Locked) -> None:
         gathered.errors.append(Said("E_CONDA_CPU_BUILD", message, hint))
     else:
         decision = "conda brings the CUDA libraries; of the image it needs the driver alone"
-        gathered.trail.append(Row(2, "bundled", (str(package),), decision, source=need.source))
+        gathered.trail.append(Step(2, "bundled", (str(package),), decision, source=need.source))
 
 
 def _run(gathered: Needs, need: Need, package: Locked, about: About) -> None:
@@ -168,7 +169,7 @@ def _run(gathered: Needs, need: Need, package: Locked, about: About) -> None:
         return
     inputs, finds = (str(package),), need.finds
     if need.libraries and finds and _held(need, about.found):
-        gathered.trail.append(Row(2, f"found-{finds}", inputs, _MET[finds], source=need.source))
+        gathered.trail.append(Step(2, f"found-{finds}", inputs, _MET[finds], source=need.source))
         if finds == "own":
             gathered.own_search.append(str(package))
         if finds == "path":
@@ -187,7 +188,7 @@ def _run(gathered: Needs, need: Need, package: Locked, about: About) -> None:
     bound = (f", CUDA {need.minimum} or newer" if need.minimum else "") + (
         f", cuDNN {need.cudnn}" if need.cudnn else ""
     )
-    gathered.trail.append(Row(2, "system", inputs, f"needs of the run image: {wanted}{bound}", source=need.source))
+    gathered.trail.append(Step(2, "system", inputs, f"needs of the run image: {wanted}{bound}", source=need.source))
 
 
 def _home(gathered: Needs, need: Need, package: Locked, found: Bundled) -> None:
@@ -206,7 +207,7 @@ def _compiler(gathered: Needs, need: Need, package: Locked) -> None:
     gathered.headers |= need.headers
     if need.apt and not need.run:
         decision = f"compiles at run time: {', '.join(need.apt)}"
-        gathered.trail.append(Row(2, "run-time-compiler", (str(package),), decision, source=need.source))
+        gathered.trail.append(Step(2, "run-time-compiler", (str(package),), decision, source=need.source))
 
 
 def _held(need: Need, found: Bundled) -> bool:

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.diagnostics.diagnostic import Diagnostic
-from envcompile.lock.model import BaseImage, Python
+from envcompile.lock.model import BaseImage, PythonInterpreter
 from envcompile.plan.catalogue import CONDA_BASE, PYTHON_IMAGE, PYTHON_PATCHES, PYTHON_PATH, SYSTEMS, TOOLS
 from envcompile.spec.image_reference import split_image_reference
 from envcompile.spec.model import BaseImageSpec
@@ -62,7 +62,9 @@ def needs_look(spec: Spec) -> bool:
     return told.os is None or told.glibc is None or (told.python_path is None and own_python(spec))
 
 
-def choose(spec: Spec, base: BaseImageSpec, image: str, found: Facts) -> tuple[BaseImage, Python | None] | Diagnostic:
+def choose(
+    spec: Spec, base: BaseImageSpec, image: str, found: Facts
+) -> tuple[BaseImage, PythonInterpreter | None] | Diagnostic:
     """The base and its interpreter, `image` being the base by digest; or what must be said of it first.
 
     Where its interpreter, if it has one, is none of the environment's business: None.
@@ -88,7 +90,7 @@ def choose(spec: Spec, base: BaseImageSpec, image: str, found: Facts) -> tuple[B
         hint = f'say which patch level the base has, such as `python = "{minor}.0"`'
         return Diagnostic("python-version", f"no release of Python {minor} is known", ("python",), hint)
     source = "spec" if exact else "image" if found.python else "assumed"
-    return BaseImage(image, os, glibc), Python(version, path, source)
+    return BaseImage(image, os, glibc), PythonInterpreter(version, path, source)
 
 
 def _told(base: BaseImageSpec) -> Facts:

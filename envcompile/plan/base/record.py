@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from envcompile.lock.model import Decided, Warned
+from envcompile.lock.model import BaseImageDecision, RecordedDiagnostic
 from envcompile.plan.base.codes import CODES
 from envcompile.plan.image import ENVIRONMENT
 
 if TYPE_CHECKING:
-    from envcompile.lock.model import Row
+    from envcompile.lock.model import Step
     from envcompile.plan.base.catalogue import Catalogue
     from envcompile.plan.base.model import Decision
 
@@ -19,7 +19,7 @@ def facts(catalogue: Catalogue) -> str:
     return f"{catalogue.date} {catalogue.digest[:19]}"
 
 
-def recorded(decision: Decision, known: str, python: str | None, before: tuple[Row, ...] = ()) -> Decided:
+def recorded(decision: Decision, known: str, python: str | None, before: tuple[Step, ...] = ()) -> BaseImageDecision:
     """The decision by what is `known`; `python` is the environment's X.Y, `before` the rows of earlier steps.
 
     Packages of NVIDIA's own archive, which has no snapshot, are left out: what they hold comes as wheels.
@@ -28,7 +28,7 @@ def recorded(decision: Decision, known: str, python: str | None, before: tuple[R
     env, build_env = (
         tuple((name, _placed(value, places)) for name, value in each) for each in (decision.env, decision.build_env)
     )
-    return Decided(
+    return BaseImageDecision(
         catalogue=known,
         cuda=decision.cuda,
         driver=decision.driver,
@@ -39,7 +39,9 @@ def recorded(decision: Decision, known: str, python: str | None, before: tuple[R
         apt=tuple(sorted(each for each in decision.apt_run if not each.startswith("cuda-"))),
         apt_build=tuple(sorted(decision.apt_build)),
         saving=decision.saving,
-        warnings=tuple(Warned(CODES[each.code].slug, each.message, each.hint) for each in decision.warnings),
+        warnings=tuple(
+            RecordedDiagnostic(CODES[each.code].slug, each.message, each.hint) for each in decision.warnings
+        ),
         trail=tuple(sorted((*before, *decision.trail), key=lambda row: row.step)),
     )
 

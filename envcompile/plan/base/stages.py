@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from envcompile.plan.base.model import Row, Said, Stage
+from envcompile.plan.base.model import Said, Stage
 from envcompile.plan.base.versions import minor
 from envcompile.plan.catalogue import PYTHON_IMAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from envcompile.lock.model import Step
     from envcompile.plan.base.case import Case
     from envcompile.plan.base.catalogue import Catalogue
     from envcompile.plan.base.images import Pair
@@ -23,7 +24,7 @@ class Choice(NamedTuple):
     build: Stage | None
     run: Stage | None
     said: tuple[Said, ...]
-    trail: tuple[Row, ...]
+    trail: tuple[Step, ...]
 
 
 def named_system(name: str | None, catalogue: Catalogue) -> str | None:

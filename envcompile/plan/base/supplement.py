@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from envcompile.plan.base.model import Locked, Row, Said
+from envcompile.lock.model import Step
+from envcompile.plan.base.model import Locked, Said
 from envcompile.plan.base.versions import minor, number
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def expect(wheels: tuple[str, ...], catalogue: Catalogue) -> tuple[Locked, ...]:
     return tuple(found)
 
 
-def trail(wheels: tuple[str, ...]) -> Row:
+def trail(wheels: tuple[str, ...]) -> Step:
     """The row of the trail."""
     decision = "resolved together with these wheels: NVIDIA's own archive of Debian packages has no snapshot"
-    return Row(0, "supplement", wheels, decision, source="docs/base.md, wheels in the place of apt packages")
+    return Step(0, "supplement", wheels, decision, source="docs/base.md, wheels in the place of apt packages")

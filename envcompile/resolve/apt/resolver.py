@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
 from envcompile.diagnostics.errors import EXIT_UNAVAILABLE, UnavailableError
-from envcompile.lock.fields import APT
 from envcompile.lock.model import AptPackage
+from envcompile.lock.reader import APT_PATTERNS
 from envcompile.plan.apt import DISTRIBUTION_RELEASES
 from envcompile.platforms import PLATFORMS
 from envcompile.resolve.apt.closure import Unmet, candidate, close
@@ -231,6 +231,8 @@ def _missing(asked: Sequence[tuple[str, KeyPath]], indexes: Sequence[Index], arc
 
 def _pinned(added: Added) -> AptPackage:
     package = added.package
-    if package.size is None or not all(pattern.fullmatch(str(getattr(package, name))) for name, pattern in APT.items()):
+    if package.size is None or not all(
+        pattern.fullmatch(str(getattr(package, name))) for name, pattern in APT_PATTERNS.items()
+    ):
         raise UnavailableError(f"the archive's index does not tell of `{package.name}` what a lock needs")
     return AptPackage(package.name, package.version, package.architecture, package.sha256, package.size, added.depends)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envcompile.lock.model import CondaPackage, PipPackage, Saving
+from envcompile.lock.model import CondaPackage, PipPackage, SizeSaving
 from envcompile.plan.base.catalogue import read, shipped
 from envcompile.plan.base.codes import CODES
 from envcompile.plan.base.decide import decide
@@ -158,8 +158,8 @@ def test_never_a_maximum(case: dict[str, Any]) -> None:
 
 def test_what_is_smaller_than_devel_says_by_how_much() -> None:
     saved = {case["id"]: first(case).saving for case in CASES}
-    assert saved["V01"] == Saving("9.9", "nvidia/cuda:12.8-devel")
-    assert saved["V21"] == Saving("6.2", "nvidia/cuda:12.6-cudnn-devel")
+    assert saved["V01"] == SizeSaving("9.9", "nvidia/cuda:12.8-devel")
+    assert saved["V21"] == SizeSaving("6.2", "nvidia/cuda:12.6-cudnn-devel")
     assert saved["V45"] is None  # devel is what runs
     assert saved["V69"] is None  # there is no CUDA to leave out
 

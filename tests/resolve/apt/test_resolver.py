@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.lock.file import loads
+from envcompile.lock.writer import parse_lock
 from tests.resolve.apt.made_archive import made_archive, paragraph, status
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Work:
         return {}
 
     def locked(self) -> Lock:
-        return loads((self.folder / "envcompile.lock").read_text("utf-8"), "x")
+        return parse_lock((self.folder / "envcompile.lock").read_text("utf-8"), "x")
 
     def names(self) -> dict[str, str]:
         return {each.name: each.version for each in self.locked().platforms[0].apt}

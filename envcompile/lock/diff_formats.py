@@ -7,65 +7,73 @@ import re
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from envcompile.lock.diff import ADDED, CHANGED, REFILED, REMOVED, SIGNS
+from envcompile.lock.diff import ADDED, CHANGE_STATUSES, CHANGED, FILE_CHANGED, REMOVED
 from envcompile.spec.pip import DEFAULT_INDEX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from envcompile.lock.diff import Change
+    from envcompile.lock.diff import LockChange
     from envcompile.lock.model import Lock, Pins, PlatformLock
 
-_MARKS = {ADDED: "+", REMOVED: "-", CHANGED: "~", REFILED: "~"}
-_DIGEST = re.compile(r"(@sha256:[0-9a-f]{12})[0-9a-f]{52}")
+_STATUS_MARKS = {ADDED: "+", REMOVED: "-", CHANGED: "~", FILE_CHANGED: "~"}
+_IMAGE_DIGEST = re.compile(r"(@sha256:[0-9a-f]{12})[0-9a-f]{52}")
 
 
-def text(changes: Sequence[Change]) -> Iterator[str]:
+def format_text(changes: Sequence[LockChange]) -> Iterator[str]:
     """A line for each change, its platforms behind it where they are not all; below it why, where that is known."""
     for change in changes:
         where = "" if change.everywhere else f" ({', '.join(change.platforms)})"
-        yield f"  {_MARKS[change.sign]} {change.label} {_versions(change)}{where}"
+        yield f"  {_STATUS_MARKS[change.sign]} {change.label} {_format_versions(change)}{where}"
         yield from (f"      {reason}" for reason in change.why)
 
 
-def _versions(change: Change) -> str:
-    if change.sign == REFILED:
+def _format_versions(change: LockChange) -> str:
+    if change.sign == FILE_CHANGED:
         return f"{change.after}: another file, {change.file}"
     return " -> ".join(each for each in (change.before, change.after) if each is not None)
 
 
-def markdown(changes: Sequence[Change], title: str) -> Iterator[str]:
+def format_markdown(changes: Sequence[LockChange], title: str) -> Iterator[str]:
     """The lines of a heading and of one table for each set of platforms, for a comment of a pull request."""
-    yield f"### {title}: {summary(changes)}"
+    yield f"### {title}: {format_summary(changes)}"
     for where, group in groupby(changes, lambda change: () if change.everywhere else change.platforms):
         yield ""
         if where:
             yield from (f"Only for {' and '.join(f'`{each}`' for each in where)}:", "")
         yield from ("| | package | before | after | why |", "|---|---|---|---|---|")
         for change in group:
-            cells = (change.sign, change.label, _cell(change.before), _cell(change.after, change.file), *_why(change))
-            yield f"| {' | '.join(map(_escaped, cells))} |"
+            cells = (
+                change.sign,
+                change.label,
+                _format_cell(change.before),
+                _format_cell(change.after, change.file),
+                *_format_reasons(change),
+            )
+            yield f"| {' | '.join(map(_escape_markdown, cells))} |"
 
 
-def summary(changes: Sequence[Change]) -> str:
+def format_summary(changes: Sequence[LockChange]) -> str:
     """Such as `2 changed, 1 added`; or that nothing did."""
     signs = [change.sign for change in changes]
     found = [
-        f"{signs.count(sign)} {'with another file' if sign == REFILED else sign}" for sign in SIGNS if sign in signs
+        f"{signs.count(sign)} {'with another file' if sign == FILE_CHANGED else sign}"
+        for sign in CHANGE_STATUSES
+        if sign in signs
     ]
     return ", ".join(found) or "nothing changed"
 
 
-def _cell(version: str | None, file: str = "") -> str:
-    short = _DIGEST.sub(r"\1…", version or "")
+def _format_cell(version: str | None, file: str = "") -> str:
+    short = _IMAGE_DIGEST.sub(r"\1…", version or "")
     return f"{short} ({file})" if file else short
 
 
-def _why(change: Change) -> tuple[str]:
+def _format_reasons(change: LockChange) -> tuple[str]:
     return ("; ".join(change.why),)
 
 
-def _escaped(cell: str) -> str:
+def _escape_markdown(cell: str) -> str:
     """As it is read back by GitHub: a bar ends a cell, and the signs below would be obeyed outside of backticks."""
     parts = cell.split("`")
     plain = (
@@ -74,7 +82,7 @@ def _escaped(cell: str) -> str:
     return "".join(plain).replace("|", "\\|")
 
 
-def document(changes: Sequence[Change], before: str, after: str) -> str:
+def format_json(changes: Sequence[LockChange], before: str, after: str) -> str:
     """A JSON object: `before` and `after` name what is compared, `changes` is a list in the order of the text."""
     rows = [
         {
@@ -92,16 +100,16 @@ def document(changes: Sequence[Change], before: str, after: str) -> str:
     return json.dumps({"before": before, "after": after, "changes": rows}, indent=2, ensure_ascii=False)
 
 
-def listing(lock: Lock) -> Iterator[str]:
+def format_listing(lock: Lock) -> Iterator[str]:
     """What is pinned, a line each: what `git diff` compares, and people read, in place of the lock's own text."""
     if lock.snapshot:
         yield f"snapshot of the archive {lock.snapshot}"
     for platform in lock.platforms:
-        for line in _listed(platform):
+        for line in _format_platform(platform):
             yield f"{platform.platform} {line}"
 
 
-def _listed(platform: PlatformLock) -> Iterator[str]:
+def _format_platform(platform: PlatformLock) -> Iterator[str]:
     if platform.python:
         yield f"Python {platform.python.version}"
     yield f"build on {platform.build.image}"
@@ -113,14 +121,14 @@ def _listed(platform: PlatformLock) -> Iterator[str]:
         yield from (f"variable of the build {name}={value}" for name, value in decided.build_env)
         yield from (f"because {each.decision}" for each in decided.trail)
     yield from (f"{each.name} of {each.image}" for each in platform.tools)
-    yield from packages(platform)
+    yield from format_packages(platform)
     for build in platform.pip_build:
         yield from (f"pip-build {build.name}: {each.name} {each.version} {each.sha256[:12]}" for each in build.packages)
     for kind, pinned in (("apt", platform.apt), ("apt-build", platform.apt_build)):
         yield from (f"{kind} {each.name} {each.version} {each.architecture} {each.sha256[:12]}" for each in pinned)
 
 
-def packages(pins: PlatformLock | Pins) -> Iterator[str]:
+def format_packages(pins: PlatformLock | Pins) -> Iterator[str]:
     """Packages of conda and pip on a platform, a line each; the beginning of the hash tells two files apart."""
     yield from (f"conda {each.name} {each.version} {each.build} {each.sha256[:12]}" for each in pins.conda)
     for each in pins.pip:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.diagnostics.errors import EnvcompileError, InvalidInputError
-from envcompile.engine.nvidia import Floor
-from envcompile.engine.space import Need, need
-from envcompile.findings import Finding, failed
+from envcompile.doctor import CheckResult, result_from_error
+from envcompile.doctor.machine import DiskEstimate, MinimumDriver, estimate_disk_usage
 from envcompile.loading import find_lock_path, find_spec, read_lock_text, read_source
 from envcompile.project.files import display_path
 
@@ -20,20 +19,20 @@ if TYPE_CHECKING:
     from envcompile.spec.model import Spec
 
 
-class Demand(NamedTuple):
+class ProjectNeeds(NamedTuple):
     """What is needed: resolvers by the spec's names, room for an image, drivers, one image of each registry.
 
     `findings` is what there is to say of the files themselves.
     """
 
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[CheckResult, ...] = ()
     resolvers: frozenset[str] = frozenset()
-    need: Need | None = None
-    floors: tuple[Floor, ...] = ()
+    need: DiskEstimate | None = None
+    floors: tuple[MinimumDriver, ...] = ()
     images: tuple[str, ...] = ()
 
 
-def demand(file: str | None, catalogue: Catalogue) -> Demand:
+def read_project_needs(file: str | None, catalogue: Catalogue) -> ProjectNeeds:
     """What the spec that `-f` names, or the nearest one, asks for; without a spec nothing is asked.
 
     Raises `Unusable` when the named file is not there.
@@ -42,66 +41,72 @@ def demand(file: str | None, catalogue: Catalogue) -> Demand:
         path = find_spec(file)
     except InvalidInputError:
         path = None
-    known = Finding("catalogue", "fine", f"facts of {catalogue.date} ({catalogue.digest[:19]})")
+    known = CheckResult("catalogue", "fine", f"facts of {catalogue.date} ({catalogue.digest[:19]})")
     if path is None:
         message = "no spec here: only the machine is looked at"
-        return Demand((known, Finding("spec", "note", message)), images=_shipped())
+        return ProjectNeeds((known, CheckResult("spec", "note", message)), images=_list_default_images())
     try:
-        spec = _spec(path)
+        spec = _read_spec(path)
     except EnvcompileError as problem:
         if file is not None and not path.exists():
             raise
-        return _broken("spec", problem, known)
+        return _create_needs_from_error("spec", problem, known)
     try:
-        lock = _lock(find_lock_path(path))
+        lock = _read_lock(find_lock_path(path))
     except EnvcompileError as problem:
-        return _broken("lock", problem, known)
-    floors = tuple(_floors(spec, lock, catalogue))
+        return _create_needs_from_error("lock", problem, known)
+    floors = tuple(_find_minimum_drivers(spec, lock, catalogue))
     if lock is None:
-        finding = Finding("lock", "note", f"`{display_path(path)}` is not locked yet", "run `envcompile lock`")
-        return Demand((known, finding), _resolvers(spec), floors=floors, images=_shipped())
-    largest = max((need(each) for each in lock.platforms), key=lambda each: each.build)
-    finding = Finding(
+        finding = CheckResult("lock", "note", f"`{display_path(path)}` is not locked yet", "run `envcompile lock`")
+        return ProjectNeeds((known, finding), _find_resolvers(spec), floors=floors, images=_list_default_images())
+    largest = max((estimate_disk_usage(each) for each in lock.platforms), key=lambda each: each.build)
+    finding = CheckResult(
         "lock",
         "fine",
         f"`{display_path(find_lock_path(path))}` for {', '.join(each.platform for each in lock.platforms)}",
     )
-    return Demand((known, finding), _resolvers(spec), largest, floors, _images(lock))
+    return ProjectNeeds((known, finding), _find_resolvers(spec), largest, floors, _find_registry_images(lock))
 
 
-def _broken(about: str, problem: EnvcompileError, known: Finding) -> Demand:
+def _create_needs_from_error(about: str, problem: EnvcompileError, known: CheckResult) -> ProjectNeeds:
     remedy = problem.hint or "run `envcompile lock`, which points at each"
-    return Demand((known, failed(about, problem)._replace(remedy=remedy)), images=_shipped())
+    return ProjectNeeds(
+        (known, result_from_error(about, problem)._replace(remedy=remedy)), images=_list_default_images()
+    )
 
 
-def _spec(path: Path) -> Spec:
+def _read_spec(path: Path) -> Spec:
     from envcompile.spec.decode import parse_spec  # noqa: PLC0415 - where there is a spec
 
     return parse_spec(read_source(path))
 
 
-def _lock(path: Path) -> Lock | None:
-    from envcompile.lock.file import loads  # noqa: PLC0415 - where there is a lock
+def _read_lock(path: Path) -> Lock | None:
+    from envcompile.lock.writer import parse_lock  # noqa: PLC0415 - where there is a lock
 
     text = read_lock_text(path)
-    return loads(text, display_path(path)) if text is not None else None
+    return parse_lock(text, display_path(path)) if text is not None else None
 
 
-def _resolvers(spec: Spec) -> frozenset[str]:
+def _find_resolvers(spec: Spec) -> frozenset[str]:
     pip = {spec.pip.resolver} if spec.pip.packages else set()
     conda = {spec.conda.resolver} if spec.conda.packages else set()
     return frozenset(pip | conda)
 
 
-def _floors(spec: Spec, lock: Lock | None, catalogue: Catalogue) -> Iterator[Floor]:
+def _find_minimum_drivers(spec: Spec, lock: Lock | None, catalogue: Catalogue) -> Iterator[MinimumDriver]:
     """The oldest driver that the spec wants to support, and the oldest that the locked CUDA runs on at all."""
     if spec.cuda.driver:
-        yield Floor(spec.cuda.driver, "`driver` under `[cuda]`")
-    found = {Floor(oldest, f"CUDA {cuda} of the lock") for cuda, oldest in _locked(lock, catalogue) if oldest}
+        yield MinimumDriver(spec.cuda.driver, "`driver` under `[cuda]`")
+    found = {
+        MinimumDriver(oldest, f"CUDA {cuda} of the lock")
+        for cuda, oldest in _find_locked_cuda(lock, catalogue)
+        if oldest
+    }
     yield from sorted(found)
 
 
-def _locked(lock: Lock | None, catalogue: Catalogue) -> Iterator[tuple[str, str | None]]:
+def _find_locked_cuda(lock: Lock | None, catalogue: Catalogue) -> Iterator[tuple[str, str | None]]:
     """CUDA and the oldest driver of each platform: as decided, else (in a lock of an earlier release) as is known."""
     from envcompile.plan.base.bundled import bundled  # noqa: PLC0415 - not needed without a spec
     from envcompile.plan.base.model import Question, locked  # noqa: PLC0415
@@ -115,7 +120,7 @@ def _locked(lock: Lock | None, catalogue: Catalogue) -> Iterator[tuple[str, str 
             yield toolkit, catalogue.floors.get(str(major(toolkit)))
 
 
-def _images(lock: Lock) -> tuple[str, ...]:
+def _find_registry_images(lock: Lock) -> tuple[str, ...]:
     """One image of each registry that a build of the lock asks."""
     from envcompile.registry.reference import locate_image  # noqa: PLC0415 - where there is a lock
 
@@ -126,7 +131,7 @@ def _images(lock: Lock) -> tuple[str, ...]:
     return tuple(found.values())
 
 
-def _shipped() -> tuple[str, ...]:
+def _list_default_images() -> tuple[str, ...]:
     """What a first lock would ask for."""
     from envcompile.plan.catalogue import CONDA_BASE, TOOLS  # noqa: PLC0415 - where there is no lock
 

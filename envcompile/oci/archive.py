@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_HEAD = 16  # bytes: what a .pyc file starts with
+_HEAD_BYTES = 16  # bytes: what a .pyc file starts with
 
 
-class Entry(NamedTuple):
+class LayerEntry(NamedTuple):
     """One member of a layer: what a container can see of it.
 
     `kind` is tar's type, `mtime` seconds, `extra` the extended attributes; of a file also size, sha256 and first bytes.
@@ -37,7 +37,7 @@ class Entry(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
+class ArchiveImage:
     """The image of one platform. `layers` pairs of digest and media type, `config` as its JSON has it."""
 
     platform: str
@@ -51,36 +51,39 @@ class Image:
         return tuple(str(each.get("created_by", "")) for each in history if not each.get("empty_layer"))
 
 
-class Archive:
+class OciArchive:
     """An archive that is open for reading; `digest` is that of the image, or of the index over several platforms."""
 
     def __init__(self, path: Path) -> None:
         self._tar = tarfile.open(path, mode="r:")  # noqa: SIM115 - open as long as the archive is
         self.digest = str(self._json("index.json")["manifests"][0]["digest"])
 
-    def __enter__(self) -> Archive:  # noqa: PYI034 - Self is of Python 3.11
+    def __enter__(self) -> OciArchive:  # noqa: PYI034 - Self is of Python 3.11
         return self
 
     def __exit__(self, *_: object) -> None:
         self._tar.close()
 
-    def images(self) -> tuple[Image, ...]:
+    def images(self) -> tuple[ArchiveImage, ...]:
         """One for each platform, in the index's order."""
-        top = self._json(_blob(self.digest))
+        top = self._json(_find_blob_path(self.digest))
         digests = [each["digest"] for each in top["manifests"]] if "manifests" in top else [self.digest]
         return tuple(self._image(str(digest)) for digest in digests)
 
-    def entries(self, digest: str, kind: str) -> Iterator[Entry]:
+    def entries(self, digest: str, kind: str) -> Iterator[LayerEntry]:
         """The members of a layer in their order. Raises `MissingOutside` when nothing here can read its compression."""
-        with _opened(self._file(_blob(digest)), kind) as plain, tarfile.open(fileobj=plain, mode="r|") as layer:
+        with (
+            _open_decompressed(self._file(_find_blob_path(digest)), kind) as plain,
+            tarfile.open(fileobj=plain, mode="r|") as layer,
+        ):
             for member in layer:
-                yield _entry(layer, member)
+                yield _read_entry(layer, member)
 
-    def _image(self, digest: str) -> Image:
-        manifest = self._json(_blob(digest))
-        config = self._json(_blob(str(manifest["config"]["digest"])))
+    def _image(self, digest: str) -> ArchiveImage:
+        manifest = self._json(_find_blob_path(digest))
+        config = self._json(_find_blob_path(str(manifest["config"]["digest"])))
         layers = tuple((str(each["digest"]), str(each["mediaType"])) for each in manifest["layers"])
-        return Image(f"{config.get('os')}/{config.get('architecture')}", digest, layers, config)
+        return ArchiveImage(f"{config.get('os')}/{config.get('architecture')}", digest, layers, config)
 
     def _json(self, name: str) -> dict[str, Any]:
         value = json.load(self._file(name))
@@ -95,11 +98,11 @@ class Archive:
         return file
 
 
-def _blob(digest: str) -> str:
+def _find_blob_path(digest: str) -> str:
     return f"blobs/{digest.replace(':', '/')}"
 
 
-def _opened(file: IO[bytes], kind: str) -> IO[bytes]:
+def _open_decompressed(file: IO[bytes], kind: str) -> IO[bytes]:
     if kind.endswith("gzip"):
         return cast("IO[bytes]", gzip.open(file))
     if not kind.endswith("zstd"):
@@ -117,16 +120,16 @@ def _opened(file: IO[bytes], kind: str) -> IO[bytes]:
     return opened
 
 
-def _entry(layer: tarfile.TarFile, member: tarfile.TarInfo) -> Entry:
+def _read_entry(layer: tarfile.TarFile, member: tarfile.TarInfo) -> LayerEntry:
     content, head = hashlib.sha256(), b""
     file = layer.extractfile(member) if member.isreg() else None
     while file and (chunk := file.read(1 << 20)):
-        head = head or chunk[:_HEAD]
+        head = head or chunk[:_HEAD_BYTES]
         content.update(chunk)
     # The times and names among them stand in fields of their own.
     told = {"path", "linkpath", "size", "mtime", "uid", "gid"}
     extra = tuple(sorted((key, str(value)) for key, value in member.pax_headers.items() if key not in told))
-    return Entry(
+    return LayerEntry(
         *(member.name, member.type, member.mode, (member.uid, member.gid), member.mtime, member.linkname, extra),
         *(member.size, content.hexdigest(), head),
     )

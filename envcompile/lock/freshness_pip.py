@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from packaging.version import VERSION_PATTERN, Version
 
-from envcompile.lock.finding import Finding
+from envcompile.lock.model import LockMismatch
 from envcompile.platforms import PLATFORMS
 from envcompile.spec.pip import parse_package_name, parse_requirement
 
@@ -20,26 +20,28 @@ if TYPE_CHECKING:
     from envcompile.spec.model import Spec
 
 # Not anchored at the end: it matches as much of a conda version as PEP 440 has a reading for.
-_VERSION = re.compile(VERSION_PATTERN, re.VERBOSE | re.IGNORECASE)
+_PEP440_VERSION = re.compile(VERSION_PATTERN, re.VERBOSE | re.IGNORECASE)
 
 
-class _Pin(NamedTuple):
+class _AvailableVersion(NamedTuple):
     """The version that a distribution has, and how the lock says it."""
 
     version: str
     shown: str
 
 
-def pip_answer(spec: Spec, locked: PlatformLock, conda: Container[str]) -> Generator[Finding, None, set[str]]:
+def check_pip_requirements(
+    spec: Spec, locked: PlatformLock, conda: Container[str]
+) -> Generator[LockMismatch, None, set[str]]:
     """What is not satisfied; returns the names of the distributions that are asked for.
 
     `conda` are the names of the packages that are asked of conda: what they bring is not asked of pip, too.
     """
-    pins = {each.name: _Pin(each.version, f"{each.name} {each.version}") for each in locked.pip}
-    provided = provided_by(locked.conda)
-    pins.update({each: _Pin(version, f"conda's {each} {version}") for each, version in provided.items()})
+    pins = {each.name: _AvailableVersion(each.version, f"{each.name} {each.version}") for each in locked.pip}
+    provided = find_provided_versions(locked.conda)
+    pins.update({each: _AvailableVersion(version, f"conda's {each} {version}") for each, version in provided.items()})
     twice = {each: package.name for package in locked.conda if package.name in conda for each in package.provides}
-    environment = markers(locked)
+    environment = create_marker_environment(locked)
     roots = set()
     for index, text in enumerate(spec.pip.packages):
         asked = parse_requirement(text)
@@ -49,32 +51,36 @@ def pip_answer(spec: Spec, locked: PlatformLock, conda: Container[str]) -> Gener
         roots.add(normal)
         pin = pins.get(normal)
         if normal in twice:
-            yield Finding(("pip", "packages", index), f"`{text}` is asked of pip, and of conda as `{twice[normal]}`")
+            yield LockMismatch(
+                ("pip", "packages", index), f"`{text}` is asked of pip, and of conda as `{twice[normal]}`"
+            )
         elif pin is None:
-            yield Finding(("pip", "packages", index), f"`{text}` is asked of pip, and the lock has no `{normal}`")
-        elif not _fits(asked, pin.version):
-            yield Finding(("pip", "packages", index), f"`{text}` is asked of pip, and the lock has {pin.shown}")
-    yield from _whole(spec, locked, pins)
+            yield LockMismatch(("pip", "packages", index), f"`{text}` is asked of pip, and the lock has no `{normal}`")
+        elif not _allows_version(asked, pin.version):
+            yield LockMismatch(("pip", "packages", index), f"`{text}` is asked of pip, and the lock has {pin.shown}")
+    yield from _check_completeness(spec, locked, pins)
     return roots
 
 
-def _whole(spec: Spec, locked: PlatformLock, pins: Container[str]) -> Iterator[Finding]:
+def _check_completeness(spec: Spec, locked: PlatformLock, pins: Container[str]) -> Iterator[LockMismatch]:
     """What should not be in the lock, and what should be."""
     for index, text in enumerate(spec.pip.exclude):
         if any(package.name == parse_package_name(text) for package in locked.pip):
-            yield Finding(("pip", "exclude", index), f"`{text}` is left out, and the lock holds it")
+            yield LockMismatch(("pip", "exclude", index), f"`{text}` is left out, and the lock holds it")
     for package in locked.pip:
         for need in package.depends:
             if need not in pins:
-                yield Finding(("pip", "packages"), f"`{package.name}` needs `{need}`, and the lock has no `{need}`")
+                yield LockMismatch(
+                    ("pip", "packages"), f"`{package.name}` needs `{need}`, and the lock has no `{need}`"
+                )
 
 
-def _fits(asked: Requirement, version: str) -> bool:
+def _allows_version(asked: Requirement, version: str) -> bool:
     # Whether a prerelease may be taken was the resolver's question; here one is taken already.
     return asked.specifier.contains(version, prereleases=True)
 
 
-def markers(locked: PlatformLock) -> Mapping[str, str]:
+def create_marker_environment(locked: PlatformLock) -> Mapping[str, str]:
     """The environment of markers (PEP 508) on a platform, as resolvers have it."""
     version = locked.python.version if locked.python else "0"
     return {
@@ -93,15 +99,15 @@ def markers(locked: PlatformLock) -> Mapping[str, str]:
     }
 
 
-def provided_by(packages: Iterable[CondaPackage]) -> dict[str, str]:
+def find_provided_versions(packages: Iterable[CondaPackage]) -> dict[str, str]:
     """Distribution name to the version (PEP 440) that conda brings, sorted by name.
 
     A conda version that is no PEP 440 version is taken as far as it is one.
     """
-    found = {each: _public(package.version) for package in packages for each in package.provides}
+    found = {each: _parse_public_version(package.version) for package in packages for each in package.provides}
     return dict(sorted(found.items()))
 
 
-def _public(conda: str) -> str:
-    known = _VERSION.match(conda)
+def _parse_public_version(conda: str) -> str:
+    known = _PEP440_VERSION.match(conda)
     return Version(known[0]).public if known else "0"

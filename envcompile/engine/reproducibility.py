@@ -6,19 +6,19 @@ import tarfile
 from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
-from envcompile.engine.archive import Archive
+from envcompile.oci.archive import OciArchive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from envcompile.engine.archive import Entry, Image
+    from envcompile.oci.archive import ArchiveImage, LayerEntry
 
 _EQUAL_LAYERS = "the files of all layers are equal"
 
 
 # What of an entry differs, in the order of what tells most.
-_WHATS = {
+_ENTRY_DIFFERENCES = {
     "kind": ("is of another kind", "two things of the build make it, and race"),
     "link": ("points elsewhere", "a name with a time, a number or chance in it"),
     "mtime": ("has another time of change", "it is written in the build, and its time is not set to 0 afterwards"),
@@ -27,7 +27,7 @@ _WHATS = {
 }
 
 
-class Difference(NamedTuple):
+class BuildDifference(NamedTuple):
     """The first difference of two builds: where it is (a path, or a part of the image), what it is, and why."""
 
     where: str
@@ -35,47 +35,47 @@ class Difference(NamedTuple):
     cause: str
 
 
-def compare(first: Path, second: Path) -> tuple[str, Difference | None]:
+def compare_archives(first: Path, second: Path) -> tuple[str, BuildDifference | None]:
     """The digest of the first archive, and the first difference of the second from it; None: equal bit for bit."""
-    with Archive(first) as one, Archive(second) as other:
+    with OciArchive(first) as one, OciArchive(second) as other:
         if one.digest == other.digest:
             return one.digest, None
         for image, again in zip(one.images(), other.images(), strict=True):
             if image.digest != again.digest:
-                return one.digest, _in_image(one, other, image, again)
+                return one.digest, _compare_images(one, other, image, again)
         cause = "the exporter put another time or order into it"
-        return one.digest, Difference("the index", "differs, and no image under it does", cause)
+        return one.digest, BuildDifference("the index", "differs, and no image under it does", cause)
 
 
-def _in_image(one: Archive, other: Archive, image: Image, again: Image) -> Difference:
+def _compare_images(one: OciArchive, other: OciArchive, image: ArchiveImage, again: ArchiveImage) -> BuildDifference:
     packed_otherwise = None
     for number, (layer, changed) in enumerate(zip(image.layers, again.layers, strict=False), 1):
         if layer == changed:
             continue
         place = f"layer {number} of {len(image.layers)} for {image.platform}"
-        if found := _in_layer(one.entries(*layer), other.entries(*changed)):
+        if found := _compare_layers(one.entries(*layer), other.entries(*changed)):
             steps = image.steps()
             step = f", which `{' '.join(steps[number - 1].split())}` made" if number <= len(steps) else ""
-            return Difference(found.where, f"{found.what}, in {place}{step}", found.cause)
-        packed_otherwise = packed_otherwise or Difference(
+            return BuildDifference(found.where, f"{found.what}, in {place}{step}", found.cause)
+        packed_otherwise = packed_otherwise or BuildDifference(
             place,
             f"has other bytes, and {_EQUAL_LAYERS}",
             "a compressor that answers differently: its version, or the number of its threads",
         )
     if len(image.layers) != len(again.layers):
         what = f"has {len(image.layers)} layers once and {len(again.layers)} the other time"
-        return Difference(f"the image for {image.platform}", what, "a step that ran only once")
-    return packed_otherwise or _in_config(image, again)
+        return BuildDifference(f"the image for {image.platform}", what, "a step that ran only once")
+    return packed_otherwise or _compare_configs(image, again)
 
 
-def _in_config(image: Image, again: Image) -> Difference:
+def _compare_configs(image: ArchiveImage, again: ArchiveImage) -> BuildDifference:
     keys = sorted({*image.config, *again.config})
     key = next((key for key in keys if image.config.get(key) != again.config.get(key)), "")
     where = f"`{key}` of the configuration for {image.platform}" if key else f"the manifest for {image.platform}"
-    return Difference(where, f"differs, and {_EQUAL_LAYERS}", "a time or a name of the builder in what it says")
+    return BuildDifference(where, f"differs, and {_EQUAL_LAYERS}", "a time or a name of the builder in what it says")
 
 
-def _in_layer(entries: Iterator[Entry], changed: Iterator[Entry]) -> Difference | None:
+def _compare_layers(entries: Iterator[LayerEntry], changed: Iterator[LayerEntry]) -> BuildDifference | None:
     """The first member that is not the same, in the order of the first build.
 
     Both are read once, side by side; only from the first difference on are they kept.
@@ -84,21 +84,21 @@ def _in_layer(entries: Iterator[Entry], changed: Iterator[Entry]) -> Difference 
         if entry != again:
             rest = {each.path: each for each in (entry, *entries) if each}
             others = {each.path: each for each in (again, *changed) if each}
-            return _first(rest, others)
+            return _find_first_difference(rest, others)
     return None
 
 
-def _first(entries: dict[str, Entry], changed: dict[str, Entry]) -> Difference:
+def _find_first_difference(entries: dict[str, LayerEntry], changed: dict[str, LayerEntry]) -> BuildDifference:
     of_folder = None
     for path in (*entries, *changed):
         entry, again = entries.get(path), changed.get(path)
         if entry is None or again is None:
             which = "second" if entry is None else "first"
-            return Difference(
+            return BuildDifference(
                 f"`/{path}`", f"is in the {which} build only", "a name with a time, a number or chance in it"
             )
         if entry != again:
-            found = Difference(f"`/{path}`", *_in_entry(entry, again))
+            found = BuildDifference(f"`/{path}`", *_compare_entries(entry, again))
             # The time of a folder follows from what is made in it: that tells more.
             if entry.kind != tarfile.DIRTYPE or entry._replace(mtime=again.mtime) != again:
                 return found
@@ -106,20 +106,20 @@ def _first(entries: dict[str, Entry], changed: dict[str, Entry]) -> Difference:
     if of_folder:
         return of_folder
     path = next(one for one, other in zip(entries, changed, strict=True) if one != other)
-    return Difference(f"`/{path}`", "stands at another place in the archive", "an order that is left to the disk")
+    return BuildDifference(f"`/{path}`", "stands at another place in the archive", "an order that is left to the disk")
 
 
-def _in_entry(entry: Entry, again: Entry) -> tuple[str, str]:
+def _compare_entries(entry: LayerEntry, again: LayerEntry) -> tuple[str, str]:
     """What differs between two members of one name, and why that happens."""
     if entry.kind == again.kind and entry.sha256 != again.sha256:
-        return _in_content(entry, again)
+        return _compare_contents(entry, again)
     return next(
-        (_WHATS[name] for name in _WHATS if getattr(entry, name) != getattr(again, name)),
+        (_ENTRY_DIFFERENCES[name] for name in _ENTRY_DIFFERENCES if getattr(entry, name) != getattr(again, name)),
         ("has other extended attributes", "the builder's file system"),
     )
 
 
-def _in_content(entry: Entry, again: Entry) -> tuple[str, str]:
+def _compare_contents(entry: LayerEntry, again: LayerEntry) -> tuple[str, str]:
     if entry.path.endswith(".pyc") and entry.size == again.size:
         # PEP 552: bytes 4 to 7 are 0 when bytes 8 to 11 are the time of the source.
         if entry.head[4:8] == bytes(4) and entry.head[8:12] != again.head[8:12]:

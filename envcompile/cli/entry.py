@@ -9,14 +9,14 @@ import sys
 from envcompile.diagnostics.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK
 
 
-def run() -> None:
+def run_command_line() -> None:
     """Run the command line of this process, and exit.
 
     A command lives for a tenth of a second and makes nothing that outlives it: collecting garbage and taking the
     interpreter apart would be a fifth of its time (measured on `dockerfile` with 200 packages).
     """
     gc.disable()
-    code = _code()
+    code = _run_to_exit_code()
     try:  # noqa: SIM105 - contextlib is a tenth of the time of `verify`
         sys.stdout.flush()
     except BrokenPipeError:
@@ -25,12 +25,12 @@ def run() -> None:
     os._exit(code)
 
 
-def _code() -> int:
+def _run_to_exit_code() -> int:
     try:
         if sys.argv[1:2] == ["verify"]:
-            from envcompile.cli.fast import all_fresh  # noqa: PLC0415 - the short way, before anything is imported
+            from envcompile.cli.fast_verify import are_all_fresh  # noqa: PLC0415 - the short way, before anything is imported
 
-            if all_fresh(sys.argv[2:]):
+            if are_all_fresh(sys.argv[2:]):
                 return EXIT_OK
         from envcompile.cli.main import main  # noqa: PLC0415 - after the collector is off
 

@@ -14,7 +14,7 @@ from packaging.version import Version
 
 from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.lock.model import CondaPackage, Pins, PipPackage
-from envcompile.lock.validate import package_row
+from envcompile.lock.reader import parse_package_row
 from envcompile.platforms import PLATFORMS
 from envcompile.spec.conda import compare_conda_versions, parse_conda_version
 
@@ -23,52 +23,54 @@ if TYPE_CHECKING:
 
     Package = TypeVar("Package", PipPackage, CondaPackage)
 
-_SNAPSHOT = re.compile(r'^snapshot = "([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)"$', re.MULTILINE)
-_HEADER = re.compile(r"\[platforms\.([a-z0-9-]+)\]")
-_ROW = re.compile(r"    (\{ name = .* \}),")
-_IMAGE = re.compile(r'image = "([^"\s]+@sha256:[0-9a-f]{64})"')
-_by_conda_version = cmp_to_key(compare_conda_versions)
+_SNAPSHOT_LINE = re.compile(r'^snapshot = "([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)"$', re.MULTILINE)
+_PLATFORM_HEADER = re.compile(r"\[platforms\.([a-z0-9-]+)\]")
+_PACKAGE_ROW = re.compile(r"    (\{ name = .* \}),")
+_PINNED_IMAGE = re.compile(r'image = "([^"\s]+@sha256:[0-9a-f]{64})"')
+_conda_version_key = cmp_to_key(compare_conda_versions)
 
 
-def salvage(text: str) -> Mapping[str, Pins]:
+def recover_pins(text: str) -> Mapping[str, Pins]:
     """Platform name to the pins that stand in the text; of two for one package, the newer."""
     rows: dict[str, list[PipPackage | CondaPackage]] = {}
     platform = None
     for line in text.replace("\r\n", "\n").split("\n"):
-        if header := _HEADER.fullmatch(line):
+        if header := _PLATFORM_HEADER.fullmatch(line):
             platform = header[1] if header[1] in PLATFORMS else None
-        elif platform and (row := _ROW.fullmatch(line)) and (package := _package(row[1])):
+        elif platform and (row := _PACKAGE_ROW.fullmatch(line)) and (package := _parse_package(row[1])):
             rows.setdefault(platform, []).append(package)
     return {
         name: Pins(
-            _newest((each for each in found if isinstance(each, PipPackage)), lambda each: Version(each.version)),
-            _newest(
+            _select_newest(
+                (each for each in found if isinstance(each, PipPackage)), lambda each: Version(each.version)
+            ),
+            _select_newest(
                 (each for each in found if isinstance(each, CondaPackage)),
-                lambda each: _by_conda_version(parse_conda_version(each.version)),
+                lambda each: _conda_version_key(parse_conda_version(each.version)),
             ),
         )
         for name, found in rows.items()
     }
 
 
-def salvage_images(text: str) -> tuple[str, ...]:
+def recover_images(text: str) -> tuple[str, ...]:
     """The images by digest that stand in the text; none of those that stand there with two digests."""
-    found = set(_IMAGE.findall(text))
+    found = set(_PINNED_IMAGE.findall(text))
     names = [image.partition("@")[0] for image in found]
     return tuple(sorted(image for image in found if names.count(image.partition("@")[0]) == 1))
 
 
-def salvage_snapshot(text: str) -> str | None:
+def recover_snapshot(text: str) -> str | None:
     """The moment of the archive that stands in the text; of two, the later."""
-    return max(_SNAPSHOT.findall(text.replace("\r\n", "\n")), default=None)
+    return max(_SNAPSHOT_LINE.findall(text.replace("\r\n", "\n")), default=None)
 
 
-def _package(row: str) -> PipPackage | CondaPackage | None:
+def _parse_package(row: str) -> PipPackage | CondaPackage | None:
     """The package of a row whose every field is sound."""
     import tomli  # noqa: PLC0415 - only for a lock that is broken
 
     try:
-        package = package_row(tomli.loads(f"row = {row}")["row"])
+        package = parse_package_row(tomli.loads(f"row = {row}")["row"])
         # A version that cannot be read cannot be compared.
         (Version if isinstance(package, PipPackage) else parse_conda_version)(package.version)
     except (ValueError, InvalidInputError):  # packaging's and TOML's errors are ValueErrors
@@ -76,7 +78,7 @@ def _package(row: str) -> PipPackage | CondaPackage | None:
     return package
 
 
-def _newest(packages: Iterable[Package], age: Callable[[Package], object]) -> tuple[Package, ...]:
+def _select_newest(packages: Iterable[Package], age: Callable[[Package], object]) -> tuple[Package, ...]:
     found: dict[str, Package] = {}
     for package in packages:
         other = found.get(package.name, package)

@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from envcompile.diagnostics.errors import EnvcompileError
 
 # How a thing can be, and the exit code that it stands for. A note is worth knowing and stops nothing.
-STATES = {"fine": EXIT_OK, "note": EXIT_OK, "wrong": EXIT_FAILED, "missing": EXIT_UNAVAILABLE}
+EXIT_CODE_BY_STATE = {"fine": EXIT_OK, "note": EXIT_OK, "wrong": EXIT_FAILED, "missing": EXIT_UNAVAILABLE}
 
 
-_GIGA = 1e9
+_BYTES_PER_GB = 1e9
 
 
-class Finding(NamedTuple):
+class CheckResult(NamedTuple):
     """One thing (`about`, a word), its state of `STATES`, a sentence, and what mends it if it is not fine."""
 
     about: str
@@ -25,12 +25,14 @@ class Finding(NamedTuple):
     remedy: str | None = None
 
 
-def failed(about: str, problem: EnvcompileError) -> Finding:
+def result_from_error(about: str, problem: EnvcompileError) -> CheckResult:
     """What an error says, as a finding."""
     state = "missing" if isinstance(problem, UnavailableError) else "wrong"
-    return Finding(about, state, problem.message, problem.hint)
+    return CheckResult(about, state, problem.message, problem.hint)
 
 
-def in_words(count: float) -> str:
+def format_bytes(count: float) -> str:
     """Bytes as people count them: `1.2 GB`."""
-    return f"{count / _GIGA:.1f} GB" if count >= _GIGA / 10 else f"{count / _GIGA * 1000:.0f} MB"
+    return (
+        f"{count / _BYTES_PER_GB:.1f} GB" if count >= _BYTES_PER_GB / 10 else f"{count / _BYTES_PER_GB * 1000:.0f} MB"
+    )

@@ -1,0 +1,208 @@
+"""What a builder must be able to do for us, tried out and not looked up.
+
+Versions do not tell: Debian's engine calls its BuildKit `v0.0.0+unknown`, other builders say a commit. The Dockerfiles
+here stand on `scratch`, so they need no image and no network; the builder's cache keeps a few kilobytes of them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from envcompile.diagnostics.errors import EnvcompileError, UnavailableError
+from envcompile.doctor import CheckResult, result_from_error
+from envcompile.engine.build import BuildRequest, check_buildx, command_line, find_engine_platform, format_exporter
+from envcompile.engine.failure import error_from_output
+from envcompile.oci.archive import OciArchive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from envcompile.engine.command import DockerClient, DockerResult, DockerRunner
+
+_CONTEXT_NAME = "envcompile-context"
+
+
+class RequiredFeature(NamedTuple):
+    """Something a builder can do, what it is for, and a Dockerfile that needs it."""
+
+    name: str
+    purpose: str
+    dockerfile: str
+
+
+REQUIRED_FEATURES = (
+    RequiredFeature(
+        "heredocs", "the package lists are inside the Dockerfile", "FROM scratch\nCOPY <<'EOF' /list\na\nEOF\n"
+    ),
+    RequiredFeature(
+        "COPY --link",
+        "layers that do not depend on one another",
+        "FROM scratch AS made\nWORKDIR /made\nFROM scratch\nCOPY --link --from=made /made /made\n",
+    ),
+    RequiredFeature("named contexts", "images of a mirror", f"FROM scratch\nCOPY --from={_CONTEXT_NAME} . /given\n"),
+)
+# All of them at once, so that a builder that can do it all is asked once.
+_ALL_FEATURES_DOCKERFILE = (
+    "FROM scratch AS made\nWORKDIR /made\nCOPY <<'EOF' /made/list\na\nEOF\n"
+    f"FROM scratch\nCOPY --link --from=made /made /made\nCOPY --from={_CONTEXT_NAME} . /given\n"
+)
+
+
+class BuilderFeatures(NamedTuple):
+    """What a builder can do: the features that it lacks, and whether it writes OCI archives, and layers of zstd.
+
+    `said` is what it said to the first that failed.
+    """
+
+    lacks: tuple[RequiredFeature, ...]
+    archives: bool
+    zstd: bool
+    said: str = ""
+
+
+def probe_builder(docker: DockerClient, builder: str, platform: str) -> BuilderFeatures:
+    """Try the builder out (empty: the user's current one), for a platform as docker spells it."""
+    with tempfile.TemporaryDirectory(prefix="envcompile-") as name:
+        folder = Path(name)
+        (folder / "context").mkdir()
+        (folder / "context" / "file").write_text("a", "utf-8")
+        archive = folder / "image.tar"
+        kind = format_exporter("oci", "zstd", str(archive))
+        if _run_probe(docker, folder, builder, platform, kind, _ALL_FEATURES_DOCKERFILE).code == 0:
+            return BuilderFeatures((), archives=True, zstd=_has_zstd_layers(archive))
+        kind = format_exporter("local", "zstd", str(folder / "files"))
+        answers = {
+            each: _run_probe(docker, folder, builder, platform, kind, each.dockerfile) for each in REQUIRED_FEATURES
+        }
+        lacks = tuple(each for each, answer in answers.items() if answer.code)
+        return BuilderFeatures(lacks, archives=False, zstd=False, said=answers[lacks[0]].errors if lacks else "")
+
+
+def _run_probe(  # noqa: PLR0913, PLR0917 - a build has so many sides
+    docker: DockerClient, folder: Path, builder: str, platform: str, output: str, dockerfile: str
+) -> DockerResult:
+    order = BuildRequest(
+        platforms=(platform,),
+        output=output,
+        contexts=((_CONTEXT_NAME, str(folder / "context")),),
+        builder=builder,
+        progress="plain",
+        # A layer that the cache has as gzip would be written as gzip.
+        extra=("--no-cache",),
+    )
+    return docker.watch(command_line(order, str(folder / "metadata.json")), dockerfile, None)
+
+
+def _has_zstd_layers(archive: Path) -> bool:
+    with OciArchive(archive) as opened:
+        return all(kind.endswith("zstd") for image in opened.images() for _, kind in image.layers)
+
+
+# Docker as `doctor` sees it: client, daemon, buildx, the builder, the image store.
+
+
+# The first engine whose own builder knows heredocs and that loads layers of zstd (its release notes, February 2023).
+_MIN_ENGINE_VERSION = 23
+_IMAGE_STORE_REMEDY = (
+    'write `{"features": {"containerd-snapshotter": true}}` into the daemon\'s configuration, or name another builder'
+    " with `--builder`"
+)
+
+
+def check_engine(docker: DockerClient, builder: str) -> Iterator[CheckResult]:
+    """Everything from the command line to the image store. What rests on something missing is not looked at."""
+    try:
+        versions = _read_json(docker.ask, "version")
+    except UnavailableError as problem:
+        yield result_from_error("docker", problem)
+        return
+    yield CheckResult("docker", "fine", f"docker {_format_version(versions.get('Client'))}, the command line")
+    daemon = _check_daemon(docker.ask, versions)
+    yield daemon
+    try:
+        yield CheckResult("buildx", "fine", f"buildx {check_buildx(docker.ask)}")
+    except UnavailableError as problem:
+        yield result_from_error("buildx", problem)
+        return
+    if daemon.state == "missing":
+        return
+    try:
+        yield from _check_builder(docker, builder)
+    except EnvcompileError as problem:
+        yield result_from_error("builder", problem)
+
+
+def read_daemon_info(ask: DockerRunner) -> Mapping[str, Any]:
+    """What the daemon tells of itself; nothing when it does not answer. Raises `MissingOutside` without docker."""
+    return _read_json(ask, "info")
+
+
+def uses_containerd_store(told: Mapping[str, Any]) -> bool:
+    """Whether the daemon keeps images in containerd's store."""
+    return "io.containerd.snapshotter.v1" in str(told.get("DriverStatus"))
+
+
+def _read_json(ask: DockerRunner, word: str) -> dict[str, Any]:
+    answer = ask(word, "--format", "{{json .}}")
+    try:
+        value = json.loads(answer.output)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _format_version(part: object) -> str:
+    return str(part.get("Version") or "of no version") if isinstance(part, dict) else "of no version"
+
+
+def _check_daemon(ask: DockerRunner, versions: Mapping[str, Any]) -> CheckResult:
+    if not isinstance(versions.get("Server"), dict):
+        return result_from_error("daemon", error_from_output(ask("version").errors))
+    version = _format_version(versions["Server"])
+    found = re.match(r"[0-9]+", version)
+    if found and int(found[0]) < _MIN_ENGINE_VERSION:
+        message = (
+            f"engine {version} is too old: {_MIN_ENGINE_VERSION} is the first that builds what we write, and loads it"
+        )
+        return CheckResult("daemon", "wrong", message, f"install Docker {_MIN_ENGINE_VERSION} or later")
+    return CheckResult("daemon", "fine", f"engine {version}")
+
+
+def _check_builder(docker: DockerClient, builder: str) -> Iterator[CheckResult]:
+    """The builder, what it can do, and where it can put images."""
+    answer = docker.ask("buildx", "inspect", *([builder] if builder else []))
+    if answer.code:
+        raise error_from_output(answer.errors)
+    name, driver = _find_field(answer.output, "Name"), _find_field(answer.output, "Driver")
+    called = f"builder `{name}` ({driver})"
+    if not re.search(r"^Status:\s+running", answer.output, re.MULTILINE):
+        message = f"{called} is not running: a build starts it, and what it can do is not known before"
+        yield CheckResult("builder", "note", message, "run `docker buildx inspect --bootstrap`, and this command again")
+        return
+    can = probe_builder(docker, builder, find_engine_platform(docker.ask))
+    if can.lacks:
+        names = " and ".join(f"{each.name} ({each.purpose})" for each in can.lacks)
+        problem = error_from_output(can.said)
+        remedy = f"install Docker {_MIN_ENGINE_VERSION} or later, or name another builder with `--builder`"
+        yield CheckResult("builder", "wrong", f"{called} lacks {names}: {problem.message}", remedy)
+        return
+    yield CheckResult("builder", "fine", f"{called} knows heredocs, `COPY --link` and named contexts")
+    yield _check_outputs(called, archives=can.archives, zstd=can.zstd)
+
+
+def _check_outputs(called: str, *, archives: bool, zstd: bool) -> CheckResult:
+    if not archives:
+        message = f"{called} writes no OCI archives, so `--repro-check`, and several platforms at once, do not work"
+        return CheckResult("output", "note", message, _IMAGE_STORE_REMEDY)
+    if not zstd:
+        return CheckResult("output", "wrong", f"{called} does not write layers of zstd", "add `--compression gzip`")
+    return CheckResult("output", "fine", "OCI archives and layers of zstd")
+
+
+def _find_field(text: str, name: str) -> str:
+    found = re.search(rf"^{name}:\s+(\S+)", text, re.MULTILINE)
+    return found[1] if found else "?"

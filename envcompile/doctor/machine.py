@@ -1,0 +1,224 @@
+"""The NVIDIA driver of this machine, against the oldest that the locked CUDA runs on."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from envcompile.diagnostics.errors import UnavailableError
+from envcompile.doctor import CheckResult, format_bytes, result_from_error
+from envcompile.doctor.docker import uses_containerd_store
+from envcompile.plan.base.versions import number
+from envcompile.resolve.uv import find_uv
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from packaging.specifiers import SpecifierSet
+
+    from envcompile.engine.command import DockerRunner
+    from envcompile.lock.model import PlatformLock
+
+_NVIDIA_SMI_COMMAND = ("nvidia-smi", "--query-gpu=driver_version,name", "--format=csv,noheader")
+# It hangs on some broken drivers.
+_NVIDIA_SMI_TIMEOUT = 30
+_DRIVER_REMEDY = "reinstall the driver, and restart the machine: after an update its two halves differ until then"
+
+
+class MinimumDriver(NamedTuple):
+    """The oldest driver that will do, and who says so."""
+
+    version: str
+    because: str
+
+
+def check_driver(floors: tuple[MinimumDriver, ...], environment: Mapping[str, str]) -> CheckResult:
+    """The driver of this machine, against every floor. No driver at all is worth a note: images build without one."""
+    try:
+        done = subprocess.run(
+            _NVIDIA_SMI_COMMAND,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_NVIDIA_SMI_TIMEOUT,
+            check=False,
+            encoding="utf-8",
+            errors="replace",
+        )
+    except FileNotFoundError:
+        return _create_no_driver_result(floors)
+    except (OSError, subprocess.TimeoutExpired) as problem:
+        why = f"does not answer within {_NVIDIA_SMI_TIMEOUT} seconds"
+        if isinstance(problem, OSError):
+            why = f"cannot be started: {problem.strerror}"
+        return CheckResult("driver", "wrong", f"`nvidia-smi` {why}", _DRIVER_REMEDY)
+    rows = [line.partition(", ") for line in done.stdout.splitlines() if number(line)]
+    if done.returncode or not rows:
+        said = " ".join((done.stdout + done.stderr).split())[:200]
+        return CheckResult("driver", "wrong", f"`nvidia-smi` finds no driver at work: {said}", _DRIVER_REMEDY)
+    version, names = rows[0][0], dict.fromkeys(name for _, _, name in rows)
+    has = f"NVIDIA driver {version} ({', '.join(names)})"
+    low = [each for each in floors if number(version) < number(each.version)]
+    if not low:
+        enough = "".join(f"; {each.version} is enough for {each.because}" for each in floors)
+        return CheckResult("driver", "fine", has + enough)
+    worst = max(low, key=lambda each: number(each.version))
+    message = f"{has} is too old: {worst.because} needs {worst.version} or newer"
+    remedy = "install that driver, or ask for an older CUDA with `version` under `[cuda]` and run `envcompile lock`"
+    return CheckResult("driver", "wrong", message, remedy)
+
+
+def _create_no_driver_result(floors: tuple[MinimumDriver, ...]) -> CheckResult:
+    if not floors:
+        return CheckResult("driver", "fine", "no NVIDIA driver here, and none is needed")
+    needed = " and ".join(f"{each.version} or newer for {each.because}" for each in floors)
+    message = f"no NVIDIA driver here: images build without one, and run on a GPU with {needed}"
+    return CheckResult("driver", "note", message)
+
+
+# Room for an image where the engine keeps images.
+
+
+# Of examples/ml (752 MB of packages, measured with Docker 26 and its containerd store): 7.7 GB more when the build had
+# ended, three times all of it unpacked (uv's cache, the build stage, the layers) and once packed; 2.5 GB when the
+# builder's cache was emptied.
+_BUILD_SIZE_FACTOR, _IMAGE_SIZE_FACTOR = 10, 3.4
+# A plain base and the tools, packed and unpacked.
+_BASE_IMAGE_BYTES = 500_000_000
+# Where containerd keeps its own, when it is the system's and not one that the daemon has started.
+_CONTAINERD_ROOT = Path("/var/lib/containerd")
+
+
+class DiskEstimate(NamedTuple):
+    """Bytes, about: `build` with all that the builder caches, `image` of what stays.
+
+    `whole`: no package keeps its size to itself.
+    """
+
+    build: int
+    image: int
+    whole: bool
+
+
+def estimate_disk_usage(platform: PlatformLock) -> DiskEstimate:
+    """What a platform's image takes, from the sizes of packages that the lock holds."""
+    sizes: list[int | None] = [package.size for package in (*platform.apt, *platform.apt_build)]
+    sizes += [package.size for package in platform.pip]
+    sizes += [package.size for package in platform.conda]
+    packed = sum(size or 0 for size in sizes)
+    return DiskEstimate(
+        _BASE_IMAGE_BYTES + packed * _BUILD_SIZE_FACTOR,
+        _BASE_IMAGE_BYTES + int(packed * _IMAGE_SIZE_FACTOR),
+        None not in sizes,
+    )
+
+
+def check_disk_space(ask: DockerRunner, told: Mapping[str, Any], wanted: DiskEstimate | None) -> CheckResult:
+    """Free bytes where the engine keeps images, against what is wanted of them. `told` is the daemon's information."""
+    root = _find_image_root(ask, told)
+    if root is None:
+        message = "the engine keeps its images on another machine, whose room is not seen from here"
+        return CheckResult("disk", "note", message, "`docker system df` says what is used there")
+    free = shutil.disk_usage(root).free
+    has = f"{format_bytes(free)} are free in `{root}`"
+    if wanted is None:
+        return CheckResult("disk", "fine", has)
+    least = "" if wanted.whole else "at least "
+    build, image = format_bytes(wanted.build), format_bytes(wanted.image)
+    message = f"{has}; to build the lock's image takes {least}{build}, about, and {image} of it stay"
+    if free >= wanted.build:
+        return CheckResult("disk", "fine", message)
+    remedy = "`docker buildx prune` empties the builder's cache, `docker system df` says what is large"
+    return CheckResult("disk", "wrong", message, remedy)
+
+
+def _find_image_root(ask: DockerRunner, told: Mapping[str, Any]) -> Path | None:
+    """The folder of the images, if the daemon is on this machine and not in a virtual one on it."""
+    endpoint = ask("context", "inspect", "--format", "{{.Endpoints.docker.Host}}").output.strip()
+    root = Path(str(told.get("DockerRootDir", "")))
+    if not endpoint.startswith("unix://") or not root.is_absolute() or not root.is_dir():
+        return None
+    if uses_containerd_store(told) and not (root / "containerd").is_dir() and _CONTAINERD_ROOT.is_dir():
+        return _CONTAINERD_ROOT
+    return root
+
+
+# The programs and libraries that resolve: which are here, and new enough.
+
+
+class _ResolverDistribution(NamedTuple):
+    """A resolver as the spec names it, the distribution that it is, and the extra of ours that installs it."""
+
+    resolver: str
+    distribution: str
+    extra: str
+    asked: str
+
+
+_RESOLVER_DISTRIBUTIONS = (
+    _ResolverDistribution("uv", "uv", "lock", "pip packages"),
+    _ResolverDistribution("rattler", "py-rattler", "lock", "conda packages"),
+    _ResolverDistribution("conda-lock", "conda-lock", "engines", 'conda packages with `resolver = "conda-lock"`'),
+    _ResolverDistribution("pip-tools", "pip-tools", "engines", 'pip packages with `resolver = "pip-tools"`'),
+    _ResolverDistribution("pip-tools", "pip", "engines", "pip-tools"),
+)
+
+
+def check_resolvers(wanted: Collection[str], environment: Mapping[str, str]) -> Iterator[CheckResult]:
+    """Each resolver with its version. One that is not here, or too old, is amiss only if it is `wanted` by the spec."""
+    bounds = _read_version_bounds()
+    for row in _RESOLVER_DISTRIBUTIONS:
+        needed = row.resolver in wanted
+        remedy = f"run `pip install 'envcompile[{row.extra}]'`"
+        found = _find_uv_version(environment) if row.distribution == "uv" else _find_library_version(row.distribution)
+        if isinstance(found, UnavailableError):
+            about = result_from_error(row.distribution, found)
+            message = f"`{row.distribution}` cannot be used; it is for {row.asked}" if not needed else about.message
+            yield about._replace(state=about.state if needed else "note", message=message, remedy=remedy)
+        elif found not in bounds.get(row.distribution, _create_any_version()):
+            message = f"{row.distribution} {found} is too old, {bounds[row.distribution]} is needed"
+            yield CheckResult(row.distribution, "wrong" if needed else "note", message, remedy)
+        else:
+            yield CheckResult(row.distribution, "fine", f"{row.distribution} {found}")
+
+
+def _create_any_version() -> SpecifierSet:
+    from packaging.specifiers import SpecifierSet  # noqa: PLC0415 - 20 ms, here only
+
+    return SpecifierSet()
+
+
+def _read_version_bounds() -> dict[str, SpecifierSet]:
+    """The versions that our own metadata asks for, extras and all; none where we run from a folder of sources."""
+    from packaging.requirements import Requirement  # noqa: PLC0415 - 30 ms, here only
+
+    try:
+        rows = [Requirement(text) for text in requires("envcompile") or ()]
+    except PackageNotFoundError:
+        return {}
+    return {row.name: row.specifier for row in rows if row.specifier}
+
+
+def _find_library_version(distribution: str) -> str | UnavailableError:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return UnavailableError(f"`{distribution}`, which the spec asks for, is not there")
+
+
+def _find_uv_version(environment: Mapping[str, str]) -> str | UnavailableError:
+    """The version of the uv that is run, which may be the wheel's or one on the path."""
+    try:
+        path = find_uv(environment)
+        done = subprocess.run(
+            (path, "--version"), env=dict(environment), capture_output=True, check=False, encoding="utf-8", timeout=60
+        )
+    except UnavailableError as problem:
+        return problem
+    except (OSError, subprocess.TimeoutExpired):
+        return UnavailableError("`uv`, which resolves pip packages, cannot be run")
+    words = done.stdout.split()
+    return words[1] if done.returncode == 0 and len(words) > 1 else UnavailableError("`uv` does not tell its version")

@@ -1,0 +1,284 @@
+"""What the lock has noted of the spec because no pin shows it, beside what the spec says now."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import cache
+from typing import TYPE_CHECKING
+
+from envcompile.diagnostics.diagnostic import Diagnostic
+from envcompile.diagnostics.errors import RequirementError
+from envcompile.digests import compute_text_digest, compute_value_digest
+from envcompile.lock.graph import unrequired_packages
+from envcompile.lock.header import LAYOUT_VERSION
+from envcompile.lock.model import LockMismatch
+from envcompile.spec.conda import MatchSpec, matches_package, parse_match_spec
+from envcompile.spec.model import ExtraIndex
+from envcompile.spec.pip import find_index
+from envcompile.spec.solver_inputs import find_requested_extras, list_conda_requirements, recorded_inputs
+from envcompile.spec.values import display_text
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+
+    from envcompile.diagnostics.toml_source import KeyPath
+    from envcompile.lock.model import CondaPackage, Lock, PlatformLock
+    from envcompile.spec.model import Spec
+
+InputValues = tuple[str, ...]
+
+
+def changed_inputs(spec: Spec, lock: Lock) -> Iterator[LockMismatch]:
+    """The keys that were changed in a way that the lock may not satisfy, sorted."""
+    if lock.asked is None:
+        yield LockMismatch(
+            (), "the spec was changed, and the lock does not tell what it was: an early release has made it"
+        )
+        return
+    before, now = {each.key: each.values for each in lock.asked}, recorded_inputs(spec)
+    for key in sorted({*before, *now}):
+        old, new = before.get(key, ()), now.get(key, ())
+        if (
+            old == new
+            or _is_input_satisfied(key, old, new, lock)
+            or (key in _INPUT_CHECKS and _INPUT_CHECKS[key](spec, old, lock))
+        ):
+            continue
+        if key == "pip.packages":
+            yield from _iter_changed_extras(spec, set(old), set(new))
+        else:
+            yield LockMismatch(
+                _parse_key_path(key),
+                f"the lock was made {_format_recorded_values(key, old)}, and the spec {_format_spec_values(key, new)}",
+            )
+
+
+def _is_input_satisfied(key: str, old: InputValues, new: InputValues, lock: Lock) -> bool:
+    """Whether what is locked satisfies the new value as it did the old one."""
+    if key == "exclude-newer":
+        return not new or (bool(old) and new > old)
+    if key == "pip.exclude":
+        # That nothing in the lock is excluded is seen in its packages.
+        return set(new) > set(old)
+    if key == "conda.channels":
+        # A channel behind all others cannot have what was taken from them.
+        return bool(old) and new[: len(old)] == old
+    return key.startswith(("image.", "tools.")) and _has_same_image(key, new, lock)
+
+
+def _has_same_snapshot(spec: Spec, _: InputValues, lock: Lock) -> bool:
+    """Whether the archive's moment is the one that a lock for the spec would keep."""
+    return lock.snapshot == (spec.apt.snapshot or spec.exclude_newer or lock.snapshot)
+
+
+def _has_same_indexes(spec: Spec, old: InputValues, lock: Lock) -> bool:
+    """Whether everything that is locked comes from where it came from."""
+    before = [ExtraIndex(name, url, tuple(patterns)) for name, url, *patterns in map(str.split, old)]
+    names = {package.name for platform in lock.platforms for package in platform.pip}
+    served = ((find_index(name, before), find_index(name, spec.pip.extra_indexes)) for name in names)
+    return all((then.name, then.url) == (now.name, now.url) for then, now in served)
+
+
+_INPUT_CHECKS = {"apt.snapshot": _has_same_snapshot, "pip.extra-indexes": _has_same_indexes}
+
+
+def _has_same_image(key: str, new: InputValues, lock: Lock) -> bool:
+    """Whether the locked image, or what is known of it, is what the new value says."""
+    if key.startswith("image.base."):
+        return not new or all(
+            _collect_base_values(each).get(key.rpartition(".")[2]) == new[0] for each in lock.platforms
+        )
+    images = [each.build.image for each in lock.platforms] if key == "image.base" else []
+    images += [tool.image for each in lock.platforms for tool in each.tools if f"tools.{tool.name}" == key]
+    # A tool that nothing needs is in no lock.
+    return not images or (bool(new) and all(_is_same_image(image, new[0]) for image in images))
+
+
+def _is_same_image(image: str, asked: str) -> bool:
+    """Whether a locked image is what is asked for: the very name, with the very digest or any."""
+    return image == asked or image.partition("@")[0] == asked
+
+
+def _collect_base_values(platform: PlatformLock) -> dict[str, str]:
+    """What the lock holds of a base, by the keys of the base's table."""
+    python = {"python": platform.python.version, "python-path": platform.python.path} if platform.python else {}
+    return {"os": platform.build.os, "glibc": platform.build.glibc, **python}
+
+
+def _iter_changed_extras(spec: Spec, old: set[str], new: set[str]) -> Iterator[LockMismatch]:
+    places = find_requested_extras(spec)
+    for extra in sorted(new - old):
+        path: KeyPath = ("pip", "packages", places[extra])
+        yield LockMismatch(path, f"`{extra}` is asked of pip, and the lock was made without that extra")
+    for extra in sorted(old - new):
+        yield LockMismatch(
+            ("pip", "packages"), f"the lock was made for `{extra}`, and the spec does not ask for that extra"
+        )
+
+
+def _parse_key_path(key: str) -> KeyPath:
+    return tuple(key.split("."))
+
+
+def _format_recorded_values(key: str, values: Sequence[str]) -> str:
+    return f"with `{key}` as {_format_values(values)}" if values else f"without `{key}`"
+
+
+def _format_spec_values(key: str, values: Sequence[str]) -> str:
+    return f"has {_format_values(values)}" if values else f"has no `{key}`"
+
+
+def _format_values(values: Sequence[str]) -> str:
+    return ", ".join(f"`{display_text(each)}`" for each in values)
+
+
+# Whether what is pinned for one platform is what the spec asks for, and no more than that.
+
+
+def find_mismatches(spec: Spec, locked: PlatformLock) -> Iterator[LockMismatch]:
+    """Each requirement that the platform's pins do not satisfy, then each package that nothing asks for any more."""
+    yield from _check_python(spec, locked)
+    asked = yield from check_conda_requirements(spec, locked)
+    names = {package.name: tuple(map(dependency_name, package.depends)) for package in locked.conda}
+    for name in unrequired_packages(names, asked):
+        yield LockMismatch(("conda", "packages"), f"the lock holds conda's `{name}`, which nothing asks for any more,")
+    roots: set[str] = set()
+    if spec.pip.packages:
+        from envcompile.lock.freshness_pip import check_pip_requirements  # noqa: PLC0415 - brings `packaging`
+
+        roots = yield from check_pip_requirements(spec, locked, asked)
+    # What the base would have had otherwise is asked for by its choice.
+    roots = {*roots, *(each.partition(" ")[0] for each in locked.decided.wheels)} if locked.decided else roots
+    # What the bases were decided to stand on is asked for by that decision.
+    roots |= {text.partition(" ")[0] for text in locked.decided.wheels} if locked.decided else set()
+    for name in unrequired_packages({package.name: package.depends for package in locked.pip}, roots):
+        yield LockMismatch(("pip", "packages"), f"the lock holds `{name}`, which nothing asks for any more,")
+
+
+def _check_python(spec: Spec, locked: PlatformLock) -> Iterator[LockMismatch]:
+    """The interpreter of the base; conda's own is a package of its own."""
+    if locked.python is None:
+        if spec.pip.packages:
+            yield LockMismatch(("python",), "pip packages need a Python, and the lock has none")
+    elif (
+        spec.python
+        and locked.python.source != "conda"
+        and not f"{locked.python.version}.".startswith(f"{spec.python}.")
+    ):
+        yield LockMismatch(("python",), f"Python {spec.python} is asked for, and the lock has {locked.python.version}")
+
+
+# conda's requirements against conda's pins, and the pins against each other.
+
+
+# There on every machine that an image is locked for, in whatever version; the C library's is that of the base.
+_VIRTUAL_PACKAGES = frozenset({"__unix", "__linux", "__archspec", "__conda"})
+_GLIBC_PACKAGE, _CUDA_PACKAGE = "__glibc", "__cuda"
+
+
+def check_conda_requirements(spec: Spec, locked: PlatformLock) -> Generator[LockMismatch, None, set[str]]:
+    """What is not satisfied; returns the names of the packages that are asked for."""
+    pinned = {package.name.lower(): package for package in locked.conda}
+    asked = list_conda_requirements(spec) if spec.conda.packages else ()
+    roots = set()
+    for index, text in enumerate(asked):
+        wanted = parse_match_spec(text)
+        roots.add(wanted.name)
+        path: KeyPath = ("conda", "packages", index) if index < len(spec.conda.packages) else ("python",)
+        package = pinned.get(wanted.name)
+        if package is None:
+            yield LockMismatch(path, f"`{text}` is asked of conda, and the lock has no `{wanted.name}`")
+        elif not matches_package(wanted, package):
+            yield LockMismatch(path, f"`{text}` is asked of conda, and the lock has {_format_package(package)}")
+    yield from _check_dependencies(spec, locked, pinned)
+    return roots
+
+
+def _check_dependencies(spec: Spec, locked: PlatformLock, pinned: Mapping[str, CondaPackage]) -> Iterator[LockMismatch]:
+    """What a package needs and does not get from the others, or from the machine."""
+    for package in locked.conda:
+        for text in package.depends:
+            name = dependency_name(text)
+            other = pinned.get(name)
+            if other is not None:
+                wanted = _parse_dependency(text)
+                if wanted and not matches_package(wanted, other):
+                    yield _create_dependency_mismatch(package, text, _format_package(other))
+            elif name == _CUDA_PACKAGE and not isinstance(spec.cuda.version, str):
+                yield LockMismatch(("conda", "packages"), f"`{package.name}` needs CUDA, and the spec asks for none,")
+            elif name not in _VIRTUAL_PACKAGES and name not in (_GLIBC_PACKAGE, _CUDA_PACKAGE):
+                yield _create_dependency_mismatch(package, text, f"no `{name}`")
+
+
+def _create_dependency_mismatch(package: CondaPackage, text: str, has: str) -> LockMismatch:
+    return LockMismatch(("conda", "packages"), f"conda's `{package.name}` needs `{text}`, and the lock has {has}")
+
+
+def dependency_name(text: str) -> str:
+    """The name in a dependency of a package's record."""
+    return text.split(maxsplit=1)[0].partition("[")[0].rpartition("::")[2].lower()
+
+
+@cache
+def _parse_dependency(text: str) -> MatchSpec | None:
+    """A dependency of a record; None for one in words that the tools read differently: then its name alone counts."""
+    with suppress(RequirementError):
+        return parse_match_spec(text)
+    return None
+
+
+def _format_package(package: CondaPackage) -> str:
+    return f"{package.name} {package.version} {package.build} of {package.channel}/{package.subdir}"
+
+
+# Does a lock answer a spec? If not, which requirement does it fail.
+#
+# What counts is whether the lock satisfies, not whether a digest matches: a matching digest is only the fast path. A
+# requirement that was loosened, or says the same in other words, is satisfied still.
+
+
+RELOCK_HINT = "run `envcompile lock`"
+
+
+def made_from_text(text: str, lock: Lock) -> bool:
+    """Whether the lock was made from this very text of a spec, which therefore was checked then."""
+    return lock.spec_text == compute_text_digest(text) and lock.layout == LAYOUT_VERSION
+
+
+def made_from_value(value: Mapping[str, object], lock: Lock) -> bool:
+    """Whether the lock was made from this very TOML value of a spec: its comments alone may differ."""
+    return lock.spec == compute_value_digest(value) and lock.layout == LAYOUT_VERSION
+
+
+def check_freshness(spec: Spec, lock: Lock, hint: str = RELOCK_HINT) -> list[Diagnostic]:
+    """Everything in which the lock does not answer the spec, with its place in the spec; nothing when it does."""
+    if lock.layout != LAYOUT_VERSION:
+        made_for = f"the lock was made for layout {lock.layout} of the Dockerfile"
+        message = f"{made_for}, and this release writes layout {LAYOUT_VERSION}"
+        return [Diagnostic("stale", message, (), hint)]
+    return [Diagnostic("stale", message, path, hint, of) for message, path, of in _iter_messages(spec, lock)]
+
+
+def _iter_messages(spec: Spec, lock: Lock) -> Iterator[tuple[str, tuple[str | int, ...], str]]:
+
+    locked = {each.platform for each in lock.platforms}
+    for index, name in enumerate(spec.platforms):
+        if name not in locked:
+            where = ("platforms", index)
+            yield f"the spec asks for the platform `{name}`, and the lock does not hold it", where, "value"
+    for name in sorted(locked - set(spec.platforms)):
+        yield f"the lock holds the platform `{name}`, and the spec does not ask for it", ("platforms",), "value"
+    yield from ((each.said, each.path, "key") for each in changed_inputs(spec, lock))
+    both = [each for each in lock.platforms if each.platform in spec.platforms]
+    found = _group_by_mismatch((each.platform, finding) for each in both for finding in find_mismatches(spec, each))
+    for finding, platforms in found.items():
+        names = " and ".join(f"`{name}`" for name in platforms)
+        yield f"{finding.said} for {names}", finding.path, "value"
+
+
+def _group_by_mismatch(found: Iterable[tuple[str, LockMismatch]]) -> dict[LockMismatch, list[str]]:
+    """What is found, and the platforms it is found on: the same thing is said once."""
+    answer: dict[LockMismatch, list[str]] = {}
+    for platform, finding in found:
+        answer.setdefault(finding, []).append(platform)
+    return answer

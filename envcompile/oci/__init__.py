@@ -1,0 +1,1 @@
+"""Images as files: what a layer of an OCI archive holds."""

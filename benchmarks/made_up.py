@@ -37,7 +37,10 @@ def write(folder: Path, packages: int) -> None:
     platform = PlatformLock(spec.platforms[0], python, base, base, images, locked)
     noted = tuple(RecordedInput(*row) for row in recorded_inputs(spec).items())
     lock = Lock(
-        compute_value_digest(parse_spec_value(source)), compute_text_digest(source.text), (platform,), asked=noted
+        compute_value_digest(parse_spec_value(source)),
+        compute_text_digest(source.text),
+        (platform,),
+        recorded_inputs=noted,
     )
     path.with_suffix(".lock").write_text(format_lock(lock), "utf-8")
 

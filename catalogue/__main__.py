@@ -69,7 +69,7 @@ def main(argv: list[str]) -> int:
     try:
         return _renew(arguments)
     except EnvcompileError as error:
-        Reporter(sys.stderr, os.environ, plain).error(error)
+        Reporter(sys.stderr, os.environ, plain).show_error(error)
         return error.exit_code
 
 

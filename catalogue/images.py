@@ -28,13 +28,13 @@ Key = tuple[str, str]
 class Registry(Protocol):
     """What is asked of a registry: `envcompile.registry.client.Registry` answers it."""
 
-    def tags(self, repository: str) -> tuple[str, ...]:
+    def list_tags(self, repository: str) -> tuple[str, ...]:
         """Every tag."""
 
-    def contents(self, reference: str) -> TagContents:
+    def read_tag(self, reference: str) -> TagContents:
         """The platforms of a tag, and the variables that it sets."""
 
-    def digest(self, reference: str) -> str:
+    def resolve_digest(self, reference: str) -> str:
         """The digest of a tag."""
 
 
@@ -122,7 +122,7 @@ def look(data: dict[str, Any], made: list[list[str]], registry: Registry, most: 
     told = Told({}, {}, [f"{left} images are still to be looked into: run this again"] if left > 0 else [])
     for row in open_rows[:most]:
         tag = _telling(data, row, kinds)
-        found = registry.contents(f"{data['images']['repository']}:{tag}")
+        found = registry.read_tag(f"{data['images']['repository']}:{tag}")
         architectures = sorted({each.split("/")[1] for each in found.platforms if each.startswith("linux/")})
         if architectures:
             row[_ARCHITECTURES] = " ".join(architectures)
@@ -142,7 +142,7 @@ def digests(data: dict[str, Any], made: list[list[str]], registry: Registry) -> 
     there = set(tags({**data, "images": {**data["images"], "rows": made}}))
     for tag, _ in data["digests"]["rows"]:
         if tag in there:
-            yield [tag, registry.digest(f"{data['images']['repository']}:{tag}")]
+            yield [tag, registry.resolve_digest(f"{data['images']['repository']}:{tag}")]
 
 
 def tags(data: dict[str, Any]) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ class Renewed(NamedTuple):
 def from_registry(data: dict[str, Any], registry: images.Registry, most: int, date: str) -> Renewed:
     """Images, digests, deleted versions; runtimes and driver branches of the images that were looked into."""
     new = copy.deepcopy(data)
-    there = images.listed(data, registry.tags(data["images"]["repository"]))
+    there = images.listed(data, registry.list_tags(data["images"]["repository"]))
     made = images.supported(images.rows(data, there))
     told = images.look(data, made, registry, most)
     new["images"]["rows"] = made

@@ -49,7 +49,7 @@ def resolve_spec(source: TomlSource, spec: Spec, earlier: Earlier, solvers: Solv
         compute_text_digest(source.text),
         platforms,
         channels=channels,
-        asked=tuple(RecordedInput(*row) for row in recorded_inputs(spec).items()),
+        recorded_inputs=tuple(RecordedInput(*row) for row in recorded_inputs(spec).items()),
         private_indexes=private_indexes(spec.pip, platforms, solvers.effects.environment),
     )
     return apt.into(lock) if apt else lock
@@ -111,13 +111,13 @@ class ManagedFile(NamedTuple):
 
     path: Path
     text: str
-    otherwise: str
-    command: str
-    whole: bool = True
+    mismatch_message: str
+    repair_command: str
+    is_complete: bool = True
 
-    def current(self) -> bool:
+    def is_current(self) -> bool:
         """Whether the file holds that."""
-        return self.whole and self.path.is_file() and self.path.read_bytes() == self.text.encode()
+        return self.is_complete and self.path.is_file() and self.path.read_bytes() == self.text.encode()
 
 
 def managed_files(spec: Spec, lock: Lock, path: Path) -> Iterator[ManagedFile]:
@@ -151,10 +151,12 @@ def managed_exports(spec: Spec, lock: Lock, path: Path, places: FileUrlFinder) -
                 f"{said} is to be kept by `[lock] exports`, and what stands there is not ours",
                 "move it away, or take its name out of `exports`",
             )
-        found = places(text) if EXPORTERS[format_].places else {}
+        found = places(text) if EXPORTERS[format_].needs_file_urls else {}
         unknown = (
-            {each.sha256: "" for each in find_packages_without_url(lock, found)} if EXPORTERS[format_].places else {}
+            {each.sha256: "" for each in find_packages_without_url(lock, found)}
+            if EXPORTERS[format_].needs_file_urls
+            else {}
         )
         made = export_lock(format_, ExportInput(spec, select_platform(lock, platform or None), {**unknown, **found}))
         message = f"{said} is not the `{format_}` export of this lock" if text else f"{said} is not there"
-        yield ManagedFile(where, made, message, "lock", whole=not unknown)
+        yield ManagedFile(where, made, message, "lock", is_complete=not unknown)

@@ -14,13 +14,13 @@ class Platform:
     """
 
     name: str
-    arch: str
+    docker_arch: str
     machine: str
 
     @property
-    def docker(self) -> str:
+    def docker_platform(self) -> str:
         """`linux/amd64`: what `docker build --platform` takes."""
-        return f"linux/{self.arch}"
+        return f"linux/{self.docker_arch}"
 
 
 PLATFORMS = {

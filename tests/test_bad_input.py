@@ -136,9 +136,9 @@ class Refused:
     def at(self, path: KeyPath, of: str = "value") -> set[str]:
         """The codes of what is said of this very place."""
         source = TomlSource("envcompile.toml", self.text)
-        span = source.value(path) if of == "value" else source.key(path)
+        span = source.find_value(path) if of == "value" else source.find_key(path)
         assert span
-        place = source.place(span.start)
+        place = source.locate_offset(span.start)
         return {row["code"] for row in self.rows if (row["line"], row["column"]) == (place.line, place.column)}
 
 

@@ -111,8 +111,8 @@ def images(lock: Lock) -> tuple[str, str]:
 
 def decided(lock: Lock) -> BaseImageDecision:
     (platform,) = lock.platforms
-    assert platform.decided
-    return platform.decided
+    assert platform.base_decision
+    return platform.base_decision
 
 
 SLIM = ("python:3.12-slim-bookworm",) * 2
@@ -158,7 +158,7 @@ def test_an_image_with_cuda_has_the_python_of_its_system(machine: Machine) -> No
     )
     assert [each.name for each in platform.apt] == [each.name for each in platform.apt_build] == ["python3.12"]
     assert "tiny" not in [each.name for each in platform.pip]  # which Python 3.12.12 would need
-    assert [row.rule for row in decided(found).trail][:2] == ["resolved", "resolved-again"]
+    assert [row.rule for row in decided(found).explanation][:2] == ["resolved", "resolved-again"]
     assert machine.run("verify", "-q")[1] == ""
 
 
@@ -194,7 +194,7 @@ def test_an_older_system_is_resolved_for_once_more(machine: Machine) -> None:
     found = machine.lock(["tensorflow", "fresh"], '[cuda]\nversion = "12"\n', python="3.10")
     assert images(found) == ("ubuntu:22.04", "nvidia/cuda:12.6.3-cudnn-runtime-ubuntu22.04")
     assert {each.name: each.version for each in found.platforms[0].pip}["fresh"] == "1.0"
-    assert any("for glibc 2.35" in row.decision for row in decided(found).trail if row.rule == "resolved-again")
+    assert any("for glibc 2.35" in row.decision for row in decided(found).explanation if row.rule == "resolved-again")
     plain = machine.lock(["fresh"], "", "-U", python="3.10")
     assert plain.platforms[0].pip[0].version == "2.0"
 
@@ -292,14 +292,14 @@ def test_a_base_that_changed_says_why_in_the_diff(machine: Machine) -> None:
     after = machine.lock(["tensorflow"], '[cuda]\nversion = "12"\n')
     moved = {change.label: change for change in compare_locks(before, after)}
     assert (moved["CUDA"].before, moved["CUDA"].after) == ("12.8.2", "12.6.3")
-    assert any("newest patch of 12.6 that fits" in why for why in moved["image to run on"].why)
-    assert "tensorflow==2.21.0" in "".join(moved["image to run on"].why)
+    assert any("newest patch of 12.6 that fits" in why for why in moved["image to run on"].reasons)
+    assert "tensorflow==2.21.0" in "".join(moved["image to run on"].reasons)
 
 
 def test_newer_facts_that_decide_alike_change_nothing(machine: Machine) -> None:
     found = machine.lock(["torch ==2.10.0"])
     (platform,) = found.platforms
-    older = replace(platform, decided=replace(decided(found), catalogue="2026-01-01 sha256:0123456789ab"))
+    older = replace(platform, base_decision=replace(decided(found), catalogue="2026-01-01 sha256:0123456789ab"))
     text = format_lock(replace(found, platforms=(older,)))
     (machine.folder / "envcompile.lock").write_text(text, "utf-8")
     machine.lock(["torch ==2.10.0"], "", "--check")
@@ -311,7 +311,7 @@ def test_json_says_all_that_the_lock_holds(machine: Machine) -> None:
     told = json.loads(machine.run("explain", "--as", "json")[0])["platforms"]["linux-64"]
     assert told["run"]["image"] == found.platforms[0].run.image
     assert told["decided"]["cuda"] == "12.8.2"
-    assert [row["rule"] for row in told["decided"]["trail"]] == [row.rule for row in decided(found).trail]
+    assert [row["rule"] for row in told["decided"]["trail"]] == [row.rule for row in decided(found).explanation]
     assert told["decided"]["saving"] == {"gigabytes": "9.9", "against": "nvidia/cuda:12.8-devel"}
     assert PATCHES["3.12"] in told["decided"]["trail"][0]["decision"]
 

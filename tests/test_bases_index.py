@@ -65,10 +65,10 @@ def test_base_of_a_real_lock(name: str, tmp_path: Path, settings: str) -> None:
     requirement, cuda, image = CASES[name]
     platform = locked(tmp_path, settings, f'[pip]\npackages = ["{requirement}"]\n[cuda]\n{cuda}\n')
     assert platform.run.image.partition("@")[0] == image
-    assert platform.decided
-    gpu = platform.decided.cuda is not None
+    assert platform.base_decision
+    gpu = platform.base_decision.cuda is not None
     assert gpu is (name not in {"scikit-learn", "tensorflow alone"})
-    assert ("NVIDIA_VISIBLE_DEVICES" in dict(platform.decided.env)) is (gpu and image == SLIM)
+    assert ("NVIDIA_VISIBLE_DEVICES" in dict(platform.base_decision.env)) is (gpu and image == SLIM)
 
 
 def test_an_sdist_that_compiles_cuda(tmp_path: Path, settings: str) -> None:
@@ -77,11 +77,11 @@ def test_an_sdist_that_compiles_cuda(tmp_path: Path, settings: str) -> None:
     assert [each.file for each in platform.pip if each.kind == "sdist"] == ["flash_attn-2.8.3.tar.gz"]
     assert platform.build.image.partition("@")[0] == "nvidia/cuda:12.8.2-devel-ubuntu24.04"
     assert platform.run.image.partition("@")[0] == "ubuntu:24.04"
-    assert platform.decided
-    assert platform.decided.apt == ("python3.12",)
-    assert platform.decided.apt_build == ("python3.12", "python3.12-dev")
-    assert platform.decided.build_env == (("CUDA_HOME", "/usr/local/cuda"), ("TORCH_CUDA_ARCH_LIST", "8.0;9.0"))
-    assert dict(platform.decided.env)["NVIDIA_VISIBLE_DEVICES"] == "all"
+    assert platform.base_decision
+    assert platform.base_decision.apt == ("python3.12",)
+    assert platform.base_decision.apt_build == ("python3.12", "python3.12-dev")
+    assert platform.base_decision.build_env == (("CUDA_HOME", "/usr/local/cuda"), ("TORCH_CUDA_ARCH_LIST", "8.0;9.0"))
+    assert dict(platform.base_decision.env)["NVIDIA_VISIBLE_DEVICES"] == "all"
     # It is compiled against the very torch that runs.
     together = (*platform.pip, *platform.pip_build[0].packages)
     assert [each.version for each in together if each.name == "torch"] == ["2.8.0", "2.8.0"]

@@ -36,7 +36,7 @@ def test_golden(name: str, golden: Golden) -> None:
     golden(expected / "plan.json", json.dumps(plan, indent=1, ensure_ascii=False) + "\n")
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if parsed(name)[1].platforms[0].decided])
+@pytest.mark.parametrize("name", [name for name in CASES if parsed(name)[1].platforms[0].base_decision])
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_golden_explain(name: str, form: str, golden: Golden, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     """Promise 9: why this base, and what was rejected."""

@@ -50,8 +50,8 @@ def test_newer_facts_decide(tmp_path: Path) -> None:
             )
             assert done.returncode == 0, done.stderr
             (platform,) = parse_lock((tmp_path / "envcompile.lock").read_text("utf-8"), "x").platforms
-            assert platform.decided
-            return platform.decided.catalogue.partition(" ")[0], platform.decided.driver
+            assert platform.base_decision
+            return platform.base_decision.catalogue.partition(" ")[0], platform.base_decision.driver
 
         assert lock()[1] == "525.60.13"
         assert lock("--catalogue", "newer.json") == ("2027-01-02", "550.54.14")

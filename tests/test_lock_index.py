@@ -45,7 +45,7 @@ def lock(folder: Path, packages: list[str], *options: str, code: int = 0, more: 
 
 
 def versions(locked: Lock, platform: str = "linux-64") -> dict[str, str]:
-    found = locked.platform(platform)
+    found = locked.find_platform(platform)
     assert found
     return {package.name: package.version for package in found.pip}
 
@@ -55,7 +55,7 @@ def test_other_files_for_other_platforms_and_each_exists(tmp_path: Path) -> None
     locked, _ = lock(tmp_path, ["markupsafe", "pyyaml", "six"])
     files: dict[str, set[str]] = {}
     for platform, machine in (("linux-64", "x86_64"), ("linux-aarch64", "aarch64")):
-        found = locked.platform(platform)
+        found = locked.find_platform(platform)
         assert found
         files[platform] = {package.file for package in found.pip}
         rows = "".join(f"{each.name}=={each.version} --hash=sha256:{each.sha256}\n" for each in found.pip)
@@ -121,7 +121,7 @@ def test_extras_markers_and_dependencies(tmp_path: Path) -> None:
     assert "pysocks" in versions(locked)
     assert "colorama" not in versions(locked)  # the full patch level, not 3.12.0
     assert ("six" in versions(locked), "six" in versions(locked, "linux-aarch64")) == (False, True)
-    found = locked.platform("linux-64")
+    found = locked.find_platform("linux-64")
     assert found
     depends = {package.name: package.depends for package in found.pip}
     assert set(depends["requests"]) >= {"certifi", "charset-normalizer", "idna", "urllib3", "pysocks"}

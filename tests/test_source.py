@@ -13,7 +13,7 @@ def at(text: str, path: KeyPath) -> tuple[str, str]:
     """The texts at the key and the value of a path."""
     source = TomlSource("envcompile.toml", text)
     source.parse()
-    key, value = source.key(path), source.value(path)
+    key, value = source.find_key(path), source.find_value(path)
     assert key is not None
     assert value is not None
     return text[key.start : key.end], text[value.start : value.end]
@@ -60,20 +60,28 @@ def test_what_stands_at_a_path(text: str, path: KeyPath, key: str, value: str) -
 
 def test_a_path_without_a_place() -> None:
     source = TomlSource("s", "[a]\nb = [1]")
-    assert source.key(()) is source.value(()) is source.nearest(()) is source.nearest(("z",)) is None
-    assert source.key(("a", "z")) is source.value(("a", "b", 1)) is source.value(("a", "b", 0, "c")) is None
-    assert source.nearest(("a", "z", 3)) == TextSpan(0, 3)
-    assert source.nearest(("a", "b", 7, "c")) == source.value(("a", "b")) == TextSpan(8, 11)
+    assert (
+        source.find_key(())
+        is source.find_value(())
+        is source.find_nearest_value(())
+        is source.find_nearest_value(("z",))
+        is None
+    )
+    assert (
+        source.find_key(("a", "z")) is source.find_value(("a", "b", 1)) is source.find_value(("a", "b", 0, "c")) is None
+    )
+    assert source.find_nearest_value(("a", "z", 3)) == TextSpan(0, 3)
+    assert source.find_nearest_value(("a", "b", 7, "c")) == source.find_value(("a", "b")) == TextSpan(8, 11)
 
 
 def test_lines_and_columns_count_from_one_in_characters() -> None:
     source = TomlSource("s", "a = 'é\U0001f600' # x\r\n\r\nb = 1")
-    places = [source.place(offset) for offset in (0, 8, 16, 20)]
+    places = [source.locate_offset(offset) for offset in (0, 8, 16, 20)]
     assert places == [TextPosition(1, 1), TextPosition(1, 9), TextPosition(3, 1), TextPosition(3, 5)]
-    assert [source.line(number) for number in range(5)] == ["", "a = 'é\U0001f600' # x", "", "b = 1", ""]
-    assert TomlSource("s", "").place(0) == TextPosition(1, 1)
-    assert TomlSource("s", "a = 1\n").place(6) == TextPosition(2, 1)
-    assert TomlSource("s", "a = 1\n").line(2) == ""
+    assert [source.get_line(number) for number in range(5)] == ["", "a = 'é\U0001f600' # x", "", "b = 1", ""]
+    assert TomlSource("s", "").locate_offset(0) == TextPosition(1, 1)
+    assert TomlSource("s", "a = 1\n").locate_offset(6) == TextPosition(2, 1)
+    assert TomlSource("s", "a = 1\n").get_line(2) == ""
 
 
 DEEP = 3_000
@@ -137,9 +145,9 @@ def test_no_false_alarm(text: str) -> None:
 
 def test_places_are_found_up_to_where_the_text_breaks() -> None:
     source = TomlSource("s", "a = [1]\nb = [2, {c = \nd = 3")
-    assert source.value(("a", 0)) == TextSpan(5, 6)
-    assert source.key(("b", 1, "c")) == TextSpan(17, 18)
-    assert source.key(("d",)) is None
+    assert source.find_value(("a", 0)) == TextSpan(5, 6)
+    assert source.find_key(("b", 1, "c")) == TextSpan(17, 18)
+    assert source.find_key(("d",)) is None
 
 
 @pytest.mark.parametrize(
@@ -153,7 +161,7 @@ def test_places_are_found_up_to_where_the_text_breaks() -> None:
 )
 def test_places_of_a_large_text_take_linear_time(text: str, path: KeyPath) -> None:
     began = time.perf_counter()
-    assert TomlSource("s", text).value(path)
+    assert TomlSource("s", text).find_value(path)
     # As above: about a second here.
     assert time.perf_counter() - began < 20
 

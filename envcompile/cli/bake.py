@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
                 f"`--push` needs to know where to, and `{spec.name}` does not say", "give it a `repository`"
             )
         build = BuildRequest(
-            platforms=tuple(PLATFORMS[name].docker for name in spec.platforms),
+            platforms=tuple(PLATFORMS[name].docker_platform for name in spec.platforms),
             output=format_exporter("registry" if arguments.push else "docker", arguments.compression),
             tags=(format_full_tag(spec, text),),
             secrets=tuple(arguments.secret),
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         sys.stdout.buffer.write(text.encode())
     else:
         write_text(Path(arguments.output), text)
-        reporter.say(f"wrote `{arguments.output}`: {', '.join(chosen) or 'nothing to build'}")
+        reporter.show_result(f"wrote `{arguments.output}`: {', '.join(chosen) or 'nothing to build'}")
     return EXIT_OK
 
 

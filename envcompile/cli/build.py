@@ -66,14 +66,14 @@ class _BuildJob(NamedTuple):
 
     arguments: argparse.Namespace
     reporter: Reporter
-    site: BuildTarget
+    target: BuildTarget
     dockerfile: str
-    build: BuildRequest
-    locked: int
+    request: BuildRequest
+    platform_count: int
 
     @property
     def tag(self) -> str:
-        return self.build.tags[0]
+        return self.request.tags[0]
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         contexts=find_mirror_contexts(text, mirrored),
         builder=arguments.builder,
         progress="auto" if shown else "plain",
-        extra=tuple(arguments.extra),
+        extra_options=tuple(arguments.extra),
     )
     return _run_job(_BuildJob(arguments, reporter, site, text, asked, len(spec.platforms)), kind, path)
 
@@ -119,7 +119,7 @@ def _run_job(job: _BuildJob, kind: str, path: Path | None) -> int:
     if path is not None:
         return _write_image(job, kind, path)
     if not job.arguments.force and _is_available(job):
-        job.reporter.say(f"`{job.tag}` is there already")
+        job.reporter.show_result(f"`{job.tag}` is there already")
     else:
         _build_image(job)
     sys.stdout.write(f"{job.tag}\n")
@@ -128,9 +128,9 @@ def _run_job(job: _BuildJob, kind: str, path: Path | None) -> int:
 
 def _is_available(job: _BuildJob) -> bool:
     """Whether the tag is where it is to go; if so, the other tags are put beside it, which builds nothing."""
-    ask, platforms, others = job.site.docker.ask, job.build.platforms, job.build.tags[1:]
+    ask, platforms, others = job.target.docker.run_command, job.request.platforms, job.request.tags[1:]
     if job.arguments.push:
-        found = is_pushed(create_unmirrored_registry(os.environ), job.tag, platforms, only=job.locked == 1)
+        found = is_pushed(create_unmirrored_registry(os.environ), job.tag, platforms, only=job.platform_count == 1)
         # The other names get an index over the same image, unless it is one.
         command = ("buildx", "imagetools", "create", *(word for other in others for word in ("--tag", other)), job.tag)
         commands = [command] if others else []
@@ -139,40 +139,40 @@ def _is_available(job: _BuildJob) -> bool:
         found = len(platforms) == 1 and is_loaded(ask, job.tag, platforms[0])
         commands = [("image", "tag", job.tag, other) for other in others]
     for command in commands if found else ():
-        if (answer := ask(*command)).code:
-            raise error_from_output(answer.errors)
+        if (answer := ask(*command)).exit_code:
+            raise error_from_output(answer.stderr)
     return found
 
 
 def _build_image(job: _BuildJob) -> None:
     started = time.monotonic()
-    if len(job.build.platforms) < job.locked and not job.arguments.platform:
-        job.reporter.say(
-            f"for {job.build.platforms[0]} alone, which the engine is for; `--push` builds all that is locked"
+    if len(job.request.platforms) < job.platform_count and not job.arguments.platform:
+        job.reporter.show_result(
+            f"for {job.request.platforms[0]} alone, which the engine is for; `--push` builds all that is locked"
         )
-    digest = build_image(job.site, job.build, job.dockerfile)
+    digest = build_image(job.target, job.request, job.dockerfile)
     done = "pushed" if job.arguments.push else "built"
     seconds = time.monotonic() - started
-    job.reporter.say(f"{done} `{job.tag}`{f' ({digest})' if digest else ''} in {seconds:.1f} s")
+    job.reporter.show_result(f"{done} `{job.tag}`{f' ({digest})' if digest else ''} in {seconds:.1f} s")
 
 
 def _write_image(job: _BuildJob, kind: str, path: Path) -> int:
     """The image in a file: whole, or the file is as it was."""
     with atomic_replacement(path) as new:
         output = format_exporter(kind, job.arguments.compression, str(new))
-        build_image(job.site, replace(job.build, output=output), job.dockerfile)
-    job.reporter.say(f"wrote `{path}`")
+        build_image(job.target, replace(job.request, output=output), job.dockerfile)
+    job.reporter.show_result(f"wrote `{path}`")
     return EXIT_OK
 
 
 def _check_reproducibility(job: _BuildJob) -> int:
     digest, difference = build_and_compare(
-        job.site, job.build, job.dockerfile, job.arguments.compression, job.reporter.say
+        job.target, job.request, job.dockerfile, job.arguments.compression, job.reporter.show_result
     )
     if difference is not None:
-        message = f"two builds of one Dockerfile differ: {difference.where} {difference.what}"
+        message = f"two builds of one Dockerfile differ: {difference.location} {difference.description}"
         raise CheckFailedError(message, f"the likely cause: {difference.cause}")
-    job.reporter.say(f"two builds from nothing gave the same image, bit for bit: {digest}")
+    job.reporter.show_result(f"two builds from nothing gave the same image, bit for bit: {digest}")
     return EXIT_OK
 
 
@@ -190,11 +190,11 @@ def _parse_destination(arguments: argparse.Namespace) -> tuple[str, Path | None]
 
 def _select_platforms(arguments: argparse.Namespace, spec: Spec, site: BuildTarget, *, every: bool) -> tuple[str, ...]:
     """The platforms to build for, as docker spells them; without a word of the user's all, or the engine's own."""
-    locked = tuple(PLATFORMS[name].docker for name in spec.platforms)
+    locked = tuple(PLATFORMS[name].docker_platform for name in spec.platforms)
     names = [name for text in arguments.platform for name in text.split(",")]
     if names:
         asked = [
-            PLATFORMS[known].docker if (known := PLATFORM_ALIASES.get(name, name)) in PLATFORMS else name
+            PLATFORMS[known].docker_platform if (known := PLATFORM_ALIASES.get(name, name)) in PLATFORMS else name
             for name in names
         ]
         if missing := [name for name in asked if name not in locked]:
@@ -203,7 +203,7 @@ def _select_platforms(arguments: argparse.Namespace, spec: Spec, site: BuildTarg
         return tuple(name for name in locked if name in asked)
     if every or len(locked) == 1:
         return locked
-    own = find_engine_platform(site.docker.ask)
+    own = find_engine_platform(site.docker.run_command)
     if own not in locked:
         raise InvalidInputError(f"the engine is for `{own}`, which the lock is not", f"add `--platform {locked[0]}`")
     return (own,)

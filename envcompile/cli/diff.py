@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     else:
         _write_lines(format_text(moved))
         if not moved:
-            reporter.say(f"nothing that is pinned changed from `{before}` to `{after}`")
+            reporter.show_result(f"nothing that is pinned changed from `{before}` to `{after}`")
     return EXIT_FAILED if moved and arguments.exit_code else EXIT_OK
 
 

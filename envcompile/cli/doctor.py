@@ -36,8 +36,8 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     found: list[CheckResult] = []
     for each in _run_checks(arguments, wanted, os.environ, reporter):
         found.append(each)
-        reporter.step(f"looked at {each.about}")
-    reporter.done()
+        reporter.show_step(f"looked at {each.about}")
+    reporter.clear_step()
     if arguments.format == "json":
         rows = [{**each._asdict(), "message": redact_secrets(each.message)} for each in found]
         sys.stdout.write(f"{json.dumps({'findings': rows}, indent=1)}\n")
@@ -53,15 +53,15 @@ def _run_checks(
     from envcompile.doctor.machine import check_disk_space, check_driver, check_resolvers  # noqa: PLC0415
     from envcompile.engine.command import DockerClient  # noqa: PLC0415 - after the arguments are read
 
-    yield from wanted.findings
+    yield from wanted.results
     docker = DockerClient(environment)
-    reporter.step("asking docker")
+    reporter.show_step("asking docker")
     answers = list(check_engine(docker, arguments.builder))
     yield from answers
     # Without an engine docker answers, too, with a page of nothing.
     if any(each.about == "daemon" and each.state != "missing" for each in answers):
-        yield check_disk_space(docker.ask, read_daemon_info(docker.ask), wanted.need)
-    yield check_driver(wanted.floors, environment)
+        yield check_disk_space(docker.run_command, read_daemon_info(docker.run_command), wanted.disk_estimate)
+    yield check_driver(wanted.minimum_drivers, environment)
     yield from check_resolvers(wanted.resolvers, environment)
     if arguments.network:
         yield from _check_registries(wanted.images, environment)
@@ -75,7 +75,7 @@ def _check_registries(images: Iterable[str], environment: Mapping[str, str]) -> 
     client = create_registry(environment)
     for image in images:
         try:
-            there = client.holds(image)
+            there = client.has_tag(image)
         except EnvcompileError as problem:
             yield result_from_error("registry", problem)._replace(
                 remedy="check the network and `[mirrors]` in the settings"

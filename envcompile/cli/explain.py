@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def collect_warnings(lock: Lock, spec: Spec) -> list[Diagnostic]:
     """Each warning once, whatever the number of platforms."""
-    decided = (each.decided for each in lock.platforms if each.decided)
+    decided = (each.base_decision for each in lock.platforms if each.base_decision)
     return list(dict.fromkeys(diagnostic(warned, spec) for each in decided for warned in each.warnings))
 
 
@@ -35,10 +35,10 @@ def format_decisions(lock: Lock) -> Iterator[str]:
         yield f"{platform.platform}"
         yield f"  build on   {platform.build.image}"
         yield f"  run on     {platform.run.image}"
-        if platform.decided is None:
+        if platform.base_decision is None:
             yield "  why        the lock was made by a release that did not say: run `envcompile lock`"
         else:
-            yield from _format_decision(platform, platform.decided)
+            yield from _format_decision(platform, platform.base_decision)
 
 
 def _format_decision(platform: PlatformLock, decided: BaseImageDecision) -> Iterator[str]:
@@ -58,7 +58,7 @@ def _format_decision(platform: PlatformLock, decided: BaseImageDecision) -> Iter
     if decided.saving:
         yield f"  saves      about {decided.saving.gigabytes} GB unpacked against {decided.saving.against}"
     yield f"  why        by the facts of {decided.catalogue}:"
-    for row in decided.trail:
+    for row in decided.explanation:
         yield from _format_step(row)
     for each in decided.warnings:
         yield f"  warning[{each.rule}]: {each.message}"
@@ -75,7 +75,7 @@ def format_decisions_json(lock: Lock) -> str:
     """A JSON object: for each platform its images, and the decision as the lock has it (null where it has none)."""
     found = {}
     for platform in lock.platforms:
-        decided = platform.decided
+        decided = platform.base_decision
         found[platform.platform] = {
             **{stage: describe_base_image(platform, stage) for stage in ("build", "run")},
             "decided": decided and _convert_decision(decided),
@@ -103,7 +103,9 @@ def _convert_decision(decided: BaseImageDecision) -> dict[str, object]:
         "wheels": decided.wheels,
         "saving": decided.saving and decided.saving._asdict(),
         "warnings": [each._asdict() for each in decided.warnings],
-        "trail": [{**row._asdict(), "rejected": [each._asdict() for each in row.rejected]} for row in decided.trail],
+        "trail": [
+            {**row._asdict(), "rejected": [each._asdict() for each in row.rejected]} for row in decided.explanation
+        ],
     }
 
 

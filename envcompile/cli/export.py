@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     """Write or compare; 0, or `NotFine` when the compared file differs."""
     row = EXPORTERS[arguments.to]
     files = _check_files_url(arguments.files)
-    if files and not row.places:
+    if files and not row.needs_file_urls:
         raise InvalidInputError(f"`{arguments.to}` names no file of pip's", "leave `--files` out")
     asked = {"--format": arguments.to, "--platform": arguments.platform, "--files": files}
     command = " ".join(["envcompile export", *(f"{key} {value}" for key, value in asked.items() if value)])
@@ -62,12 +62,12 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     def make() -> str:
         spec, lock = load_spec_and_lock(arguments.file)
         lock = select_platform(lock, arguments.platform)
-        places = _select_file_urls(arguments.output, files, spec, lock) if row.places else {}
+        places = _select_file_urls(arguments.output, files, spec, lock) if row.needs_file_urls else {}
         text = export_lock(arguments.to, ExportInput(spec, lock, places))
         warn_of_omissions(reporter, arguments.to, lock)
         return text
 
-    return write_artifact(arguments, reporter, OutputArtifact(f"`{arguments.to}` export", command, row.file), make)
+    return write_artifact(arguments, reporter, OutputArtifact(f"`{arguments.to}` export", command, row.file_name), make)
 
 
 def _check_files_url(url: str | None) -> str | None:
@@ -108,7 +108,7 @@ def warn_of_omissions(reporter: Reporter, name: str, lock: Lock) -> None:
     """Say what the file does not hold, or cannot do alone."""
     for kind in ("conda", "pip", "apt"):
         number = count_packages(lock, kind)
-        if number and kind not in EXPORTERS[name].holds:
+        if number and kind not in EXPORTERS[name].package_kinds:
             reporter.warn(
                 f"`{name}` cannot hold {kind} packages, of which the lock has {number}",
                 "the Dockerfile holds them all" if kind == "apt" else "`--format conda-lock` holds both",

@@ -56,7 +56,9 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     path = find_spec(arguments.file)
     # Before the system's lock on it, which needs a file: what is wrong with the spec is said at once.
     parse_spec(read_source(path))
-    with exclusive_lock(path, lambda: reporter.say(f"waiting for another run that locks `{display_path(path)}`")):
+    with exclusive_lock(
+        path, lambda: reporter.show_result(f"waiting for another run that locks `{display_path(path)}`")
+    ):
         return _lock_spec(arguments, path, reporter)
 
 
@@ -70,31 +72,35 @@ def _lock_spec(arguments: argparse.Namespace, path: Path, reporter: Reporter) ->
     upgrade = _parse_upgrade(arguments, earlier)
     tables = (spec.conda.packages, spec.pip.packages, spec.apt.packages, spec.apt.build)
     asked = format_count(sum(map(len, tables)), "requirement")
-    reporter.step(f"resolving {asked} for {', '.join(spec.platforms)}")
+    reporter.show_step(f"resolving {asked} for {', '.join(spec.platforms)}")
     known = load_catalogue(arguments.catalogue, os.environ)
     who = solvers(spec, path.parent, os.environ, reporter.warn, catalogue=known, offline=arguments.offline)
     lock = resolve_spec(source, spec, earlier, who, upgrade)
     for each in lock.platforms:
         python = f"Python {each.python.version} ({each.python.source})" if each.python else "no Python"
-        reporter.detail(f"{each.platform}: {each.run.image}, {each.run.os}, glibc {each.run.glibc}, {python}")
+        reporter.show_detail(f"{each.platform}: {each.run.image}, {each.run.os}, glibc {each.run.glibc}, {python}")
         for tool in each.tools:
-            reporter.detail(f"{each.platform}: {tool.name} of {tool.image}")
+            reporter.show_detail(f"{each.platform}: {tool.name} of {tool.image}")
     for name in lock.private_indexes:
-        reporter.detail(f"the index `{name}` wants credentials, in the build as the secret `netrc` or `uv-credentials`")
-    reporter.warn_of(source, collect_warnings(lock, spec))
+        reporter.show_detail(
+            f"the index `{name}` wants credentials, in the build as the secret `netrc` or `uv-credentials`"
+        )
+    reporter.warn_of_diagnostics(source, collect_warnings(lock, spec))
     new = format_lock(lock)
     exports = _find_outdated_exports(arguments, spec, lock, path)
     took = f"{time.monotonic() - started:.1f} s"
     if text is not None and text.replace("\r\n", "\n") == new:
-        reporter.say(f"`{display_path(target)}` is current ({took})")
+        reporter.show_result(f"`{display_path(target)}` is current ({took})")
         return _write_exports(arguments, exports, reporter)
     _report_changes(earlier, lock, LockRequest(spec, upgrade.names), reporter)
     if arguments.check:
         raise CheckFailedError(f"`{display_path(target)}` would change", "run `envcompile lock`")
     if not arguments.dry_run:
         write_text(target, new)
-    sizes = ", ".join(f"{format_count(each.packages, 'package')} for {each.platform}" for each in lock.platforms)
-    reporter.say(f"{'would write' if arguments.dry_run else 'wrote'} `{display_path(target)}`: {sizes} ({took})")
+    sizes = ", ".join(f"{format_count(each.package_count, 'package')} for {each.platform}" for each in lock.platforms)
+    reporter.show_result(
+        f"{'would write' if arguments.dry_run else 'wrote'} `{display_path(target)}`: {sizes} ({took})"
+    )
     return _write_exports(arguments, exports, reporter)
 
 
@@ -111,7 +117,7 @@ def _find_outdated_exports(arguments: argparse.Namespace, spec: Spec, lock: Lock
     made = managed_exports(
         spec, lock, path, lambda text: find_file_urls(spec, lock, text, os.environ, offline=arguments.offline)
     )
-    return [each for each in made if not each.current()]
+    return [each for each in made if not each.is_current()]
 
 
 def _write_exports(arguments: argparse.Namespace, exports: list[ManagedFile], reporter: Reporter) -> int:
@@ -121,7 +127,7 @@ def _write_exports(arguments: argparse.Namespace, exports: list[ManagedFile], re
             raise CheckFailedError(f"{name} would change", "run `envcompile lock`")
         if not arguments.dry_run:
             write_text(each.path, each.text)
-        reporter.say(f"{'would write' if arguments.dry_run else 'wrote'} {name}")
+        reporter.show_result(f"{'would write' if arguments.dry_run else 'wrote'} {name}")
     return EXIT_OK
 
 
@@ -141,9 +147,9 @@ def _report_changes(earlier: Earlier, lock: Lock, asked: LockRequest, reporter: 
     moved = compare_locks(earlier.lock or replace(lock, platforms=salvaged, snapshot=snapshot), lock, asked)
     most = _MAX_REPORTED_CHANGES if asked.upgraded is True else len(moved)
     for line in format_text(moved[:most]):
-        reporter.say(line)
+        reporter.show_result(line)
     if len(moved) > most:
-        reporter.say(f"... and {len(moved) - most} more")
+        reporter.show_result(f"... and {len(moved) - most} more")
 
 
 def _read_earlier_lock(text: str | None, name: str, reporter: Reporter) -> Earlier:
@@ -186,7 +192,7 @@ def _parse_upgrade(arguments: argparse.Namespace, earlier: Earlier) -> Upgrade:
 def _normalize_locked_name(text: str, earlier: Earlier) -> str:
     """The normalised name; any, where nothing is locked yet."""
     pins = earlier.pins.values()
-    known = {each for platform in pins for each in platform.names()}
+    known = {each for platform in pins for each in platform.package_names()}
     platforms = earlier.lock.platforms if earlier.lock else ()
     if text not in known and any(text == each.name for one in platforms for each in (*one.apt, *one.apt_build)):
         said = f"`{text}` is a Debian package: these move together, with the snapshot of the archive"

@@ -80,7 +80,7 @@ def main(argv: list[str]) -> int:
             _change_directory(options.directory)
         return int(import_module(f"envcompile.cli.{options.command}").run(options, reporter))
     except EnvcompileError as error:
-        reporter.error(error)
+        reporter.show_error(error)
         return error.exit_code
 
 

@@ -35,7 +35,7 @@ class OutputArtifact(NamedTuple):
 
     name: str
     command: str
-    file: str
+    file_name: str
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +52,7 @@ def write_artifact(
     """Make the text, and write or compare it; 0, or `NotFine` when the compared file differs."""
     output = arguments.output
     if arguments.check and output is None:
-        raise InvalidInputError("`--check` compares a file, and none is named", f"add `-o {artefact.file}`")
+        raise InvalidInputError("`--check` compares a file, and none is named", f"add `-o {artefact.file_name}`")
     text = make()
     if output is None or output == "-":
         # Bytes: the same on every terminal, in every locale, with LF line ends on every system.
@@ -61,12 +61,12 @@ def write_artifact(
     path = Path(output)
     current = path.read_bytes() if path.is_file() else None
     if current == text.encode():
-        reporter.say(f"`{output}` is current")
+        reporter.show_result(f"`{output}` is current")
     elif arguments.check:
         raise CheckFailedError(format_mismatch_message(output, artefact.name), f"run `{artefact.command} -o {output}`")
     else:
         write_text(path, text)
-        reporter.say(f"wrote `{output}`")
+        reporter.show_result(f"wrote `{output}`")
     return EXIT_OK
 
 
@@ -121,7 +121,7 @@ def format_diagnostic_line(found: Diagnostic, source: TomlSource, level: str, fo
 
 def _create_diagnostic_row(found: Diagnostic, source: TomlSource, level: str) -> dict[str, str | int | None]:
     span = find_span(found, source)
-    start, end = source.place(span.start), source.place(span.end)
+    start, end = source.locate_offset(span.start), source.locate_offset(span.end)
     return {
         "level": level,
         "code": found.rule,
@@ -171,46 +171,46 @@ class Reporter:
         self._colors = TERMINAL_COLORS if bright and self._format == "text" else NO_COLORS
         self._step = ""
 
-    def step(self, text: str) -> None:
+    def show_step(self, text: str) -> None:
         """What is being done now: one line that the next word replaces. On a terminal only."""
         if self._terminal and not self._quiet:
             self._write(f"\r\x1b[K{text} ...")
             self._step = text
 
-    def say(self, text: str) -> None:
+    def show_result(self, text: str) -> None:
         """A result."""
         if not self._quiet and self._format == "text":
-            self._clear()
+            self._clear_line()
             self._write(f"{text}\n")
 
-    def done(self) -> None:
+    def clear_step(self) -> None:
         """No step is being done any more: its line is taken away."""
-        self._clear()
+        self._clear_line()
 
-    def detail(self, text: str) -> None:
+    def show_detail(self, text: str) -> None:
         """What only `-v` wants to know."""
         if self._verbose:
-            self.say(text)
+            self.show_result(text)
 
     def warn(self, text: str, hint: str | None = None) -> None:
         """Something that is not as it should be, and does not stop the work."""
         if self._format == "text":
-            self._message("warning", text, hint)
+            self._write_message("warning", text, hint)
         else:
             self._write(format_warning_line(text, hint, self._format))
 
-    def warn_of(self, source: TomlSource, found: Iterable[Diagnostic]) -> None:
+    def warn_of_diagnostics(self, source: TomlSource, found: Iterable[Diagnostic]) -> None:
         """Warnings about the spec, with their places."""
         for each in found:
             if self._format == "text":
-                self._clear()
+                self._clear_line()
                 self._write(format_diagnostic(each, source, self._colors, "warning"))
             else:
                 self._write(format_diagnostic_line(each, source, "warning", self._format))
 
-    def error(self, error: EnvcompileError) -> None:
+    def show_error(self, error: EnvcompileError) -> None:
         """What ended the work. Said even when quiet."""
-        self._clear()
+        self._clear_line()
         if self._format != "text":
             self._write("".join(format_error_lines(error, self._format)))
         elif isinstance(error, DiagnosticsError):
@@ -222,16 +222,16 @@ class Reporter:
                 )
                 self._write(f"\n{format_count(error.total, 'mistake')} in `{error.source.name}`{first}\n")
         else:
-            self._message("error", error.message, error.hint)
+            self._write_message("error", error.message, error.hint)
 
-    def _message(self, level: str, text: str, hint: str | None) -> None:
-        self._clear()
+    def _write_message(self, level: str, text: str, hint: str | None) -> None:
+        self._clear_line()
         colors = self._colors
         self._write(f"{colors.error}{level}{colors.end}: {redact_secrets(text)}\n")
         if hint:
             self._write(f"  {colors.hint}= hint:{colors.end} {redact_secrets(hint)}\n")
 
-    def _clear(self) -> None:
+    def _clear_line(self) -> None:
         if self._step:
             self._write("\r\x1b[K")
             self._step = ""

@@ -52,9 +52,9 @@ def draw_tree(
     waiting = [(root, "", "", deep) for root in reversed(roots)]
     while waiting:
         node, lead, indent, left = waiting.pop()
-        needs = drawn.needs[node]
+        needs = drawn.dependencies[node]
         again = bool(needs) and below.get(node, -1) >= left
-        yield f"{lead}{drawn.label(node)}{_REPEATED_MARK if again and left else ''}"
+        yield f"{lead}{drawn.format_label(node)}{_REPEATED_MARK if again and left else ''}"
         if again or not left:
             continue
         below[node] = left
@@ -70,7 +70,7 @@ def draw_paths(
     found = find_shortest_paths(drawn, roots, ends)
     for path in found:
         asked = "" if path[1:] else ", which the spec asks for"
-        yield f" {strokes.arrow} ".join(map(drawn.label, path)) + asked
+        yield f" {strokes.arrow} ".join(map(drawn.format_label, path)) + asked
     if not found:
         yield "nothing that the spec asks for needs it"
 
@@ -93,7 +93,7 @@ def list_graph_rows(drawn: DependencyGraph, roots: Iterable[PackageNode]) -> lis
             "name": node.name,
             "version": package.version,
             "asked": node in own,
-            "needs": [{"kind": end.kind, "name": end.name} for end in drawn.needs[node]],
+            "needs": [{"kind": end.kind, "name": end.name} for end in drawn.dependencies[node]],
         }
         for node, package in sorted(drawn.packages.items())
     ]
@@ -109,8 +109,8 @@ class PlatformGraph(NamedTuple):
     """
 
     graph: DependencyGraph
-    asked: tuple[PackageNode, ...]
-    others: tuple[PackageNode, ...]
+    requested: tuple[PackageNode, ...]
+    unrequired: tuple[PackageNode, ...]
 
 
 def add_graph_options(parser: argparse.ArgumentParser) -> None:
@@ -136,17 +136,20 @@ def read_graphs(arguments: argparse.Namespace) -> dict[str, PlatformGraph]:
 def _create_platform_graph(spec: Spec, platform: PlatformLock) -> PlatformGraph:
     drawn = build_graph(platform)
     roots = find_requested_packages(spec, drawn)
-    return PlatformGraph(drawn, roots, tuple(node for node, by in drawn.needed.items() if not by and node not in roots))
+    return PlatformGraph(
+        drawn, roots, tuple(node for node, by in drawn.dependents.items() if not by and node not in roots)
+    )
 
 
 def find_nodes(drawn: dict[str, PlatformGraph], name: str) -> dict[str, tuple[PackageNode, ...]]:
     """The packages of a name, by platform. Raises `Unusable` where no platform has one."""
     normal = name.lower()
     nodes = {
-        platform: each.graph.find(normal) or each.graph.find(_normalize_name(name)) for platform, each in drawn.items()
+        platform: each.graph.find_nodes(normal) or each.graph.find_nodes(_normalize_name(name))
+        for platform, each in drawn.items()
     }
     if not any(nodes.values()):
-        known = {each for one in drawn.values() for each in one.graph.names()}
+        known = {each for one in drawn.values() for each in one.graph.collect_names()}
         raise InvalidInputError(
             f"`{name}` is not in the lock", did_you_mean(name, known) or "`envcompile tree` shows what is"
         )
@@ -206,9 +209,9 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if arguments.name:
         nodes = find_nodes(drawn, arguments.name)
     else:
-        nodes = {name: (*each.asked, *each.others) for name, each in drawn.items()}
+        nodes = {name: (*each.requested, *each.unrequired) for name, each in drawn.items()}
     if arguments.form == "json":
-        value = {name: list_graph_rows(each.graph, each.asked) for name, each in drawn.items()}
+        value = {name: list_graph_rows(each.graph, each.requested) for name, each in drawn.items()}
         sys.stdout.write(json.dumps(value, indent=2) + "\n")
         return EXIT_OK
     strokes = select_style()

@@ -79,10 +79,10 @@ def _verify_spec(spec: str, reporter: Reporter) -> int:
     """Say what there is to say of one spec; the exit code."""
     code = EXIT_OK
     for error in _find_errors(spec):
-        reporter.error(error)
+        reporter.show_error(error)
         code = max(code, error.exit_code)
     if code == EXIT_OK:
-        reporter.say(format_fresh_message(spec).rstrip())
+        reporter.show_result(format_fresh_message(spec).rstrip())
     return code
 
 
@@ -104,8 +104,10 @@ def _find_errors(spec: str) -> Iterator[EnvcompileError]:
         lock = read_lock(find_lock_path(path))
         locked = parse_locked_spec(source, lock, format_lock_hint(spec))
         for each in managed_files(locked, lock, path):
-            if not each.current():
-                yield CheckFailedError(each.otherwise, f"run `envcompile {each.command}{_format_file_option(spec)}`")
+            if not each.is_current():
+                yield CheckFailedError(
+                    each.mismatch_message, f"run `envcompile {each.repair_command}{_format_file_option(spec)}`"
+                )
     except EnvcompileError as error:
         if error.hint == RELOCK_HINT:
             error.hint = format_lock_hint(spec)

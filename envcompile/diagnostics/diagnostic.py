@@ -43,7 +43,7 @@ class Diagnostic:
     message: str
     path: KeyPath = ()
     hint: str | None = None
-    of: str = "value"
+    target: str = "value"
     offset: int | None = None
 
 
@@ -94,8 +94,8 @@ def find_span(diagnostic: Diagnostic, source: TomlSource) -> TextSpan:
 
     if diagnostic.offset is not None:
         return TextSpan(diagnostic.offset, diagnostic.offset + 1)
-    exact = source.key(diagnostic.path) if diagnostic.of == "key" else source.value(diagnostic.path)
-    return exact or source.nearest(diagnostic.path) or TextSpan(0, 0)
+    exact = source.find_key(diagnostic.path) if diagnostic.target == "key" else source.find_value(diagnostic.path)
+    return exact or source.find_nearest_value(diagnostic.path) or TextSpan(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +103,13 @@ class ColorScheme:
     """The escape sequences of a terminal, or nothing."""
 
     error: str = ""
-    place: str = ""
+    location: str = ""
     hint: str = ""
     end: str = ""
 
 
 NO_COLORS = ColorScheme()
-TERMINAL_COLORS = ColorScheme(error="\x1b[1;31m", place="\x1b[1;34m", hint="\x1b[1;36m", end="\x1b[0m")
+TERMINAL_COLORS = ColorScheme(error="\x1b[1;31m", location="\x1b[1;34m", hint="\x1b[1;36m", end="\x1b[0m")
 
 
 def format_diagnostic(
@@ -120,11 +120,11 @@ def format_diagnostic(
     `level` is error or warning.
     """
     span = find_span(diagnostic, source)
-    place = source.place(span.start)
+    place = source.locate_offset(span.start)
     message = replace_unprintable(redact_secrets(diagnostic.message))
     lines = [f"{colors.error}{level}[{RULES[diagnostic.rule].slug}]{colors.end}: {message}"]
     gutter = " " * len(str(place.line))
-    lines.append(f"{gutter}{colors.place}-->{colors.end} {source.name}:{place.line}:{place.column}")
+    lines.append(f"{gutter}{colors.location}-->{colors.end} {source.name}:{place.line}:{place.column}")
     lines.extend(_format_excerpt(source, span, place, colors))
     if diagnostic.hint:
         lines.append(
@@ -134,10 +134,10 @@ def format_diagnostic(
 
 
 def _format_excerpt(source: TomlSource, span: TextSpan, place: TextPosition, colors: ColorScheme) -> Sequence[str]:
-    text = source.line(place.line)
+    text = source.get_line(place.line)
     if not text.strip():
         return ()
-    number, bar = str(place.line), f"{colors.place}|{colors.end}"
+    number, bar = str(place.line), f"{colors.location}|{colors.end}"
     gutter = " " * len(number)
     # Very long lines are shown around the place.
     first = max(0, place.column - 1 - _MAX_LINE_WIDTH // 2) if len(text) > _MAX_LINE_WIDTH else 0

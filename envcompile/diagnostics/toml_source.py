@@ -39,14 +39,14 @@ class TomlNode:
         self.value = value
         self.children: dict[str | int, TomlNode] = {}
 
-    def table(self, name: str, key: tuple[int, int], value: tuple[int, int]) -> TomlNode:
+    def open_table(self, name: str, key: tuple[int, int], value: tuple[int, int]) -> TomlNode:
         """The table `name` in this one, made at `key` and `value` if it is new; of an array of tables, its last."""
         node = self.children.get(name)
         if node is None:
             node = self.children[name] = TomlNode(key, value)
         return node.children.get(len(node.children) - 1, node)
 
-    def item(self, value: tuple[int, int]) -> TomlNode:
+    def add_item(self, value: tuple[int, int]) -> TomlNode:
         """A new item at the end of this array."""
         node = self.children[len(self.children)] = TomlNode(None, value)
         return node
@@ -57,123 +57,123 @@ class TomlScanner:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.at = 0
+        self.position = 0
         # compiled here: a good file is never scanned, and should not wait for it
         self.scalar, self.key_part, self.blank = (
             re.compile(p, re.DOTALL) for p in (SCALAR_PATTERN, _KEY_PART_PATTERN, _BLANK_PATTERN)
         )
         self.root = TomlNode((0, 0), (0, 0))
         self.long_key: tuple[int, int] | None = None  # the first key of too many parts, up to the one too many
-        self.depth, self.deepest = 0, 0  # the most brackets open at once, and where the innermost stands
+        self.max_depth, self.deepest_position = 0, 0  # the most brackets open at once, and where the innermost stands
         table = self.root
         try:
-            while mark := self._skip():
+            while mark := self._skip_blanks():
                 if mark == "[":
-                    table = self._header()
+                    table = self._read_header()
                 else:
-                    self._value(self._key(table))
+                    self._read_value(self._read_key(table))
         except ValueError:  # not TOML from here on, and tomli says so; what was found is still true
             pass
 
-    def find(self, path: tuple[str | int, ...]) -> TomlNode | None:
+    def find_node(self, path: tuple[str | int, ...]) -> TomlNode | None:
         """The node at the end of a path of keys and array positions."""
         node: TomlNode | None = self.root
         for part in path:
             node = node.children.get(part) if node else None
         return node
 
-    def _skip(self) -> str:
+    def _skip_blanks(self) -> str:
         """Step over blanks, line ends and comments. The character after them; empty at the end."""
         while True:
-            mark = self.text[self.at : self.at + 1]
+            mark = self.text[self.position : self.position + 1]
             if mark == "#":
-                self.at = (self.text.find("\n", self.at) + 1) or len(self.text)
-            elif mark and mark in " \t\r\n" and (found := self.blank.match(self.text, self.at)):
-                self.at = found.end()
+                self.position = (self.text.find("\n", self.position) + 1) or len(self.text)
+            elif mark and mark in " \t\r\n" and (found := self.blank.match(self.text, self.position)):
+                self.position = found.end()
             else:
                 return mark
 
-    def _step(self, expected: str) -> None:
-        if not self.text.startswith(expected, self.at):
+    def _expect_text(self, expected: str) -> None:
+        if not self.text.startswith(expected, self.position):
             raise ValueError(expected)
-        self.at += len(expected)
+        self.position += len(expected)
 
-    def _key_parts(self) -> list[tuple[str, tuple[int, int]]]:
+    def _read_key_parts(self) -> list[tuple[str, tuple[int, int]]]:
         """Step over the dotted key here. Its parts, decoded, each with where it stands."""
         parts: list[tuple[str, tuple[int, int]]] = []
         dot = "."
         while dot:
-            found = self.key_part.match(self.text, self.at)
+            found = self.key_part.match(self.text, self.position)
             if not found:
                 raise ValueError("key")
             name, dot = found.groups()
             if name[0] in "'\"":
                 name = tomli.loads("x=" + name)["x"] if "\\" in name else name[1:-1]
             parts.append((name, found.span(1)))
-            self.at = found.end()
+            self.position = found.end()
             if len(parts) > MAX_KEY_PARTS:
                 self.long_key = (parts[0][1][0], found.end(1))
                 raise ValueError("long key")
         return parts
 
-    def _key(self, table: TomlNode) -> TomlNode:
+    def _read_key(self, table: TomlNode) -> TomlNode:
         """Step over `a.b =`. The new node of `b`."""
-        *parents, (name, key) = self._key_parts()
-        self._step("=")
+        *parents, (name, key) = self._read_key_parts()
+        self._expect_text("=")
         for parent, place in parents:
-            table = table.table(parent, place, place)
+            table = table.open_table(parent, place, place)
         node = table.children[name] = TomlNode(key, key)
         return node
 
-    def _header(self) -> TomlNode:
+    def _read_header(self) -> TomlNode:
         """Step over `[a.b]` or `[[a.b]]`. The table it opens."""
-        start = self.at
+        start = self.position
         mark = "[[" if self.text.startswith("[[", start) else "["
-        self.at += len(mark)
-        *parents, (name, key) = self._key_parts()
-        self._step("]" * len(mark))
-        header = (start, self.at)
+        self.position += len(mark)
+        *parents, (name, key) = self._read_key_parts()
+        self._expect_text("]" * len(mark))
+        header = (start, self.position)
         table = self.root
         for parent, place in parents:
-            table = table.table(parent, place, header)
+            table = table.open_table(parent, place, header)
         if mark == "[[":
-            return table.children.setdefault(name, TomlNode(key, header)).item(header)
-        table = table.table(name, key, header)
+            return table.children.setdefault(name, TomlNode(key, header)).add_item(header)
+        table = table.open_table(name, key, header)
         table.key, table.value = key, header  # also when a longer header came first
         return table
 
-    def _value(self, node: TomlNode) -> None:
+    def _read_value(self, node: TomlNode) -> None:
         """Step over the value of `node`, and place all that is inside it."""
         unclosed: list[tuple[TomlNode, str, int]] = []
         while True:
-            mark = self._skip()
+            mark = self._skip_blanks()
             if mark in ("[", "{"):
-                unclosed.append((node, mark, self.at))
-                if len(unclosed) > self.depth:
-                    self.depth, self.deepest = len(unclosed), self.at
-                if self.depth > MAX_NESTING_DEPTH:
+                unclosed.append((node, mark, self.position))
+                if len(unclosed) > self.max_depth:
+                    self.max_depth, self.deepest_position = len(unclosed), self.position
+                if self.max_depth > MAX_NESTING_DEPTH:
                     raise ValueError("nested")
-                self.at += 1
-            elif found := self.scalar.match(self.text, self.at):
+                self.position += 1
+            elif found := self.scalar.match(self.text, self.position):
                 node.value = found.span()
-                self.at = found.end()
+                self.position = found.end()
             else:
                 raise ValueError("value")
-            while unclosed and self._closed():
+            while unclosed and self._skip_closing_bracket():
                 closed, _, start = unclosed.pop()
-                closed.value = (start, self.at)
+                closed.value = (start, self.position)
             if not unclosed:
                 return
             around, mark, _ = unclosed[-1]
-            node = self._key(around) if mark == "{" else around.item((self.at, self.at))
+            node = self._read_key(around) if mark == "{" else around.add_item((self.position, self.position))
 
-    def _closed(self) -> bool:
+    def _skip_closing_bracket(self) -> bool:
         """Step over a comma; and over a closing bracket, if there is one."""
-        mark = self._skip()
+        mark = self._skip_blanks()
         if mark == ",":
-            self.at += 1
-            mark = self._skip()
-        self.at += mark in ("]", "}")
+            self.position += 1
+            mark = self._skip_blanks()
+        self.position += mark in ("]", "}")
         return mark in ("]", "}")
 
 
@@ -223,7 +223,7 @@ class TomlSource:
 
     def parse(self) -> dict[str, Any]:
         """The value of the text. Raises SyntaxProblem when it is not TOML."""
-        long_key = self._long_key()
+        long_key = self._find_long_key()
         try:
             value = tomli.loads(self.text if long_key is None else self.text[: long_key.end])
         except tomli.TOMLDecodeError as error:
@@ -232,38 +232,38 @@ class TomlSource:
             if long_key is None or offset < long_key.end:
                 raise TomlSyntaxError(_format_tomli_message(error.msg), offset) from None
         except RecursionError:
-            raise TomlSyntaxError("nested too deeply", self._scan.deepest) from None
+            raise TomlSyntaxError("nested too deeply", self._scanner.deepest_position) from None
         except ValueError:  # Python refuses to read more than 4,300 decimal digits
             raise TomlSyntaxError("a number of too many digits", _find_long_number(self.text)) from None
         if long_key is not None:
             raise TomlSyntaxError(f"a key of more than {MAX_KEY_PARTS} parts", long_key.start)
         return value
 
-    def key(self, path: KeyPath) -> TextSpan | None:
+    def find_key(self, path: KeyPath) -> TextSpan | None:
         """Where the last part of `path` is written: a part of a key or header, or for a number the array's item."""
-        node = self._scan.find(self.root + path)
+        node = self._scanner.find_node(self.root + path)
         return TextSpan(*(node.key or node.value)) if node and self.root + path else None
 
-    def value(self, path: KeyPath) -> TextSpan | None:
+    def find_value(self, path: KeyPath) -> TextSpan | None:
         """Where the value of `path` is written.
 
         For a table that has no text of its own, what creates it: its header, or else the first longer header, or the
         part of a dotted key.
         """
-        node = self._scan.find(self.root + path)
+        node = self._scanner.find_node(self.root + path)
         return TextSpan(*node.value) if node and self.root + path else None
 
-    def nearest(self, path: KeyPath) -> TextSpan | None:
+    def find_nearest_value(self, path: KeyPath) -> TextSpan | None:
         """`value(path)`, or that of the longest beginning of `path` that has a place."""
         prefixes = (path[:length] for length in range(len(path), -1, -1))
-        return next((span for prefix in prefixes if (span := self.value(prefix))), None)
+        return next((span for prefix in prefixes if (span := self.find_value(prefix))), None)
 
-    def place(self, offset: int) -> TextPosition:
+    def locate_offset(self, offset: int) -> TextPosition:
         """The line and column of an offset."""
         line = bisect_right(self._line_starts, offset)
         return TextPosition(line, offset - self._line_starts[line - 1] + 1)
 
-    def line(self, number: int) -> str:
+    def get_line(self, number: int) -> str:
         """The text of a line, counted from 1, without its end; empty outside the text."""
         if not 1 <= number <= len(self._line_starts):
             return ""
@@ -276,17 +276,17 @@ class TomlSource:
         return [0, *(found.end() for found in re.finditer("\n", self.text))]
 
     @cached_property
-    def _scan(self) -> TomlScanner:
+    def _scanner(self) -> TomlScanner:
         return TomlScanner(self.text)
 
-    def _long_key(self) -> TextSpan | None:
+    def _find_long_key(self) -> TextSpan | None:
         """The first key of too many parts.
 
         A key stands on one line, so counting dots clears nearly every file; the scanner knows a key from a string or
         comment with many dots.
         """
         dotted = any(line.count(".") >= MAX_KEY_PARTS for line in self.text.split("\n"))
-        return TextSpan(*self._scan.long_key) if dotted and self._scan.long_key else None
+        return TextSpan(*self._scanner.long_key) if dotted and self._scanner.long_key else None
 
 
 def _restore_carriage_returns(text: str, position: int) -> int:

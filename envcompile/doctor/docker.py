@@ -58,10 +58,10 @@ class BuilderFeatures(NamedTuple):
     `said` is what it said to the first that failed.
     """
 
-    lacks: tuple[RequiredFeature, ...]
-    archives: bool
-    zstd: bool
-    said: str = ""
+    missing: tuple[RequiredFeature, ...]
+    has_oci_archives: bool
+    has_zstd: bool
+    error_output: str = ""
 
 
 def probe_builder(docker: DockerClient, builder: str, platform: str) -> BuilderFeatures:
@@ -72,14 +72,16 @@ def probe_builder(docker: DockerClient, builder: str, platform: str) -> BuilderF
         (folder / "context" / "file").write_text("a", "utf-8")
         archive = folder / "image.tar"
         kind = format_exporter("oci", "zstd", str(archive))
-        if _run_probe(docker, folder, builder, platform, kind, _ALL_FEATURES_DOCKERFILE).code == 0:
-            return BuilderFeatures((), archives=True, zstd=_has_zstd_layers(archive))
+        if _run_probe(docker, folder, builder, platform, kind, _ALL_FEATURES_DOCKERFILE).exit_code == 0:
+            return BuilderFeatures((), has_oci_archives=True, has_zstd=_has_zstd_layers(archive))
         kind = format_exporter("local", "zstd", str(folder / "files"))
         answers = {
             each: _run_probe(docker, folder, builder, platform, kind, each.dockerfile) for each in REQUIRED_FEATURES
         }
-        lacks = tuple(each for each, answer in answers.items() if answer.code)
-        return BuilderFeatures(lacks, archives=False, zstd=False, said=answers[lacks[0]].errors if lacks else "")
+        lacks = tuple(each for each, answer in answers.items() if answer.exit_code)
+        return BuilderFeatures(
+            lacks, has_oci_archives=False, has_zstd=False, error_output=answers[lacks[0]].stderr if lacks else ""
+        )
 
 
 def _run_probe(  # noqa: PLR0913, PLR0917 - a build has so many sides
@@ -92,14 +94,14 @@ def _run_probe(  # noqa: PLR0913, PLR0917 - a build has so many sides
         builder=builder,
         progress="plain",
         # A layer that the cache has as gzip would be written as gzip.
-        extra=("--no-cache",),
+        extra_options=("--no-cache",),
     )
-    return docker.watch(command_line(order, str(folder / "metadata.json")), dockerfile, None)
+    return docker.run_build(command_line(order, str(folder / "metadata.json")), dockerfile, None)
 
 
 def _has_zstd_layers(archive: Path) -> bool:
     with OciArchive(archive) as opened:
-        return all(kind.endswith("zstd") for image in opened.images() for _, kind in image.layers)
+        return all(kind.endswith("zstd") for image in opened.read_images() for _, kind in image.layers)
 
 
 # Docker as `doctor` sees it: client, daemon, buildx, the builder, the image store.
@@ -116,15 +118,15 @@ _IMAGE_STORE_REMEDY = (
 def check_engine(docker: DockerClient, builder: str) -> Iterator[CheckResult]:
     """Everything from the command line to the image store. What rests on something missing is not looked at."""
     try:
-        versions = _read_json(docker.ask, "version")
+        versions = _read_json(docker.run_command, "version")
     except UnavailableError as problem:
         yield result_from_error("docker", problem)
         return
     yield CheckResult("docker", "fine", f"docker {_format_version(versions.get('Client'))}, the command line")
-    daemon = _check_daemon(docker.ask, versions)
+    daemon = _check_daemon(docker.run_command, versions)
     yield daemon
     try:
-        yield CheckResult("buildx", "fine", f"buildx {check_buildx(docker.ask)}")
+        yield CheckResult("buildx", "fine", f"buildx {check_buildx(docker.run_command)}")
     except UnavailableError as problem:
         yield result_from_error("buildx", problem)
         return
@@ -149,7 +151,7 @@ def uses_containerd_store(told: Mapping[str, Any]) -> bool:
 def _read_json(ask: DockerRunner, word: str) -> dict[str, Any]:
     answer = ask(word, "--format", "{{json .}}")
     try:
-        value = json.loads(answer.output)
+        value = json.loads(answer.stdout)
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
@@ -161,7 +163,7 @@ def _format_version(part: object) -> str:
 
 def _check_daemon(ask: DockerRunner, versions: Mapping[str, Any]) -> CheckResult:
     if not isinstance(versions.get("Server"), dict):
-        return result_from_error("daemon", error_from_output(ask("version").errors))
+        return result_from_error("daemon", error_from_output(ask("version").stderr))
     version = _format_version(versions["Server"])
     found = re.match(r"[0-9]+", version)
     if found and int(found[0]) < _MIN_ENGINE_VERSION:
@@ -174,24 +176,24 @@ def _check_daemon(ask: DockerRunner, versions: Mapping[str, Any]) -> CheckResult
 
 def _check_builder(docker: DockerClient, builder: str) -> Iterator[CheckResult]:
     """The builder, what it can do, and where it can put images."""
-    answer = docker.ask("buildx", "inspect", *([builder] if builder else []))
-    if answer.code:
-        raise error_from_output(answer.errors)
-    name, driver = _find_field(answer.output, "Name"), _find_field(answer.output, "Driver")
+    answer = docker.run_command("buildx", "inspect", *([builder] if builder else []))
+    if answer.exit_code:
+        raise error_from_output(answer.stderr)
+    name, driver = _find_field(answer.stdout, "Name"), _find_field(answer.stdout, "Driver")
     called = f"builder `{name}` ({driver})"
-    if not re.search(r"^Status:\s+running", answer.output, re.MULTILINE):
+    if not re.search(r"^Status:\s+running", answer.stdout, re.MULTILINE):
         message = f"{called} is not running: a build starts it, and what it can do is not known before"
         yield CheckResult("builder", "note", message, "run `docker buildx inspect --bootstrap`, and this command again")
         return
-    can = probe_builder(docker, builder, find_engine_platform(docker.ask))
-    if can.lacks:
-        names = " and ".join(f"{each.name} ({each.purpose})" for each in can.lacks)
-        problem = error_from_output(can.said)
+    can = probe_builder(docker, builder, find_engine_platform(docker.run_command))
+    if can.missing:
+        names = " and ".join(f"{each.name} ({each.purpose})" for each in can.missing)
+        problem = error_from_output(can.error_output)
         remedy = f"install Docker {_MIN_ENGINE_VERSION} or later, or name another builder with `--builder`"
         yield CheckResult("builder", "wrong", f"{called} lacks {names}: {problem.message}", remedy)
         return
     yield CheckResult("builder", "fine", f"{called} knows heredocs, `COPY --link` and named contexts")
-    yield _check_outputs(called, archives=can.archives, zstd=can.zstd)
+    yield _check_outputs(called, archives=can.has_oci_archives, zstd=can.has_zstd)
 
 
 def _check_outputs(called: str, *, archives: bool, zstd: bool) -> CheckResult:

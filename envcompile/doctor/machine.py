@@ -32,7 +32,7 @@ class MinimumDriver(NamedTuple):
     """The oldest driver that will do, and who says so."""
 
     version: str
-    because: str
+    reason: str
 
 
 def check_driver(floors: tuple[MinimumDriver, ...], environment: Mapping[str, str]) -> CheckResult:
@@ -63,10 +63,10 @@ def check_driver(floors: tuple[MinimumDriver, ...], environment: Mapping[str, st
     has = f"NVIDIA driver {version} ({', '.join(names)})"
     low = [each for each in floors if number(version) < number(each.version)]
     if not low:
-        enough = "".join(f"; {each.version} is enough for {each.because}" for each in floors)
+        enough = "".join(f"; {each.version} is enough for {each.reason}" for each in floors)
         return CheckResult("driver", "fine", has + enough)
     worst = max(low, key=lambda each: number(each.version))
-    message = f"{has} is too old: {worst.because} needs {worst.version} or newer"
+    message = f"{has} is too old: {worst.reason} needs {worst.version} or newer"
     remedy = "install that driver, or ask for an older CUDA with `version` under `[cuda]` and run `envcompile lock`"
     return CheckResult("driver", "wrong", message, remedy)
 
@@ -74,7 +74,7 @@ def check_driver(floors: tuple[MinimumDriver, ...], environment: Mapping[str, st
 def _create_no_driver_result(floors: tuple[MinimumDriver, ...]) -> CheckResult:
     if not floors:
         return CheckResult("driver", "fine", "no NVIDIA driver here, and none is needed")
-    needed = " and ".join(f"{each.version} or newer for {each.because}" for each in floors)
+    needed = " and ".join(f"{each.version} or newer for {each.reason}" for each in floors)
     message = f"no NVIDIA driver here: images build without one, and run on a GPU with {needed}"
     return CheckResult("driver", "note", message)
 
@@ -98,9 +98,9 @@ class DiskEstimate(NamedTuple):
     `whole`: no package keeps its size to itself.
     """
 
-    build: int
-    image: int
-    whole: bool
+    build_bytes: int
+    image_bytes: int
+    is_complete: bool
 
 
 def estimate_disk_usage(platform: PlatformLock) -> DiskEstimate:
@@ -126,10 +126,10 @@ def check_disk_space(ask: DockerRunner, told: Mapping[str, Any], wanted: DiskEst
     has = f"{format_bytes(free)} are free in `{root}`"
     if wanted is None:
         return CheckResult("disk", "fine", has)
-    least = "" if wanted.whole else "at least "
-    build, image = format_bytes(wanted.build), format_bytes(wanted.image)
+    least = "" if wanted.is_complete else "at least "
+    build, image = format_bytes(wanted.build_bytes), format_bytes(wanted.image_bytes)
     message = f"{has}; to build the lock's image takes {least}{build}, about, and {image} of it stay"
-    if free >= wanted.build:
+    if free >= wanted.build_bytes:
         return CheckResult("disk", "fine", message)
     remedy = "`docker buildx prune` empties the builder's cache, `docker system df` says what is large"
     return CheckResult("disk", "wrong", message, remedy)
@@ -137,7 +137,7 @@ def check_disk_space(ask: DockerRunner, told: Mapping[str, Any], wanted: DiskEst
 
 def _find_image_root(ask: DockerRunner, told: Mapping[str, Any]) -> Path | None:
     """The folder of the images, if the daemon is on this machine and not in a virtual one on it."""
-    endpoint = ask("context", "inspect", "--format", "{{.Endpoints.docker.Host}}").output.strip()
+    endpoint = ask("context", "inspect", "--format", "{{.Endpoints.docker.Host}}").stdout.strip()
     root = Path(str(told.get("DockerRootDir", "")))
     if not endpoint.startswith("unix://") or not root.is_absolute() or not root.is_dir():
         return None
@@ -155,7 +155,7 @@ class _ResolverDistribution(NamedTuple):
     resolver: str
     distribution: str
     extra: str
-    asked: str
+    purpose: str
 
 
 _RESOLVER_DISTRIBUTIONS = (
@@ -176,7 +176,7 @@ def check_resolvers(wanted: Collection[str], environment: Mapping[str, str]) -> 
         found = _find_uv_version(environment) if row.distribution == "uv" else _find_library_version(row.distribution)
         if isinstance(found, UnavailableError):
             about = result_from_error(row.distribution, found)
-            message = f"`{row.distribution}` cannot be used; it is for {row.asked}" if not needed else about.message
+            message = f"`{row.distribution}` cannot be used; it is for {row.purpose}" if not needed else about.message
             yield about._replace(state=about.state if needed else "note", message=message, remedy=remedy)
         elif found not in bounds.get(row.distribution, _create_any_version()):
             message = f"{row.distribution} {found} is too old, {bounds[row.distribution]} is needed"

@@ -25,10 +25,10 @@ class ProjectNeeds(NamedTuple):
     `findings` is what there is to say of the files themselves.
     """
 
-    findings: tuple[CheckResult, ...] = ()
+    results: tuple[CheckResult, ...] = ()
     resolvers: frozenset[str] = frozenset()
-    need: DiskEstimate | None = None
-    floors: tuple[MinimumDriver, ...] = ()
+    disk_estimate: DiskEstimate | None = None
+    minimum_drivers: tuple[MinimumDriver, ...] = ()
     images: tuple[str, ...] = ()
 
 
@@ -58,8 +58,10 @@ def read_project_needs(file: str | None, catalogue: Catalogue) -> ProjectNeeds:
     floors = tuple(_find_minimum_drivers(spec, lock, catalogue))
     if lock is None:
         finding = CheckResult("lock", "note", f"`{display_path(path)}` is not locked yet", "run `envcompile lock`")
-        return ProjectNeeds((known, finding), _find_resolvers(spec), floors=floors, images=_list_default_images())
-    largest = max((estimate_disk_usage(each) for each in lock.platforms), key=lambda each: each.build)
+        return ProjectNeeds(
+            (known, finding), _find_resolvers(spec), minimum_drivers=floors, images=_list_default_images()
+        )
+    largest = max((estimate_disk_usage(each) for each in lock.platforms), key=lambda each: each.build_bytes)
     finding = CheckResult(
         "lock",
         "fine",
@@ -113,9 +115,9 @@ def _find_locked_cuda(lock: Lock | None, catalogue: Catalogue) -> Iterator[tuple
     from envcompile.plan.base.versions import major  # noqa: PLC0415
 
     for each in lock.platforms if lock else ():
-        if each.decided:
-            if each.decided.cuda:
-                yield each.decided.cuda, each.decided.driver
+        if each.base_decision:
+            if each.base_decision.cuda:
+                yield each.base_decision.cuda, each.base_decision.driver
         elif toolkit := bundled(Question(), locked(each.pip, each.conda), catalogue).toolkit:
             yield toolkit, catalogue.floors.get(str(major(toolkit)))
 

@@ -33,19 +33,19 @@ class EngineImage(NamedTuple):
 class TagRegistry(Protocol):
     """What is asked of a registry; of the registry itself, never of a mirror."""
 
-    def holds(self, reference: str) -> bool:
+    def has_tag(self, reference: str) -> bool:
         """Whether the tag is there: one HEAD."""
 
-    def platforms(self, reference: str) -> frozenset[str]:
+    def list_platforms(self, reference: str) -> frozenset[str]:
         """The platforms of the tag; none when it is not there."""
 
 
 def find_engine_platform(ask: DockerRunner) -> str:
     """The engine's own platform, `linux/amd64`. Raises `MissingOutside` when it does not answer."""
     answer = ask("version", "--format", "{{.Server.Os}}/{{.Server.Arch}}")
-    if answer.code:
-        raise error_from_output(answer.errors)
-    return answer.output.strip()
+    if answer.exit_code:
+        raise error_from_output(answer.stderr)
+    return answer.stdout.strip()
 
 
 def find_image(ask: DockerRunner, tag: str) -> EngineImage | None:
@@ -54,8 +54,8 @@ def find_image(ask: DockerRunner, tag: str) -> EngineImage | None:
     Of an index it is the image for the engine's own platform.
     """
     answer = ask("image", "inspect", "--format", "{{.Id}} {{.Os}}/{{.Architecture}}", tag)
-    found = answer.output.split()
-    return EngineImage(*found) if answer.code == 0 and len(found) == len(EngineImage._fields) else None
+    found = answer.stdout.split()
+    return EngineImage(*found) if answer.exit_code == 0 and len(found) == len(EngineImage._fields) else None
 
 
 def is_loaded(ask: DockerRunner, tag: str, platform: str) -> bool:
@@ -67,7 +67,7 @@ def is_loaded(ask: DockerRunner, tag: str, platform: str) -> bool:
     image = find_image(ask, tag)
     if image is None:
         return False
-    if not ask("image", "ls", "--quiet", tag).output.strip():
+    if not ask("image", "ls", "--quiet", tag).stdout.strip():
         remove_tags(ask, (tag,))
         return False
     return image.platform == platform
@@ -87,8 +87,8 @@ def is_pushed(registry: TagRegistry, tag: str, platforms: Collection[str], *, on
     """
     try:
         if only:
-            return registry.holds(tag)
-        there = registry.platforms(tag)
+            return registry.has_tag(tag)
+        there = registry.list_platforms(tag)
     except UnavailableError as problem:
         raise UnavailableError(problem.message, "start it or check the name, or build without `--push`") from None
     return all(any(f"{each}/".startswith(f"{platform}/") for each in there) for platform in platforms)
@@ -110,9 +110,9 @@ def find_mirror_contexts(dockerfile: str, mirrors: Mapping[str, str]) -> tuple[t
     found = []
     for image in dict.fromkeys(_FROM_INSTRUCTION.findall(dockerfile)):
         place, canonical = locate_image(image, mirrors), locate_image(image, {})
-        if (place.base, place.repository) != (canonical.base, canonical.repository):
-            host = urlsplit(place.base).netloc
-            found.append((image, f"docker-image://{host}/{place.repository}@{place.version}"))
+        if (place.base_url, place.repository) != (canonical.base_url, canonical.repository):
+            host = urlsplit(place.base_url).netloc
+            found.append((image, f"docker-image://{host}/{place.repository}@{place.tag_or_digest}"))
     return tuple(found)
 
 
@@ -148,7 +148,7 @@ class BuildRequest:
     contexts: tuple[tuple[str, str], ...] = ()
     builder: str = ""
     progress: str = "auto"
-    extra: tuple[str, ...] = ()
+    extra_options: tuple[str, ...] = ()
 
 
 def command_line(build: BuildRequest, metadata: str) -> tuple[str, ...]:
@@ -167,7 +167,7 @@ def command_line(build: BuildRequest, metadata: str) -> tuple[str, ...]:
         *(word for tag in build.tags for word in ("--tag", tag)),
         *(word for secret in build.secrets for word in ("--secret", secret)),
         *(word for name, source in build.contexts for word in ("--build-context", f"{name}={source}")),
-        *build.extra,
+        *build.extra_options,
         "-",
     )
 
@@ -200,10 +200,10 @@ def check_buildx(ask: DockerRunner) -> str:
     answer = ask("buildx", "version")
     oldest = ".".join(map(str, _MIN_BUILDX_VERSION))
     hint = f"install buildx {oldest} or later (the package is `docker-buildx-plugin` or `docker-buildx`)"
-    if answer.code:
+    if answer.exit_code:
         raise UnavailableError("docker has no `buildx`, which does the building", hint)
     # A build from its sources says a commit instead of a version: who has one knows.
-    found = re.search(r"\bv?([0-9]+)\.([0-9]+)\.[0-9]+", answer.output)
+    found = re.search(r"\bv?([0-9]+)\.([0-9]+)\.[0-9]+", answer.stdout)
     if found and (int(found[1]), int(found[2])) < _MIN_BUILDX_VERSION:
         version = found[0].lstrip("v")
         raise UnavailableError(f"buildx {version} is too old: {oldest} is the first that builds reproducibly", hint)
@@ -272,8 +272,8 @@ class BuildTarget(NamedTuple):
     """
 
     docker: DockerClient
-    screen: BinaryIO | None
-    last: Callable[[tuple[str, ...]], None]
+    progress_stream: BinaryIO | None
+    show_last_lines: Callable[[tuple[str, ...]], None]
 
 
 def build_image(site: BuildTarget, order: BuildRequest, dockerfile: str) -> str | None:
@@ -282,13 +282,13 @@ def build_image(site: BuildTarget, order: BuildRequest, dockerfile: str) -> str 
     A tag that a failed or interrupted build has left behind is removed: the exporter gives it before it has unpacked
     or pushed. Raises `NotFine`, `MissingOutside` or `Unusable`, see `explain`.
     """
-    ask = site.docker.ask
+    ask = site.docker.run_command
     check_buildx(ask)
     before = {tag: find_image(ask, tag) for tag in order.tags}
     with tempfile.TemporaryDirectory(prefix="envcompile-") as folder:
         metadata = Path(folder, "metadata.json")
         try:
-            answer = site.docker.watch(command_line(order, str(metadata)), dockerfile, site.screen)
+            answer = site.docker.run_build(command_line(order, str(metadata)), dockerfile, site.progress_stream)
             _check_result(site, answer)
         except BaseException:
             remove_tags(ask, [tag for tag, image in before.items() if find_image(ask, tag) not in (None, image)])
@@ -299,10 +299,10 @@ def build_image(site: BuildTarget, order: BuildRequest, dockerfile: str) -> str 
 
 
 def _check_result(site: BuildTarget, answer: DockerResult) -> None:
-    if answer.code and site.screen is None:
-        site.last(parse_build_failure(answer.errors).lines)
-    if answer.code:
-        raise error_from_output(answer.errors)
+    if answer.exit_code and site.progress_stream is None:
+        site.show_last_lines(parse_build_failure(answer.stderr).lines)
+    if answer.exit_code:
+        raise error_from_output(answer.stderr)
 
 
 def build_and_compare(
@@ -318,5 +318,9 @@ def build_and_compare(
         for archive in archives:
             say(f"the {archive.stem} build of two, from nothing")
             output = format_exporter("oci", compression, str(archive))
-            build_image(site, replace(order, output=output, tags=(), extra=(*order.extra, "--no-cache")), dockerfile)
+            build_image(
+                site,
+                replace(order, output=output, tags=(), extra_options=(*order.extra_options, "--no-cache")),
+                dockerfile,
+            )
         return compare_archives(*archives)

@@ -25,9 +25,9 @@ _MAX_OUTPUT_BYTES = 64 << 10  # bytes of what a build says: its last steps, and 
 class DockerResult(NamedTuple):
     """A docker command that has ended: exit code, standard output, standard error (of a build: the end of it)."""
 
-    code: int
-    output: str
-    errors: str
+    exit_code: int
+    stdout: str
+    stderr: str
 
 
 class DockerRunner(Protocol):
@@ -43,13 +43,15 @@ class DockerClient:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = dict(environment)
 
-    def ask(self, *words: str) -> DockerResult:
+    def run_command(self, *words: str) -> DockerResult:
         """A short question. Raises `MissingOutside` when there is no docker."""
-        with self._started(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        with self._start_process(
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
             output, errors = process.communicate()
         return DockerResult(process.returncode, output.decode(errors="replace"), errors.decode(errors="replace"))
 
-    def watch(self, words: tuple[str, ...], text: str, screen: BinaryIO | None) -> DockerResult:
+    def run_build(self, words: tuple[str, ...], text: str, screen: BinaryIO | None) -> DockerResult:
         """A build with `text` as standard input; what it says goes to `screen` as it comes, and its end is kept.
 
         An interrupt is passed on, waited for, and raised again: a build that was stopped has cleaned up after itself.
@@ -60,7 +62,7 @@ class DockerClient:
             stdin.write(text.encode())
             stdin.seek(0)
             try:
-                process = self._started(words, stdin=stdin, stdout=subprocess.DEVNULL, stderr=theirs)
+                process = self._start_process(words, stdin=stdin, stdout=subprocess.DEVNULL, stderr=theirs)
             finally:
                 os.close(theirs)
             interrupt: KeyboardInterrupt | None = None
@@ -85,7 +87,7 @@ class DockerClient:
             raise interrupt
         return DockerResult(process.returncode, "", kept.decode(errors="replace"))
 
-    def _started(
+    def _start_process(
         self, words: tuple[str, ...], *, stdin: BinaryIO | int, stdout: int, stderr: int
     ) -> subprocess.Popen[bytes]:
         try:

@@ -18,7 +18,7 @@ class BuildFailure(NamedTuple):
     """A build that failed: the step and its line in the Dockerfile, the last lines that it said, buildx's own error."""
 
     step: str
-    line: str
+    dockerfile_line: str
     lines: tuple[str, ...]
     error: str
 
@@ -27,8 +27,8 @@ class _FailurePattern(NamedTuple):
     """What is found in the error or the last lines; `said` and `hint` may use its groups."""
 
     pattern: str
-    kind: type[EnvcompileError]
-    said: str
+    error_type: type[EnvcompileError]
+    message: str
     hint: str
 
 
@@ -141,13 +141,13 @@ def error_from_output(said: str) -> EnvcompileError:
     for row in _FAILURE_PATTERNS:
         if found := re.search(row.pattern, text):
             names = {key: _shorten_text(value) for key, value in found.groupdict().items()}
-            return row.kind(row.said.format(**names), row.hint.format(**names))
+            return row.error_type(row.message.format(**names), row.hint.format(**names))
     if not failed.step:
         first = failed.error.partition("\n")[0]
         return CheckFailedError(f"docker failed: {_shorten_text(first) or 'it does not say why'}")
     last = next((line for line in reversed(failed.lines) if line.strip()), failed.error)
     step = found[0] if (found := re.match(r"\[[^\]]*\]", failed.step)) else _shorten_text(failed.step)
-    place = f", line {failed.line} of the Dockerfile" if failed.line else ""
+    place = f", line {failed.dockerfile_line} of the Dockerfile" if failed.dockerfile_line else ""
     hint = "the last lines of the step are above, and the step itself is in `envcompile dockerfile`"
     return CheckFailedError(f"the build failed in `{step}`{place}: {_shorten_text(last)}", hint)
 

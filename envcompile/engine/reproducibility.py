@@ -30,8 +30,8 @@ _ENTRY_DIFFERENCES = {
 class BuildDifference(NamedTuple):
     """The first difference of two builds: where it is (a path, or a part of the image), what it is, and why."""
 
-    where: str
-    what: str
+    location: str
+    description: str
     cause: str
 
 
@@ -40,7 +40,7 @@ def compare_archives(first: Path, second: Path) -> tuple[str, BuildDifference | 
     with OciArchive(first) as one, OciArchive(second) as other:
         if one.digest == other.digest:
             return one.digest, None
-        for image, again in zip(one.images(), other.images(), strict=True):
+        for image, again in zip(one.read_images(), other.read_images(), strict=True):
             if image.digest != again.digest:
                 return one.digest, _compare_images(one, other, image, again)
         cause = "the exporter put another time or order into it"
@@ -53,10 +53,10 @@ def _compare_images(one: OciArchive, other: OciArchive, image: ArchiveImage, aga
         if layer == changed:
             continue
         place = f"layer {number} of {len(image.layers)} for {image.platform}"
-        if found := _compare_layers(one.entries(*layer), other.entries(*changed)):
-            steps = image.steps()
+        if found := _compare_layers(one.iter_entries(*layer), other.iter_entries(*changed)):
+            steps = image.list_layer_steps()
             step = f", which `{' '.join(steps[number - 1].split())}` made" if number <= len(steps) else ""
-            return BuildDifference(found.where, f"{found.what}, in {place}{step}", found.cause)
+            return BuildDifference(found.location, f"{found.description}, in {place}{step}", found.cause)
         packed_otherwise = packed_otherwise or BuildDifference(
             place,
             f"has other bytes, and {_EQUAL_LAYERS}",

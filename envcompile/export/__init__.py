@@ -24,7 +24,7 @@ class ExportInput(NamedTuple):
 
     spec: Spec
     lock: Lock
-    places: Mapping[str, str] = MappingProxyType({})
+    file_urls: Mapping[str, str] = MappingProxyType({})
 
 
 class Exporter(NamedTuple):
@@ -36,35 +36,35 @@ class Exporter(NamedTuple):
     """
 
     module: str
-    file: str
-    holds: tuple[str, ...]
-    platforms: bool = True
-    places: bool = False
+    file_name: str
+    package_kinds: tuple[str, ...]
+    supports_several_platforms: bool = True
+    needs_file_urls: bool = False
 
 
 EXPORTERS = {
-    "conda-lock": Exporter("conda_lock", "conda-lock.yml", ("conda", "pip"), places=True),
-    "explicit": Exporter("explicit", "explicit.txt", ("conda",), platforms=False),
+    "conda-lock": Exporter("conda_lock", "conda-lock.yml", ("conda", "pip"), needs_file_urls=True),
+    "explicit": Exporter("explicit", "explicit.txt", ("conda",), supports_several_platforms=False),
     "environment": Exporter("environment_yml", "environment.yml", ("conda", "pip")),
     "requirements": Exporter("requirements_txt", "requirements.txt", ("pip",)),
-    "pylock": Exporter("pylock", "pylock.toml", ("pip",), places=True),
+    "pylock": Exporter("pylock", "pylock.toml", ("pip",), needs_file_urls=True),
 }
 
 
 def export_lock(name: str, given: ExportInput) -> str:
     """The text of a lock in one of the `FORMATS`. Raises `Unusable` when the format cannot hold what the lock has."""
     row = EXPORTERS[name]
-    kind = row.holds[0]
+    kind = row.package_kinds[0]
     # Asked for and kept out by markers is a list of none, and no mistake.
     if not count_packages(given.lock, kind) and not getattr(given.spec, kind).packages:
         message = f"the lock holds no {kind} package, and that is what `{name}` lists"
         raise InvalidInputError(message, f"add `packages` to `[{kind}]`, and run `envcompile lock`")
-    if not row.platforms and len(given.lock.platforms) > 1:
+    if not row.supports_several_platforms and len(given.lock.platforms) > 1:
         names = ", ".join(f"`{each.platform}`" for each in given.lock.platforms)
         message = f"`{name}` is a list for one platform, and the lock holds {names}"
         raise InvalidInputError(message, f"add `--platform {given.lock.platforms[0].platform}`")
     sdists = sorted({each.name for one in given.lock.platforms for each in one.pip if each.kind == "sdist"})
-    if sdists and "pip" in row.holds and name != "environment":
+    if sdists and "pip" in row.package_kinds and name != "environment":
         message = f"`{sdists[0]}` is locked as an sdist, and `{name}` has no place for what it is built with"
         raise InvalidInputError(message, "build the image, or ask for a release that has a wheel")
     return str(import_module(f"{__name__}.{row.module}").render_export(given))
@@ -79,7 +79,7 @@ def select_platform(lock: Lock, name: str | None) -> Lock:
     """The lock with the named platform alone. Raises `Unusable`."""
     if name is None:
         return lock
-    platform = lock.platform(name)
+    platform = lock.find_platform(name)
     if platform is None:
         known = ", ".join(f"`{each.platform}`" for each in lock.platforms)
         raise InvalidInputError(f"the lock does not hold the platform `{name}`", f"it holds {known}")

@@ -28,11 +28,11 @@ class MergedPackage(NamedTuple):
     packages: tuple[PipPackage, ...]
     marker: str | None
 
-    def files(self) -> list[PipPackage]:
+    def unique_files(self) -> list[PipPackage]:
         """The packages with different files, by their names."""
         return [one for _, one in sorted({each.sha256: each for each in self.packages}.items(), key=_file_sort_key)]
 
-    def depends(self) -> list[str]:
+    def dependency_names(self) -> list[str]:
         """The names of what it needs on any of the platforms, sorted."""
         return sorted({name for each in self.packages for name in each.depends})
 

@@ -255,7 +255,7 @@ def _iter_package_rows(given: ExportInput) -> Iterator[Mapping[str, YamlValue]]:
         for pip in platform.pip:
             # conda-lock writes the range that the wheel asks for; the lock knows the name, and `*` is any version.
             dependencies = dict.fromkeys(pip.depends, "*")
-            url = require_file_url(pip, given.places, "conda-lock.yml")
+            url = require_file_url(pip, given.file_urls, "conda-lock.yml")
             yield _create_package_row(pip, "pip", platform.platform, dependencies, url, {"sha256": pip.sha256})
 
 

@@ -30,7 +30,7 @@ def render_export(given: ExportInput) -> str:
     known = collect_index_urls(given.spec.pip)
     lines = [*_format_header(given), *([] if rows else ["packages = []"])]
     for row in rows:
-        lines += _format_package(row, {each.name for each in rows}, several, known, given.places)
+        lines += _format_package(row, {each.name for each in rows}, several, known, given.file_urls)
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -57,13 +57,13 @@ def _format_package(
     if row.marker:
         yield f"marker = {_format_string(row.marker)}"
     # Of a name with several versions nothing short says which is meant: the markers do.
-    needs = [each for each in row.depends() if each in there and each not in several]
+    needs = [each for each in row.dependency_names() if each in there and each not in several]
     if needs:
         yield f"dependencies = [{', '.join(f'{{ name = {_format_string(each)} }}' for each in needs)}]"
     if index := indexes.get(row.packages[0].index):
         yield f"index = {_format_string(index)}"
     yield "wheels = ["
-    yield from _format_wheels(row.files(), places)
+    yield from _format_wheels(row.unique_files(), places)
     yield "]"
 
 

@@ -21,7 +21,7 @@ def render_export(given: ExportInput) -> str:
     rows = list(merge_platforms(given.lock))
     needed: dict[str, set[str]] = {row.name: set() for row in rows}
     for row in rows:
-        for each in row.depends():
+        for each in row.dependency_names():
             needed.setdefault(each, set()).add(row.name)
     lines = [*_format_header(given), *_format_index_options(given)]
     for row in rows:
@@ -46,7 +46,7 @@ def _format_index_options(given: ExportInput) -> Iterator[str]:
 
 
 def _format_requirement(row: MergedPackage, needed: list[str], *, direct: bool) -> Iterator[str]:
-    files = row.files()
+    files = row.unique_files()
     yield f"{row.name}=={row.version}{f' ; {row.marker}' if row.marker else ''} \\"
     for file in files[:-1]:
         yield f"    --hash=sha256:{file.sha256} \\"

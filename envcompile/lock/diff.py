@@ -40,36 +40,38 @@ class ChangeExplainer:
     """The packages of one platform in the earlier lock and in the later one."""
 
     def __init__(self, before: PlatformLock, after: PlatformLock, asked: LockRequest | None) -> None:
-        self._before, self._after, self._asked = before, after, asked
-        self._old, self._new = build_graph(before), build_graph(after)
+        self._before, self._after, self._request = before, after, asked
+        self._old_graph, self._new_graph = build_graph(before), build_graph(after)
 
-    def of(self, kind: str, name: str) -> tuple[str, ...]:
+    def find_reasons(self, kind: str, name: str) -> tuple[str, ...]:
         """Why a package moved, in one sentence; nothing where it was asked for, or no reason stands in the locks."""
         if kind in _BASE_IMAGE_KINDS:
-            return self._base(kind, name)
+            return self._explain_base_change(kind, name)
         node = PackageNode(name, kind)
-        old, new = self._old.packages.get(node), self._new.packages.get(node)
+        old, new = self._old_graph.packages.get(node), self._new_graph.packages.get(node)
         if isinstance(old, AptPackage) or isinstance(new, AptPackage):
-            return () if old else self._came(node)
+            return () if old else self._explain_addition(node)
         if new is None:
-            return (self._gone(node),) if old else ()
+            return (self._explain_removal(node),) if old else ()
         if old is None:
-            return self._came(node)
-        if self._asked and (self._asked.upgraded is True or name in (self._asked.upgraded or ())):
+            return self._explain_addition(node)
+        if self._request and (self._request.upgraded is True or name in (self._request.upgraded or ())):
             return ()
         reasons = chain(
-            self._asked_otherwise(node, old),
-            self._refused(node, old),
-            self._unmet(old),
-            self._ground(node),
-            self._beside(node),
+            self._iter_unmet_requirements(node, old),
+            self._iter_conflicting_dependents(node, old),
+            self._iter_conflicting_dependencies(old),
+            self._iter_environment_changes(node),
+            self._iter_related_changes(node),
         )
         # Who asked for the lock is told that of this nothing is known.
-        return tuple(islice(chain(reasons, [_NO_REASON_MESSAGE] if self._asked else []), 1))
+        return tuple(islice(chain(reasons, [_NO_REASON_MESSAGE] if self._request else []), 1))
 
-    def _base(self, kind: str, name: str) -> tuple[str, ...]:
+    def _explain_base_change(self, kind: str, name: str) -> tuple[str, ...]:
         """What the later lock says of its bases, where the earlier one said something else."""
-        before, after = (each.decided.trail if each.decided else () for each in (self._before, self._after))
+        before, after = (
+            each.base_decision.explanation if each.base_decision else () for each in (self._before, self._after)
+        )
         rules = {"cuda": "bundled", "image": "image"}[kind]
         told = [row for row in after if row.rule.partition(".")[0] == rules and row not in before]
         mine = [row for row in told if kind == "cuda" or row.rule.partition(".")[2] not in {"build", "run"} - {name}]
@@ -77,63 +79,67 @@ class ChangeExplainer:
             f"{row.decision} ({', '.join(row.inputs)})" if row.inputs else row.decision for row in mine if row.decision
         )
 
-    def _gone(self, node: PackageNode) -> str:
-        if self._asked and node.kind == "pip" and node.name in self._asked.spec.pip.exclude:
+    def _explain_removal(self, node: PackageNode) -> str:
+        if self._request and node.kind == "pip" and node.name in self._request.spec.pip.exclude:
             return "the spec leaves it out"
-        others = (each for each in self._new.find(node.name) if not isinstance(self._new.packages[each], AptPackage))
+        others = (
+            each
+            for each in self._new_graph.find_nodes(node.name)
+            if not isinstance(self._new_graph.packages[each], AptPackage)
+        )
         if other := next(others, None):
-            return f"{self._new.label(other)} brings it now"
+            return f"{self._new_graph.format_label(other)} brings it now"
         return "nothing in the lock needs it any more"
 
-    def _came(self, node: PackageNode) -> tuple[str, ...]:
-        needed = self._new.needed[node]
+    def _explain_addition(self, node: PackageNode) -> tuple[str, ...]:
+        needed = self._new_graph.dependents[node]
         # Those that moved too are why it came; one that stayed needs it where something else has gone.
-        moved = [each for each in needed if self._moved(each)] or needed
-        shown = ", ".join(map(self._name, moved[:_MAX_LISTED_DEPENDENTS]))
+        moved = [each for each in needed if self._has_changed(each)] or needed
+        shown = ", ".join(map(self._format_package, moved[:_MAX_LISTED_DEPENDENTS]))
         more = f" and {len(moved) - _MAX_LISTED_DEPENDENTS} more" if len(moved) > _MAX_LISTED_DEPENDENTS else ""
         return (f"needed by {shown}{more}",) if moved else ()
 
-    def _name(self, node: PackageNode) -> str:
-        return f"{node.name} {self._new.packages[node].version}"
+    def _format_package(self, node: PackageNode) -> str:
+        return f"{node.name} {self._new_graph.packages[node].version}"
 
-    def _moved(self, node: PackageNode) -> bool:
-        return self._old.packages.get(node) != self._new.packages.get(node)
+    def _has_changed(self, node: PackageNode) -> bool:
+        return self._old_graph.packages.get(node) != self._new_graph.packages.get(node)
 
-    def _asked_otherwise(self, node: PackageNode, old: CondaPackage | PipPackage) -> Iterator[str]:
+    def _iter_unmet_requirements(self, node: PackageNode, old: CondaPackage | PipPackage) -> Iterator[str]:
         """A requirement of the spec that the earlier package does not meet."""
-        if self._asked is None:
+        if self._request is None:
             return
         if isinstance(old, CondaPackage):
-            texts = [text for text in self._asked.spec.conda.packages if parse_match_spec(text).name == node.name]
-            if node.name == "python" and self._asked.spec.python:
-                texts.append(f"python {self._asked.spec.python}.*")
+            texts = [text for text in self._request.spec.conda.packages if parse_match_spec(text).name == node.name]
+            if node.name == "python" and self._request.spec.python:
+                texts.append(f"python {self._request.spec.python}.*")
             refused = [text for text in texts if not _allows_package(text, old)]
         else:
-            refused = [text for text in self._asked.spec.pip.packages if _excludes_package(text, old)]
+            refused = [text for text in self._request.spec.pip.packages if _excludes_package(text, old)]
         yield from (f"the spec asks for `{text}`" for text in refused)
 
-    def _refused(self, node: PackageNode, old: CondaPackage | PipPackage) -> Iterator[str]:
+    def _iter_conflicting_dependents(self, node: PackageNode, old: CondaPackage | PipPackage) -> Iterator[str]:
         """Who needs another version than the earlier one; those first that were to be upgraded."""
         if not isinstance(old, CondaPackage):
             return
-        upgraded = self._asked.upgraded if self._asked and not isinstance(self._asked.upgraded, bool) else ()
-        for each in sorted(self._new.needed[node], key=lambda other: other.name not in upgraded):
-            package = self._new.packages[each]
+        upgraded = self._request.upgraded if self._request and not isinstance(self._request.upgraded, bool) else ()
+        for each in sorted(self._new_graph.dependents[node], key=lambda other: other.name not in upgraded):
+            package = self._new_graph.packages[each]
             if isinstance(package, CondaPackage):
                 for depend in package.depends:
                     if parse_dependency_name(depend) == node.name and not _allows_package(depend, old):
-                        yield f"{self._name(each)} needs `{depend}`"
+                        yield f"{self._format_package(each)} needs `{depend}`"
 
-    def _unmet(self, old: CondaPackage | PipPackage) -> Iterator[str]:
+    def _iter_conflicting_dependencies(self, old: CondaPackage | PipPackage) -> Iterator[str]:
         """What the earlier one needs in another version than is there now."""
         for depend in old.depends if isinstance(old, CondaPackage) else ():
-            there = self._new.packages.get(PackageNode(parse_dependency_name(depend), "conda"))
+            there = self._new_graph.packages.get(PackageNode(parse_dependency_name(depend), "conda"))
             if isinstance(there, CondaPackage) and not _allows_package(depend, there):
-                was = self._old.packages.get(PackageNode(there.name, "conda"))
+                was = self._old_graph.packages.get(PackageNode(there.name, "conda"))
                 build = f" ({there.build})" if was and was.version == there.version else ""
                 yield f"{old.name} {old.version} needs `{depend}`, and {there.name} is now {there.version}{build}"
 
-    def _ground(self, node: PackageNode) -> Iterator[str]:
+    def _iter_environment_changes(self, node: PackageNode) -> Iterator[str]:
         """What pip's files are chosen for, where that is another one."""
         before, after = self._before, self._after
         if node.kind == "pip" and before.python and after.python and before.python.version != after.python.version:
@@ -141,14 +147,14 @@ class ChangeExplainer:
         if node.kind == "pip" and before.build.glibc != after.build.glibc:
             yield f"glibc is now {after.build.glibc}"
 
-    def _beside(self, node: PackageNode) -> Iterator[str]:
+    def _iter_related_changes(self, node: PackageNode) -> Iterator[str]:
         """Who needs it or is needed by it, and moved too."""
-        for each in (*self._new.needed[node], *self._old.needed[node]):
-            if self._moved(each) and each in self._new.packages:
-                yield f"{self._name(each)}, which moved too, needs it"
-        for each in (*self._new.needs[node], *self._old.needs[node]):
-            if self._moved(each) and each in self._new.packages:
-                yield f"it needs {self._name(each)}, which moved too"
+        for each in (*self._new_graph.dependents[node], *self._old_graph.dependents[node]):
+            if self._has_changed(each) and each in self._new_graph.packages:
+                yield f"{self._format_package(each)}, which moved too, needs it"
+        for each in (*self._new_graph.dependencies[node], *self._old_graph.dependencies[node]):
+            if self._has_changed(each) and each in self._new_graph.packages:
+                yield f"it needs {self._format_package(each)}, which moved too"
 
 
 def _allows_package(text: str, package: CondaPackage) -> bool:
@@ -210,8 +216,8 @@ class LockChange:
     after: str | None
     file: str = ""
     platforms: tuple[str, ...] = ()
-    everywhere: bool = True
-    why: tuple[str, ...] = ()
+    is_everywhere: bool = True
+    reasons: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -219,7 +225,7 @@ class LockChange:
         return CHANGE_LABELS[self.kind].format(self.name)
 
     @property
-    def sign(self) -> str:
+    def status(self) -> str:
         """One of `SIGNS`."""
         if self.before is None:
             return ADDED
@@ -253,17 +259,17 @@ def compare_locks(before: Lock, after: Lock, asked: LockRequest | None = None) -
     """
     found: dict[_ChangeKey, dict[str, tuple[str, ...]]] = {}
     for name in sorted({each.platform for each in (*before.platforms, *after.platforms)}):
-        old, new = before.platform(name), after.platform(name)
+        old, new = before.find_platform(name), after.find_platform(name)
         if old and new:
             reasons = ChangeExplainer(old, new, asked)
             for moved in _iter_changed_pins(_collect_pins(before, old), _collect_pins(after, new)):
-                found.setdefault(moved, {})[name] = reasons.of(moved.kind, moved.name)
+                found.setdefault(moved, {})[name] = reasons.find_reasons(moved.kind, moved.name)
         else:
             found[_ChangeKey("platform", name, _format_package_count(old), _format_package_count(new))] = {name: ()}
     every = {each.platform for each in before.platforms} & {each.platform for each in after.platforms}
     made = [
         LockChange(
-            *moved, tuple(why), everywhere=moved.kind == "platform" or set(why) == every, why=_merge_reasons(why)
+            *moved, tuple(why), is_everywhere=moved.kind == "platform" or set(why) == every, reasons=_merge_reasons(why)
         )
         for moved, why in found.items()
     ]
@@ -271,10 +277,10 @@ def compare_locks(before: Lock, after: Lock, asked: LockRequest | None = None) -
 
 
 def _change_sort_key(change: LockChange) -> tuple[object, ...]:
-    where = () if change.everywhere else change.platforms
+    where = () if change.is_everywhere else change.platforms
     return (
         where,
-        CHANGE_STATUSES.index(change.sign),
+        CHANGE_STATUSES.index(change.status),
         [*CHANGE_LABELS].index(change.kind),
         change.name,
         change.before,
@@ -283,7 +289,7 @@ def _change_sort_key(change: LockChange) -> tuple[object, ...]:
 
 
 def _format_package_count(platform: PlatformLock | None) -> str | None:
-    return format_count(platform.packages, "package") if platform else None
+    return format_count(platform.package_count, "package") if platform else None
 
 
 def _merge_reasons(why: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
@@ -302,8 +308,8 @@ def _collect_pins(lock: Lock, platform: PlatformLock) -> dict[tuple[str, str], _
     for name, base in (("build", platform.build), ("run", platform.run)):
         pins["image", name] = _PinnedValue(base.image)
         pins["system", name] = _PinnedValue(f"{base.os}, glibc {base.glibc}")
-    if platform.decided:
-        pins |= _collect_decision_pins(platform.decided)
+    if platform.base_decision:
+        pins |= _collect_decision_pins(platform.base_decision)
     pins |= {("tool", each.name): _PinnedValue(each.image) for each in platform.tools}
     # conda's Python is one of its packages.
     if platform.python and platform.python.source != "conda":

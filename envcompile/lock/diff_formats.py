@@ -23,13 +23,13 @@ _IMAGE_DIGEST = re.compile(r"(@sha256:[0-9a-f]{12})[0-9a-f]{52}")
 def format_text(changes: Sequence[LockChange]) -> Iterator[str]:
     """A line for each change, its platforms behind it where they are not all; below it why, where that is known."""
     for change in changes:
-        where = "" if change.everywhere else f" ({', '.join(change.platforms)})"
-        yield f"  {_STATUS_MARKS[change.sign]} {change.label} {_format_versions(change)}{where}"
-        yield from (f"      {reason}" for reason in change.why)
+        where = "" if change.is_everywhere else f" ({', '.join(change.platforms)})"
+        yield f"  {_STATUS_MARKS[change.status]} {change.label} {_format_versions(change)}{where}"
+        yield from (f"      {reason}" for reason in change.reasons)
 
 
 def _format_versions(change: LockChange) -> str:
-    if change.sign == FILE_CHANGED:
+    if change.status == FILE_CHANGED:
         return f"{change.after}: another file, {change.file}"
     return " -> ".join(each for each in (change.before, change.after) if each is not None)
 
@@ -37,14 +37,14 @@ def _format_versions(change: LockChange) -> str:
 def format_markdown(changes: Sequence[LockChange], title: str) -> Iterator[str]:
     """The lines of a heading and of one table for each set of platforms, for a comment of a pull request."""
     yield f"### {title}: {format_summary(changes)}"
-    for where, group in groupby(changes, lambda change: () if change.everywhere else change.platforms):
+    for where, group in groupby(changes, lambda change: () if change.is_everywhere else change.platforms):
         yield ""
         if where:
             yield from (f"Only for {' and '.join(f'`{each}`' for each in where)}:", "")
         yield from ("| | package | before | after | why |", "|---|---|---|---|---|")
         for change in group:
             cells = (
-                change.sign,
+                change.status,
                 change.label,
                 _format_cell(change.before),
                 _format_cell(change.after, change.file),
@@ -55,7 +55,7 @@ def format_markdown(changes: Sequence[LockChange], title: str) -> Iterator[str]:
 
 def format_summary(changes: Sequence[LockChange]) -> str:
     """Such as `2 changed, 1 added`; or that nothing did."""
-    signs = [change.sign for change in changes]
+    signs = [change.status for change in changes]
     found = [
         f"{signs.count(sign)} {'with another file' if sign == FILE_CHANGED else sign}"
         for sign in CHANGE_STATUSES
@@ -70,7 +70,7 @@ def _format_cell(version: str | None, file: str = "") -> str:
 
 
 def _format_reasons(change: LockChange) -> tuple[str]:
-    return ("; ".join(change.why),)
+    return ("; ".join(change.reasons),)
 
 
 def _escape_markdown(cell: str) -> str:
@@ -86,14 +86,14 @@ def format_json(changes: Sequence[LockChange], before: str, after: str) -> str:
     """A JSON object: `before` and `after` name what is compared, `changes` is a list in the order of the text."""
     rows = [
         {
-            "change": change.sign.replace(" ", "-"),
+            "change": change.status.replace(" ", "-"),
             "kind": change.kind,
             "name": change.name,
             "before": change.before,
             "after": change.after,
             "file": change.file or None,
             "platforms": list(change.platforms),
-            "why": list(change.why),
+            "why": list(change.reasons),
         }
         for change in changes
     ]
@@ -114,12 +114,12 @@ def _format_platform(platform: PlatformLock) -> Iterator[str]:
         yield f"Python {platform.python.version}"
     yield f"build on {platform.build.image}"
     yield f"run on {platform.run.image}"
-    if decided := platform.decided:
+    if decided := platform.base_decision:
         yield from ([f"CUDA {decided.cuda}"] if decided.cuda else [])
         yield from ([f"driver {decided.driver} or newer"] if decided.driver else [])
         yield from (f"variable {name}={value}" for name, value in decided.env)
         yield from (f"variable of the build {name}={value}" for name, value in decided.build_env)
-        yield from (f"because {each.decision}" for each in decided.trail)
+        yield from (f"because {each.decision}" for each in decided.explanation)
     yield from (f"{each.name} of {each.image}" for each in platform.tools)
     yield from format_packages(platform)
     for build in platform.pip_build:

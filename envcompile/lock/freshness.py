@@ -30,12 +30,12 @@ InputValues = tuple[str, ...]
 
 def changed_inputs(spec: Spec, lock: Lock) -> Iterator[LockMismatch]:
     """The keys that were changed in a way that the lock may not satisfy, sorted."""
-    if lock.asked is None:
+    if lock.recorded_inputs is None:
         yield LockMismatch(
             (), "the spec was changed, and the lock does not tell what it was: an early release has made it"
         )
         return
-    before, now = {each.key: each.values for each in lock.asked}, recorded_inputs(spec)
+    before, now = {each.key: each.values for each in lock.recorded_inputs}, recorded_inputs(spec)
     for key in sorted({*before, *now}):
         old, new = before.get(key, ()), now.get(key, ())
         if (
@@ -148,9 +148,11 @@ def find_mismatches(spec: Spec, locked: PlatformLock) -> Iterator[LockMismatch]:
 
         roots = yield from check_pip_requirements(spec, locked, asked)
     # What the base would have had otherwise is asked for by its choice.
-    roots = {*roots, *(each.partition(" ")[0] for each in locked.decided.wheels)} if locked.decided else roots
+    roots = (
+        {*roots, *(each.partition(" ")[0] for each in locked.base_decision.wheels)} if locked.base_decision else roots
+    )
     # What the bases were decided to stand on is asked for by that decision.
-    roots |= {text.partition(" ")[0] for text in locked.decided.wheels} if locked.decided else set()
+    roots |= {text.partition(" ")[0] for text in locked.base_decision.wheels} if locked.base_decision else set()
     for name in unrequired_packages({package.name: package.depends for package in locked.pip}, roots):
         yield LockMismatch(("pip", "packages"), f"the lock holds `{name}`, which nothing asks for any more,")
 
@@ -242,12 +244,12 @@ RELOCK_HINT = "run `envcompile lock`"
 
 def made_from_text(text: str, lock: Lock) -> bool:
     """Whether the lock was made from this very text of a spec, which therefore was checked then."""
-    return lock.spec_text == compute_text_digest(text) and lock.layout == LAYOUT_VERSION
+    return lock.spec_text_digest == compute_text_digest(text) and lock.layout == LAYOUT_VERSION
 
 
 def made_from_value(value: Mapping[str, object], lock: Lock) -> bool:
     """Whether the lock was made from this very TOML value of a spec: its comments alone may differ."""
-    return lock.spec == compute_value_digest(value) and lock.layout == LAYOUT_VERSION
+    return lock.spec_digest == compute_value_digest(value) and lock.layout == LAYOUT_VERSION
 
 
 def check_freshness(spec: Spec, lock: Lock, hint: str = RELOCK_HINT) -> list[Diagnostic]:
@@ -268,12 +270,12 @@ def _iter_messages(spec: Spec, lock: Lock) -> Iterator[tuple[str, tuple[str | in
             yield f"the spec asks for the platform `{name}`, and the lock does not hold it", where, "value"
     for name in sorted(locked - set(spec.platforms)):
         yield f"the lock holds the platform `{name}`, and the spec does not ask for it", ("platforms",), "value"
-    yield from ((each.said, each.path, "key") for each in changed_inputs(spec, lock))
+    yield from ((each.message, each.path, "key") for each in changed_inputs(spec, lock))
     both = [each for each in lock.platforms if each.platform in spec.platforms]
     found = _group_by_mismatch((each.platform, finding) for each in both for finding in find_mismatches(spec, each))
     for finding, platforms in found.items():
         names = " and ".join(f"`{name}`" for name in platforms)
-        yield f"{finding.said} for {names}", finding.path, "value"
+        yield f"{finding.message} for {names}", finding.path, "value"
 
 
 def _group_by_mismatch(found: Iterable[tuple[str, LockMismatch]]) -> dict[LockMismatch, list[str]]:

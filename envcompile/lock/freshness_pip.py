@@ -27,7 +27,7 @@ class _AvailableVersion(NamedTuple):
     """The version that a distribution has, and how the lock says it."""
 
     version: str
-    shown: str
+    label: str
 
 
 def check_pip_requirements(
@@ -57,7 +57,7 @@ def check_pip_requirements(
         elif pin is None:
             yield LockMismatch(("pip", "packages", index), f"`{text}` is asked of pip, and the lock has no `{normal}`")
         elif not _allows_version(asked, pin.version):
-            yield LockMismatch(("pip", "packages", index), f"`{text}` is asked of pip, and the lock has {pin.shown}")
+            yield LockMismatch(("pip", "packages", index), f"`{text}` is asked of pip, and the lock has {pin.label}")
     yield from _check_completeness(spec, locked, pins)
     return roots
 

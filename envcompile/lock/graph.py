@@ -32,20 +32,20 @@ class DependencyGraph(NamedTuple):
     """
 
     packages: Mapping[PackageNode, LockedPackage]
-    needs: Mapping[PackageNode, tuple[PackageNode, ...]]
-    needed: Mapping[PackageNode, tuple[PackageNode, ...]]
-    of_base: tuple[PackageNode, ...] = ()
+    dependencies: Mapping[PackageNode, tuple[PackageNode, ...]]
+    dependents: Mapping[PackageNode, tuple[PackageNode, ...]]
+    base_packages: tuple[PackageNode, ...] = ()
 
-    def label(self, node: PackageNode) -> str:
+    def format_label(self, node: PackageNode) -> str:
         """The package as people are told of it: `conda numpy 2.3.5`, and pip's by name and version alone."""
         return f"{PACKAGE_LABELS[node.kind].format(node.name)} {self.packages[node].version}"
 
-    def find(self, name: str) -> tuple[PackageNode, ...]:
+    def find_nodes(self, name: str) -> tuple[PackageNode, ...]:
         """The packages of a name, of every kind; where there is none, conda's one that holds that distribution."""
         own = tuple(node for kind in PACKAGE_LABELS if (node := PackageNode(name, kind)) in self.packages)
         return own or tuple(node for node in self.packages if name in getattr(self.packages[node], "provides", ()))
 
-    def names(self) -> set[str]:
+    def collect_names(self) -> set[str]:
         """What `find` finds."""
         provided = {name for each in self.packages.values() for name in getattr(each, "provides", ())}
         return {node.name for node in self.packages} | provided
@@ -79,7 +79,7 @@ def build_graph(platform: PlatformLock) -> DependencyGraph:
 
 
 def _find_base_packages(platform: PlatformLock) -> tuple[PackageNode, ...]:
-    decided = platform.decided
+    decided = platform.base_decision
     if decided is None:
         return ()
     wheels = [PackageNode(each.partition(" ")[0], "pip") for each in decided.wheels]
@@ -107,11 +107,15 @@ def find_requested_packages(spec: Spec, drawn: DependencyGraph) -> tuple[Package
     conda = [PackageNode(parse_match_spec(text).name, "conda") for text in spec.conda.packages]
     if spec.python is not None:
         conda.append(PackageNode("python", "conda"))
-    pip = [node for text in spec.pip.packages for node in drawn.find(parse_package_name(parse_requirement(text).name))]
+    pip = [
+        node
+        for text in spec.pip.packages
+        for node in drawn.find_nodes(parse_package_name(parse_requirement(text).name))
+    ]
     apt = [PackageNode(each, "apt") for each in spec.apt.packages] + [
         PackageNode(each, "apt-build") for each in spec.apt.build
     ]
-    return tuple(dict.fromkeys(node for node in (*conda, *pip, *apt, *drawn.of_base) if node in drawn.packages))
+    return tuple(dict.fromkeys(node for node in (*conda, *pip, *apt, *drawn.base_packages) if node in drawn.packages))
 
 
 def find_shortest_path(drawn: DependencyGraph, start: PackageNode, end: PackageNode) -> tuple[PackageNode, ...]:
@@ -122,7 +126,7 @@ def find_shortest_path(drawn: DependencyGraph, start: PackageNode, end: PackageN
     while waiting and end not in seen:
         ahead = []
         for node in waiting:
-            for near in drawn.needs[node]:
+            for near in drawn.dependencies[node]:
                 if near not in seen:
                     seen.add(near)
                     came[near] = node

@@ -172,7 +172,7 @@ class BaseImageDecision:
     wheels: tuple[str, ...] = ()
     saving: SizeSaving | None = None
     warnings: tuple[RecordedDiagnostic, ...] = ()
-    trail: tuple[Step, ...] = ()
+    explanation: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,11 +193,11 @@ class PlatformLock:
     conda: tuple[CondaPackage, ...] = ()
     apt: tuple[AptPackage, ...] = ()
     apt_build: tuple[AptPackage, ...] = ()
-    decided: BaseImageDecision | None = None
+    base_decision: BaseImageDecision | None = None
     pip_build: tuple[SdistBuild, ...] = ()
 
     @property
-    def packages(self) -> int:
+    def package_count(self) -> int:
         """How many packages of every kind are pinned."""
         built = sum(len(each.packages) for each in self.pip_build)
         return len(self.conda) + len(self.pip) + len(self.apt) + len(self.apt_build) + built
@@ -210,7 +210,7 @@ class Pins:
     pip: tuple[PipPackage, ...] = ()
     conda: tuple[CondaPackage, ...] = ()
 
-    def names(self) -> set[str]:
+    def package_names(self) -> set[str]:
         """What `-P` can name."""
         return {package.name for package in self.pip} | {package.name for package in self.conda}
 
@@ -233,16 +233,16 @@ class Lock:
     `snapshot` is the moment (RFC 3339, UTC) of the archive that Debian packages come from, None without any.
     """
 
-    spec: str
-    spec_text: str
+    spec_digest: str
+    spec_text_digest: str
     platforms: tuple[PlatformLock, ...]
     layout: int = LAYOUT_VERSION
     channels: tuple[Channel, ...] = ()
-    asked: tuple[RecordedInput, ...] | None = None
+    recorded_inputs: tuple[RecordedInput, ...] | None = None
     private_indexes: tuple[str, ...] = ()
     snapshot: str | None = None
 
-    def platform(self, name: str) -> PlatformLock | None:
+    def find_platform(self, name: str) -> PlatformLock | None:
         """What is pinned for one platform, if it is locked."""
         return next((each for each in self.platforms if each.platform == name), None)
 
@@ -254,4 +254,4 @@ class LockMismatch(NamedTuple):
     """Where in the spec, and a sentence: what is asked, and what the lock has."""
 
     path: KeyPath
-    said: str
+    message: str

@@ -91,41 +91,41 @@ class LockFieldReader:
     def __init__(self, name: str, hint: str) -> None:
         self._name, self._hint = name, hint
 
-    def fail(self, where: str, said: str) -> InvalidInputError:
+    def create_error(self, where: str, said: str) -> InvalidInputError:
         """The error: what is wrong with the field at `where`."""
         return InvalidInputError(f"`{self._name}` is not a valid lock: `{where}` {said}", self._hint)
 
-    def table(self, value: object, where: str, keys: set[str]) -> dict[str, Any]:
+    def read_table(self, value: object, where: str, keys: set[str]) -> dict[str, Any]:
         """A table with no other keys than these."""
         if not isinstance(value, dict):
-            raise self.fail(where, "is missing or not a table")
+            raise self.create_error(where, "is missing or not a table")
         if strange := sorted(set(value) - keys):
-            raise self.fail(f"{where}.{strange[0]}", "is not known")
+            raise self.create_error(f"{where}.{strange[0]}", "is not known")
         return value
 
-    def rows(self, value: object, where: str) -> list[object]:
+    def read_array(self, value: object, where: str) -> list[object]:
         """An array."""
         if not isinstance(value, list):
-            raise self.fail(where, "is missing or not an array")
+            raise self.create_error(where, "is missing or not an array")
         return value
 
-    def matching(self, value: object, where: str, pattern: re.Pattern[str]) -> str:
+    def read_matching(self, value: object, where: str, pattern: re.Pattern[str]) -> str:
         """A string that matches as a whole."""
         if not isinstance(value, str) or not pattern.fullmatch(value):
-            raise self.fail(where, "is missing or malformed")
+            raise self.create_error(where, "is missing or malformed")
         return value
 
-    def number(self, value: object, where: str) -> int:
+    def read_number(self, value: object, where: str) -> int:
         """A whole number, not below 0."""
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise self.fail(where, "is missing or not a whole number")
+            raise self.create_error(where, "is missing or not a whole number")
         return value
 
-    def string(self, table: Mapping[str, Any], where: str, key: str) -> str:
+    def read_string(self, table: Mapping[str, Any], where: str, key: str) -> str:
         """The string of a key that looks the same in every table."""
-        return self.matching(table.get(key), f"{where}.{key}", _FIELD_PATTERNS[key])
+        return self.read_matching(table.get(key), f"{where}.{key}", _FIELD_PATTERNS[key])
 
-    def strings(
+    def read_strings(
         self,
         table: Mapping[str, Any],
         where: str,
@@ -134,7 +134,7 @@ class LockFieldReader:
     ) -> list[str]:
         """The strings of several keys; `patterns` where they look otherwise in this table."""
         known = patterns or _FIELD_PATTERNS
-        return [self.matching(table.get(key), f"{where}.{key}", known[key]) for key in keys]
+        return [self.read_matching(table.get(key), f"{where}.{key}", known[key]) for key in keys]
 
 
 # The decision about the bases, as it stands in a lock: to its TOML values and back, every field checked.
@@ -197,7 +197,7 @@ def rows_from_explanation(decided: BaseImageDecision) -> Iterable[Mapping[str, o
             "rejected": [each._asdict() for each in row.rejected] or None,
             "source": row.source or None,
         }
-        for row in decided.trail
+        for row in decided.explanation
     )
 
 
@@ -205,14 +205,14 @@ def read_decision(
     reader: LockFieldReader, value: object, warned: object, steps: object, where: str
 ) -> BaseImageDecision:
     """The decision of the values of `decided`, `warnings` and `trail` in a platform's table."""
-    table, at = reader.table(value, f"{where}.decided", _DECISION_KEYS), f"{where}.decided"
+    table, at = reader.read_table(value, f"{where}.decided", _DECISION_KEYS), f"{where}.decided"
     cuda, driver, image_driver = (
-        None if table.get(key) is None else reader.matching(table[key], f"{at}.{key}", _NUMERIC_VERSION_PATTERN)
+        None if table.get(key) is None else reader.read_matching(table[key], f"{at}.{key}", _NUMERIC_VERSION_PATTERN)
         for key in _DECISION_VERSION_KEYS
     )
     saving = table.get("saving")
     return BaseImageDecision(
-        catalogue=reader.matching(table.get("catalogue"), f"{at}.catalogue", _CATALOGUE_PATTERN),
+        catalogue=reader.read_matching(table.get("catalogue"), f"{at}.catalogue", _CATALOGUE_PATTERN),
         cuda=cuda,
         driver=driver,
         image_driver=image_driver,
@@ -224,9 +224,12 @@ def read_decision(
         wheels=_read_matching_strings(reader, table.get("wheels", []), f"{at}.wheels", _WHEEL_REQUIREMENT_PATTERN),
         saving=None if saving is None else SizeSaving(*_read_pair(reader, saving, f"{at}.saving", _SAVING_PATTERNS)),
         warnings=tuple(
-            _read_diagnostic(reader, each, f"{where}.warnings") for each in reader.rows(warned, f"{where}.warnings")
+            _read_diagnostic(reader, each, f"{where}.warnings")
+            for each in reader.read_array(warned, f"{where}.warnings")
         ),
-        trail=tuple(_read_step(reader, each, f"{where}.trail") for each in reader.rows(steps, f"{where}.trail")),
+        explanation=tuple(
+            _read_step(reader, each, f"{where}.trail") for each in reader.read_array(steps, f"{where}.trail")
+        ),
     )
 
 
@@ -238,40 +241,42 @@ def _read_variables(
     reader: LockFieldReader, table: Mapping[str, object], at: str, key: str
 ) -> tuple[tuple[str, str], ...]:
     where = f"{at}.{key}"
-    return tuple(_read_pair(reader, each, where, _VARIABLE_PATTERNS) for each in reader.rows(table.get(key, []), where))
+    return tuple(
+        _read_pair(reader, each, where, _VARIABLE_PATTERNS) for each in reader.read_array(table.get(key, []), where)
+    )
 
 
 def _read_matching_strings(
     reader: LockFieldReader, value: object, where: str, pattern: re.Pattern[str]
 ) -> tuple[str, ...]:
-    return tuple(reader.matching(each, where, pattern) for each in reader.rows(value, where))
+    return tuple(reader.read_matching(each, where, pattern) for each in reader.read_array(value, where))
 
 
 def _read_pair(
     reader: LockFieldReader, value: object, where: str, patterns: Mapping[str, re.Pattern[str]]
 ) -> tuple[str, str]:
-    one, other = reader.strings(reader.table(value, where, set(patterns)), where, tuple(patterns), patterns)
+    one, other = reader.read_strings(reader.read_table(value, where, set(patterns)), where, tuple(patterns), patterns)
     return one, other
 
 
 def _read_diagnostic(reader: LockFieldReader, value: object, where: str) -> RecordedDiagnostic:
-    table = reader.table(value, where, set(RecordedDiagnostic._fields))
+    table = reader.read_table(value, where, set(RecordedDiagnostic._fields))
     patterns = {"rule": _RULE_PATTERN, "message": _SENTENCE_PATTERN, "hint": _SENTENCE_PATTERN}
-    return RecordedDiagnostic(*reader.strings(table, where, RecordedDiagnostic._fields, patterns))
+    return RecordedDiagnostic(*reader.read_strings(table, where, RecordedDiagnostic._fields, patterns))
 
 
 def _read_step(reader: LockFieldReader, value: object, where: str) -> Step:
-    table = reader.table(value, where, set(Step._fields))
-    rejected = reader.rows(table.get("rejected", []), f"{where}.rejected")
+    table = reader.read_table(value, where, set(Step._fields))
+    rejected = reader.read_array(table.get("rejected", []), f"{where}.rejected")
     return Step(
-        step=reader.number(table.get("step"), f"{where}.step"),
-        rule=reader.matching(table.get("rule"), f"{where}.rule", _RULE_PATTERN),
+        step=reader.read_number(table.get("step"), f"{where}.step"),
+        rule=reader.read_matching(table.get("rule"), f"{where}.rule", _RULE_PATTERN),
         inputs=_read_matching_strings(reader, table.get("inputs", []), f"{where}.inputs", _SENTENCE_PATTERN),
-        decision=reader.matching(table.get("decision"), f"{where}.decision", _SENTENCE_PATTERN),
+        decision=reader.read_matching(table.get("decision"), f"{where}.decision", _SENTENCE_PATTERN),
         rejected=tuple(
             RejectedImage(*_read_pair(reader, each, f"{where}.rejected", _REJECTED_IMAGE_PATTERNS)) for each in rejected
         ),
-        source=reader.matching(table.get("source", ""), f"{where}.source", _SENTENCE_PATTERN),
+        source=reader.read_matching(table.get("source", ""), f"{where}.source", _SENTENCE_PATTERN),
     )
 
 
@@ -296,25 +301,25 @@ def decode_lock(value: dict[str, Any], name: str, hint: str, *, whole: bool) -> 
         cut = _is_truncated(value.get("counts"), platforms)
         message = "is cut off: packages are missing at its end" if cut else "was edited by hand or by another program"
         raise InvalidInputError(f"`{name}` {message}", hint)
-    read.table(value, name, _LOCK_KEYS)
-    spec = read.table(value.get("spec"), "spec", {"digest", "text"})
-    names = sorted(read.table(platforms, "platforms", set(PLATFORMS)))
+    read.read_table(value, name, _LOCK_KEYS)
+    spec = read.read_table(value.get("spec"), "spec", {"digest", "text"})
+    names = sorted(read.read_table(platforms, "platforms", set(PLATFORMS)))
     lock = Lock(
-        spec=read.string(spec, "spec", "digest"),
-        spec_text=read.string(spec, "spec", "text"),
+        spec_digest=read.read_string(spec, "spec", "digest"),
+        spec_text_digest=read.read_string(spec, "spec", "text"),
         platforms=tuple(_read_platform(read, each, platforms[each]) for each in names),
-        layout=read.number(value.get("layout"), "layout"),
-        channels=tuple(_read_channel(read, row) for row in read.rows(value.get("channels", []), "channels")),
-        asked=_read_recorded_inputs(read, value["asked"]) if "asked" in value else None,
+        layout=read.read_number(value.get("layout"), "layout"),
+        channels=tuple(_read_channel(read, row) for row in read.read_array(value.get("channels", []), "channels")),
+        recorded_inputs=_read_recorded_inputs(read, value["asked"]) if "asked" in value else None,
         private_indexes=_read_private_indexes(read, value.get("private-indexes", [])),
-        snapshot=read.string(value, "the lock", "snapshot") if "snapshot" in value else None,
+        snapshot=read.read_string(value, "the lock", "snapshot") if "snapshot" in value else None,
     )
     if lock.snapshot is None and any(each.apt or each.apt_build for each in lock.platforms):
-        raise read.fail("snapshot", "is missing")
+        raise read.create_error("snapshot", "is missing")
     if value.get("counts") != compute_counts(lock):
-        raise read.fail("counts", "disagrees with the packages")
+        raise read.create_error("counts", "disagrees with the packages")
     if not lock.platforms:
-        raise read.fail("platforms", "is empty")
+        raise read.create_error("platforms", "is empty")
     return lock
 
 
@@ -352,18 +357,20 @@ def parse_package_row(row: object) -> PipPackage | CondaPackage:
 
 def _read_platform(read: LockFieldReader, platform: str, value: object) -> PlatformLock:
     where = f"platforms.{platform}"
-    table = read.table(value, where, {*_PLATFORM_KEYS, *_PLATFORM_DECISION_KEYS, *_PACKAGE_KEYS})
+    table = read.read_table(value, where, {*_PLATFORM_KEYS, *_PLATFORM_DECISION_KEYS, *_PACKAGE_KEYS})
     keys = ("version", "path", "source")
     python = None
     if "python" in table:
-        row = read.table(table["python"], f"{where}.python", set(keys))
-        python = PythonInterpreter(*read.strings(row, f"{where}.python", keys))
+        row = read.read_table(table["python"], f"{where}.python", set(keys))
+        python = PythonInterpreter(*read.read_strings(row, f"{where}.python", keys))
     build, run = (_read_base_image(read, table.get(stage), f"{where}.{stage}") for stage in ("build", "run"))
     tools = tuple(
         ToolImage(
-            *read.strings(read.table(row, f"{where}.tools", {"name", "image"}), f"{where}.tools", ("name", "image"))
+            *read.read_strings(
+                read.read_table(row, f"{where}.tools", {"name", "image"}), f"{where}.tools", ("name", "image")
+            )
         )
-        for row in read.rows(table.get("tools"), f"{where}.tools")
+        for row in read.read_array(table.get("tools"), f"{where}.tools")
     )
     pip = _read_packages(read, table.get("pip"), f"{where}.pip", _read_pip_package)
     conda = _read_packages(read, table.get("conda", []), f"{where}.conda", _read_conda_package)
@@ -383,30 +390,30 @@ def _read_sdist_builds(
     """What each sdist is built with: wheels, for sdists that are locked, and for every one of them."""
     rows: dict[str, list[object]] = {each.name: [] for each in pip if each.kind == "sdist"}
     order = []
-    for row in read.rows(value, where):
+    for row in read.read_array(value, where):
         sdist = row.get("sdist") if isinstance(row, dict) else None
         if not isinstance(row, dict) or not isinstance(sdist, str) or sdist not in rows:
-            raise read.fail(f"{where}.sdist", "is missing, or names no sdist of the lock")
+            raise read.create_error(f"{where}.sdist", "is missing, or names no sdist of the lock")
         order.append(sdist)
         rows[sdist].append({key: each for key, each in row.items() if key != "sdist"})
     if order != sorted(order):
-        raise read.fail(where, "is not sorted")
+        raise read.create_error(where, "is not sorted")
     builds = tuple(
         SdistBuild(name, _read_packages(read, rows[name], where, _read_pip_package)) for name in sorted(rows)
     )
     if any(each.kind != "wheel" for build in builds for each in build.packages):
-        raise read.fail(where, "holds something that is no wheel")
+        raise read.create_error(where, "holds something that is no wheel")
     return builds
 
 
 def _read_recorded_inputs(read: LockFieldReader, value: object) -> tuple[RecordedInput, ...]:
-    rows = [read.table(row, "asked", {"key", "values"}) for row in read.rows(value, "asked")]
+    rows = [read.read_table(row, "asked", {"key", "values"}) for row in read.read_array(value, "asked")]
     return tuple(
         RecordedInput(
-            read.matching(row.get("key"), "asked.key", RECORDED_INPUT_PATTERNS["key"]),
+            read.read_matching(row.get("key"), "asked.key", RECORDED_INPUT_PATTERNS["key"]),
             tuple(
-                read.matching(each, "asked.values", RECORDED_INPUT_PATTERNS["values"])
-                for each in read.rows(row.get("values"), "asked.values")
+                read.read_matching(each, "asked.values", RECORDED_INPUT_PATTERNS["values"])
+                for each in read.read_array(row.get("values"), "asked.values")
             ),
         )
         for row in rows
@@ -415,65 +422,67 @@ def _read_recorded_inputs(read: LockFieldReader, value: object) -> tuple[Recorde
 
 def _read_channel(read: LockFieldReader, value: object) -> Channel:
     keys = ("name", "url")
-    name, url = read.strings(read.table(value, "channels", set(keys)), "channels", keys, CHANNEL_PATTERNS)
+    name, url = read.read_strings(read.read_table(value, "channels", set(keys)), "channels", keys, CHANNEL_PATTERNS)
     return Channel(name, url)
 
 
 def _read_private_indexes(read: LockFieldReader, value: object) -> tuple[str, ...]:
     where = "private-indexes"
-    names = tuple(read.matching(each, where, PIP_NAME_PATTERN) for each in read.rows(value, where))
+    names = tuple(read.read_matching(each, where, PIP_NAME_PATTERN) for each in read.read_array(value, where))
     if list(names) != sorted(set(names)):
-        raise read.fail(where, "is not sorted, or holds a name twice")
+        raise read.create_error(where, "is not sorted, or holds a name twice")
     return names
 
 
 def _read_conda_package(read: LockFieldReader, value: object, where: str) -> CondaPackage:
     keys = ("name", "version", "build", "channel", "subdir", "file", "sha256")
-    table = read.table(value, where, {*keys, "md5", "size", "depends", "provides"})
+    table = read.read_table(value, where, {*keys, "md5", "size", "depends", "provides"})
     depends, provides = (
-        tuple(read.matching(each, f"{where}.{key}", pattern) for each in read.rows(table.get(key, []), where))
+        tuple(
+            read.read_matching(each, f"{where}.{key}", pattern) for each in read.read_array(table.get(key, []), where)
+        )
         for key, pattern in (("depends", MATCH_SPEC_PATTERN), ("provides", PIP_NAME_PATTERN))
     )
-    md5 = None if table.get("md5") is None else read.matching(table["md5"], f"{where}.md5", MD5_PATTERN)
-    size = None if table.get("size") is None else read.number(table["size"], f"{where}.size")
-    name, version, build, channel, subdir, file, sha256 = read.strings(table, where, keys, CONDA_PATTERNS)
+    md5 = None if table.get("md5") is None else read.read_matching(table["md5"], f"{where}.md5", MD5_PATTERN)
+    size = None if table.get("size") is None else read.read_number(table["size"], f"{where}.size")
+    name, version, build, channel, subdir, file, sha256 = read.read_strings(table, where, keys, CONDA_PATTERNS)
     return CondaPackage(name, version, build, channel, subdir, file, sha256, md5, size, depends, provides)
 
 
 def _read_apt_package(read: LockFieldReader, value: object, where: str) -> AptPackage:
     keys = ("name", "version", "architecture", "sha256")
-    table = read.table(value, where, {*keys, "size", "depends"})
-    name, version, architecture, sha256 = read.strings(table, where, keys, APT_PATTERNS)
-    depends = read.rows(table.get("depends", []), f"{where}.depends")
-    names = tuple(read.matching(each, f"{where}.depends", APT_PATTERNS["name"]) for each in depends)
-    return AptPackage(name, version, architecture, sha256, read.number(table.get("size"), f"{where}.size"), names)
+    table = read.read_table(value, where, {*keys, "size", "depends"})
+    name, version, architecture, sha256 = read.read_strings(table, where, keys, APT_PATTERNS)
+    depends = read.read_array(table.get("depends", []), f"{where}.depends")
+    names = tuple(read.read_matching(each, f"{where}.depends", APT_PATTERNS["name"]) for each in depends)
+    return AptPackage(name, version, architecture, sha256, read.read_number(table.get("size"), f"{where}.size"), names)
 
 
 def _read_packages(
     read: LockFieldReader, value: object, where: str, item: Callable[[LockFieldReader, object, str], Package]
 ) -> tuple[Package, ...]:
-    packages = tuple(item(read, row, f"{where}[{index}]") for index, row in enumerate(read.rows(value, where)))
+    packages = tuple(item(read, row, f"{where}[{index}]") for index, row in enumerate(read.read_array(value, where)))
     names = [package.name for package in packages]
     if names != sorted(set(names)):
-        raise read.fail(where, "is not sorted, or holds a package twice")
+        raise read.create_error(where, "is not sorted, or holds a package twice")
     return packages
 
 
 def _read_base_image(read: LockFieldReader, value: object, where: str) -> BaseImage:
     keys = ("image", "os", "glibc")
-    return BaseImage(*read.strings(read.table(value, where, set(keys)), where, keys))
+    return BaseImage(*read.read_strings(read.read_table(value, where, set(keys)), where, keys))
 
 
 def _read_pip_package(read: LockFieldReader, value: object, where: str) -> PipPackage:
     keys = ("name", "version", "file", "sha256", "index", "kind")
-    table = read.table(value, where, {*keys, "size", "depends"})
-    name, version, file, sha256, index, kind = read.strings(table, where, keys)
+    table = read.read_table(value, where, {*keys, "size", "depends"})
+    name, version, file, sha256, index, kind = read.read_strings(table, where, keys)
     if file.endswith(".whl") != (kind == "wheel"):
-        raise read.fail(f"{where}.kind", "disagrees with the file")
-    depends = read.rows(table.get("depends", []), f"{where}.depends")
+        raise read.create_error(f"{where}.kind", "disagrees with the file")
+    depends = read.read_array(table.get("depends", []), f"{where}.depends")
     if not all(isinstance(each, str) and PIP_NAME_PATTERN.fullmatch(each) for each in depends):
-        raise read.fail(f"{where}.depends", "holds something that is not a package's name")
+        raise read.create_error(f"{where}.depends", "holds something that is not a package's name")
     size = table.get("size")
     if size is not None:
-        size = read.number(size, f"{where}.size")
+        size = read.read_number(size, f"{where}.size")
     return PipPackage(name, version, file, sha256, size, index, tuple(str(each) for each in depends), kind)

@@ -73,10 +73,12 @@ def _parse_toml(text: str, name: str, hint: str, *, whole: bool) -> dict[str, ob
 
 def _format_body(lock: Lock) -> Iterable[str]:
     yield f"layout = {lock.layout}\n"
-    yield f"spec = {_format_table({'digest': lock.spec, 'text': lock.spec_text})}\n"
+    yield f"spec = {_format_table({'digest': lock.spec_digest, 'text': lock.spec_text_digest})}\n"
     yield f"counts = {_format_table(compute_counts(lock))}\n"
-    if lock.asked is not None:
-        yield from _format_rows("asked", ({"key": each.key, "values": list(each.values)} for each in lock.asked))
+    if lock.recorded_inputs is not None:
+        yield from _format_rows(
+            "asked", ({"key": each.key, "values": list(each.values)} for each in lock.recorded_inputs)
+        )
     if lock.snapshot:
         yield f"snapshot = {json.dumps(lock.snapshot)}\n"
     if lock.channels:
@@ -93,11 +95,11 @@ def _format_platform(platform: PlatformLock) -> Iterable[str]:
         yield f"python = {_format_table({'version': python.version, 'path': python.path, 'source': python.source})}\n"
     yield f"build = {_format_base_image(platform.build)}\n"
     yield f"run = {_format_base_image(platform.run)}\n"
-    if platform.decided:
-        yield f"decided = {_format_table(table_from_decision(platform.decided))}\n"
-        if platform.decided.warnings:
-            yield from _format_rows("warnings", rows_from_warnings(platform.decided))
-        yield from _format_rows("trail", rows_from_explanation(platform.decided))
+    if platform.base_decision:
+        yield f"decided = {_format_table(table_from_decision(platform.base_decision))}\n"
+        if platform.base_decision.warnings:
+            yield from _format_rows("warnings", rows_from_warnings(platform.base_decision))
+        yield from _format_rows("trail", rows_from_explanation(platform.base_decision))
     yield from _format_rows("tools", ({"name": tool.name, "image": tool.image} for tool in platform.tools))
     if platform.conda:
         yield from _format_rows("conda", (_row_from_conda_package(package) for package in platform.conda))

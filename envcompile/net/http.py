@@ -62,7 +62,7 @@ def is_loopback(host: str) -> bool:
 class TimedRequest(UrllibRequest):
     """A request whose answer has to be there as a whole within `total` seconds."""
 
-    total = 20.0
+    total_timeout = 20.0
 
 
 class UrlOpener:
@@ -102,12 +102,14 @@ class _TimedHandler(AbstractHTTPHandler):
     _context: ssl.SSLContext | None = None
 
     def http_open(self, request: UrllibRequest) -> HTTPResponse:
-        return self.do_open(cast("Any", _TimedHTTPConnection), request, total=cast("TimedRequest", request).total)
+        return self.do_open(
+            cast("Any", _TimedHTTPConnection), request, total=cast("TimedRequest", request).total_timeout
+        )
 
     def https_open(self, request: UrllibRequest) -> HTTPResponse:
         if self._context is None:  # reading the system's certificates takes 20 ms: not for a registry on this machine
             self._context = ssl.create_default_context()
-        total = cast("TimedRequest", request).total
+        total = cast("TimedRequest", request).total_timeout
         return self.do_open(cast("Any", _TimedHTTPSConnection), request, total=total, context=self._context)
 
 
@@ -185,8 +187,8 @@ class RetryPolicy:
     counts the first. So one question takes `attempts` times its limit at most, and 10 seconds between two attempts.
     """
 
-    limit: float = 20.0
-    layer_limit: float = 900.0
+    timeout: float = 20.0
+    layer_timeout: float = 900.0
     attempts: int = 3
     sleep: Callable[[float], None] = time.sleep
     random: Callable[[], float] = random.random
@@ -200,7 +202,7 @@ class Request:
     headers: Mapping[str, str] = field(repr=False)
     method: str = "GET"
     data: bytes | None = field(default=None, repr=False)
-    total: float | None = None
+    total_timeout: float | None = None
     hint: str | None = None
 
 
@@ -230,43 +232,45 @@ class HttpClient:
     """The network."""
 
     def __init__(self, patience: RetryPolicy) -> None:
-        self._patience = patience
+        self._retry_policy = patience
         self._opener = UrlOpener()
 
-    def ask(self, question: Request, consume: Callable[[ReadableBody], ValueT]) -> Response[ValueT]:
+    def send(self, question: Request, consume: Callable[[ReadableBody], ValueT]) -> Response[ValueT]:
         """The answer, whatever its status, but for 429 and 5xx: those, and a broken connection, are tried again.
 
         `consume` reads the body of a 200, once for each attempt. Raises `MissingOutside`.
         """
         failure, pause = "", 0.0
-        for attempt in range(self._patience.attempts):
+        for attempt in range(self._retry_policy.attempts):
             if attempt:
-                self._patience.sleep(pause)
+                self._retry_policy.sleep(pause)
             asked = [question.url]
             try:
-                answer = self._once(question, consume, asked)
+                answer = self._send_once(question, consume, asked)
             except (OSError, HTTPException) as problem:
-                failure = _describe_failure(problem, asked[-1], self._limits(question))
+                failure = _describe_failure(problem, asked[-1], self._describe_timeouts(question))
                 if not _is_transient(problem):
                     break
                 retry_after = None
             else:
                 if answer.status != HTTPStatus.TOO_MANY_REQUESTS and answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
                     return answer
-                failure = _describe_busy_server(answer.status, _find_host(answer.url), self._patience.attempts)
+                failure = _describe_busy_server(answer.status, _find_host(answer.url), self._retry_policy.attempts)
                 retry_after = answer.headers.get("Retry-After")
-            pause = self._pause(attempt, retry_after)
+            pause = self._compute_delay(attempt, retry_after)
         # Outside the except clause: what went wrong knows the question's headers, and is not to travel along.
         raise UnavailableError(failure, question.hint)
 
-    def _once(self, question: Request, consume: Callable[[ReadableBody], ValueT], asked: list[str]) -> Response[ValueT]:
+    def _send_once(
+        self, question: Request, consume: Callable[[ReadableBody], ValueT], asked: list[str]
+    ) -> Response[ValueT]:
         """One attempt, with its redirects; `asked` gets the address of each."""
         headers = dict(question.headers)
         for _ in range(_MAX_REQUESTS):
             url = asked[-1]
             request = TimedRequest(url, question.data, dict(headers), method=question.method)
-            request.total = question.total or self._patience.limit
-            with closing(self._opener.open(request, self._patience.limit)) as response:
+            request.total_timeout = question.total_timeout or self._retry_policy.timeout
+            with closing(self._opener.open(request, self._retry_policy.timeout)) as response:
                 target = _find_redirect_target(url, response) if question.method != "POST" else None
                 if target is None:
                     challenges = tuple(response.headers.get_all("WWW-Authenticate", []))
@@ -279,15 +283,15 @@ class HttpClient:
             asked.append(target)
         raise InvalidURL("too many redirects")
 
-    def _limits(self, question: Request) -> str:
-        limit = f"{self._patience.limit:g} seconds"
-        return f"{limit} for a wait, {question.total:g} for all of it" if question.total else limit
+    def _describe_timeouts(self, question: Request) -> str:
+        limit = f"{self._retry_policy.timeout:g} seconds"
+        return f"{limit} for a wait, {question.total_timeout:g} for all of it" if question.total_timeout else limit
 
-    def _pause(self, attempt: int, retry_after: str | None) -> float:
+    def _compute_delay(self, attempt: int, retry_after: str | None) -> float:
         """Seconds to the next attempt: as the server asks, else growing and uneven, so that not all come at once."""
         asked = _parse_retry_after(retry_after) if retry_after else None
         if asked is None:
-            asked = _FIRST_DELAY * 2**attempt * (0.5 + self._patience.random())
+            asked = _FIRST_DELAY * 2**attempt * (0.5 + self._retry_policy.random())
         return min(max(asked, 0.0), _MAX_DELAY)
 
 

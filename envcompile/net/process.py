@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 class ProcessResult(NamedTuple):
     """A program that has ended: its exit code and its standard error."""
 
-    code: int
-    errors: str
+    exit_code: int
+    stderr: str
 
 
 class ProcessRunner(Protocol):

@@ -45,7 +45,7 @@ class ArchiveImage:
     layers: tuple[tuple[str, str], ...]
     config: dict[str, Any]
 
-    def steps(self) -> tuple[str, ...]:
+    def list_layer_steps(self) -> tuple[str, ...]:
         """For each layer, the step that made it, as the history tells."""
         history = self.config.get("history", ())
         return tuple(str(each.get("created_by", "")) for each in history if not each.get("empty_layer"))
@@ -56,7 +56,7 @@ class OciArchive:
 
     def __init__(self, path: Path) -> None:
         self._tar = tarfile.open(path, mode="r:")  # noqa: SIM115 - open as long as the archive is
-        self.digest = str(self._json("index.json")["manifests"][0]["digest"])
+        self.digest = str(self._read_json("index.json")["manifests"][0]["digest"])
 
     def __enter__(self) -> OciArchive:  # noqa: PYI034 - Self is of Python 3.11
         return self
@@ -64,34 +64,34 @@ class OciArchive:
     def __exit__(self, *_: object) -> None:
         self._tar.close()
 
-    def images(self) -> tuple[ArchiveImage, ...]:
+    def read_images(self) -> tuple[ArchiveImage, ...]:
         """One for each platform, in the index's order."""
-        top = self._json(_find_blob_path(self.digest))
+        top = self._read_json(_find_blob_path(self.digest))
         digests = [each["digest"] for each in top["manifests"]] if "manifests" in top else [self.digest]
-        return tuple(self._image(str(digest)) for digest in digests)
+        return tuple(self._read_image(str(digest)) for digest in digests)
 
-    def entries(self, digest: str, kind: str) -> Iterator[LayerEntry]:
+    def iter_entries(self, digest: str, kind: str) -> Iterator[LayerEntry]:
         """The members of a layer in their order. Raises `MissingOutside` when nothing here can read its compression."""
         with (
-            _open_decompressed(self._file(_find_blob_path(digest)), kind) as plain,
+            _open_decompressed(self._open_file(_find_blob_path(digest)), kind) as plain,
             tarfile.open(fileobj=plain, mode="r|") as layer,
         ):
             for member in layer:
                 yield _read_entry(layer, member)
 
-    def _image(self, digest: str) -> ArchiveImage:
-        manifest = self._json(_find_blob_path(digest))
-        config = self._json(_find_blob_path(str(manifest["config"]["digest"])))
+    def _read_image(self, digest: str) -> ArchiveImage:
+        manifest = self._read_json(_find_blob_path(digest))
+        config = self._read_json(_find_blob_path(str(manifest["config"]["digest"])))
         layers = tuple((str(each["digest"]), str(each["mediaType"])) for each in manifest["layers"])
         return ArchiveImage(f"{config.get('os')}/{config.get('architecture')}", digest, layers, config)
 
-    def _json(self, name: str) -> dict[str, Any]:
-        value = json.load(self._file(name))
+    def _read_json(self, name: str) -> dict[str, Any]:
+        value = json.load(self._open_file(name))
         if not isinstance(value, dict):
             raise TypeError(name)
         return value
 
-    def _file(self, name: str) -> IO[bytes]:
+    def _open_file(self, name: str) -> IO[bytes]:
         file = self._tar.extractfile(name)
         if file is None:
             raise KeyError(name)

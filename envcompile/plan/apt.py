@@ -23,7 +23,7 @@ class SnapshotArchive(NamedTuple):
     path: str
     suites: tuple[str, ...]
 
-    def url(self, snapshot: str) -> str:
+    def format_url(self, snapshot: str) -> str:
         """Its address at a moment (RFC 3339, UTC)."""
         return f"http://{self.host}/{self.path}/{format_snapshot_timestamp(snapshot)}"
 
@@ -74,7 +74,7 @@ def format_sources_list(release: DistributionRelease, snapshot: str) -> tuple[st
     """
     options = f"[signed-by={release.keyring} check-valid-until=no]"
     return tuple(
-        f"deb {options} {archive.url(snapshot)} {suite} {' '.join(release.components)}"
+        f"deb {options} {archive.format_url(snapshot)} {suite} {' '.join(release.components)}"
         for archive in release.archives
         for suite in archive.suites
     )

@@ -24,8 +24,8 @@ class SizeClass(NamedTuple):
     """Packages whose archive is of `least` bytes or more, in at most `layers` layers."""
 
     name: str
-    least: int
-    layers: int
+    min_bytes: int
+    layer_count: int
 
 
 # Bounds and numbers are part of the Dockerfile's layout: another one moves packages of every lock.
@@ -42,15 +42,15 @@ def find_layer_group(name: str, size: int | None, *, several: bool = True) -> st
 
     A size that nobody knows counts as the smallest. Without `several` a kind is one group, such as `medium`.
     """
-    kind = next(kind for kind in SIZE_CLASSES if (size or 0) >= kind.least)
+    kind = next(kind for kind in SIZE_CLASSES if (size or 0) >= kind.min_bytes)
     if not several:
         return kind.name
-    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % kind.layers + 1
+    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % kind.layer_count + 1
     return f"{kind.name}-{number}"
 
 
 # Every group there can be, the largest packages first.
-LAYER_GROUPS = tuple(f"{kind.name}-{number}" for kind in SIZE_CLASSES for number in range(1, kind.layers + 1))
+LAYER_GROUPS = tuple(f"{kind.name}-{number}" for kind in SIZE_CLASSES for number in range(1, kind.layer_count + 1))
 
 
 # The layers of the environment: the lists of what is installed together, and the stages that do it.
@@ -181,7 +181,7 @@ def _list_build_indexes(lock: Lock, name: str) -> list[str]:
 
 def _format_build_environment(pip: PipSpec, name: str, platform: PlatformLock) -> tuple[str, ...]:
     """What is set while an sdist is built: what follows from the lock, and what the spec says of it."""
-    decided = dict(platform.decided.build_env) if platform.decided else {}
+    decided = dict(platform.base_decision.build_env) if platform.base_decision else {}
     said = next((dict(each.build_env) for each in pip.metadata if each.name == name), {})
     return tuple(f"{key}={value}" for key, value in sorted({**decided, **said}.items()))
 

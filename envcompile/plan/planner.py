@@ -65,8 +65,8 @@ def make_plan(spec: Spec, lock: Lock) -> Plan:
 def _create_target(spec: Spec, lock: Lock, locked: PlatformLock) -> PlatformTarget:
     platform = PLATFORMS[locked.platform]
     return PlatformTarget(
-        arch=platform.arch,
-        docker=platform.docker,
+        arch=platform.docker_arch,
+        docker=platform.docker_platform,
         build=locked.build.image,
         run=locked.run.image,
         tools=tuple((tool.name, tool.image) for tool in locked.tools),
@@ -93,7 +93,7 @@ def _create_interpreter_files(locked: PlatformLock) -> tuple[LockStageFile, ...]
 
 def _find_base_settings(locked: PlatformLock) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
     """Environment and labels that go with the bases."""
-    decided = locked.decided
+    decided = locked.base_decision
     return (decided.env, tuple(sorted(labels(decided.cuda, decided.driver).items()))) if decided else ((), ())
 
 

@@ -54,9 +54,9 @@ class RegistryCredentials:
 
     user: str = ""
     password: str = ""
-    identity: str = ""
+    identity_token: str = ""
 
-    def basic(self) -> str:
+    def format_basic_header(self) -> str:
         """The value of an Authorization header."""
         return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode("ascii")
 
@@ -64,7 +64,7 @@ class RegistryCredentials:
 def find_credentials(folder: Path, place: ImageReference, run: CredentialHelper) -> RegistryCredentials | None:
     """What docker would use for this registry, or None: anonymous. Raises `MissingOutside`."""
     config = _read_docker_config(folder)
-    names = (HUB_LOGIN_KEY, *sorted(HUB_ALIASES)) if place.login == HUB_LOGIN_KEY else (place.login,)
+    names = (HUB_LOGIN_KEY, *sorted(HUB_ALIASES)) if place.login_key == HUB_LOGIN_KEY else (place.login_key,)
     helpers = _as_table(config.get("credHelpers"))
     for name in names:
         helper = helpers.get(name) or (config.get("credsStore") if name == names[0] else None)
@@ -88,7 +88,7 @@ def create_authorization_header(
     if "bearer" in asked:
         return _fetch_bearer_token(web, place, asked["bearer"], known)
     if "basic" in asked and known and known.password:
-        return known.basic()
+        return known.format_basic_header()
     return None
 
 
@@ -142,7 +142,9 @@ def _credentials_from_helper(helper: str, name: str, run: CredentialHelper, fold
     user, secret = _as_text(answer.get("Username")), _as_text(answer.get("Secret"))
     if secret:
         return (
-            RegistryCredentials(identity=secret) if user == _IDENTITY_TOKEN_USER else RegistryCredentials(user, secret)
+            RegistryCredentials(identity_token=secret)
+            if user == _IDENTITY_TOKEN_USER
+            else RegistryCredentials(user, secret)
         )
     if answer or _NOT_FOUND_MESSAGE in said:
         return None
@@ -170,11 +172,16 @@ def _fetch_bearer_token(
     """A token from the server that the registry names: by OAuth 2 with an identity token, else by GET."""
     realm = asked.get("realm", "")
     # A password that the registry may see over https only does not go to a token server in the clear.
-    if not is_web_url(realm) or (place.base.startswith("https:") and not realm.startswith("https:")):
-        raise place.strange("it sends us to a token server that cannot be asked")
+    if not is_web_url(realm) or (place.base_url.startswith("https:") and not realm.startswith("https:")):
+        raise place.create_protocol_error("it sends us to a token server that cannot be asked")
     wanted = {"service": asked.get("service", ""), "scope": asked.get("scope") or f"repository:{place.repository}:pull"}
-    if known and known.identity:
-        grant = {"grant_type": "refresh_token", "refresh_token": known.identity, "client_id": "envcompile", **wanted}
+    if known and known.identity_token:
+        grant = {
+            "grant_type": "refresh_token",
+            "refresh_token": known.identity_token,
+            "client_id": "envcompile",
+            **wanted,
+        }
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         question = Request(realm, headers, "POST", urlencode(grant).encode("ascii"), hint=place.hint)
     else:
@@ -182,10 +189,10 @@ def _fetch_bearer_token(
             wanted["account"] = known.user
         query = urlencode({key: value for key, value in wanted.items() if value})
         url = f"{realm}{'&' if '?' in realm else '?'}{query}"
-        question = Request(url, {"Authorization": known.basic()} if known else {}, hint=place.hint)
-    answer = web.ask(question, create_body_reader(_MAX_TOKEN_BYTES))
+        question = Request(url, {"Authorization": known.format_basic_header()} if known else {}, hint=place.hint)
+    answer = web.send(question, create_body_reader(_MAX_TOKEN_BYTES))
     if answer.value is None:
-        raise place.denied(answer.status)
+        raise place.create_denied_error(answer.status)
     return f"Bearer {_parse_token(place, answer.value)}"
 
 
@@ -197,7 +204,7 @@ def _parse_token(place: ImageReference, body: bytes) -> str:
     token = _as_text(said.get("token")) or _as_text(said.get("access_token"))
     # Checked here because http.client would put a token with a line break in it into its error.
     if not re.fullmatch(r"[!-~]+", token):
-        raise place.strange("its token server gives no token")
+        raise place.create_protocol_error("its token server gives no token")
     return token
 
 
@@ -248,29 +255,29 @@ class RegistrySession:
 
     def __init__(self, docker_config: Path, patience: RetryPolicy, run: Callable[[tuple[str, ...], str], str]) -> None:
         self._docker_config = docker_config
-        self._run = run
-        self._web = HttpClient(patience)
-        self._authorized: dict[tuple[str, str], str] = {}
+        self._run_helper = run
+        self._http = HttpClient(patience)
+        self._authorization_headers: dict[tuple[str, str], str] = {}
 
-    def ask(
+    def send(
         self, place: ImageReference, question: Request, consume: Callable[[ReadableBody], ValueT]
     ) -> Response[ValueT]:
         """Ask; and when the registry wants to know who we are, once more as somebody."""
-        key = (place.base, place.repository)
-        known = self._authorized.get(key)
-        answer = self._web.ask(_with_authorization(question, known), consume)
+        key = (place.base_url, place.repository)
+        known = self._authorization_headers.get(key)
+        answer = self._http.send(_with_authorization(question, known), consume)
         # A 401 of a store that we were redirected to is none of our credentials' business.
-        if answer.status == HTTPStatus.UNAUTHORIZED and parse_origin(answer.url) == parse_origin(place.base):
-            who = find_credentials(self._docker_config, place, self._run)
-            header = create_authorization_header(self._web, place, answer.challenges, who)
+        if answer.status == HTTPStatus.UNAUTHORIZED and parse_origin(answer.url) == parse_origin(place.base_url):
+            who = find_credentials(self._docker_config, place, self._run_helper)
+            header = create_authorization_header(self._http, place, answer.challenges, who)
             if header is not None:
-                self._authorized[key] = header
-                answer = self._web.ask(_with_authorization(question, header), consume)
+                self._authorization_headers[key] = header
+                answer = self._http.send(_with_authorization(question, header), consume)
         if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            raise place.denied(answer.status)
+            raise place.create_denied_error(answer.status)
         return answer
 
 
 def _with_authorization(question: Request, header: str | None) -> Request:
     headers = {**question.headers, **({"Authorization": header} if header else {})}
-    return Request(question.url, headers, question.method, question.data, question.total, question.hint)
+    return Request(question.url, headers, question.method, question.data, question.total_timeout, question.hint)

@@ -95,7 +95,7 @@ def check_body(place: ImageReference, answer: Response[bytes], digest: str | Non
     if answer.value is None:
         raise create_status_error(place, answer.status)
     if len(answer.value) > cap:
-        raise place.strange(f"more than {cap >> 20} MiB where a page of text is due")
+        raise place.create_protocol_error(f"more than {cap >> 20} MiB where a page of text is due")
     actual = compute_digest(answer.value)
     if digest is not None and DIGEST_PATTERN.fullmatch(digest) and actual != digest:
         raise create_mismatch_error(place, digest, actual)
@@ -107,7 +107,7 @@ def create_status_error(place: ImageReference, status: int) -> UnavailableError:
     if status == HTTPStatus.NOT_FOUND:
         message = f"`{place.host}` has no image `{place.reference}`, or no longer all of it (HTTP 404)"
         return UnavailableError(message, "check its name, tag and digest")
-    return place.strange(f"HTTP {status}")
+    return place.create_protocol_error(f"HTTP {status}")
 
 
 def create_mismatch_error(place: ImageReference, expected: str, actual: str) -> UnavailableError:
@@ -130,7 +130,7 @@ def parse_json_object(place: ImageReference, body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise place.strange("not a JSON object")
+        raise place.create_protocol_error("not a JSON object")
     return found
 
 
@@ -138,14 +138,16 @@ def parse_manifest(place: ImageReference, body: bytes, digest: str | None) -> di
     """A manifest or index; a page of a hotel's login is none, though its digest would do."""
     found = parse_json_object(place, body)
     if found.get("schemaVersion") != _SCHEMA_VERSION:
-        raise place.strange(f"`{digest or place.version}` is no manifest of schema version {_SCHEMA_VERSION}")
+        raise place.create_protocol_error(
+            f"`{digest or place.tag_or_digest}` is no manifest of schema version {_SCHEMA_VERSION}"
+        )
     return found
 
 
 def check_objects(place: ImageReference, value: object) -> list[dict[str, Any]]:
     """A list of objects."""
     if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
-        raise place.strange("a manifest whose list is none")
+        raise place.create_protocol_error("a manifest whose list is none")
     return value
 
 
@@ -154,7 +156,7 @@ def parse_descriptor(place: ImageReference, value: object) -> tuple[str, int]:
     row = value if isinstance(value, dict) else {}
     digest, size = row.get("digest"), row.get("size")
     if not isinstance(digest, str) or not DIGEST_PATTERN.fullmatch(digest) or not isinstance(size, int) or size < 0:
-        raise place.strange("a manifest without the digest and size of a part")
+        raise place.create_protocol_error("a manifest without the digest and size of a part")
     return digest, size
 
 
@@ -190,19 +192,19 @@ _NEXT_LINK = re.compile(r"<([^>]*)>[^,]*;\s*rel=\"?next\"?")
 def list_tags(session: RegistrySession, place: ImageReference) -> tuple[str, ...]:
     """Every tag, sorted. Raises `MissingOutside`, when the pages come to no end too."""
     found: set[str] = set()
-    url: str | None = f"{place.base}/v2/{place.repository}/tags/list?n={_PAGE_SIZE}"
+    url: str | None = f"{place.base_url}/v2/{place.repository}/tags/list?n={_PAGE_SIZE}"
     for _ in range(_MAX_PAGES):
         if url is None:
             return tuple(sorted(found))
-        answer = session.ask(place, Request(url, {}, hint=place.hint), create_body_reader(_MAX_PAGE_BYTES))
+        answer = session.send(place, Request(url, {}, hint=place.hint), create_body_reader(_MAX_PAGE_BYTES))
         if answer.value is None:
             raise create_status_error(place, answer.status)
         rows = parse_json_object(place, answer.value).get("tags") or []
         if not isinstance(rows, list) or not all(isinstance(row, str) for row in rows):
-            raise place.strange("a list of tags that is none")
+            raise place.create_protocol_error("a list of tags that is none")
         found.update(rows)
         url = _find_next_page(place, url, answer.headers)
-    raise place.strange("a list of tags without end")
+    raise place.create_protocol_error("a list of tags without end")
 
 
 def _find_next_page(place: ImageReference, url: str, headers: Mapping[str, str]) -> str | None:
@@ -211,8 +213,8 @@ def _find_next_page(place: ImageReference, url: str, headers: Mapping[str, str])
     if link is None:
         return None
     target = str(urljoin(url, link[1]))
-    if not is_web_url(target) or parse_origin(target) != parse_origin(place.base):
-        raise place.strange("the next page of its tags is somewhere else")
+    if not is_web_url(target) or parse_origin(target) != parse_origin(place.base_url):
+        raise place.create_protocol_error("the next page of its tags is somewhere else")
     return target
 
 
@@ -251,21 +253,21 @@ class RegistryClient:
         run: Callable[[tuple[str, ...], str], str] | None = None,
     ) -> None:
         self._mirrors = dict(mirrors or {})
-        self._patience = patience or RetryPolicy()
-        self._session = RegistrySession(docker_config, self._patience, run or create_helper_runner(os.environ))
+        self._retry_policy = patience or RetryPolicy()
+        self._session = RegistrySession(docker_config, self._retry_policy, run or create_helper_runner(os.environ))
 
-    def digest(self, reference: str) -> str:
+    def resolve_digest(self, reference: str) -> str:
         """The digest (`sha256:...`) of the index or manifest that a `name[:tag][@digest]` means now.
 
         It is the digest of bytes that were received. Raises `MissingOutside`.
         """
         place = locate_image(reference, self._mirrors)
-        digest = place.digest or self._told(place)
-        body = self._manifest(place, digest or place.version)
+        digest = place.digest or self._fetch_announced_digest(place)
+        body = self._fetch_manifest(place, digest or place.tag_or_digest)
         parse_manifest(place, body, digest)
         return compute_digest(body)
 
-    def facts(self, reference: str, platform: str) -> ImageProperties:
+    def read_image(self, reference: str, platform: str) -> ImageProperties:
         """What is in a `name[:tag]@sha256:...` for a platform as docker spells it (`linux/amd64`).
 
         Reads the base layer, up to 512 MB of layers if Python has to be searched. Raises `MissingOutside`.
@@ -275,10 +277,10 @@ class RegistryClient:
             raise InvalidInputError(
                 f"`{reference}` has no digest", 'write it as `"python:3.12-slim-bookworm@sha256:..."`'
             )
-        manifest = self._chosen(place, place.digest, platform)
-        config = self._config(place, manifest, platform)
+        manifest = self._fetch_platform_manifest(place, place.digest, platform)
+        config = self._fetch_platform_config(place, manifest, platform)
         python = read_image_environment(config).get("PYTHON_VERSION") or None
-        clues = self._clues(place, manifest, whole=python is None)
+        clues = self._read_layers(place, manifest, whole=python is None)
         found = clues.python
         if python is not None:  # said by the image: a Debian python3 that is there too is not the one meant
             found = (python, PYTHON_PATH) if _EXACT_PYTHON_VERSION.fullmatch(python) else None
@@ -290,30 +292,30 @@ class RegistryClient:
             created=read_creation_time(config),
         )
 
-    def debian(self, reference: str, platform: str, keyring: str) -> DebianSystem:
+    def read_debian_system(self, reference: str, platform: str, keyring: str) -> DebianSystem:
         """What apt would find in a `name[:tag]@sha256:...`: dpkg's status, and the keyring of that path.
 
         Reads from the uppermost layer down, up to 512 MB. Raises `MissingOutside`.
         """
         place = locate_image(reference, self._mirrors)
-        manifest = self._chosen(place, place.version, platform)
-        config = self._config(place, manifest, platform)
+        manifest = self._fetch_platform_manifest(place, place.tag_or_digest, platform)
+        config = self._fetch_platform_config(place, manifest, platform)
         files, budget = DebianFiles(keyring.lstrip("/")), _MAX_LAYERS_BYTES
         for layer in reversed(check_objects(place, manifest.get("layers"))):
             digest, size = parse_descriptor(place, layer)
-            if files.complete or size > budget or str(layer.get("mediaType", "")).endswith("zstd"):
+            if files.is_complete or size > budget or str(layer.get("mediaType", "")).endswith("zstd"):
                 break
             budget -= size
-            files = self._layer(place, digest, size, files)
-            if files.skipped:
+            files = self._read_layer(place, digest, size, files)
+            if files.has_skipped_layer:
                 break
-        return files.system(read_creation_time(config))
+        return files.create_debian_system(read_creation_time(config))
 
-    def holds(self, reference: str) -> bool:
+    def has_tag(self, reference: str) -> bool:
         """Whether there is a `name:tag` that may be read: one HEAD. Raises `MissingOutside`."""
         place = locate_image(reference, self._mirrors)
         try:
-            answer = self._head(place)
+            answer = self._send_head(place)
         except (
             RegistryAccessError
         ):  # so registries speak of what is not there yet; the push will tell who may not write it
@@ -322,44 +324,46 @@ class RegistryClient:
             raise create_status_error(place, answer.status)
         return answer.value is not None
 
-    def platforms(self, reference: str) -> frozenset[str]:
+    def list_platforms(self, reference: str) -> frozenset[str]:
         """The platforms of a `name:tag` as docker spells them; none when it is not there, as for `holds`."""
-        if not self.holds(reference):
+        if not self.has_tag(reference):
             return frozenset()
         place = locate_image(reference, self._mirrors)
-        found = parse_manifest(place, self._manifest(place, place.version), None)
+        found = parse_manifest(place, self._fetch_manifest(place, place.tag_or_digest), None)
         index = "manifests" in found or found.get("mediaType") in INDEX_MEDIA_TYPES
         return frozenset(
-            find_platform_entries(place, found) if index else {format_platform(self._configuration(place, found))}
+            find_platform_entries(place, found) if index else {format_platform(self._fetch_config(place, found))}
         )
 
-    def tags(self, repository: str) -> tuple[str, ...]:
+    def list_tags(self, repository: str) -> tuple[str, ...]:
         """Every tag of a repository, sorted. Raises `MissingOutside`."""
         return list_tags(self._session, locate_image(repository, self._mirrors))
 
-    def contents(self, reference: str) -> TagContents:
+    def read_tag(self, reference: str) -> TagContents:
         """The platforms of a `name:tag`, and the variables that its first one sets. Raises `MissingOutside`."""
         place = locate_image(reference, self._mirrors)
-        found = parse_manifest(place, self._manifest(place, place.version), None)
+        found = parse_manifest(place, self._fetch_manifest(place, place.tag_or_digest), None)
         index = "manifests" in found or found.get("mediaType") in INDEX_MEDIA_TYPES
         names = tuple(sorted(filter(PLATFORM_PATTERN.fullmatch, find_platform_entries(place, found)))) if index else ()
-        manifest = self._chosen(place, place.version, names[0]) if names else found
-        config = self._configuration(place, manifest)
+        manifest = self._fetch_platform_manifest(place, place.tag_or_digest, names[0]) if names else found
+        config = self._fetch_config(place, manifest)
         return TagContents(names or (format_platform(config),), read_image_environment(config))
 
-    def _head(self, place: ImageReference) -> Response[bytes]:
-        question = Request(place.api("manifests", place.version), _ACCEPT_HEADERS, "HEAD", hint=place.hint)
-        return self._session.ask(place, question, create_body_reader(0))
+    def _send_head(self, place: ImageReference) -> Response[bytes]:
+        question = Request(
+            place.format_api_url("manifests", place.tag_or_digest), _ACCEPT_HEADERS, "HEAD", hint=place.hint
+        )
+        return self._session.send(place, question, create_body_reader(0))
 
-    def _told(self, place: ImageReference) -> str | None:
+    def _fetch_announced_digest(self, place: ImageReference) -> str | None:
         """The digest that the registry tells for a tag, if it does; asking so does not count against a rate limit."""
-        answer = self._head(place)
+        answer = self._send_head(place)
         told = answer.headers.get("Docker-Content-Digest", "") if answer.value is not None else ""
         return told if DIGEST_PATTERN.fullmatch(told) else None
 
-    def _chosen(self, place: ImageReference, digest: str, platform: str) -> dict[str, Any]:
+    def _fetch_platform_manifest(self, place: ImageReference, digest: str, platform: str) -> dict[str, Any]:
         """The manifest for a platform: of an index, the entry for it."""
-        found = parse_manifest(place, self._manifest(place, digest), digest)
+        found = parse_manifest(place, self._fetch_manifest(place, digest), digest)
         if "manifests" not in found and found.get("mediaType") not in INDEX_MEDIA_TYPES:
             return found
         entries = find_platform_entries(place, found)
@@ -368,33 +372,37 @@ class RegistryClient:
             raise create_platform_error(place, platform, entries)
         entry = entries[min(names, key=len)]  # `linux/arm64` itself before `linux/arm64/v8`
         chosen, _ = parse_descriptor(place, entry)
-        return parse_manifest(place, self._manifest(place, chosen), chosen)
+        return parse_manifest(place, self._fetch_manifest(place, chosen), chosen)
 
-    def _manifest(self, place: ImageReference, version: str) -> bytes:
+    def _fetch_manifest(self, place: ImageReference, version: str) -> bytes:
         """A manifest's bytes, by tag or digest; a digest is checked."""
-        url = place.api("manifests", version)
-        answer = self._session.ask(
+        url = place.format_api_url("manifests", version)
+        answer = self._session.send(
             place, Request(url, _ACCEPT_HEADERS, hint=place.hint), create_body_reader(_MAX_MANIFEST_BYTES)
         )
         expected = version if DIGEST_PATTERN.fullmatch(version) else answer.headers.get("Docker-Content-Digest")
         return check_body(place, answer, expected, _MAX_MANIFEST_BYTES)
 
-    def _config(self, place: ImageReference, manifest: Mapping[str, Any], platform: str) -> dict[str, Any]:
+    def _fetch_platform_config(
+        self, place: ImageReference, manifest: Mapping[str, Any], platform: str
+    ) -> dict[str, Any]:
         """The image's configuration, which has to be for this platform where it says one."""
-        config = self._configuration(place, manifest)
+        config = self._fetch_config(place, manifest)
         said = format_platform(config)
         if said and not f"{said}/".startswith(f"{platform}/") and not f"{platform}/".startswith(f"{said}/"):
             raise create_platform_error(place, platform, (said,))
         return config
 
-    def _configuration(self, place: ImageReference, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    def _fetch_config(self, place: ImageReference, manifest: Mapping[str, Any]) -> dict[str, Any]:
         digest, _ = parse_descriptor(place, manifest.get("config"))
-        answer = self._session.ask(
-            place, Request(place.api("blobs", digest), {}, hint=place.hint), create_body_reader(_MAX_CONFIG_BYTES)
+        answer = self._session.send(
+            place,
+            Request(place.format_api_url("blobs", digest), {}, hint=place.hint),
+            create_body_reader(_MAX_CONFIG_BYTES),
         )
         return parse_json_object(place, check_body(place, answer, digest, _MAX_CONFIG_BYTES))
 
-    def _clues(self, place: ImageReference, manifest: Mapping[str, Any], *, whole: bool) -> ImageFacts:
+    def _read_layers(self, place: ImageReference, manifest: Mapping[str, Any], *, whole: bool) -> ImageFacts:
         """What the layers tell. `whole`: the packages too, so from the uppermost down to a list of packages.
 
         Else from the lowest up, and nearly always that one alone: it is the operating system.
@@ -406,22 +414,24 @@ class RegistryClient:
                 break
             digest, size = parse_descriptor(place, layer)
             if size > budget or str(layer.get("mediaType", "")).endswith("zstd"):
-                clues.skip()
+                clues.skip_layer()
                 continue
             budget -= size
-            clues = self._layer(place, digest, size, clues)
+            clues = self._read_layer(place, digest, size, clues)
         return clues
 
-    def _layer(self, place: ImageReference, digest: str, size: int, clues: VisitorT) -> VisitorT:
+    def _read_layer(self, place: ImageReference, digest: str, size: int, clues: VisitorT) -> VisitorT:
         """Read one layer and check it: what does not match its digest is an error, whatever was seen in it."""
 
         def consume(body: ReadableBody) -> tuple[VisitorT, str]:
             blob, found = HashingReader(body, size), copy.copy(clues)  # a broken attempt leaves nothing behind
             read_layer(blob, found)
-            return found, blob.digest()
+            return found, blob.read_digest()
 
-        url = place.api("blobs", digest)
-        answer = self._session.ask(place, Request(url, {}, total=self._patience.layer_limit, hint=place.hint), consume)
+        url = place.format_api_url("blobs", digest)
+        answer = self._session.send(
+            place, Request(url, {}, total_timeout=self._retry_policy.layer_timeout, hint=place.hint), consume
+        )
         if answer.value is None:
             raise create_status_error(place, answer.status)
         found, actual = answer.value

@@ -32,44 +32,44 @@ class DebianFiles:
     """Files of an image as its layers show them, the uppermost first. `keyring` is a path without a slash in front."""
 
     keyring: str
-    found: dict[str, bytes | str] = field(default_factory=dict)  # a string is where a link leads
-    skipped: bool = False
+    contents: dict[str, bytes | str] = field(default_factory=dict)  # a string is where a link leads
+    has_skipped_layer: bool = False
 
     @property
-    def complete(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether everything is there."""
-        return _DPKG_STATUS in self.found and isinstance(self.found.get(self._followed()), bytes)
+        return _DPKG_STATUS in self.contents and isinstance(self.contents.get(self._resolve_keyring_link()), bytes)
 
-    def wants(self, path: str) -> bool:
+    def wants_path(self, path: str) -> bool:
         """The status, and the keyring's whole folder: in newer releases the keyring is a link to one beside it."""
         return path == _DPKG_STATUS or path.startswith(self.keyring.rpartition("/")[0] + "/")
 
-    def add(self, path: str, content: bytes) -> None:
+    def add_file(self, path: str, content: bytes) -> None:
         """Take in a file: what a layer above had stays."""
-        self.found = {path: content, **self.found}
+        self.contents = {path: content, **self.contents}
 
-    def link(self, path: str, target: str) -> None:
+    def add_link(self, path: str, target: str) -> None:
         """Take in a symbolic link."""
-        self.found = {path: target, **self.found}
+        self.contents = {path: target, **self.contents}
 
-    def end(self) -> None:
+    def end_layer(self) -> None:
         """Nothing waits for the end of a layer."""
 
-    def skip(self) -> None:
+    def skip_layer(self) -> None:
         """What is in a layer that is not read is not known: nor is what lies below it."""
-        self.skipped = True
+        self.has_skipped_layer = True
 
-    def system(self, created: str | None) -> DebianSystem:
+    def create_debian_system(self, created: str | None) -> DebianSystem:
         """What was found."""
-        status, keyring = self.found.get(_DPKG_STATUS), self.found.get(self._followed())
+        status, keyring = self.contents.get(_DPKG_STATUS), self.contents.get(self._resolve_keyring_link())
         return DebianSystem(
             created,
             status.decode("utf-8", "replace") if isinstance(status, bytes) else None,
             keyring if isinstance(keyring, bytes) else None,
         )
 
-    def _followed(self) -> str:
-        target = self.found.get(self.keyring)
+    def _resolve_keyring_link(self) -> str:
+        target = self.contents.get(self.keyring)
         return f"{self.keyring.rpartition('/')[0]}/{target}" if isinstance(target, str) else self.keyring
 
 
@@ -97,19 +97,19 @@ _OS_NAME = re.compile(r"[a-z][a-z0-9]*-[0-9]+(?:\.[0-9]+)*")
 class LayerVisitor(Protocol):
     """Whoever wants something of an image's layers. Paths have no slash in front."""
 
-    def wants(self, path: str) -> bool:
+    def wants_path(self, path: str) -> bool:
         """Whether the file or the symbolic link is to be handed over."""
 
-    def add(self, path: str, content: bytes) -> None:
+    def add_file(self, path: str, content: bytes) -> None:
         """Take in a file of a layer."""
 
-    def link(self, path: str, target: str) -> None:
+    def add_link(self, path: str, target: str) -> None:
         """Take in a symbolic link of a layer."""
 
-    def end(self) -> None:
+    def end_layer(self) -> None:
         """One layer was read to its end, or as far as it could be."""
 
-    def skip(self) -> None:
+    def skip_layer(self) -> None:
         """A layer is not read, or not to its end."""
 
 
@@ -117,18 +117,18 @@ class LayerVisitor(Protocol):
 class ImageFacts:
     """What the layers seen so far tell. What is known already stays: see the uppermost layer first, or the lowest."""
 
-    releases: dict[str, str] = field(default_factory=dict)
+    os_releases: dict[str, str] = field(default_factory=dict)
     packages: dict[str, str] = field(default_factory=dict)
-    libc: str | None = None
+    libc_version: str | None = None
     python_link: str | None = None  # where /usr/bin/python3 leads
     has_status: bool = False  # all of dpkg's packages are known: lower layers' lists are out of date
-    sees_status: bool = False  # they are in the layer that is being read
-    skipped: bool = False  # a layer above was not read: that some package is not there is not certain
+    is_reading_status: bool = False  # they are in the layer that is being read
+    has_skipped_layer: bool = False  # a layer above was not read: that some package is not there is not certain
 
     @property
     def os(self) -> str | None:
         """`debian-12`: ID and VERSION_ID of os-release."""
-        text = next((self.releases[path] for path in _OS_RELEASE_PATHS if path in self.releases), "")
+        text = next((self.os_releases[path] for path in _OS_RELEASE_PATHS if path in self.os_releases), "")
         values = [
             re.search(rf"^{key}=([\"']?)([^\"'\s]+)\1[ \t]*$", text, re.MULTILINE) for key in ("ID", "VERSION_ID")
         ]
@@ -139,7 +139,7 @@ class ImageFacts:
     def glibc(self) -> str | None:
         """`2.36`: of Debian's package, else as the library itself says."""
         found = re.match(r"(?:[0-9]+:)?(2\.[0-9]{1,2})\b", self.packages.get("libc6", ""))
-        return found[1] if found else self.libc
+        return found[1] if found else self.libc_version
 
     @property
     def python(self) -> tuple[str, str] | None:
@@ -153,17 +153,17 @@ class ImageFacts:
             wanted, path = minors[0], f"/usr/bin/{minors[0]}"
         version = self.packages.get(f"{wanted}-minimal", "")
         exact = re.match(r"(?:[0-9]+:)?(3\.[0-9]{1,2}\.[0-9]{1,2})(?=[-+]|$)", version)
-        return None if self.skipped or exact is None else (exact[1], path)
+        return None if self.has_skipped_layer or exact is None else (exact[1], path)
 
-    def skip(self) -> None:
+    def skip_layer(self) -> None:
         """A layer is not read."""
-        self.skipped |= not self.has_status
+        self.has_skipped_layer |= not self.has_status
 
-    def end(self) -> None:
+    def end_layer(self) -> None:
         """One layer is read."""
-        self.has_status |= self.sees_status
+        self.has_status |= self.is_reading_status
 
-    def wants(self, path: str) -> bool:
+    def wants_path(self, path: str) -> bool:
         """Whether a file tells something."""
         return (
             path in (*_OS_RELEASE_PATHS, _DPKG_STATUS_PATH, _PYTHON_PATH)
@@ -171,21 +171,21 @@ class ImageFacts:
             or _LIBC_PATH.fullmatch(path) is not None
         )
 
-    def link(self, path: str, target: str) -> None:
+    def add_link(self, path: str, target: str) -> None:
         """Take in a symbolic link of a layer."""
         if path == _PYTHON_PATH:
             self.python_link = self.python_link or target.rsplit("/", maxsplit=1)[-1]
 
-    def add(self, path: str, content: bytes) -> None:
+    def add_file(self, path: str, content: bytes) -> None:
         """Take in one file of a layer."""
         text = content.decode("utf-8", "replace")
         if path in _OS_RELEASE_PATHS:
-            self.releases = {path: text, **self.releases}
+            self.os_releases = {path: text, **self.os_releases}
         elif path.startswith(_DPKG_STATUS_PATH):
-            self.sees_status |= path == _DPKG_STATUS_PATH
+            self.is_reading_status |= path == _DPKG_STATUS_PATH
             self.packages = self.packages if self.has_status else {**_parse_installed_packages(text), **self.packages}
         elif path != _PYTHON_PATH and (found := _LIBC_BANNER.search(content)):
-            self.libc = self.libc or found[1].decode("ascii")
+            self.libc_version = self.libc_version or found[1].decode("ascii")
 
 
 class HashingReader:
@@ -193,7 +193,7 @@ class HashingReader:
 
     def __init__(self, body: ReadableBody, size: int) -> None:
         self._body = body
-        self._left = size + 1
+        self._remaining = size + 1
         self._hash = hashlib.sha256()
         self._ahead = b""
 
@@ -202,8 +202,8 @@ class HashingReader:
         if self._ahead:
             piece, self._ahead = self._ahead[:amount], self._ahead[amount:]
             return piece
-        piece = self._body.read(min(amount, self._left))
-        self._left -= len(piece)
+        piece = self._body.read(min(amount, self._remaining))
+        self._remaining -= len(piece)
         self._hash.update(piece)
         return piece
 
@@ -215,7 +215,7 @@ class HashingReader:
         self._ahead = head
         return head
 
-    def digest(self) -> str:
+    def read_digest(self) -> str:
         """The digest of the whole, what is left of it included."""
         while self.read(_CHUNK_BYTES):
             pass
@@ -227,7 +227,7 @@ def read_layer(blob: HashingReader, clues: LayerVisitor) -> None:
     head = blob.peek()
     try:
         if head.startswith(_ZSTD_MAGIC):
-            clues.skip()
+            clues.skip_layer()
         elif head.startswith(_GZIP_MAGIC):
             with gzip.GzipFile(
                 fileobj=cast("IO[bytes]", blob)
@@ -236,8 +236,8 @@ def read_layer(blob: HashingReader, clues: LayerVisitor) -> None:
         else:
             _visit_members(blob, clues)
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError):
-        clues.skip()
-    clues.end()
+        clues.skip_layer()
+    clues.end_layer()
 
 
 def _visit_members(unpacked: ReadableBody, clues: LayerVisitor) -> None:
@@ -245,10 +245,10 @@ def _visit_members(unpacked: ReadableBody, clues: LayerVisitor) -> None:
     with tarfile.open(fileobj=cast("IO[bytes]", _LimitedReader(unpacked)), mode="r|", bufsize=_CHUNK_BYTES) as archive:
         for member in archive:
             path = re.sub(r"^(?:\./|/)+", "", member.name)
-            if member.issym() and clues.wants(path):
-                clues.link(path, member.linkname)
-            elif member.isreg() and clues.wants(path) and (file := archive.extractfile(member)):
-                clues.add(path, file.read(_MAX_FILE_BYTES))
+            if member.issym() and clues.wants_path(path):
+                clues.add_link(path, member.linkname)
+            elif member.isreg() and clues.wants_path(path) and (file := archive.extractfile(member)):
+                clues.add_file(path, file.read(_MAX_FILE_BYTES))
 
 
 class _LimitedReader:
@@ -256,12 +256,12 @@ class _LimitedReader:
 
     def __init__(self, unpacked: ReadableBody) -> None:
         self._unpacked = unpacked
-        self._left = _MAX_UNPACKED_BYTES
+        self._remaining = _MAX_UNPACKED_BYTES
 
     def read(self, amount: int) -> bytes:
         piece = self._unpacked.read(amount)
-        self._left -= len(piece)
-        if self._left < 0:
+        self._remaining -= len(piece)
+        if self._remaining < 0:
             raise tarfile.ReadError
         return piece
 

@@ -28,21 +28,21 @@ def create_unmirrored_registry(environment: Mapping[str, str]) -> RegistryClient
 class OfflineRegistry:
     """In the place of a registry client where nobody may be asked."""
 
-    def digest(self, reference: str) -> str:
+    def resolve_digest(self, reference: str) -> str:
         """Resolve a tag to a digest."""
         return self._refuse(reference)
 
-    def facts(self, reference: str, platform: str) -> ImageProperties:
+    def read_image(self, reference: str, platform: str) -> ImageProperties:
         """Read what an image holds."""
         del platform
         return self._refuse(reference)
 
-    def debian(self, reference: str, platform: str, keyring: str) -> DebianSystem:
+    def read_debian_system(self, reference: str, platform: str, keyring: str) -> DebianSystem:
         """Read the image's Debian system."""
         del platform, keyring
         return self._refuse(reference)
 
-    def holds(self, reference: str) -> bool:
+    def has_tag(self, reference: str) -> bool:
         """Whether the registry has the tag."""
         return self._refuse(reference)
 
@@ -58,23 +58,23 @@ class LazyRegistry:
         self._environment = environment
         self._client: RegistryClient | None = None
 
-    def digest(self, reference: str) -> str:
+    def resolve_digest(self, reference: str) -> str:
         """Resolve a tag to a digest."""
-        return self._real().digest(reference)
+        return self._load_client().resolve_digest(reference)
 
-    def facts(self, reference: str, platform: str) -> ImageProperties:
+    def read_image(self, reference: str, platform: str) -> ImageProperties:
         """Read what an image holds."""
-        return self._real().facts(reference, platform)
+        return self._load_client().read_image(reference, platform)
 
-    def debian(self, reference: str, platform: str, keyring: str) -> DebianSystem:
+    def read_debian_system(self, reference: str, platform: str, keyring: str) -> DebianSystem:
         """Read the image's Debian system."""
-        return self._real().debian(reference, platform, keyring)
+        return self._load_client().read_debian_system(reference, platform, keyring)
 
-    def holds(self, reference: str) -> bool:
+    def has_tag(self, reference: str) -> bool:
         """Whether the registry has the tag."""
-        return self._real().holds(reference)
+        return self._load_client().has_tag(reference)
 
-    def _real(self) -> RegistryClient:
+    def _load_client(self) -> RegistryClient:
         if self._client is None:
             self._client = _create_client(self._environment, read_mirrors(self._environment))
         return self._client

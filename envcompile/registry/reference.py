@@ -38,15 +38,15 @@ class ImageReference:
 
     reference: str
     host: str
-    login: str
-    base: str
+    login_key: str
+    base_url: str
     repository: str
-    version: str
+    tag_or_digest: str
 
     @property
     def digest(self) -> str | None:
         """The digest that the reference gives, if it gives one."""
-        return self.version if ":" in self.version else None
+        return self.tag_or_digest if ":" in self.tag_or_digest else None
 
     @property
     def hint(self) -> str:
@@ -57,18 +57,18 @@ class ImageReference:
         facts = 'os = "debian-12", glibc = "2.36", python = "3.12.12"'
         return f"say what it is in the spec: `base = {{ {image}, {facts} }}`"
 
-    def api(self, kind: str, version: str) -> str:
+    def format_api_url(self, kind: str, version: str) -> str:
         """The address of a `manifests` or `blobs` entry, by tag or digest."""
-        return f"{self.base}/v2/{self.repository}/{kind}/{version}"
+        return f"{self.base_url}/v2/{self.repository}/{kind}/{version}"
 
-    def strange(self, what: str) -> UnavailableError:
+    def create_protocol_error(self, what: str) -> UnavailableError:
         """The error for an answer that no registry gives; `what` follows a colon."""
         message = f"`{self.host}` does not answer as a registry does for `{self.reference}`: {what}"
         return UnavailableError(message, self.hint)
 
-    def denied(self, status: int) -> RegistryAccessError:
+    def create_denied_error(self, status: int) -> RegistryAccessError:
         """The error for 401 and 403. The hub and others say so too of an image that is not there."""
-        login = "docker login" if self.login == HUB_LOGIN_KEY else f"docker login {self.host}"
+        login = "docker login" if self.login_key == HUB_LOGIN_KEY else f"docker login {self.host}"
         message = f"`{self.host}` does not let `{self.reference}` be read, or has no such image (HTTP {status})"
         return RegistryAccessError(message, f"check the name, or run `{login}`")
 

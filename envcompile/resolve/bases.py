@@ -161,7 +161,7 @@ def _standing(
     decided = _with_compiler(spec, decision.run, replace(decided, wheels=wheels))
     if _needs_python(spec) and decision.run.python in _BY_APT:
         decided = _with_distribution(f"python{python}", platform, decision.run, decided)
-    return replace(platform, build=build, run=run, decided=decided)
+    return replace(platform, build=build, run=run, base_decision=decided)
 
 
 def _with_distribution(
@@ -183,8 +183,8 @@ def _with_compiler(spec: Spec, run: Stage, decided: BaseImageDecision) -> BaseIm
     if not spec.cuda.jit or run.flavour.endswith("devel") or {"gcc", "g++"} & {*decided.apt}:
         return decided
     row = Step(2, "jit", ("jit",), "compiles at run time: gcc, libc6-dev", source="the spec")
-    trail = tuple(sorted((*decided.trail, row), key=lambda each: each.step))
-    return replace(decided, apt=tuple(sorted({*decided.apt, "gcc", "libc6-dev"})), trail=trail)
+    trail = tuple(sorted((*decided.explanation, row), key=lambda each: each.step))
+    return replace(decided, apt=tuple(sorted({*decided.apt, "gcc", "libc6-dev"})), explanation=trail)
 
 
 def _image(stage: Stage, ground: BaseImage, choosing: Choosing) -> BaseImage:

@@ -122,9 +122,9 @@ def _run(folder: Path, request: CondaRequest, program: str | None, effects: Effe
     if said["kind"] != "solved":
         _refuse(request, said, program, folder)
     if not written.exists():
-        if "No module named conda_lock" in finished.errors:
+        if "No module named conda_lock" in finished.stderr:
             raise UnavailableError("`conda-lock` is not there", "run `pip install 'envcompile[engines]'`")
-        raise gone(finished._replace(errors=finished.errors.replace(str(folder), "")))
+        raise gone(finished._replace(stderr=finished.stderr.replace(str(folder), "")))
     return written.read_text("utf-8")
 
 

@@ -177,7 +177,7 @@ def _pip(  # noqa: PLR0913, PLR0917 - a request is made of all that was decided 
     if spec.pip.allow_sdist:
         from envcompile.resolve.sdists import resolve_with_sdists  # noqa: PLC0415 - for sdists only
 
-        locked = earlier.lock.platform(name) if earlier.lock else None
+        locked = earlier.lock.find_platform(name) if earlier.lock else None
         before = locked.pip_build if locked else ()
         packages, built = resolve_with_sdists(source, spec.pip, request, before, solvers.pip, solvers.effects)
     else:

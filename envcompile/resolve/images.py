@@ -35,10 +35,10 @@ class ImageFacts(Protocol):
 class Images(Protocol):
     """Whoever knows images: a registry client. Raises `MissingOutside`."""
 
-    def digest(self, reference: str) -> str:
+    def resolve_digest(self, reference: str) -> str:
         """The digest that `name[:tag]` means now."""
 
-    def facts(self, reference: str, platform: str) -> ImageFacts:
+    def read_image(self, reference: str, platform: str) -> ImageFacts:
         """What `name[:tag]@digest` holds for a platform as docker spells it."""
 
 
@@ -71,7 +71,7 @@ def lay_ground(  # noqa: PLR0913
     grounds: dict[str, Ground] = {}
     found: list[Diagnostic] = []
     for name in spec.platforms:
-        before = earlier.platform(name) if earlier and not upgrade else None
+        before = earlier.find_platform(name) if earlier and not upgrade else None
         facts = _facts(source, spec, image, before, images, name)
         answer = choose(spec, base, image, facts)
         if isinstance(answer, Diagnostic):
@@ -103,7 +103,7 @@ def pin(image: str, kept: Mapping[str, str], images: Images) -> str:
     """The image by its digest: its own, a kept one, or what the registry says now. Raises `MissingOutside`."""
     if "@" in image:
         return image
-    return kept.get(image) or f"{image}@{images.digest(image)}"
+    return kept.get(image) or f"{image}@{images.resolve_digest(image)}"
 
 
 def _remembered(spec: Spec, before: PlatformLock) -> Facts | None:
@@ -129,7 +129,7 @@ def _facts(  # noqa: PLR0913, PLR0917
     if parts and parts.digest and not needs_look(spec):
         return Facts()
     try:
-        told = images.facts(image, PLATFORMS[platform].docker)
+        told = images.read_image(image, PLATFORMS[platform].docker_platform)
     except UnavailableError as problem:
         if not (parts and parts.digest):
             raise

@@ -107,7 +107,7 @@ def _pass(
     held = {name: ground.wheels for name, ground in grounds.items()}
     choosing = Choosing(solvers.catalogue, solvers.images, kept, systems, rows, held)
     platforms = tuple(_dated(each, earlier) for each in choose_bases(source, spec, platforms, choosing))
-    added = any(each.decided and (each.decided.apt or each.decided.apt_build) for each in platforms)
+    added = any(each.base_decision and (each.base_decision.apt or each.base_decision.apt_build) for each in platforms)
     if not (spec.apt.packages or spec.apt.build or added):
         return Settled(platforms, channels, None)
     from envcompile.resolve.apt.resolver import lock_apt  # noqa: PLC0415 - for Debian packages only
@@ -118,18 +118,18 @@ def _pass(
 
 def _dated(platform: PlatformLock, earlier: Earlier) -> PlatformLock:
     """The same decision by newer facts is the earlier one: a lock does not change for a date."""
-    before = earlier.lock.platform(platform.platform) if earlier.lock else None
-    if not (before and before.decided and platform.decided):
+    before = earlier.lock.find_platform(platform.platform) if earlier.lock else None
+    if not (before and before.base_decision and platform.base_decision):
         return platform
-    same = replace(platform.decided, catalogue=before.decided.catalogue)
-    return replace(platform, decided=same) if same == before.decided else platform
+    same = replace(platform.base_decision, catalogue=before.base_decision.catalogue)
+    return replace(platform, base_decision=same) if same == before.base_decision else platform
 
 
 def _with_python(platform: PlatformLock, apt: Answer) -> PlatformLock:
     """The interpreter, where it is a Debian package: its patch level is the package's."""
     minor = ".".join((platform.python.version if platform.python else "").split(".")[:2])
     name = f"python{minor}"
-    if not platform.decided or name not in platform.decided.apt:
+    if not platform.base_decision or name not in platform.base_decision.apt:
         return platform
     found = next((each for each in apt.packages[platform.platform][0] if each.name == name), None)
     patch = _PATCH.match(found.version) if found else None
@@ -152,15 +152,15 @@ def _differs(platform: PlatformLock, ground: Ground) -> tuple[str, ...]:
         found.append(f"for glibc {platform.run.glibc}, which `{platform.run.os}` has")
     if platform.python and platform.python.source == "apt" and platform.python != ground.python:
         found.append(f"for Python {platform.python.version}, which `{platform.run.os}` has")
-    if platform.decided and platform.decided.wheels != ground.wheels:
-        found.append(f"with {', '.join(f'`{each}`' for each in platform.decided.wheels)}")
+    if platform.base_decision and platform.base_decision.wheels != ground.wheels:
+        found.append(f"with {', '.join(f'`{each}`' for each in platform.base_decision.wheels)}")
     return tuple(found)
 
 
 def _ground(platform: PlatformLock, before: Ground) -> Ground:
     """What the second pass is resolved for."""
     apt = platform.python is not None and platform.python.source == "apt"
-    wheels = platform.decided.wheels if platform.decided else ()
+    wheels = platform.base_decision.wheels if platform.base_decision else ()
     return before._replace(base=platform.run, python=platform.python if apt else before.python, wheels=wheels)
 
 
@@ -176,14 +176,16 @@ def _grounds_of_earlier(asked: _Asked) -> dict[str, Ground]:
     spec, lock = asked.spec, asked.earlier.lock
     if lock is None or asked.upgrade.names is True or spec.image.base:
         return {}
-    if any(each.key == "image.base" for each in lock.asked or ()):
+    if any(each.key == "image.base" for each in lock.recorded_inputs or ()):
         return {}
     twice = {}
     for name in spec.platforms:
-        before = lock.platform(name)
+        before = lock.find_platform(name)
         if before and _elsewhere(before, spec) and _fits(before.python, spec.python):
             tools = pinned_tools(spec, lock, asked.solvers.images)
-            twice[name] = Ground(before.run, before.python, tools, before.decided.wheels if before.decided else ())
+            twice[name] = Ground(
+                before.run, before.python, tools, before.base_decision.wheels if before.base_decision else ()
+            )
     others = tuple(name for name in spec.platforms if name not in twice)
     if not twice or not others:
         return twice
@@ -193,9 +195,9 @@ def _grounds_of_earlier(asked: _Asked) -> dict[str, Ground]:
 
 def _elsewhere(platform: PlatformLock, spec: Spec) -> bool:
     """Whether it does not simply stand on the usual base."""
-    if platform.decided is None:
+    if platform.base_decision is None:
         return False
-    again = any(row.rule == _AGAIN for row in platform.decided.trail)
+    again = any(row.rule == _AGAIN for row in platform.base_decision.explanation)
     return again or platform.run.image.partition("@")[0] != wanted(spec).image
 
 
@@ -204,13 +206,17 @@ def _fits(python: PythonInterpreter | None, asked: str | None) -> bool:
 
 
 def _rows_of_earlier(earlier: Earlier, name: str) -> tuple[Step, ...]:
-    before = earlier.lock.platform(name) if earlier.lock else None
-    return tuple(row for row in before.decided.trail if row.step == 0) if before and before.decided else ()
+    before = earlier.lock.find_platform(name) if earlier.lock else None
+    return (
+        tuple(row for row in before.base_decision.explanation if row.step == 0)
+        if before and before.base_decision
+        else ()
+    )
 
 
 def _stays(platform: PlatformLock, earlier: Earlier) -> bool:
     """Whether it stands on the images of the earlier lock."""
-    before = earlier.lock.platform(platform.platform) if earlier.lock else None
+    before = earlier.lock.find_platform(platform.platform) if earlier.lock else None
     return before is not None and (before.build, before.run, before.python) == (
         platform.build,
         platform.run,

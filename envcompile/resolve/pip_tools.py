@@ -140,9 +140,9 @@ def index_url(effects: Effects, folder: str) -> str:
     if given := effects.environment.get("PIP_INDEX_URL"):
         return given
     finished = effects.run((sys.executable, "-c", _ASK_PIP), folder, _environment(effects.environment))
-    if finished.code:
+    if finished.exit_code:
         raise UnavailableError("`pip`, which `pip-tools` works with, is not there", INSTALL)
-    return finished.errors.split()[-1]
+    return finished.stderr.split()[-1]
 
 
 def _environment(outer: Mapping[str, str]) -> dict[str, str]:
@@ -183,8 +183,8 @@ def _compile(request: PipRequest, effects: Effects, folder: Path, url: str, pins
     # In the environment, not in argv: it may hold a password, and argv can be read by every user of the machine.
     finished = effects.run(argv, str(folder), {**_environment(effects.environment), "PIP_INDEX_URL": url})
     said = log.read_text("utf-8", "replace") if log.exists() else ""
-    if finished.code:
-        raise failure(said, finished.errors, request, tuple(str(each) for each in _asked(request)))
+    if finished.exit_code:
+        raise failure(said, finished.stderr, request, tuple(str(each) for each in _asked(request)))
     if trouble := skipped_page(said):
         raise trouble
     return out.read_text("utf-8")

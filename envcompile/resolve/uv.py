@@ -125,8 +125,8 @@ class Uv:
             *(("--offline",) if effects.offline else ()),
         )
         finished = effects.run(argv, folder, indexes.environment)
-        if finished.code:
-            said = indexes.signpost.shown(finished.errors) if indexes.signpost else finished.errors
+        if finished.exit_code:
+            said = indexes.signpost.shown(finished.stderr) if indexes.signpost else finished.stderr
             raise _failure(said, request)
 
 

@@ -43,7 +43,7 @@ class Asked(NamedTuple):
 def default_url(uv: str, effects: Effects, folder: str) -> str:
     """The index that uv asks when nobody names one. Raises `Unusable` when it does not say which that is."""
     finished = effects.run((sys.executable, "-c", _ASK_UV, uv), folder, effects.environment)
-    if found := _DEFAULT_URL.search(finished.errors):
+    if found := _DEFAULT_URL.search(finished.stderr):
         return found[1]
     raise InvalidInputError("`uv` does not say which index is its default", "give it as `index` under `[pip]`")
 

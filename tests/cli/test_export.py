@@ -30,7 +30,7 @@ def expected(project: Path, name: str) -> str:
 
 
 def test_every_format_has_a_file_that_a_lock_can_keep() -> None:
-    assert {row.file for row in EXPORTERS.values()} <= set(EXPORT_FILES)
+    assert {row.file_name for row in EXPORTERS.values()} <= set(EXPORT_FILES)
 
 
 def test_standard_output_carries_the_artefact_only(project: Path) -> None:

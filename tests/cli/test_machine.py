@@ -14,7 +14,7 @@ PROBLEMS = DiagnosticsError(
     SOURCE,
     [
         Diagnostic("userinfo", "`https://u:canary@h/` is 100%\nwrong", ("url",), "mend"),
-        Diagnostic("unknown-key", "no", ("x",), of="key"),
+        Diagnostic("unknown-key", "no", ("x",), target="key"),
     ],
 )
 

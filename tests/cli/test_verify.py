@@ -255,7 +255,7 @@ def test_the_head_of_a_lock_is_where_a_glance_looks(name: str) -> None:
     """What is read at a glance is what the parser reads."""
     _, lock = parsed(name)
     text = format_lock(lock)
-    digests = (lock.spec.encode(), lock.spec_text.encode())
+    digests = (lock.spec_digest.encode(), lock.spec_text_digest.encode())
     assert read_spec_digests(text.encode()) == read_spec_digests(text.replace("\n", "\r\n").encode()) == digests
     for damaged in (text[:-1], f"\ufeff{text}", text.replace("layout = ", "layout = 9"), "", text[:200], f"{text}\n"):
         assert read_spec_digests(damaged.encode()) is None

@@ -58,7 +58,7 @@ def test_the_command_line_of_a_build() -> None:
         secrets=("id=ca,src=/ca",),
         contexts=(("debian@sha256:0", "docker-image://mirror/debian@sha256:0"),),
         builder="far",
-        extra=("--network=host",),
+        extra_options=("--network=host",),
     )
     assert command_line(build, "facts.json") == (
         *("buildx", "build", "--builder", "far", "--provenance=false", "--sbom=false", "--progress", "auto"),
@@ -203,5 +203,5 @@ def test_an_interrupt_is_passed_on_and_waited_for(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     with pytest.raises(KeyboardInterrupt):
-        DockerClient(os.environ).watch(("buildx", "build"), "FROM scratch\n", Screen())  # type: ignore[arg-type]
+        DockerClient(os.environ).run_build(("buildx", "build"), "FROM scratch\n", Screen())  # type: ignore[arg-type]
     assert (tmp_path / "ended").read_text("utf-8") == "FROM scratch\n"

@@ -72,9 +72,13 @@ def layers_of(engine: Engine, dockerfile: str, file: Path, *options: str) -> lis
     """Of a build from this text: the entries of each layer of the environment by their paths, from the lowest."""
     engine.build(dockerfile, "envcompile-test-layers", "--output", f"type=oci,dest={file}", *options)
     with OciArchive(file) as archive:
-        (image,) = archive.images()
-        made = [layer for layer, step in zip(image.layers, image.steps(), strict=True) if step.startswith("COPY /")]
-        return [{entry.path.rstrip("/"): entry for entry in archive.entries(*layer)} for layer in made]
+        (image,) = archive.read_images()
+        made = [
+            layer
+            for layer, step in zip(image.layers, image.list_layer_steps(), strict=True)
+            if step.startswith("COPY /")
+        ]
+        return [{entry.path.rstrip("/"): entry for entry in archive.iter_entries(*layer)} for layer in made]
 
 
 def merged(layers: list[dict[str, LayerEntry]]) -> dict[str, LayerEntry]:
@@ -96,8 +100,8 @@ def built(
     assert findings(folder / "Dockerfile") == ""
     split = layers_of(engine, text, folder / "split.tar", "--no-cache")
     with monkeypatch.context() as patched:
-        for module in ("layers", "conda"):
-            patched.setattr(f"envcompile.plan.{module}.group", lambda *_, **__: "tiny-1")
+        for module in ("pip", "conda"):
+            patched.setattr(f"envcompile.plan.{module}.find_layer_group", lambda *_, **__: "tiny-1")
         text = compile_dockerfile(spec_of(spec), lock)
     one = layers_of(engine, text, folder / "one.tar", "--no-cache")
     assert len(one) < len(split)

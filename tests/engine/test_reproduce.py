@@ -110,8 +110,8 @@ def test_the_first_path_that_differs_is_named(
     digest, difference = compare_archives(one, other)
     assert digest.startswith("sha256:")
     assert difference is not None
-    assert difference.where == where
-    assert difference.what == f"{what}, in layer 2 of 2 for linux/amd64, which `RUN it` made"
+    assert difference.location == where
+    assert difference.description == f"{what}, in layer 2 of 2 for linux/amd64, which `RUN it` made"
     assert difference.cause
 
 
@@ -124,17 +124,17 @@ def test_differences_outside_of_files(tmp_path: Path) -> None:
     one = write(tmp_path / "one", [layer(SAME)])
     found = compare_archives(one, write(tmp_path / "config", [layer(SAME)], created="now"))[1]
     assert found is not None
-    assert found.where == "`created` of the configuration for linux/amd64"
+    assert found.location == "`created` of the configuration for linux/amd64"
     found = compare_archives(one, write(tmp_path / "more", [layer(SAME), layer(SAME)]))[1]
     assert found is not None
-    assert found.what == "has 1 layers once and 2 the other time"
+    assert found.description == "has 1 layers once and 2 the other time"
     found = compare_archives(one, write(tmp_path / "packed", [layer(SAME)], "zstd"))[1]
     assert found is not None
-    assert found.what == "has other bytes, and the files of all layers are equal"
+    assert found.description == "has other bytes, and the files of all layers are equal"
 
 
 def test_each_platform_of_an_index_is_compared(tmp_path: Path) -> None:
     one = write(tmp_path / "one", [layer(SAME)], platforms=2)
     found = compare_archives(one, write(tmp_path / "other", [layer(changed(1, b"b"))], platforms=2))[1]
     assert found is not None
-    assert "for linux/amd64" in found.what
+    assert "for linux/amd64" in found.description

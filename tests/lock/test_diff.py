@@ -149,8 +149,8 @@ def test_a_lock_and_itself(name: str) -> None:
     assert compare_locks(lock, lock) == ()
     assert format_summary(()) == "nothing changed"
     nothing = Lock("", "", ())
-    assert {change.sign for change in compare_locks(nothing, lock)} == {"added"}
-    assert {change.sign for change in compare_locks(lock, nothing)} == {"removed"}
+    assert {change.status for change in compare_locks(nothing, lock)} == {"added"}
+    assert {change.status for change in compare_locks(lock, nothing)} == {"removed"}
 
 
 def test_common_changes_stand_once() -> None:
@@ -188,9 +188,9 @@ def test_bases_and_tools_move_too() -> None:
 def test_what_the_build_is_told_moves_too() -> None:
     _, lock = parsed("cuda-sdist")
     (platform,) = lock.platforms
-    assert platform.decided
+    assert platform.base_decision
     home = (("CUDA_HOME", "/usr/local/cuda"),)
-    other = replace(platform, decided=replace(platform.decided, build_env=home))
+    other = replace(platform, base_decision=replace(platform.base_decision, build_env=home))
     assert lines(lock, replace(lock, platforms=(other,))) == ["  - variable of the build TORCH_CUDA_ARCH_LIST 8.0;9.0"]
 
 
@@ -207,7 +207,7 @@ def why(
     old: Iterable[CondaPackage | PipPackage], new: Iterable[CondaPackage | PipPackage], told: LockRequest | None = None
 ) -> dict[str, tuple[str, ...]]:
     found: tuple[LockChange, ...] = compare_locks(locked(linux_64=old), locked(linux_64=new), told)
-    return {each.name: each.why for each in found}
+    return {each.name: each.reasons for each in found}
 
 
 def test_why_conda_packages_move() -> None:

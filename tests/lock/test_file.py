@@ -228,7 +228,7 @@ def test_condas_pins_are_kept_too() -> None:
     (platform,) = parse_lock(text, "x.lock").platforms
     pins = recover_pins(text.replace(f"{row}\n", conflict, 1))["linux-64"]
     assert (pins.pip, pins.conda) == (platform.pip, platform.conda)
-    assert pins.names() == {each.name for each in platform.pip} | {each.name for each in platform.conda}
+    assert pins.package_names() == {each.name for each in platform.pip} | {each.name for each in platform.conda}
 
 
 @settings(deadline=None)

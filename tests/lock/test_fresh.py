@@ -57,7 +57,9 @@ def test_a_key_that_changes_makes_it_stale(table: str, key: str) -> None:
     found = check_freshness(other, lock)
     assert found
     assert all(each.rule == "stale" and each.hint == "run `envcompile lock`" for each in found)
-    noted = dataclasses.replace(lock, asked=tuple(RecordedInput(*row) for row in recorded_inputs(other).items()))
+    noted = dataclasses.replace(
+        lock, recorded_inputs=tuple(RecordedInput(*row) for row in recorded_inputs(other).items())
+    )
     if (table, key) not in {("", "python"), ("", "platforms"), ("conda", "packages"), ("pip", "packages")}:
         # It is seen in no pin, so nothing else is amiss; and noted back and forth alike.
         assert check_freshness(other, noted) == []
@@ -73,7 +75,8 @@ def test_an_index_that_is_swapped_is_named() -> None:
         for name in ("one", "other")
     )
     (found,) = check_freshness(
-        other, dataclasses.replace(lock, asked=tuple(RecordedInput(*row) for row in recorded_inputs(one).items()))
+        other,
+        dataclasses.replace(lock, recorded_inputs=tuple(RecordedInput(*row) for row in recorded_inputs(one).items())),
     )
     assert found.message == (
         "the lock was made with `pip.index` as `https://one.example.invalid/simple`, "
@@ -92,13 +95,15 @@ def test_the_same_on_two_platforms_is_said_once() -> None:
 def test_what_the_choice_of_a_base_has_brought_is_asked_for() -> None:
     spec, lock = parsed("cuda")
     (one,) = lock.platforms
-    assert one.decided
+    assert one.base_decision
     brought = dataclasses.replace(one.pip[0], name="nvidia-brought", depends=())
     with_it = dataclasses.replace(one, pip=(*one.pip, brought))
     (found,) = check_freshness(spec, dataclasses.replace(lock, platforms=(with_it,)))
     assert "the lock holds `nvidia-brought`, which nothing asks for any more," in found.message
-    decided = dataclasses.replace(one.decided, wheels=("nvidia-brought ==1.*",))
+    decided = dataclasses.replace(one.base_decision, wheels=("nvidia-brought ==1.*",))
     assert (
-        check_freshness(spec, dataclasses.replace(lock, platforms=(dataclasses.replace(with_it, decided=decided),)))
+        check_freshness(
+            spec, dataclasses.replace(lock, platforms=(dataclasses.replace(with_it, base_decision=decided),))
+        )
         == []
     )

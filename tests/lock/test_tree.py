@@ -69,7 +69,7 @@ def test_the_shortest_way_is_one_and_the_shortest(needs: dict[str, list[str]]) -
     for name in NAMES:
         path = find_shortest_path(whole, node("a"), node(name))
         assert len(path) == length.get(name, 0)
-        assert all(after in whole.needs[before] for before, after in pairwise(path))
+        assert all(after in whole.dependencies[before] for before, after in pairwise(path))
 
 
 def test_large_and_deep_graphs_are_fast() -> None:
@@ -114,12 +114,15 @@ def test_conda_and_pip_are_one_graph() -> None:
     (platform,) = locked(linux_64=packages).platforms
     whole = build_graph(platform)
     pytorch, numpy = PackageNode("pytorch", "conda"), PackageNode("numpy", "conda")
-    assert whole.needs[pytorch] == whole.needs[PackageNode("both", "conda")] == (numpy,)
-    assert whole.needs[node("app")] == (node("both"),)
-    assert whole.needs[node("both")] == (pytorch,)
-    assert whole.needed[pytorch] == (node("both"),)
-    assert (whole.find("torch"), whole.find("both")) == ((pytorch,), (PackageNode("both", "conda"), node("both")))
-    assert whole.find("nobody") == ()
+    assert whole.dependencies[pytorch] == whole.dependencies[PackageNode("both", "conda")] == (numpy,)
+    assert whole.dependencies[node("app")] == (node("both"),)
+    assert whole.dependencies[node("both")] == (pytorch,)
+    assert whole.dependents[pytorch] == (node("both"),)
+    assert (whole.find_nodes("torch"), whole.find_nodes("both")) == (
+        (pytorch,),
+        (PackageNode("both", "conda"), node("both")),
+    )
+    assert whole.find_nodes("nobody") == ()
     assert {each["name"]: each["needs"] for each in list_graph_rows(whole, [pytorch])}["app"] == [
         {"kind": "pip", "name": "both"}
     ]
@@ -133,5 +136,7 @@ def test_the_spec_asks_for_everything(name: str, golden: Golden) -> None:
         whole = build_graph(platform)
         roots = find_requested_packages(spec, whole)
         lines = [*draw_tree(whole, roots, UNICODE_STYLE)]
-        assert {line.removesuffix(" (*)").split("─ ")[-1] for line in lines} == {whole.label(n) for n in whole.packages}
+        assert {line.removesuffix(" (*)").split("─ ")[-1] for line in lines} == {
+            whole.format_label(n) for n in whole.packages
+        }
         golden(FIXTURES / "diff" / f"tree-{name}-{platform.platform}.text", "".join(f"{line}\n" for line in lines))

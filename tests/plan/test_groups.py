@@ -102,7 +102,7 @@ def key_of(package: PipPackage | CondaPackage) -> str:
 
 def members(spec: Spec, lock: Lock, platform: str) -> dict[str, frozenset[str]]:
     """For each layer what the plan's lists say of each of its packages on one platform."""
-    target = next(each for each in make_plan(spec, lock).targets if each.arch == PLATFORMS[platform].arch)
+    target = next(each for each in make_plan(spec, lock).targets if each.arch == PLATFORMS[platform].docker_arch)
     lines = {file.path: file.lines for file in target.files}
     pip = {path: frozenset(line for line in lines[path] if "==" in line) for path in lines if path.startswith("/pip/")}
     conda: dict[str, frozenset[str]] = {}

@@ -335,7 +335,7 @@ DECIDED = BaseImageDecision(
     wheels=("nvidia-cuda-runtime-cu12 ==12.6.*",),
     saving=SizeSaving("9.9", "nvidia/cuda:12.8-devel"),
     warnings=(RecordedDiagnostic("cuda-old-image", "it is old", "take a newer one"),),
-    trail=(
+    explanation=(
         Step(1, "bundled", ("torch==2.8.0",), "CUDA 12.8", (RejectedImage("nvidia/cuda:12.8-base", "large"),), "facts"),
     ),
 )
@@ -350,7 +350,7 @@ def everything() -> dict[str, Any]:
     )
     apt = (AptPackage("git", "1:2.39.5-0+deb12u3", "amd64", 64 * "c", 7264380, ("perl",)),)
     platforms = tuple(
-        dataclasses.replace(each, conda=(conda,), **_sdist(each.pip[-1]), apt=apt, apt_build=apt, decided=DECIDED)
+        dataclasses.replace(each, conda=(conda,), **_sdist(each.pip[-1]), apt=apt, apt_build=apt, base_decision=DECIDED)
         for each in lock.platforms
     )
     channels = (Channel("corp", "https://channels.example.com/corp"),)

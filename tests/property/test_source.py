@@ -202,7 +202,7 @@ def test_the_text_at_a_keys_place_parses_to_its_value(table: dict[str, Any], ran
     parsed = source.parse()
     assert parsed == table
     for path, value in paths(parsed):
-        key, place = source.key(path), source.value(path)
+        key, place = source.find_key(path), source.find_value(path)
         assert key is not None
         assert place is not None
         key_text, value_text = text[key.start : key.end], text[place.start : place.end]
@@ -228,8 +228,8 @@ def test_a_broken_text_has_a_reason_and_an_offset(table: dict[str, Any], random:
     if problem:
         assert problem.message
         assert 0 <= problem.offset <= len(source.text)
-        place = source.place(problem.offset)
-        assert 0 < place.column <= len(source.line(place.line)) + 2
+        place = source.locate_offset(problem.offset)
+        assert 0 < place.column <= len(source.get_line(place.line)) + 2
     for path, _ in paths(table):
-        for span in (source.key(path), source.value(path), source.nearest(path)):
+        for span in (source.find_key(path), source.find_value(path), source.find_nearest_value(path)):
             assert span is None or 0 <= span.start <= span.end <= len(source.text)

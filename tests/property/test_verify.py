@@ -237,7 +237,9 @@ def repinned(data: Draw, spec: Spec, lock: Lock, texts: tuple[str, str]) -> Muta
         return dataclasses.replace(platform, **changes)
 
     rows = tuple(map(moved, lock.platforms))
-    other = dataclasses.replace(lock, platforms=rows, spec=lock.spec_text, spec_text=lock.spec)
+    other = dataclasses.replace(
+        lock, platforms=rows, spec_digest=lock.spec_text_digest, spec_text_digest=lock.spec_digest
+    )
     return Mutated(spec_text, format_lock(other), EXIT_FAILED, (f"=={version}", f"{wanted} 0.0.1"))
 
 
@@ -252,7 +254,9 @@ def dropped(data: Draw, spec: Spec, lock: Lock, texts: tuple[str, str]) -> Mutat
         # An sdist takes with it what it is built with.
         changes["pip_build"] = tuple(each for each in platform.pip_build if each.name != package.name)
     rest = tuple(dataclasses.replace(each, **changes) if each == platform else each for each in lock.platforms)
-    other = dataclasses.replace(lock, platforms=rest, spec=lock.spec_text, spec_text=lock.spec)
+    other = dataclasses.replace(
+        lock, platforms=rest, spec_digest=lock.spec_text_digest, spec_text_digest=lock.spec_digest
+    )
     return Mutated(texts[0], format_lock(other), EXIT_FAILED, (f"`{package.name}`",))
 
 

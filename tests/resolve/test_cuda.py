@@ -130,7 +130,7 @@ def test_another_cuda_is_an_error(asked: str | None, locked: tuple[CondaPackage 
     choosing = Choosing(shipped(), Anybody(), {}, {}, {}, {})
     if not said:
         (found,) = choose_bases(source, parse_spec(source), (platform,), choosing)
-        assert found.decided
+        assert found.base_decision
         return
     with pytest.raises(DiagnosticsError) as raised:
         choose_bases(source, parse_spec(source), (platform,), choosing)
@@ -142,8 +142,8 @@ def test_another_cuda_is_an_error(asked: str | None, locked: tuple[CondaPackage 
 class Anybody:
     """A registry in which every tag is there."""
 
-    def digest(self, reference: str) -> str:
+    def resolve_digest(self, reference: str) -> str:
         return f"sha256:{hashlib.sha256(reference.encode()).hexdigest()}"
 
-    def facts(self, reference: str, platform: str) -> Facts:
+    def read_image(self, reference: str, platform: str) -> Facts:
         raise AssertionError((reference, platform))

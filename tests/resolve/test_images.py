@@ -25,11 +25,11 @@ class Registry:
         self.asked: list[str] = []
         self._facts = facts
 
-    def digest(self, reference: str) -> str:
+    def resolve_digest(self, reference: str) -> str:
         self.asked.append(reference)
         return DIGEST
 
-    def facts(self, reference: str, platform: str) -> Facts:
+    def read_image(self, reference: str, platform: str) -> Facts:
         self.asked.append(f"{reference} for {platform}")
         if self._facts is None:
             raise UnavailableError("nobody answers")

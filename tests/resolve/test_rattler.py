@@ -47,7 +47,7 @@ def test_a_crash_after_the_answer_does_no_harm(effects: Effects) -> None:
 
     def crashing(argv: tuple[str, ...], folder: str, environment: Mapping[str, str]) -> ProcessResult:
         seen.update(environment)
-        return ProcessResult(-11, run_process(argv, folder, environment).errors)
+        return ProcessResult(-11, run_process(argv, folder, environment).stderr)
 
     def killed(argv: tuple[str, ...], folder: str, environment: Mapping[str, str]) -> ProcessResult:
         seen.update(environment)

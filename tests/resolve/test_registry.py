@@ -103,7 +103,7 @@ def make(tmp_path: Path, slept: list[float]) -> Make:
     def registry(config: object = None, mirrors: dict[str, str] | None = None, limit: float = 2.0) -> RegistryClient:
         if config is not None:
             (tmp_path / "config.json").write_text(config if isinstance(config, str) else json.dumps(config), "utf-8")
-        patience = RetryPolicy(limit=limit, layer_limit=limit, sleep=slept.append, random=lambda: 0.5)
+        patience = RetryPolicy(timeout=limit, layer_timeout=limit, sleep=slept.append, random=lambda: 0.5)
         environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ.get('PATH', '')}"}
         return RegistryClient(tmp_path, mirrors, patience, create_helper_runner(environment, limit=5.0))
 
@@ -131,7 +131,7 @@ def login(host: str) -> dict[str, object]:
 
 def test_a_tag_gives_the_digest_of_the_bytes_that_were_received(server: Server, make: Make) -> None:
     digest = server.image([layer(BASE)])
-    assert make().digest(f"{server.host}/team/python:1") == digest
+    assert make().resolve_digest(f"{server.host}/team/python:1") == digest
     assert [(each.method, each.path.rsplit("/", 1)[1]) for each in server.seen] == [("HEAD", "1"), ("GET", digest)]
 
 
@@ -141,19 +141,19 @@ def test_a_registry_that_does_not_tell_the_digest_is_asked_for_the_bytes(
 ) -> None:
     server.head, server.tells_digest = head, tells
     digest = server.image([layer(BASE)])
-    assert make().digest(f"{server.host}/team/python:1") == digest
+    assert make().resolve_digest(f"{server.host}/team/python:1") == digest
 
 
 def test_a_reference_with_a_digest_is_checked_too(server: Server, make: Make) -> None:
     digest = server.image([layer(BASE)])
-    assert make().digest(f"{server.host}/team/python:gone@{digest}") == digest
+    assert make().resolve_digest(f"{server.host}/team/python:gone@{digest}") == digest
 
 
 @pytest.mark.parametrize("tells", [True, False])
 def test_bytes_that_do_not_match_their_digest_are_an_error(server: Server, make: Make, tells: bool) -> None:
     digest = server.image([layer(BASE)])
     server.wrong, server.tells_digest = {digest}, tells
-    text = fails(lambda: make().digest(f"{server.host}/team/python@{digest}"))
+    text = fails(lambda: make().resolve_digest(f"{server.host}/team/python@{digest}"))
     assert digest in text
     assert "is not what was asked for" in text
 
@@ -169,11 +169,11 @@ def test_bytes_that_do_not_match_their_digest_are_an_error(server: Server, make:
 )
 def test_garbage_has_no_digest(server: Server, make: Make, raw: bytes, words: str) -> None:
     server.raw = raw
-    assert words in fails(lambda: make().digest(f"{server.host}/team/python:1"))
+    assert words in fails(lambda: make().resolve_digest(f"{server.host}/team/python:1"))
 
 
 def test_an_image_that_is_not_there(server: Server, make: Make) -> None:
-    text = fails(lambda: make().digest(f"{server.host}/team/python:2"))
+    text = fails(lambda: make().resolve_digest(f"{server.host}/team/python:2"))
     assert f"has no image `{server.host}/team/python:2`" in text
 
 
@@ -184,8 +184,8 @@ def test_an_anonymous_token_is_fetched_once(server: Server, make: Make) -> None:
     server.auth = "token"
     digest = server.image([layer(BASE)])
     registry = make()
-    registry.digest(f"{server.host}/team/python:1")
-    registry.facts(f"{server.host}/team/python@{digest}", "linux/amd64")
+    registry.resolve_digest(f"{server.host}/team/python:1")
+    registry.read_image(f"{server.host}/team/python@{digest}", "linux/amd64")
     assert [each.path for each in server.asked("/token")] == ["/token?service=here&scope=repository%3Ax%3Apull"]
 
 
@@ -193,9 +193,11 @@ def test_an_expired_token_is_renewed(server: Server, make: Make) -> None:
     server.auth = "token"
     digest = server.image([layer(BASE)])
     registry = make()
-    registry.digest(f"{server.host}/team/python:1")
-    registry._session._authorized = dict.fromkeys(registry._session._authorized, "Bearer of-yesterday")
-    assert registry.digest(f"{server.host}/team/python:1") == digest
+    registry.resolve_digest(f"{server.host}/team/python:1")
+    registry._session._authorization_headers = dict.fromkeys(
+        registry._session._authorization_headers, "Bearer of-yesterday"
+    )
+    assert registry.resolve_digest(f"{server.host}/team/python:1") == digest
 
 
 @pytest.mark.parametrize("auth", ["login", "basic"])
@@ -206,7 +208,7 @@ def test_the_login_of_docker_is_used(server: Server, make: Make, auth: str, form
     entry = {"username": USER, "password": PASSWORD}
     config = {"auth": login(server.host), "plain": {"auths": {server.host: entry}}}.get(form)
     registry = make(config or {"auths": {f"https://{server.host}/v1/": entry}})
-    assert registry.digest(f"{server.host}/team/python:1") == digest
+    assert registry.resolve_digest(f"{server.host}/team/python:1") == digest
     assert PASSWORD not in f"{registry!r} {vars(registry)!r}"
 
 
@@ -214,7 +216,7 @@ def test_an_identity_token_goes_by_post(server: Server, make: Make) -> None:
     server.auth = "token"
     digest = server.image([layer(BASE)])
     registry = make({"auths": {server.host: {"identitytoken": IDENTITY}}})
-    assert registry.digest(f"{server.host}/team/python:1") == digest
+    assert registry.resolve_digest(f"{server.host}/team/python:1") == digest
     assert [each.method for each in server.asked("/token")] == ["POST"]
 
 
@@ -222,7 +224,7 @@ def test_an_identity_token_goes_by_post(server: Server, make: Make) -> None:
 def test_without_a_login_the_error_says_how_to_log_in(server: Server, make: Make, auth: str) -> None:
     server.auth = auth
     server.image([layer(BASE)])
-    text = fails(lambda: make().digest(f"{server.host}/team/python:1"))
+    text = fails(lambda: make().resolve_digest(f"{server.host}/team/python:1"))
     assert "HTTP 401" in text
     assert f"docker login {server.host}" in text
 
@@ -231,19 +233,19 @@ def test_a_wrong_password_is_no_secret_told(server: Server, make: Make) -> None:
     server.auth = "basic"
     server.image([layer(BASE)])
     registry = make({"auths": {server.host: {"username": "bob", "password": PASSWORD}}})
-    assert "HTTP 401" in fails(lambda: registry.digest(f"{server.host}/team/python:1"))
+    assert "HTTP 401" in fails(lambda: registry.resolve_digest(f"{server.host}/team/python:1"))
 
 
 def test_forbidden(server: Server, make: Make) -> None:
     server.statuses = [403]
-    assert "HTTP 403" in fails(lambda: make().digest(f"{server.host}/team/python:1"))
+    assert "HTTP 403" in fails(lambda: make().resolve_digest(f"{server.host}/team/python:1"))
 
 
 @pytest.mark.parametrize("token", [f"{TOKEN}\r\nX-Evil: 1", "", None, {"a": TOKEN}])
 def test_a_token_that_is_none(server: Server, make: Make, token: object) -> None:
     server.auth, server.token = "token", token
     server.image([layer(BASE)])
-    assert "gives no token" in fails(lambda: make().digest(f"{server.host}/team/python:1"))
+    assert "gives no token" in fails(lambda: make().resolve_digest(f"{server.host}/team/python:1"))
 
 
 @pytest.mark.parametrize(
@@ -252,13 +254,13 @@ def test_a_token_that_is_none(server: Server, make: Make, token: object) -> None
 def test_a_token_server_that_cannot_be_asked(server: Server, make: Make, realm: str) -> None:
     server.auth, server.realm = "token", realm
     server.image([layer(BASE)])
-    assert "token server that cannot be asked" in fails(lambda: make().digest(f"{server.host}/team/python:1"))
+    assert "token server that cannot be asked" in fails(lambda: make().resolve_digest(f"{server.host}/team/python:1"))
 
 
 @pytest.mark.parametrize("text", ["{", "[" * 100_000, '"\xff'])
 def test_a_configuration_that_is_no_json(server: Server, make: Make, text: str) -> None:
     server.auth = "basic"
-    assert "config.json` is not JSON" in fails(lambda: make(text).digest(f"{server.host}/team/python:1"))
+    assert "config.json` is not JSON" in fails(lambda: make(text).resolve_digest(f"{server.host}/team/python:1"))
 
 
 def helper(folder: Path, text: str) -> None:
@@ -284,7 +286,7 @@ def test_a_credential_helper(  # noqa: PLR0913, PLR0917 - fixtures and the table
     answer = {"ServerURL": server.host, "Username": user, "Secret": secret}
     helper(tmp_path, f"assert sys.argv[1:] == ['get'] and host == {server.host!r}\nprint({json.dumps(answer)!r})")
     registry = make({key: "test" if key == "credsStore" else {server.host: "test"}})
-    assert registry.digest(f"{server.host}/team/python:1") == digest
+    assert registry.resolve_digest(f"{server.host}/team/python:1") == digest
 
 
 @needs_scripts
@@ -292,7 +294,7 @@ def test_a_helper_without_credentials_means_anonymous(server: Server, make: Make
     server.auth = "token"
     digest = server.image([layer(BASE)])
     helper(tmp_path, "print('credentials not found in native keychain')\nsys.exit(1)")
-    assert make({"credsStore": "test"}).digest(f"{server.host}/team/python:1") == digest
+    assert make({"credsStore": "test"}).resolve_digest(f"{server.host}/team/python:1") == digest
 
 
 @needs_scripts
@@ -300,7 +302,7 @@ def test_a_helper_without_credentials_means_anonymous(server: Server, make: Make
 def test_a_helper_that_fails_is_named_and_not_quoted(server: Server, make: Make, tmp_path: Path, text: str) -> None:
     server.auth = "token"
     helper(tmp_path, text)
-    message = fails(lambda: make({"credsStore": "test"}).digest(f"{server.host}/team/python:1"))
+    message = fails(lambda: make({"credsStore": "test"}).resolve_digest(f"{server.host}/team/python:1"))
     assert "`docker-credential-test` gives no credentials" in message
 
 
@@ -314,7 +316,7 @@ def test_a_helper_that_does_not_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "words"), [("missing", "is not there"), ("../../bin/sh", "cannot be one")])
 def test_a_helper_that_is_none(server: Server, make: Make, name: str, words: str) -> None:
     server.auth = "token"
-    assert words in fails(lambda: make({"credsStore": name}).digest(f"{server.host}/team/python:1"))
+    assert words in fails(lambda: make({"credsStore": name}).resolve_digest(f"{server.host}/team/python:1"))
 
 
 # Redirects, mirrors, proxies, TLS
@@ -326,7 +328,7 @@ def test_no_credential_goes_along_with_a_redirect(servers: Callable[..., Server]
     server.auth = auth
     digest = server.image([layer(BASE)])
     store.blobs, server.blobs_at = server.blobs, store.url
-    facts = make(login(server.host)).facts(f"{server.host}/team/python@{digest}", "linux/amd64")
+    facts = make(login(server.host)).read_image(f"{server.host}/team/python@{digest}", "linux/amd64")
     assert facts.os == "debian-12"
     assert [each.authorization for each in store.seen] == [None, None]
     assert all(each.authorization for each in server.asked("/blobs/"))
@@ -339,20 +341,20 @@ def test_a_store_that_wants_a_login_gets_none(servers: Callable[..., Server], ma
     server.blobs_at, store.statuses = store.url, [status]
     store.headers = {"WWW-Authenticate": "Basic"}
     config = {"auths": {host: login(host)["auths"][host] for host in (server.host, store.host)}}  # type: ignore[index]
-    assert f"{status}" in fails(lambda: make(config).facts(f"{server.host}/team/python@{digest}", "linux/amd64"))
+    assert f"{status}" in fails(lambda: make(config).read_image(f"{server.host}/team/python@{digest}", "linux/amd64"))
     assert [each.authorization for each in store.seen] == [None]
 
 
 def test_redirects_in_circles_end(server: Server, make: Make) -> None:
     server.statuses, server.headers = [302], {"Location": "/v2/"}
-    assert "in circles" in fails(lambda: make().digest(f"{server.host}/team/python:1"))
+    assert "in circles" in fails(lambda: make().resolve_digest(f"{server.host}/team/python:1"))
     assert len(server.seen) == 5
 
 
 @pytest.mark.parametrize("location", ["file:///etc/passwd", "http://[", "http://a:b@example.invalid/"])
 def test_redirects_to_what_cannot_be_asked_are_not_followed(server: Server, make: Make, location: str) -> None:
     server.statuses, server.headers = [302], {"Location": location}
-    assert "HTTP 302" in fails(lambda: make().digest(f"{server.host}/team/python:1"))
+    assert "HTTP 302" in fails(lambda: make().resolve_digest(f"{server.host}/team/python:1"))
 
 
 def test_a_mirror_is_asked_with_its_own_login(server: Server, make: Make) -> None:
@@ -361,18 +363,18 @@ def test_a_mirror_is_asked_with_its_own_login(server: Server, make: Make) -> Non
     server.image([layer(BASE)], name="hub/library/python")
     config = {"auths": {**login(server.host)["auths"], HUB_LOGIN_KEY: {"username": "x", "password": "y"}}}  # type: ignore[dict-item]
     registry = make(config, {"docker.io": server.host})
-    assert registry.digest("python:1") == registry.digest("docker.io/library/python:1") == digest
-    assert make(config, {"docker.io": f"{server.url}/hub/"}).digest("python:1") == digest
+    assert registry.resolve_digest("python:1") == registry.resolve_digest("docker.io/library/python:1") == digest
+    assert make(config, {"docker.io": f"{server.url}/hub/"}).resolve_digest("python:1") == digest
     assert server.asked("/v2/hub/library/python/")
     for mirror in (f"http://ann:{PASSWORD}@{server.host}", "ftp://example.invalid", "https://", "http://a:0x1/"):
-        fails(partial(make(config, {"docker.io": mirror}).digest, "python:1"), InvalidInputError)
+        fails(partial(make(config, {"docker.io": mirror}).resolve_digest, "python:1"), InvalidInputError)
 
 
 def test_a_proxy_that_refuses_is_named_and_its_password_is_not(
     server: Server, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("https_proxy", f"http://ann:{PASSWORD}@{server.host}")
-    text = fails(lambda: make().digest("registry.example.invalid/team/python:1"))
+    text = fails(lambda: make().resolve_digest("registry.example.invalid/team/python:1"))
     assert "`registry.example.invalid` cannot be reached (HTTP 407 from the proxy)" in text
     assert "proxy that the environment names" in text
     assert server.seen[0].path == "registry.example.invalid:443"
@@ -384,7 +386,7 @@ def test_a_proxy_that_refuses_is_named_and_its_password_is_not(
 def test_this_machine_is_not_asked_through_a_proxy(server: Server, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     digest = server.image([layer(BASE)])
-    assert make().digest(f"{server.host}/team/python:1") == digest
+    assert make().resolve_digest(f"{server.host}/team/python:1") == digest
 
 
 @pytest.mark.skipif(which("openssl") is None, reason="needs openssl to make a certificate")
@@ -402,16 +404,16 @@ def test_tls_is_checked_against_ssl_cert_file(
     server = servers(context)
     digest = server.image([layer(BASE)], name="library/python")
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
-    text = fails(lambda: make(None, {"docker.io": server.url}).digest("python:1"))
+    text = fails(lambda: make(None, {"docker.io": server.url}).resolve_digest("python:1"))
     assert "TLS certificate that is not trusted here" in text
     assert not server.seen
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    assert make(None, {"docker.io": server.url}).digest("python:1") == digest
+    assert make(None, {"docker.io": server.url}).resolve_digest("python:1") == digest
     # From https down to http nobody is followed: not by a redirect, and not to a token server.
     server.auth, server.realm = "token", "http://127.0.0.1:1/token"
-    assert "cannot be asked" in fails(lambda: make(None, {"docker.io": server.url}).digest("python:1"))
+    assert "cannot be asked" in fails(lambda: make(None, {"docker.io": server.url}).resolve_digest("python:1"))
     server.auth, server.statuses, server.headers = "none", [307], {"Location": "http://127.0.0.1:1/"}
-    assert "HTTP 307" in fails(lambda: make(None, {"docker.io": server.url}).digest("python:1"))
+    assert "HTTP 307" in fails(lambda: make(None, {"docker.io": server.url}).resolve_digest("python:1"))
 
 
 # Networks that fail
@@ -421,7 +423,7 @@ def test_tls_is_checked_against_ssl_cert_file(
 def test_a_busy_registry_is_asked_again(server: Server, make: Make, slept: list[float], status: int) -> None:
     digest = server.image([layer(BASE)])
     server.statuses = [status, status, 0]
-    assert make().digest(f"{server.host}/team/python:1") == digest
+    assert make().resolve_digest(f"{server.host}/team/python:1") == digest
     assert slept == [0.5, 1.0]
 
 
@@ -433,13 +435,13 @@ def test_retry_after_is_honoured_with_a_cap(
     server: Server, make: Make, slept: list[float], asked: str, waited: float
 ) -> None:
     server.statuses, server.headers = [429], {"Retry-After": asked}
-    assert "HTTP 429, 3 attempts" in fails(lambda: make().digest(f"{server.host}/team/python:1"))
+    assert "HTTP 429, 3 attempts" in fails(lambda: make().resolve_digest(f"{server.host}/team/python:1"))
     assert slept[0] == waited
 
 
 def test_a_fault_for_ever_ends(server: Server, make: Make) -> None:
     server.statuses = [500]
-    text = fails(lambda: make().digest(f"{server.host}/team/python:1"))
+    text = fails(lambda: make().resolve_digest(f"{server.host}/team/python:1"))
     assert "has a fault of its own (HTTP 500, 3 attempts)" in text
     assert f'give its digest in the spec: `"{server.host}/team/python:1@sha256:..."`' in text
     assert len(server.seen) == 3
@@ -449,24 +451,24 @@ def test_a_fault_for_ever_ends(server: Server, make: Make) -> None:
 def test_a_hanging_registry_costs_a_bounded_time(server: Server, make: Make, how: str) -> None:
     server.hang = how
     begun = now()
-    text = fails(lambda: make(limit=0.2).digest(f"{server.host}/team/python:1"))
+    text = fails(lambda: make(limit=0.2).resolve_digest(f"{server.host}/team/python:1"))
     assert "did not answer in time (0.2 seconds)" in text
     assert 0.5 < now() - begun < 2
 
 
 def test_a_refused_connection(make: Make) -> None:
-    assert "`127.0.0.1:1` refuses the connection" in fails(lambda: make().digest("127.0.0.1:1/team/python:1"))
+    assert "`127.0.0.1:1` refuses the connection" in fails(lambda: make().resolve_digest("127.0.0.1:1/team/python:1"))
 
 
 def test_a_layer_that_breaks_off_is_fetched_again(server: Server, make: Make) -> None:
     digest = server.image([layer(BASE)])
     registry = make()
-    registry.digest(f"{server.host}/team/python@{digest}")
+    registry.resolve_digest(f"{server.host}/team/python@{digest}")
     server.cut = 2
-    facts = registry.facts(f"{server.host}/team/python@{digest}", "linux/amd64")
+    facts = registry.read_image(f"{server.host}/team/python@{digest}", "linux/amd64")
     assert facts.python == "3.11.2"
     server.cut = 9
-    text = fails(lambda: registry.facts(f"{server.host}/team/python@{digest}", "linux/amd64"))
+    text = fails(lambda: registry.read_image(f"{server.host}/team/python@{digest}", "linux/amd64"))
     assert "broke off in the middle" in text
 
 
@@ -475,7 +477,7 @@ def test_a_layer_that_breaks_off_is_fetched_again(server: Server, make: Make) ->
 
 def facts(server: Server, make: Make, layers: list[bytes], *env: str) -> ImageProperties:
     digest = server.image(layers, env)
-    return make().facts(f"{server.host}/team/python:1@{digest}", "linux/amd64")
+    return make().read_image(f"{server.host}/team/python:1@{digest}", "linux/amd64")
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -559,10 +561,10 @@ def test_a_part_that_does_not_match_its_digest(server: Server, make: Make, which
     manifest = json.loads(server.manifests["team/python", digest][1])
     part = manifest["config"] if which_one == "config" else manifest["layers"][0]
     server.wrong = {part["digest"]}
-    text = fails(lambda: make().facts(f"{server.host}/team/python@{digest}", "linux/amd64"))
+    text = fails(lambda: make().read_image(f"{server.host}/team/python@{digest}", "linux/amd64"))
     assert f"instead of `{part['digest']}`" in text
     server.wrong, server.blobs = set(), {}
-    assert "HTTP 404" in fails(lambda: make().facts(f"{server.host}/team/python@{digest}", "linux/amd64"))
+    assert "HTTP 404" in fails(lambda: make().read_image(f"{server.host}/team/python@{digest}", "linux/amd64"))
 
 
 def test_of_an_index_the_platform_is_chosen(server: Server, make: Make) -> None:
@@ -575,12 +577,17 @@ def test_of_an_index_the_platform_is_chosen(server: Server, make: Make) -> None:
     index = server.document("team/python", "all", INDEX, {"manifests": rows})
     reference = f"{server.host}/team/python:all@{index}"
     registry = make()
-    assert registry.digest(f"{server.host}/team/python:all") == index
-    assert [registry.facts(reference, f"linux/{name}").os for name in ("amd64", "arm64")] == ["debian-12", "debian-13"]
-    text = fails(lambda: registry.facts(reference, "linux/s390x"))
+    assert registry.resolve_digest(f"{server.host}/team/python:all") == index
+    assert [registry.read_image(reference, f"linux/{name}").os for name in ("amd64", "arm64")] == [
+        "debian-12",
+        "debian-13",
+    ]
+    text = fails(lambda: registry.read_image(reference, "linux/s390x"))
     assert "not there for `linux/s390x`, only for `linux/amd64`, `linux/arm64/v8`;" in text
     one = rows[0]["digest"]
-    assert "only for `linux/amd64`;" in fails(lambda: registry.facts(f"{server.host}/team/python@{one}", "linux/arm64"))
+    assert "only for `linux/amd64`;" in fails(
+        lambda: registry.read_image(f"{server.host}/team/python@{one}", "linux/arm64")
+    )
 
 
 @pytest.mark.parametrize(
@@ -596,7 +603,7 @@ def test_of_an_index_the_platform_is_chosen(server: Server, make: Make) -> None:
 )
 def test_a_manifest_that_is_none(server: Server, make: Make, value: dict[str, object]) -> None:
     digest = server.document("team/python", "1", MANIFEST, value)
-    text = fails(lambda: make().facts(f"{server.host}/team/python@{digest}", "linux/amd64"))
+    text = fails(lambda: make().read_image(f"{server.host}/team/python@{digest}", "linux/amd64"))
     assert "does not answer as a registry does" in text
 
 
@@ -618,15 +625,15 @@ def test_a_manifest_that_is_none(server: Server, make: Make, value: dict[str, ob
 )
 def test_where_an_image_is(reference: str, url: str, login_key: str) -> None:
     place = locate_image(reference, {})
-    assert place.api("manifests", place.version) == url
-    assert place.login == login_key
+    assert place.format_api_url("manifests", place.tag_or_digest) == url
+    assert place.login_key == login_key
 
 
 def test_what_is_no_reference(make: Make) -> None:
     assert "cannot be read" in fails(
-        lambda: make().digest(f"https://ann:{PASSWORD}@example.invalid/x"), InvalidInputError
+        lambda: make().resolve_digest(f"https://ann:{PASSWORD}@example.invalid/x"), InvalidInputError
     )
-    assert "has no digest" in fails(lambda: make().facts("python:3.12", "linux/amd64"), InvalidInputError)
+    assert "has no digest" in fails(lambda: make().read_image("python:3.12", "linux/amd64"), InvalidInputError)
 
 
 def test_hosts_and_addresses() -> None:
@@ -651,22 +658,22 @@ def test_a_real_registry(tmp_path: Path) -> None:
     base = os.environ["ENVCOMPILE_TEST_BASE"]
     tag, _, digest = base.partition("@")
     registry = RegistryClient(tmp_path)
-    assert registry.digest(tag) == digest
-    found = registry.facts(base, "linux/amd64")
+    assert registry.resolve_digest(tag) == digest
+    found = registry.read_image(base, "linux/amd64")
     exact = os.environ.get("ENVCOMPILE_TEST_BASE_PYTHON", "3.11.2")
     assert (found.os, found.glibc, found.python, found.python_path) == ("debian-12", "2.36", exact, "/usr/bin/python3")
     missing = tag.replace("3.11", "3.99")
-    assert "HTTP 404" in fails(lambda: registry.digest(missing))
+    assert "HTTP 404" in fails(lambda: registry.resolve_digest(missing))
     mirrored = RegistryClient(tmp_path, {"docker.io": os.environ["ENVCOMPILE_TEST_REGISTRY"]})
     with pytest.raises(UnavailableError, match="has no image"):  # the mirror is asked, not the hub
-        mirrored.digest("python:3.99-slim-bookworm")
+        mirrored.resolve_digest("python:3.99-slim-bookworm")
 
 
 def test_tags_come_page_by_page(server: Server, make: Make) -> None:
     for tag in ("3", "1", "2", "10", "2-slim"):
         server.document("nvidia/cuda", tag, MANIFEST, {})
     server.page = 2
-    assert make().tags(f"{server.host}/nvidia/cuda") == ("1", "10", "2", "2-slim", "3")
+    assert make().list_tags(f"{server.host}/nvidia/cuda") == ("1", "10", "2", "2-slim", "3")
     assert len(server.asked("/tags/list")) == 3
 
 
@@ -689,17 +696,17 @@ def test_a_list_of_tags_is_read_with_suspicion(  # noqa: PLR0913, PLR0917
         server.document("nvidia/cuda", tag, MANIFEST, {})
     server.page, server.next_at, server.raw = 1, next_at, raw
     with pytest.raises(UnavailableError, match=said):
-        make().tags(f"{server.host}/nvidia/cuda")
+        make().list_tags(f"{server.host}/nvidia/cuda")
 
 
 def test_no_tags_of_what_is_not_there(server: Server, make: Make) -> None:
     with pytest.raises(UnavailableError, match="has no image"):
-        make().tags(f"{server.host}/nvidia/none")
+        make().list_tags(f"{server.host}/nvidia/none")
 
 
 def test_the_contents_of_a_tag(server: Server, make: Make) -> None:
     server.image([], ("A=1", "B=x=y"), "nvidia/cuda", "arm64")
-    assert make().contents(f"{server.host}/nvidia/cuda:1") == (("linux/arm64",), {"A": "1", "B": "x=y"})
+    assert make().read_tag(f"{server.host}/nvidia/cuda:1") == (("linux/arm64",), {"A": "1", "B": "x=y"})
     entries = []
     for architecture in ("arm64", "amd64"):
         digest = server.image([], (f"OF={architecture}",), "nvidia/cuda", architecture)
@@ -708,5 +715,5 @@ def test_the_contents_of_a_tag(server: Server, make: Make) -> None:
         entries.append({"mediaType": MANIFEST, "digest": digest, "size": size, "platform": platform})
     attested = {**entries[0], "platform": {"os": "unknown", "architecture": "unknown"}}
     server.document("nvidia/cuda", "2", INDEX, {"manifests": [*entries, attested]})
-    found = make().contents(f"{server.host}/nvidia/cuda:2")
+    found = make().read_tag(f"{server.host}/nvidia/cuda:2")
     assert found == (("linux/amd64", "linux/arm64"), {"OF": "amd64"})

@@ -77,7 +77,7 @@ uv = "uv@sha256:{digest}"
         return None, done.stderr
     text = (folder / "envcompile.lock").read_text("utf-8")
     assert format_lock(parse_lock(text, "x")) == text
-    return parse_lock(text, "x").platform(platform), done.stderr
+    return parse_lock(text, "x").find_platform(platform), done.stderr
 
 
 def shown(locked: PlatformLock | None) -> list[str]:

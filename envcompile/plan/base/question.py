@@ -50,7 +50,7 @@ def question(spec: Spec, platform: PlatformLock, catalogue: Catalogue, system: s
     python = platform.python.version if platform.python else spec.python
     asked = Question(
         python=".".join(python.split(".")[:2]) if python else None,
-        platforms=(PLATFORMS[platform.platform].docker,),
+        platforms=(PLATFORMS[platform.platform].docker_platform,),
         cuda=spec.cuda.version,
         system=system,
         image=spec.image.base.image if spec.image.base else None,

@@ -42,7 +42,7 @@ def recorded(decision: Decision, known: str, python: str | None, before: tuple[S
         warnings=tuple(
             RecordedDiagnostic(CODES[each.code].slug, each.message, each.hint) for each in decision.warnings
         ),
-        trail=tuple(sorted((*before, *decision.trail), key=lambda row: row.step)),
+        explanation=tuple(sorted((*before, *decision.trail), key=lambda row: row.step)),
     )
 
 

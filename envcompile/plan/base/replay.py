@@ -71,7 +71,7 @@ def question(given: dict[str, Any]) -> Question:
         values["cuda"] = False
     platforms = given.get("platforms") or [given.get("platform", "linux/amd64")]
     known = [PLATFORMS.get(PLATFORM_ALIASES.get(each, each)) for each in platforms]
-    named = [one.docker if one else each for one, each in zip(known, platforms, strict=True)]
+    named = [one.docker_platform if one else each for one, each in zip(known, platforms, strict=True)]
     return Question(**values, platforms=tuple(named), compute=tuple(given.get("sm", ())), whole=False)
 
 

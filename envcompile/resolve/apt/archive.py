@@ -102,7 +102,7 @@ class Archives:
             said = f"`{archive.host}` would have to be asked for its index, and `--offline` lets nobody be asked"
             raise UnavailableError(said, "run without it once: what is locked then stays")
         hint = "check `snapshot` in the spec, and `[mirrors]` in your settings"
-        answer = self._web.ask(Request(url, {}, total=_PATIENCE, hint=hint), create_body_reader(cap))
+        answer = self._web.send(Request(url, {}, total_timeout=_PATIENCE, hint=hint), create_body_reader(cap))
         if answer.value is None:
             raise UnavailableError(f"`{archive.host}` does not give `{url}` (HTTP {answer.status})", hint)
         return answer.value

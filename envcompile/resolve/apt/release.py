@@ -72,7 +72,7 @@ def verified(text: str, keyring: bytes, effects: Effects) -> bool:
         Path(folder, "InRelease").write_bytes(text.encode())
         argv = ("gpgv", "--status-fd", "2", "--keyring", f"{folder}/keyring.gpg", f"{folder}/InRelease")
         try:
-            said = effects.run(argv, folder, {**effects.environment, "LC_ALL": "C", "GNUPGHOME": folder}).errors
+            said = effects.run(argv, folder, {**effects.environment, "LC_ALL": "C", "GNUPGHOME": folder}).stderr
         except UnavailableError:
             return False
     words = {line.split()[1] for line in said.splitlines() if line.startswith("[GNUPG:] ")}

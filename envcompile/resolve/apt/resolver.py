@@ -37,7 +37,7 @@ _MOMENT = re.compile(r"([0-9-]{10}T[0-9:]{8})(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2}
 class Systems(Protocol):
     """Whoever knows what is installed in images: a registry client. Raises `MissingOutside`."""
 
-    def debian(self, reference: str, platform: str, keyring: str) -> DebianSystem:
+    def read_debian_system(self, reference: str, platform: str, keyring: str) -> DebianSystem:
         """What apt would find in `name[:tag]@digest`, for a platform as docker spells it."""
 
 
@@ -95,21 +95,21 @@ class _Stage(NamedTuple):
 
 def _asked(spec: Spec, platform: PlatformLock, key: str) -> tuple[tuple[str, KeyPath], ...]:
     """The names for a stage: the spec's own, and those that the choice of the base asks for."""
-    own, more = spec.apt.packages, platform.decided.apt if platform.decided else ()
+    own, more = spec.apt.packages, platform.base_decision.apt if platform.base_decision else ()
     if key == "build":
-        own, more = spec.apt.build, platform.decided.apt_build if platform.decided else ()
+        own, more = spec.apt.build, platform.base_decision.apt_build if platform.base_decision else ()
     named: list[tuple[str, KeyPath]] = [(name, ("apt", key, position)) for position, name in enumerate(own)]
     return (*named, *((name, ("image", "base")) for name in more if name not in own))
 
 
 def _kept(spec: Spec, platforms: Sequence[PlatformLock], earlier: Lock | None) -> Answer | None:
     """The earlier answer, if it is one to the very same question."""
-    if earlier is None or earlier.snapshot is None or earlier.asked is None:
+    if earlier is None or earlier.snapshot is None or earlier.recorded_inputs is None:
         return None
-    if _question(recorded_inputs(spec)) != _question({each.key: each.values for each in earlier.asked}):
+    if _question(recorded_inputs(spec)) != _question({each.key: each.values for each in earlier.recorded_inputs}):
         return None
     same = all(
-        (before := earlier.platform(each.platform)) is not None
+        (before := earlier.find_platform(each.platform)) is not None
         and (before.run, before.build, _names(before)) == (each.run, each.build, _names(each))
         for each in platforms
     )
@@ -121,7 +121,7 @@ def _kept(spec: Spec, platforms: Sequence[PlatformLock], earlier: Lock | None) -
 
 
 def _names(platform: PlatformLock) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    decided = platform.decided
+    decided = platform.base_decision
     return (decided.apt, decided.apt_build) if decided else ((), ())
 
 
@@ -139,7 +139,7 @@ def _system(source: TomlSource, platform: str, base: BaseImage, systems: Systems
         message = f"`{base.image}` is `{base.os}`, whose archive is not known at a moment"
         raise DiagnosticsError(source, [Diagnostic("apt-base", message, path, f"known are {known}")])
     try:
-        found = systems.debian(base.image, PLATFORMS[platform].docker, release.keyring)
+        found = systems.read_debian_system(base.image, PLATFORMS[platform].docker_platform, release.keyring)
     except UnavailableError as problem:
         message = f"what `{base.image}` has installed must be known, and {problem.message}"
         hint = "it is read once: let its registry, or the mirror in your settings, answer"
@@ -197,7 +197,7 @@ def _platform(
     missing: list[Diagnostic] = []
     for base, system, asked in stages:
         indexes = archives.indexes(
-            DISTRIBUTION_RELEASES[base.os], snapshot, PLATFORMS[name].arch, system.keyring or b""
+            DISTRIBUTION_RELEASES[base.os], snapshot, PLATFORMS[name].docker_arch, system.keyring or b""
         )
         missing += _missing(asked, indexes, f"{base.os} at {snapshot}")
         if missing:

@@ -40,7 +40,7 @@ def test_packages_that_a_format_does_not_hold_are_named(name: str) -> None:
     text = export_lock(name, everything())
     (line,) = (line for line in text.splitlines() if "this format cannot hold them" in line)
     assert line.startswith("# ")
-    assert {kind for kind, words in WHOSE.items() if words in line} == set(WHOSE) - set(EXPORTERS[name].holds)
+    assert {kind for kind, words in WHOSE.items() if words in line} == set(WHOSE) - set(EXPORTERS[name].package_kinds)
 
 
 def test_what_shapes_the_answer_is_named_where_the_pins_are_not() -> None:
@@ -66,6 +66,6 @@ def test_any_part_of_a_lock_has_one_valid_text(case: str, data: strategies.DataO
     given = ExportInput(spec, lock, places(lock))
     for name in ("requirements", "pylock"):
         assert export_lock(name, given) == export_lock(
-            name, given._replace(places=dict(sorted(given.places.items(), reverse=True)))
+            name, given._replace(file_urls=dict(sorted(given.file_urls.items(), reverse=True)))
         )
     Pylock.from_dict(tomli.loads(export_lock("pylock", given))).validate()

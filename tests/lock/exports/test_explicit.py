@@ -43,7 +43,7 @@ def test_rattler_reads_it(platform: str) -> None:
     lines = text(platform).splitlines()
     assert lines[1:3] == [f"# platform: {platform}", "@EXPLICIT"]
     assert (named, urls) == (platform, lines[3:])
-    locked = parsed("conda-several")[1].platform(platform)
+    locked = parsed("conda-several")[1].find_platform(platform)
     assert locked
     assert sorted(url.rpartition("#")[2] for url in urls) == sorted(str(each.md5) for each in locked.conda)
 

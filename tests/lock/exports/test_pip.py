@@ -79,10 +79,10 @@ def test_pylock_is_valid_and_its_pins_are_those_of_each_platform(case: str) -> N
 def test_one_lock_has_one_text(case: str, name: str) -> None:
     """Promise 4: same spec and lock, same bytes. And what it says of addresses is read back."""
     first = given(case)
-    backwards = dict(sorted(first.places.items(), reverse=True))
-    assert export_lock(name, first) == export_lock(name, first._replace(places=backwards))
+    backwards = dict(sorted(first.file_urls.items(), reverse=True))
+    assert export_lock(name, first) == export_lock(name, first._replace(file_urls=backwards))
     if name == "pylock":
-        assert parse_file_urls(export_lock(name, first)) == first.places
+        assert parse_file_urls(export_lock(name, first)) == first.file_urls
 
 
 def test_what_is_not_there_is_told() -> None:

@@ -29,7 +29,7 @@ def problems(text: str) -> list[tuple[str, int, int]]:
     """The messages with their lines and columns."""
     with pytest.raises(DiagnosticsError) as caught:
         validated("c.json", text, SCHEMA)
-    places = [(each.message, caught.value.source.place(each.offset or 0)) for each in caught.value.diagnostics]
+    places = [(each.message, caught.value.source.locate_offset(each.offset or 0)) for each in caught.value.diagnostics]
     return [(message, place.line, place.column) for message, place in places]
 
 

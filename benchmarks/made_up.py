@@ -6,11 +6,11 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from benchmarks.question import EXAMPLE, ground
+from envcompile.base_image.default import find_tool_images
 from envcompile.digests import compute_text_digest, compute_value_digest
 from envcompile.loading import read_source
 from envcompile.lock.model import Lock, PipPackage, PlatformLock, RecordedInput, ToolImage
 from envcompile.lock.writer import format_lock
-from envcompile.plan.base import tools
 from envcompile.spec.decode import parse_spec, parse_spec_value
 from envcompile.spec.solver_inputs import recorded_inputs
 
@@ -33,7 +33,7 @@ def write(folder: Path, packages: int) -> None:
     source = read_source(path)
     spec = parse_spec(source)
     base, python = ground(spec)
-    images = tuple(ToolImage(name, image) for name, image in tools(spec))
+    images = tuple(ToolImage(name, image) for name, image in find_tool_images(spec))
     platform = PlatformLock(spec.platforms[0], python, base, base, images, locked)
     noted = tuple(RecordedInput(*row) for row in recorded_inputs(spec).items())
     lock = Lock(

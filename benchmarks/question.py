@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from envcompile.base_image.default import BaseImageProperties, choose_base_image, find_base_image
 from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.loading import read_source
 from envcompile.lock.writer import parse_lock
-from envcompile.plan.base import Facts, choose, wanted
 from envcompile.platforms import PLATFORMS
-from envcompile.resolve.uv import find_uv
+from envcompile.resolve.pip.uv import find_uv
 from envcompile.spec.decode import parse_spec
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ def example() -> Question:
 
 def ground(spec: Spec) -> tuple[BaseImage, PythonInterpreter]:
     """The base and the interpreter that the example's spec gives, with nobody asked."""
-    base = wanted(spec)
-    answer = choose(spec, base, base.image, Facts())
+    base = find_base_image(spec)
+    answer = choose_base_image(spec, base, base.image, BaseImageProperties())
     if isinstance(answer, Diagnostic) or answer[1] is None:
         raise ValueError(f"{EXAMPLE} no longer says which base image it is for")
     return answer[0], answer[1]

@@ -1,4 +1,4 @@
-"""Renewing what the package knows of CUDA: `envcompile/plan/base/data/catalogue.json`.
+"""Renewing what the package knows of CUDA: `envcompile/base_image/data/catalogue.json`.
 
 `python -m catalogue` asks a registry for the images and a package index for the frameworks, and says what changed::
 

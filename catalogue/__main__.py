@@ -16,20 +16,19 @@ from catalogue.frameworks import Index
 from catalogue.images import tags
 from catalogue.renew import Renewed, from_index, from_registry, to_do
 from catalogue.text import dumps
+from envcompile.base_image.catalogue_check import parse_checked_catalogue
 from envcompile.cli.output import Reporter
 from envcompile.diagnostics.errors import EXIT_OK, CheckFailedError, EnvcompileError, InvalidInputError
 from envcompile.net.process import run_process
-from envcompile.plan.base.validate import validated
 from envcompile.project.files import read_bytes, write_text
 from envcompile.project.settings import read_mirrors
 from envcompile.registry.client import RegistryClient
-from envcompile.resolve.protocol import Effects
-from envcompile.resolve.simple_index import SimpleIndex
-from envcompile.resolve.uv import find_uv
-from envcompile.resolve.uv_indexes import default_url
+from envcompile.resolve.model import Effects
+from envcompile.resolve.pip.simple_index import SimpleIndex
+from envcompile.resolve.pip.uv import default_url, find_uv
 
 _ROOT = Path(__file__).parents[1]
-_SHIPPED = _ROOT / "envcompile" / "plan" / "base" / "data" / "catalogue.json"
+_SHIPPED = _ROOT / "envcompile" / "base_image" / "data" / "catalogue.json"
 _SCHEMA = _ROOT / "schemas" / "catalogue.v1.json"
 _LIMIT = 4 << 20
 # A registry that lacks more of the known tags than one in ten is a mirror of some, or not the one that is meant.
@@ -87,7 +86,7 @@ def _renew(arguments: argparse.Namespace) -> int:
         raise CheckFailedError(f"{lost} of {len(tags(old))} known tags are gone", "if that is so, add `--gone`")
     new.data["date"] = arguments.date
     text = dumps(new.data)
-    validated(str(arguments.file), text, json.loads(_SCHEMA.read_text("utf-8")))
+    parse_checked_catalogue(str(arguments.file), text, json.loads(_SCHEMA.read_text("utf-8")))
     if arguments.check:
         raise CheckFailedError(f"`{arguments.file}` would change", "run `python -m catalogue`")
     write_text(arguments.file, text)
@@ -100,7 +99,7 @@ def _read(path: Path) -> dict[str, Any]:
         text = read_bytes(path, _LIMIT).decode()
     except UnicodeDecodeError:
         raise InvalidInputError(f"`{path}` is not UTF-8 text") from None
-    validated(str(path), text, json.loads(_SCHEMA.read_text("utf-8")))
+    parse_checked_catalogue(str(path), text, json.loads(_SCHEMA.read_text("utf-8")))
     data: dict[str, Any] = json.loads(text)
     return data
 

@@ -8,8 +8,8 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import Version
 
 from catalogue.metadata import requirements
+from envcompile.base_image.versions import PIP_RUNTIME_PATTERNS
 from envcompile.diagnostics.errors import UnavailableError
-from envcompile.plan.cuda import PIP_RUNTIME
 
 if TYPE_CHECKING:
     import re
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     from packaging.requirements import Requirement
 
-    from envcompile.resolve.index_page import IndexFile
-    from envcompile.resolve.simple_index import SimpleIndex
+    from envcompile.resolve.pip.simple_index import IndexFile, SimpleIndex
 
 # The frameworks, and the extra with which each brings CUDA.
 FRAMEWORKS = {"torch": "", "tensorflow": "and-cuda"}
@@ -78,7 +77,7 @@ class Index:
         return self._runtime(self._required(TOOLKIT, version, _RUNTIME_OF_TOOLKIT))
 
     def _runtime(self, rows: Iterable[Requirement]) -> str | None:
-        plain, toolkit = PIP_RUNTIME
+        plain, toolkit = PIP_RUNTIME_PATTERNS
         if own := _named(rows, plain):
             return self._newest(own)
         if whole := _named(rows, toolkit):

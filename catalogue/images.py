@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from envcompile.plan.base.catalogue import Catalogue
-from envcompile.plan.base.versions import minor, number
+from envcompile.base_image.catalogue import Catalogue
+from envcompile.base_image.versions import minor_release, version_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -55,7 +55,7 @@ def listed(data: dict[str, Any], tags: Collection[str]) -> Listed:
         if not parts:
             continue
         cuda, word, kind, system = parts.groups()
-        expected = next(word for first, word in reversed(words) if number(cuda) >= number(first))
+        expected = next(word for first, word in reversed(words) if version_numbers(cuda) >= version_numbers(first))
         if any(f"{cuda}.".startswith(f"{each}.") for each in data["deleted"]):
             why = f"`deleted` names CUDA {cuda}, and it is there: take it out by hand if that is so"
         elif system not in systems:
@@ -78,7 +78,7 @@ def rows(data: dict[str, Any], there: Listed) -> list[list[str]]:
         confidence = "".join("h" if kind in flavours else "-" for kind in kinds)
         sources = "".join(sorted({*before[_SOURCES]} - {*_GUESSED} | {SEEN}))
         made.append([*key, confidence, *before[_ARCHITECTURES:_SOURCES], sources])
-    return sorted(made, key=lambda row: (number(row[_CUDA]), row[_SYSTEM]))
+    return sorted(made, key=lambda row: (version_numbers(row[_CUDA]), row[_SYSTEM]))
 
 
 def supported(made: list[list[str]]) -> list[list[str]]:
@@ -88,10 +88,10 @@ def supported(made: list[list[str]]) -> list[list[str]]:
     """
     newest: dict[str, tuple[int, ...]] = {}
     for row in made:
-        newest[minor(row[_CUDA])] = max(newest.get(minor(row[_CUDA]), ()), number(row[_CUDA]))
+        newest[minor_release(row[_CUDA])] = max(newest.get(minor_release(row[_CUDA]), ()), version_numbers(row[_CUDA]))
     for row in made:
         if row[_STATUS] in {"", "superseded"}:
-            row[_STATUS] = "superseded" if number(row[_CUDA]) < newest[minor(row[_CUDA])] else ""
+            row[_STATUS] = "superseded" if version_numbers(row[_CUDA]) < newest[minor_release(row[_CUDA])] else ""
     return made
 
 
@@ -99,7 +99,7 @@ def gone(data: dict[str, Any], made: list[list[str]]) -> list[str]:
     """`deleted`, with the versions that have no image left."""
     left = {row[_CUDA] for row in made}
     lost = {row[_CUDA] for row in data["images"]["rows"]} - left
-    return sorted({*data["deleted"], *lost}, key=number)
+    return sorted({*data["deleted"], *lost}, key=version_numbers)
 
 
 class Told(NamedTuple):
@@ -166,7 +166,7 @@ def _is_open(row: list[str], kinds: list[str]) -> bool:
 def _telling(data: dict[str, Any], row: list[str], kinds: list[str]) -> str:
     kind = next(kind for kind in _TELLING if row[_FLAVOURS][kinds.index(kind)] != "-")
     words = data["images"]["cudnn-words"]
-    word = next(word for first, word in reversed(words) if number(row[_CUDA]) >= number(first))
+    word = next(word for first, word in reversed(words) if version_numbers(row[_CUDA]) >= version_numbers(first))
     return f"{row[_CUDA]}-{kind.replace('cudnn', word)}-{row[_SYSTEM]}"
 
 

@@ -13,8 +13,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from envcompile.diagnostics.errors import UnavailableError
 
 if TYPE_CHECKING:
-    from envcompile.resolve.index_page import IndexFile
-    from envcompile.resolve.simple_index import SimpleIndex
+    from envcompile.resolve.pip.simple_index import IndexFile, SimpleIndex
 
 _TAIL = 64 << 10  # the end of a zip, with the place of its table of contents
 _RANGE = re.compile(r"bytes ([0-9]+)-[0-9]+/([0-9]+)")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from catalogue import images
 from catalogue.frameworks import bundles, toolkits
-from envcompile.plan.base.versions import minor, number
+from envcompile.base_image.versions import minor_release, version_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,7 +34,7 @@ def from_registry(data: dict[str, Any], registry: images.Registry, most: int, da
     new["runtimes"]["rows"] = with_runtimes(data["runtimes"]["rows"], told.runtimes)
     branches = {row[0]: row for row in data["drivers"]["branches"]}
     branches.update({cuda: [cuda, each] for cuda, each in told.branches.items()})
-    new["drivers"]["branches"] = sorted(branches.values(), key=lambda row: number(row[0]))
+    new["drivers"]["branches"] = sorted(branches.values(), key=lambda row: version_numbers(row[0]))
     if made != data["images"]["rows"]:
         said = f"the registry of {data['images']['repository']}: its tags, and what images say of themselves, {date}"
         new["sources"][images.SEEN] = said
@@ -55,16 +55,19 @@ def with_runtimes(rows: Iterable[list[str]], found: dict[str, str]) -> list[list
     known = {runtime: set(words.split()) for runtime, words in rows}
     for toolkit, runtime in found.items():
         known.setdefault(runtime, set()).add(toolkit)
-    return [[runtime, " ".join(sorted(known[runtime], key=number))] for runtime in sorted(known, key=number)]
+    return [
+        [runtime, " ".join(sorted(known[runtime], key=version_numbers))]
+        for runtime in sorted(known, key=version_numbers)
+    ]
 
 
 def to_do(data: dict[str, Any]) -> tuple[str, ...]:
     """What new versions want of the tables that people keep."""
-    releases = {minor(label) for _, words in data["runtimes"]["rows"] for label in words.split()}
-    releases |= {minor(row[0]) for row in data["images"]["rows"]}
-    drivers = {minor(row[0]) for row in data["drivers"]["rows"]}
-    first = min(map(number, drivers))
-    lacking = sorted((each for each in releases - drivers if number(each) > first), key=number)
+    releases = {minor_release(label) for _, words in data["runtimes"]["rows"] for label in words.split()}
+    releases |= {minor_release(row[0]) for row in data["images"]["rows"]}
+    drivers = {minor_release(row[0]) for row in data["drivers"]["rows"]}
+    first = min(map(version_numbers, drivers))
+    lacking = sorted((each for each in releases - drivers if version_numbers(each) > first), key=version_numbers)
     floors = sorted({each.partition(".")[0] for each in releases} - data["drivers"]["floors"].keys(), key=int)
     return (
         *(f"`drivers` has none for CUDA {each}: add it by hand, with its source" for each in lacking),

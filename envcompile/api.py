@@ -34,10 +34,10 @@ def resolve_spec(source: TomlSource, spec: Spec, earlier: Earlier, solvers: Solv
     """
     from envcompile.digests import compute_text_digest, compute_value_digest  # noqa: PLC0415
     from envcompile.lock.model import Lock, RecordedInput  # noqa: PLC0415 - only on the way to a lock
-    from envcompile.resolve.indexes import private_indexes  # noqa: PLC0415
-    from envcompile.resolve.passes import settle_bases  # noqa: PLC0415
-    from envcompile.resolve.protocol import Unsolvable  # noqa: PLC0415
-    from envcompile.resolve.unsolvable import explain  # noqa: PLC0415
+    from envcompile.resolve.environment import explain  # noqa: PLC0415
+    from envcompile.resolve.fixpoint import settle_bases  # noqa: PLC0415
+    from envcompile.resolve.model import Unsolvable  # noqa: PLC0415
+    from envcompile.resolve.pip.index_router import private_indexes  # noqa: PLC0415
     from envcompile.spec.solver_inputs import recorded_inputs  # noqa: PLC0415
 
     try:

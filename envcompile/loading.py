@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from importlib.resources.abc import Traversable
 
+    from envcompile.base_image.catalogue import Catalogue
     from envcompile.diagnostics.toml_source import TomlSource
     from envcompile.lock.model import Lock
-    from envcompile.plan.base.catalogue import Catalogue
 
 # A lock of 2,000 packages on two platforms is about a megabyte.
 _MAX_LOCK_BYTES = 64 << 20
@@ -95,10 +95,10 @@ def load_catalogue(option: str | None, environment: Mapping[str, str]) -> Catalo
     """
     path = Path(option) if option is not None else read_catalogue_path(environment)
     if path is None:
-        from envcompile.plan.base.catalogue import shipped  # noqa: PLC0415 - where it is needed
+        from envcompile.base_image.catalogue import load_default_catalogue  # noqa: PLC0415 - where it is needed
 
-        return shipped()
-    from envcompile.plan.base.validate import validated  # noqa: PLC0415
+        return load_default_catalogue()
+    from envcompile.base_image.catalogue_check import parse_checked_catalogue  # noqa: PLC0415
 
     hint = "name another with `--catalogue`" if option is not None else "mend or remove `catalogue` in the settings"
     data = read_bytes(path, _MAX_CATALOGUE_BYTES, hint)
@@ -110,7 +110,9 @@ def load_catalogue(option: str | None, environment: Mapping[str, str]) -> Catalo
         text = data.decode()
     except UnicodeDecodeError as problem:
         raise InvalidInputError(f"`{display_path(path)}` is not UTF-8 text: byte {problem.start}", hint) from None
-    return validated(display_path(path), text, json.loads(find_schema_file("catalogue").read_text("utf-8")))
+    return parse_checked_catalogue(
+        display_path(path), text, json.loads(find_schema_file("catalogue").read_text("utf-8"))
+    )
 
 
 def find_schema_file(of: str) -> Traversable:

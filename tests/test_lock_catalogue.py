@@ -32,7 +32,7 @@ uv = "uv@sha256:{64 * "a"}"
 
 
 def test_newer_facts_decide(tmp_path: Path) -> None:
-    data = json.loads((FIXTURES.parent / "envcompile/plan/base/data/catalogue.json").read_text("utf-8"))
+    data = json.loads((FIXTURES.parent / "envcompile/base_image/data/catalogue.json").read_text("utf-8"))
     data["drivers"]["floors"]["12"], data["date"] = "550.54.14", "2027-01-02"
     (tmp_path / "newer.json").write_text(json.dumps(data), "utf-8")
     (tmp_path / "envcompile.toml").write_text(SPEC, "utf-8")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile.lock.writer import parse_lock
-from envcompile.resolve.pip_tools import running
+from envcompile.resolve.pip.pip_tools import running
 from tests.made import FIXTURES
 from tests.resolve.loopback import Index, Wheel, served
 

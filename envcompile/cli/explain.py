@@ -7,10 +7,10 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING
 
+from envcompile.base_image.explain import make_diagnostic
 from envcompile.diagnostics.diagnostic import did_you_mean
 from envcompile.diagnostics.errors import EXIT_OK, InvalidInputError
 from envcompile.diagnostics.rules import RULES
-from envcompile.plan.base.codes import diagnostic
 
 if TYPE_CHECKING:
     import argparse
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def collect_warnings(lock: Lock, spec: Spec) -> list[Diagnostic]:
     """Each warning once, whatever the number of platforms."""
     decided = (each.base_decision for each in lock.platforms if each.base_decision)
-    return list(dict.fromkeys(diagnostic(warned, spec) for each in decided for warned in each.warnings))
+    return list(dict.fromkeys(make_diagnostic(warned, spec) for each in decided for warned in each.warnings))
 
 
 def format_decisions(lock: Lock) -> Iterator[str]:

@@ -97,10 +97,10 @@ def find_file_urls(
     places = parse_file_urls(text)
     if asked := find_packages_without_url(lock, places):
         from envcompile.net.process import run_process  # noqa: PLC0415
-        from envcompile.resolve.places import places as ask  # noqa: PLC0415 - for what no file says
-        from envcompile.resolve.protocol import Effects  # noqa: PLC0415
+        from envcompile.resolve.model import Effects  # noqa: PLC0415
+        from envcompile.resolve.pip.file_urls import find_file_urls  # noqa: PLC0415 - for what no file says
 
-        places |= ask(spec.pip, asked, Effects(run_process, environment, offline))
+        places |= find_file_urls(spec.pip, asked, Effects(run_process, environment, offline))
     return places
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from envcompile.api import resolve_spec
 from envcompile.cli.explain import collect_warnings
 from envcompile.cli.output import add_catalogue_option
-from envcompile.cli.solvers import solvers
 from envcompile.diagnostics.diagnostic import did_you_mean, format_count
 from envcompile.diagnostics.errors import EXIT_OK, CheckFailedError, InvalidInputError
 from envcompile.loading import find_lock_path, find_spec, load_catalogue, read_lock_text, read_source
@@ -18,6 +17,7 @@ from envcompile.lock.diff import LockRequest
 from envcompile.lock.model import Pins
 from envcompile.lock.writer import NewerLockFormat, format_lock, parse_lock
 from envcompile.project.files import display_path, exclusive_lock, write_text
+from envcompile.resolve.backends import solvers
 from envcompile.resolve.environment import Earlier, Upgrade
 from envcompile.spec.decode import parse_spec
 

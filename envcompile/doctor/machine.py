@@ -8,11 +8,11 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from envcompile.base_image.versions import version_numbers
 from envcompile.diagnostics.errors import UnavailableError
 from envcompile.doctor import CheckResult, format_bytes, result_from_error
 from envcompile.doctor.docker import uses_containerd_store
-from envcompile.plan.base.versions import number
-from envcompile.resolve.uv import find_uv
+from envcompile.resolve.pip.uv import find_uv
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -55,17 +55,17 @@ def check_driver(floors: tuple[MinimumDriver, ...], environment: Mapping[str, st
         if isinstance(problem, OSError):
             why = f"cannot be started: {problem.strerror}"
         return CheckResult("driver", "wrong", f"`nvidia-smi` {why}", _DRIVER_REMEDY)
-    rows = [line.partition(", ") for line in done.stdout.splitlines() if number(line)]
+    rows = [line.partition(", ") for line in done.stdout.splitlines() if version_numbers(line)]
     if done.returncode or not rows:
         said = " ".join((done.stdout + done.stderr).split())[:200]
         return CheckResult("driver", "wrong", f"`nvidia-smi` finds no driver at work: {said}", _DRIVER_REMEDY)
     version, names = rows[0][0], dict.fromkeys(name for _, _, name in rows)
     has = f"NVIDIA driver {version} ({', '.join(names)})"
-    low = [each for each in floors if number(version) < number(each.version)]
+    low = [each for each in floors if version_numbers(version) < version_numbers(each.version)]
     if not low:
         enough = "".join(f"; {each.version} is enough for {each.reason}" for each in floors)
         return CheckResult("driver", "fine", has + enough)
-    worst = max(low, key=lambda each: number(each.version))
+    worst = max(low, key=lambda each: version_numbers(each.version))
     message = f"{has} is too old: {worst.reason} needs {worst.version} or newer"
     remedy = "install that driver, or ask for an older CUDA with `version` under `[cuda]` and run `envcompile lock`"
     return CheckResult("driver", "wrong", message, remedy)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from envcompile.base_image.catalogue import Catalogue
     from envcompile.lock.model import Lock
-    from envcompile.plan.base.catalogue import Catalogue
     from envcompile.spec.model import Spec
 
 
@@ -110,16 +110,16 @@ def _find_minimum_drivers(spec: Spec, lock: Lock | None, catalogue: Catalogue) -
 
 def _find_locked_cuda(lock: Lock | None, catalogue: Catalogue) -> Iterator[tuple[str, str | None]]:
     """CUDA and the oldest driver of each platform: as decided, else (in a lock of an earlier release) as is known."""
-    from envcompile.plan.base.bundled import bundled  # noqa: PLC0415 - not needed without a spec
-    from envcompile.plan.base.model import Question, locked  # noqa: PLC0415
-    from envcompile.plan.base.versions import major  # noqa: PLC0415
+    from envcompile.base_image.locked_cuda import cuda_in_lock  # noqa: PLC0415 - not needed without a spec
+    from envcompile.base_image.model import BaseImageRequest, summarize_packages  # noqa: PLC0415
+    from envcompile.base_image.versions import major_version  # noqa: PLC0415
 
     for each in lock.platforms if lock else ():
         if each.base_decision:
             if each.base_decision.cuda:
                 yield each.base_decision.cuda, each.base_decision.driver
-        elif toolkit := bundled(Question(), locked(each.pip, each.conda), catalogue).toolkit:
-            yield toolkit, catalogue.floors.get(str(major(toolkit)))
+        elif toolkit := cuda_in_lock(BaseImageRequest(), summarize_packages(each.pip, each.conda), catalogue).toolkit:
+            yield toolkit, catalogue.floors.get(str(major_version(toolkit)))
 
 
 def _find_registry_images(lock: Lock) -> tuple[str, ...]:
@@ -135,6 +135,6 @@ def _find_registry_images(lock: Lock) -> tuple[str, ...]:
 
 def _list_default_images() -> tuple[str, ...]:
     """What a first lock would ask for."""
-    from envcompile.plan.catalogue import CONDA_BASE, TOOLS  # noqa: PLC0415 - where there is no lock
+    from envcompile.base_image.default import CONDA_BASE_IMAGE, TOOL_IMAGES  # noqa: PLC0415 - where there is no lock
 
-    return (CONDA_BASE, TOOLS["uv"])
+    return (CONDA_BASE_IMAGE, TOOL_IMAGES["uv"])

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from envcompile.base_image.default import SYSTEM_RELEASES
 from envcompile.diagnostics.errors import InvalidInputError
-from envcompile.plan.catalogue import SYSTEMS
 from envcompile.plan.model import LockStageFile
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _create_ubuntu_release(codename: str) -> DistributionRelease:
 # By os-release's ID-VERSION_ID.
 DISTRIBUTION_RELEASES = {
     system.os: (_create_debian_release if system.os.startswith("debian-") else _create_ubuntu_release)(codename)
-    for codename, system in SYSTEMS.items()
+    for codename, system in SYSTEM_RELEASES.items()
 }
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from envcompile.base_image.model import ENVIRONMENT_PATH, make_image_labels
 from envcompile.plan.apt import create_apt_files, find_apt_stages
 from envcompile.plan.conda import create_conda_files, find_conda_layers
-from envcompile.plan.image import ENVIRONMENT, labels
 from envcompile.plan.model import LockStageFile, Plan, PlatformTarget, RuntimeConfig
 from envcompile.plan.pip import create_pip_files, create_pip_layers, create_sdist_files, create_sdist_layers
 from envcompile.platforms import PLATFORMS
@@ -94,7 +94,9 @@ def _create_interpreter_files(locked: PlatformLock) -> tuple[LockStageFile, ...]
 def _find_base_settings(locked: PlatformLock) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
     """Environment and labels that go with the bases."""
     decided = locked.base_decision
-    return (decided.env, tuple(sorted(labels(decided.cuda, decided.driver).items()))) if decided else ((), ())
+    return (
+        (decided.env, tuple(sorted(make_image_labels(decided.cuda, decided.driver).items()))) if decided else ((), ())
+    )
 
 
 def _find_home_directory(image: ImageSpec) -> str:
@@ -126,7 +128,7 @@ def _create_runtime_config(
     name = USER_NAME if user else "root"
     own = {"HOME": _find_home_directory(image), "USER": name, "LOGNAME": name}
     if conda:
-        own["CONDA_PREFIX"] = ENVIRONMENT
+        own["CONDA_PREFIX"] = ENVIRONMENT_PATH
     removed = {REMOVED_FILES_LABEL: " ".join(select_removed_files(spec))} if image.slim else {}
     return RuntimeConfig(
         env=tuple(sorted({**own, **dict(of_base[0]), **dict(image.env)}.items())),

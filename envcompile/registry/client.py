@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urljoin
 
+from envcompile.base_image.default import PYTHON_PATH
 from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
 from envcompile.net.http import (
     ReadableBody,
@@ -22,7 +23,6 @@ from envcompile.net.http import (
     is_web_url,
     parse_origin,
 )
-from envcompile.plan.catalogue import PYTHON_PATH
 from envcompile.registry.auth import RegistrySession, create_helper_runner
 from envcompile.registry.image_contents import (
     DebianFiles,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from envcompile.base_image.compatibility import make_cuda_constraints
 from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
+from envcompile.diagnostics.errors import EXIT_FAILED
 from envcompile.lock.model import Pins, PlatformLock, PythonInterpreter
-from envcompile.plan.base.bounds import bounds
 from envcompile.platforms import PLATFORMS
-from envcompile.resolve.conda import CondaRequest
-from envcompile.resolve.protocol import PipRequest
-from envcompile.resolve.provides import with_distributions
+from envcompile.resolve.conda.channels import with_distributions
+from envcompile.resolve.model import CondaRequest, PipRequest
 from envcompile.spec.conda import parse_match_spec
 from envcompile.spec.pip import find_index_name, parse_package_name, parse_requirement
 from envcompile.spec.solver_inputs import list_conda_requirements
@@ -19,13 +20,12 @@ from envcompile.spec.solver_inputs import list_conda_requirements
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from envcompile.diagnostics.toml_source import TomlSource
+    from envcompile.base_image.catalogue import Catalogue
+    from envcompile.diagnostics.toml_source import KeyPath, TomlSource
     from envcompile.lock.model import Channel, CondaPackage, Lock, PipPackage, SdistBuild
-    from envcompile.plan.base.catalogue import Catalogue
     from envcompile.resolve.apt.resolver import Apt
-    from envcompile.resolve.conda import CondaResolver
     from envcompile.resolve.images import Ground, Images
-    from envcompile.resolve.protocol import Effects, PipResolver
+    from envcompile.resolve.model import CondaResolver, Effects, PipResolver, Unsolvable
     from envcompile.spec.model import Spec
 
 # Where conda puts its Python: the environment is made there and stays there.
@@ -154,7 +154,7 @@ def _pip(  # noqa: PLR0913, PLR0917 - a request is made of all that was decided 
     solvers: Solvers,
     upgrade: Upgrade,
 ) -> tuple[tuple[PipPackage, ...], tuple[SdistBuild, ...]]:
-    from envcompile.resolve.stubs import provided  # noqa: PLC0415 - brings `packaging`, for pip packages only
+    from envcompile.resolve.pip.wheels import provided  # noqa: PLC0415 - brings `packaging`, for pip packages only
 
     if python is None or solvers.pip is None:
         raise AssertionError("pip packages are asked for: the spec's check lets none pass without a Python")
@@ -171,11 +171,11 @@ def _pip(  # noqa: PLR0913, PLR0917 - a request is made of all that was decided 
         exact=upgrade.of(earlier.of(name).pip),
         index=spec.pip.index,
         indexes=spec.pip.extra_indexes,
-        bounds=bounds(spec.cuda.version, solvers.catalogue),
+        bounds=make_cuda_constraints(spec.cuda.version, solvers.catalogue),
     )
     built: tuple[SdistBuild, ...] = ()
     if spec.pip.allow_sdist:
-        from envcompile.resolve.sdists import resolve_with_sdists  # noqa: PLC0415 - for sdists only
+        from envcompile.resolve.pip.sdists import resolve_with_sdists  # noqa: PLC0415 - for sdists only
 
         locked = earlier.lock.find_platform(name) if earlier.lock else None
         before = locked.pip_build if locked else ()
@@ -197,3 +197,47 @@ def _side_by_side(one: Callable[[str], PlatformLock], names: list[str]) -> list[
 
     with ThreadPoolExecutor(len(names)) as pool:
         return list(pool.map(one, names))
+
+
+# From a resolver's reason to the line of the spec.
+
+
+def explain(answer: Unsolvable, source: TomlSource, spec: Spec, exact: Mapping[str, str]) -> DiagnosticsError:
+    """The answer as diagnostics: the line of every requirement that the reason says is required, the reason below.
+
+    `exact` are the versions of conda's and pip's packages that were asked for beside the spec.
+    """
+    message = answer.message
+    if exact and answer.table != "apt":
+        pinned = " and ".join(f"`{name}=={version}`" for name, version in exact.items())
+        message = f"no set of packages answers the spec with {pinned} on `{answer.platform}`"
+    paths = _blamed(answer, spec) or [(answer.table, "packages")]
+    ground = "the base's packages" if answer.table == "apt" else "Python and C library as in the base"
+    hint = f"the resolver's reason for `{answer.platform}`, {ground}:\n{_indent(answer.reason)}"
+    found = [
+        Diagnostic("unsolvable", message if index == 0 else "this requirement takes part in it", path)
+        for index, path in enumerate(paths)
+    ]
+    last = found[-1]
+    found[-1] = Diagnostic(last.rule, last.message, last.path, hint)
+    return DiagnosticsError(source, found, EXIT_FAILED)
+
+
+def _blamed(answer: Unsolvable, spec: Spec) -> list[KeyPath]:
+    """The requirements that the reason says "you require", else those it names at all."""
+    if answer.table == "conda":
+        names = [parse_match_spec(text).name for text in spec.conda.packages]
+    elif answer.table == "apt":
+        names = list(spec.apt.packages)
+    else:
+        names = [parse_package_name(parse_requirement(text).name) for text in spec.pip.packages]
+    words = " ".join(answer.reason.split()).lower()
+    # The name, and not a longer one that it is a part of.
+    patterns = [rf"{'[-_.]'.join(map(re.escape, each.split('-')))}(?![a-z0-9_-])" for each in names]
+    required = [i for i, pattern in enumerate(patterns) if re.search(rf"you require {pattern}", words)]
+    named = [i for i, pattern in enumerate(patterns) if re.search(rf"(?<![a-z0-9_.-]){pattern}", words)]
+    return [(answer.table, "packages", index) for index in required or named]
+
+
+def _indent(text: str) -> str:
+    return "\n".join(f"    {line}".rstrip() for line in text.splitlines())

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from envcompile.base_image.default import (
+    BASE_TABLE_EXAMPLE,
+    BaseImageProperties,
+    choose_base_image,
+    find_base_image,
+    find_tool_images,
+    needs_inspection,
+    uses_base_python,
+)
 from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
 from envcompile.diagnostics.errors import EXIT_UNAVAILABLE, UnavailableError
 from envcompile.lock.model import BaseImage, PythonInterpreter, ToolImage
-from envcompile.plan.base import EXAMPLE, Facts, choose, needs_look, own_python, tools, wanted
 from envcompile.platforms import PLATFORMS
 from envcompile.spec.image_reference import split_image_reference
 
@@ -66,14 +74,14 @@ def lay_ground(  # noqa: PLR0913
     """
     kept = {} if upgrade else kept_images(earlier, broken)
     pinned = pinned_tools(spec, None if upgrade else earlier, images, broken)
-    base = wanted(spec)
+    base = find_base_image(spec)
     image = pin(base.image, kept, images)
     grounds: dict[str, Ground] = {}
     found: list[Diagnostic] = []
     for name in spec.platforms:
         before = earlier.find_platform(name) if earlier and not upgrade else None
         facts = _facts(source, spec, image, before, images, name)
-        answer = choose(spec, base, image, facts)
+        answer = choose_base_image(spec, base, image, facts)
         if isinstance(answer, Diagnostic):
             found.append(answer)
         else:
@@ -88,7 +96,7 @@ def pinned_tools(
 ) -> tuple[ToolImage, ...]:
     """The tools of the build by digest. Raises `MissingOutside`."""
     kept = kept_images(earlier, broken)
-    return tuple(ToolImage(name, pin(image, kept, images)) for name, image in tools(spec))
+    return tuple(ToolImage(name, pin(image, kept, images)) for name, image in find_tool_images(spec))
 
 
 def kept_images(earlier: Lock | None, broken: tuple[str, ...]) -> dict[str, str]:
@@ -106,28 +114,28 @@ def pin(image: str, kept: Mapping[str, str], images: Images) -> str:
     return kept.get(image) or f"{image}@{images.resolve_digest(image)}"
 
 
-def _remembered(spec: Spec, before: PlatformLock) -> Facts | None:
+def _remembered(spec: Spec, before: PlatformLock) -> BaseImageProperties | None:
     """What the lock holds of the very same image, if that is all that the spec needs of it."""
-    if not own_python(spec):
-        return Facts(before.build.os, before.build.glibc)
-    python, base = before.python, wanted(spec)
+    if not uses_base_python(spec):
+        return BaseImageProperties(before.build.os, before.build.glibc)
+    python, base = before.python, find_base_image(spec)
     if python and python.source == "image":
-        return Facts(before.build.os, before.build.glibc, python.version, python.path)
+        return BaseImageProperties(before.build.os, before.build.glibc, python.version, python.path)
     if python and python.source == "spec" and python.version in (spec.python, base.python):
-        return Facts(before.build.os, before.build.glibc, None, python.path)
+        return BaseImageProperties(before.build.os, before.build.glibc, None, python.path)
     return None
 
 
 def _facts(  # noqa: PLR0913, PLR0917
     source: TomlSource, spec: Spec, image: str, before: PlatformLock | None, images: Images, platform: str
-) -> Facts:
+) -> BaseImageProperties:
     """What is in the image: nothing needs to be asked when the spec and the image's name tell it all."""
-    base = wanted(spec)
+    base = find_base_image(spec)
     parts = split_image_reference(base.image)
     if before and before.build.image == image and (known := _remembered(spec, before)):
         return known
-    if parts and parts.digest and not needs_look(spec):
-        return Facts()
+    if parts and parts.digest and not needs_inspection(spec):
+        return BaseImageProperties()
     try:
         told = images.read_image(image, PLATFORMS[platform].docker_platform)
     except UnavailableError as problem:
@@ -135,6 +143,6 @@ def _facts(  # noqa: PLR0913, PLR0917
             raise
         # With a digest nobody need be asked, if only the spec says what is in the image.
         message = f"nothing is known of `{base.image}`, and its registry could not be asked: {problem.message}"
-        found = Diagnostic("base-unknown", message, ("image", "base"), f"say it: {EXAMPLE}")
+        found = Diagnostic("base-unknown", message, ("image", "base"), f"say it: {BASE_TABLE_EXAMPLE}")
         raise DiagnosticsError(source, [found], EXIT_UNAVAILABLE) from None
-    return Facts(told.os, told.glibc, told.python, told.python_path)
+    return BaseImageProperties(told.os, told.glibc, told.python, told.python_path)

@@ -14,7 +14,7 @@ import pytest
 
 from catalogue.images import tags
 from catalogue.text import dumps
-from envcompile.plan.base.catalogue import read
+from envcompile.base_image.catalogue import parse_catalogue
 from tests.resolve.loopback import Index, Wheel, served
 from tests.resolve.registry_server import INDEX, MANIFEST, Server, start
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "envcompile/plan/base/data/catalogue.json").read_text("utf-8")
+TEXT = (ROOT / "envcompile/base_image/data/catalogue.json").read_text("utf-8")
 DATA: dict[str, Any] = json.loads(TEXT)
 NAME = "nvidia/cuda"
 # Kept by people: nothing that a registry or an index says changes them.
@@ -86,7 +86,7 @@ class Renewal:
     @property
     def data(self) -> dict[str, Any]:
         text = self.file.read_text("utf-8")
-        read(text)
+        parse_catalogue(text)
         data: dict[str, Any] = json.loads(text)
         assert text == dumps(data)
         return data

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import tomli
 
+from envcompile.base_image.catalogue import load_default_catalogue
 from envcompile.diagnostics.toml_source import TomlSource
 from envcompile.doctor.machine import check_driver
 from envcompile.doctor.project import _find_minimum_drivers
 from envcompile.lock.model import PipPackage
 from envcompile.lock.writer import format_lock
-from envcompile.plan.base.catalogue import shipped
 from envcompile.spec.decode import decode_spec
 from tests.made import FIXTURES, parsed
 from tests.resolve.registry_server import INDEX, Server, start
@@ -194,7 +194,7 @@ def test_the_driver_that_the_spec_wants_to_support(tmp_path: Path) -> None:
     text = 'name = "x"\n[cuda]\ndriver = "535"\n'
     spec, _ = decode_spec(TomlSource("x", text), TomlSource("x", text).parse())
     assert spec
-    (floor,) = _find_minimum_drivers(spec, None, shipped())
+    (floor,) = _find_minimum_drivers(spec, None, load_default_catalogue())
     assert floor == ("535", "`driver` under `[cuda]`")
     script = tmp_path / "nvidia-smi"
     for version, state in (("525.60.13", "wrong"), ("535.54.03", "fine"), ("550.1", "fine")):
@@ -208,7 +208,7 @@ def test_the_driver_that_the_spec_wants_to_support(tmp_path: Path) -> None:
 def test_a_newer_catalogue_moves_the_floor(tmp_path: Path) -> None:
     """Whose facts they were is said, with their digest."""
     folder = project(tmp_path, "12.8.90")
-    text = (FIXTURES.parent / "envcompile/plan/base/data/catalogue.json").read_text("utf-8")
+    text = (FIXTURES.parent / "envcompile/base_image/data/catalogue.json").read_text("utf-8")
     newer = text.replace('"525.60.13", "13"', '"550.54.14", "13"').replace('"date": "2026-', '"date": "2027-')
     assert newer != text
     (folder / "newer.json").write_text(newer, "utf-8")

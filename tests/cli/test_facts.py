@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from envcompile.base_image.catalogue import load_default_catalogue
 from envcompile.diagnostics.diagnostic import DiagnosticsError
 from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.loading import load_catalogue
-from envcompile.plan.base.catalogue import shipped
 from tests.made import FIXTURES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-TEXT = (FIXTURES.parent / "envcompile/plan/base/data/catalogue.json").read_text("utf-8")
+TEXT = (FIXTURES.parent / "envcompile/base_image/data/catalogue.json").read_text("utf-8")
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def write(path: Path, date: str) -> str:
 
 
 def test_the_nearest_word_decides(tmp_path: Path, environment: dict[str, str]) -> None:
-    assert load_catalogue(None, environment) is shipped()
+    assert load_catalogue(None, environment) is load_default_catalogue()
     settings = tmp_path / "envcompile" / "config.toml"
     digest = write(tmp_path / "envcompile" / "own.json", "2027-01-01")
     settings.write_text('catalogue = "own.json"\n', "utf-8")  # as seen from the settings' folder

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.engine
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = ROOT / "envcompile/plan/base/data/catalogue.json"
+SHIPPED = ROOT / "envcompile/base_image/data/catalogue.json"
 # What NVIDIA's own image of that version says of itself.
 DOCKERFILE = """FROM scratch
 ENV NV_CUDNN_VERSION=9.8.0.87-1 NV_CUDA_CUDART_VERSION=12.8.90-1

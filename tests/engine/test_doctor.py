@@ -54,7 +54,9 @@ def test_this_engine_is_fine(tmp_path: Path) -> None:
 def test_a_feature_that_the_builder_lacks_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a Dockerfile that no frontend knows in the place of one that it does."""
     strange = REQUIRED_FEATURES[1]._replace(name="strange", dockerfile="FROM scratch\nCOPY --strange=yes . /\n")
-    monkeypatch.setattr("envcompile.doctor.docker.REQUIRED_FEATURES", (REQUIRED_FEATURES[0], strange, REQUIRED_FEATURES[2]))
+    monkeypatch.setattr(
+        "envcompile.doctor.docker.REQUIRED_FEATURES", (REQUIRED_FEATURES[0], strange, REQUIRED_FEATURES[2])
+    )
     monkeypatch.setattr("envcompile.doctor.docker._ALL_FEATURES_DOCKERFILE", strange.dockerfile)
     found = probe_builder(DockerClient(os.environ), "", "linux/amd64")
     assert [each.name for each in found.missing] == ["strange"]

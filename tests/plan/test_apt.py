@@ -6,10 +6,10 @@ import dataclasses
 
 import pytest
 
+from envcompile.base_image.default import find_base_image, find_tool_images, needs_inspection, uses_base_python
 from envcompile.diagnostics.diagnostic import DiagnosticsError
 from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.plan.apt import DISTRIBUTION_RELEASES, create_apt_files, find_apt_stages, format_sources_list
-from envcompile.plan.base import needs_look, own_python, tools, wanted
 from tests.made import parsed, spec_of
 
 
@@ -71,10 +71,11 @@ def test_a_build_stage_that_is_not_there() -> None:
 
 def test_without_python_the_base_is_a_bare_one() -> None:
     alone = spec_of('name = "a"\n[apt]\npackages = ["git"]')
-    assert wanted(alone).image == "debian:bookworm-slim"
-    assert not own_python(alone)
-    assert not needs_look(alone)
-    assert tools(alone) == ()
+    assert find_base_image(alone).image == "debian:bookworm-slim"
+    assert not uses_base_python(alone)
+    assert not needs_inspection(alone)
+    assert find_tool_images(alone) == ()
     assert (
-        wanted(spec_of('name = "a"\npython = "3.12"\n[apt]\npackages = ["git"]')).image == "python:3.12-slim-bookworm"
+        find_base_image(spec_of('name = "a"\npython = "3.12"\n[apt]\npackages = ["git"]')).image
+        == "python:3.12-slim-bookworm"
     )

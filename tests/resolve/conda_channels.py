@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from envcompile.platforms import PLATFORMS
-from envcompile.resolve.channels import channel
-from envcompile.resolve.conda import CondaRequest
+from envcompile.resolve.conda.channels import channel
+from envcompile.resolve.model import CondaRequest
 from tests.made import FIXTURES
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from envcompile.resolve.rattler_solve import answers
+from envcompile.resolve.conda.rattler_worker import answers
 
 SCRIPT = """#!{python}
 import sys

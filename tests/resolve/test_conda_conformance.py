@@ -15,10 +15,10 @@ import pytest
 from envcompile.diagnostics.errors import EnvcompileError, InvalidInputError, UnavailableError
 from envcompile.lock.model import Channel, CondaPackage
 from envcompile.net.process import run_process
-from envcompile.resolve.channels import channel
-from envcompile.resolve.conda_lock import CondaLock
-from envcompile.resolve.protocol import Effects, Unsolvable
-from envcompile.resolve.rattler import Rattler
+from envcompile.resolve.conda.channels import channel
+from envcompile.resolve.conda.conda_lock import CondaLock
+from envcompile.resolve.conda.rattler import Rattler
+from envcompile.resolve.model import Effects, Unsolvable
 from tests.resolve.conda_channels import made_channel, request, served
 
 if TYPE_CHECKING:

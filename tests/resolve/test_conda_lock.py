@@ -18,10 +18,10 @@ from envcompile.diagnostics.errors import EnvcompileError, InvalidInputError, Un
 from envcompile.lock.model import Channel, CondaPackage
 from envcompile.lock.writer import parse_lock
 from envcompile.net.process import ProcessResult, run_process
-from envcompile.resolve.channels import channel
-from envcompile.resolve.conda_lock import CondaLock, spelled
-from envcompile.resolve.protocol import Effects, Unsolvable
-from envcompile.resolve.rattler import Rattler
+from envcompile.resolve.conda.channels import channel
+from envcompile.resolve.conda.conda_lock import CondaLock, spelled
+from envcompile.resolve.conda.rattler import Rattler
+from envcompile.resolve.model import Effects, Unsolvable
 from envcompile.spec.conda import parse_match_spec
 from tests.made import FIXTURES
 from tests.resolve.conda_channels import made_channel, request, served

@@ -12,9 +12,9 @@ import pytest
 from envcompile.diagnostics.errors import EnvcompileError, InvalidInputError, UnavailableError
 from envcompile.net.process import run_process
 from envcompile.platforms import PLATFORMS
-from envcompile.resolve.pip_tools import PipTools, running
-from envcompile.resolve.protocol import Effects, PipRequest, Unsolvable
-from envcompile.resolve.uv import Uv
+from envcompile.resolve.model import Effects, PipRequest, Unsolvable
+from envcompile.resolve.pip.pip_tools import PipTools, running
+from envcompile.resolve.pip.uv import Uv
 from envcompile.spec.model import ExtraIndex
 from tests.resolve.loopback import Index, Wheel, certificates, proxy, served, world, write
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from envcompile.lock.model import PipPackage
-    from envcompile.resolve.protocol import PipResolver
+    from envcompile.resolve.model import PipResolver
 
     Ask = Callable[..., tuple[PipPackage, ...]]
 

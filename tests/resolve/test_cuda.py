@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from envcompile.base_image.catalogue import load_default_catalogue
+from envcompile.base_image.versions import find_cuda_releases
 from envcompile.diagnostics.diagnostic import DiagnosticsError
 from envcompile.diagnostics.errors import EXIT_FAILED
 from envcompile.diagnostics.toml_source import TomlSource
 from envcompile.lock.model import BaseImage, CondaPackage, PipPackage, PlatformLock
 from envcompile.net.process import run_process
-from envcompile.plan.base.catalogue import shipped
-from envcompile.plan.cuda import releases
-from envcompile.resolve.bases import Choosing, choose_bases
-from envcompile.resolve.protocol import Effects, Unsolvable
+from envcompile.resolve.fixpoint import Choosing, choose_bases
+from envcompile.resolve.model import Effects, Unsolvable
 from envcompile.spec.decode import parse_spec
 from tests.resolve.conda_channels import made_channel
 from tests.resolve.test_rattler import solve
@@ -25,7 +25,7 @@ from tests.resolve.test_rattler import solve
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from envcompile.plan.base import Facts
+    from envcompile.base_image.default import BaseImageProperties
 
 needs_rattler = pytest.mark.skipif(not importlib.util.find_spec("rattler"), reason="py-rattler is not installed")
 
@@ -50,7 +50,7 @@ def test_what_is_asked_is_what_is_locked(effects: Effects, asked: str, cuda: str
 def test_only_what_asks_for_cuda_gets_it(effects: Effects) -> None:
     assert "cuda-version" not in solve(effects, "numpy", cuda="12.9")
     assert solve(effects, "pytorch * cpu*", cuda="12.9")["pytorch"].build.startswith("cpu")
-    assert not releases(solve(effects, "pytorch", "numpy", cuda=False).values(), ())
+    assert not find_cuda_releases(solve(effects, "pytorch", "numpy", cuda=False).values(), ())
     with pytest.raises(Unsolvable):
         solve(effects, "cuda-version", cuda=False)
 
@@ -95,7 +95,7 @@ def test_the_release_is_read_off_the_runtime() -> None:
         pip("nvidia-cuda-nvcc", "13.5.37"),
         pip("cupy-cuda11x", "13.0"),
     )
-    assert releases((conda("cuda-cudart", "12.9.79"), conda("cudatoolkit", "11.8.0")), packages) == {
+    assert find_cuda_releases((conda("cuda-cudart", "12.9.79"), conda("cudatoolkit", "11.8.0")), packages) == {
         "cuda-cudart": "12.9",
         "cudatoolkit": "11.8",
         "nvidia-cuda-runtime-cu12": "12.8",
@@ -127,7 +127,7 @@ def test_another_cuda_is_an_error(asked: str | None, locked: tuple[CondaPackage 
     one = tuple(each for each in locked if isinstance(each, PipPackage))
     other = tuple(each for each in locked if isinstance(each, CondaPackage))
     platform = PlatformLock("linux-64", None, base, base, (), one, other)
-    choosing = Choosing(shipped(), Anybody(), {}, {}, {}, {})
+    choosing = Choosing(load_default_catalogue(), Anybody(), {}, {}, {}, {})
     if not said:
         (found,) = choose_bases(source, parse_spec(source), (platform,), choosing)
         assert found.base_decision
@@ -145,5 +145,5 @@ class Anybody:
     def resolve_digest(self, reference: str) -> str:
         return f"sha256:{hashlib.sha256(reference.encode()).hexdigest()}"
 
-    def read_image(self, reference: str, platform: str) -> Facts:
+    def read_image(self, reference: str, platform: str) -> BaseImageProperties:
         raise AssertionError((reference, platform))

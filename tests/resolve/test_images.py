@@ -6,22 +6,22 @@ import dataclasses
 
 import pytest
 
+from envcompile.base_image.default import BaseImageProperties
 from envcompile.diagnostics.diagnostic import DiagnosticsError
 from envcompile.diagnostics.errors import UnavailableError
 from envcompile.diagnostics.toml_source import TomlSource
 from envcompile.lock.model import Lock, PlatformLock
-from envcompile.plan.base import Facts
 from envcompile.resolve.images import Ground, lay_ground
 from envcompile.spec.decode import parse_spec
 
 DIGEST = "sha256:" + "1" * 64
-TELLING = Facts("debian-12", "2.36", "3.12.9", "/usr/bin/python3")
+TELLING = BaseImageProperties("debian-12", "2.36", "3.12.9", "/usr/bin/python3")
 
 
 class Registry:
     """Answers as told and counts; the real client is tested beside a real registry."""
 
-    def __init__(self, facts: Facts | None = TELLING) -> None:
+    def __init__(self, facts: BaseImageProperties | None = TELLING) -> None:
         self.asked: list[str] = []
         self._facts = facts
 
@@ -29,7 +29,7 @@ class Registry:
         self.asked.append(reference)
         return DIGEST
 
-    def read_image(self, reference: str, platform: str) -> Facts:
+    def read_image(self, reference: str, platform: str) -> BaseImageProperties:
         self.asked.append(f"{reference} for {platform}")
         if self._facts is None:
             raise UnavailableError("nobody answers")

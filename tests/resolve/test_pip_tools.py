@@ -9,12 +9,10 @@ import pytest
 from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
 from envcompile.net.process import ProcessResult
 from envcompile.platforms import PLATFORMS
-from envcompile.resolve.index_page import IndexFile
-from envcompile.resolve.pip_files import check, packages, unseen
-from envcompile.resolve.pip_reasons import failure, skipped_page
-from envcompile.resolve.pip_tools import Here, PipTools, index_url, refuse_elsewhere
-from envcompile.resolve.protocol import Effects, PipRequest, Unsolvable
-from envcompile.resolve.simple_index import SimpleIndex
+from envcompile.resolve.model import Effects, PipRequest, Unsolvable
+from envcompile.resolve.pip.pip_tools import Here, PipTools, failure, index_url, refuse_elsewhere, skipped_page
+from envcompile.resolve.pip.simple_index import IndexFile, SimpleIndex
+from envcompile.resolve.pip.wheels import check, packages, unseen
 from tests.resolve.loopback import Index, Wheel, served
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import pytest
 
 from envcompile.net.process import run_process
 from envcompile.platforms import PLATFORMS
-from envcompile.resolve.pip_tools import PipTools, running
-from envcompile.resolve.protocol import Effects, PipRequest
-from envcompile.resolve.uv import Uv
+from envcompile.resolve.model import Effects, PipRequest
+from envcompile.resolve.pip.pip_tools import PipTools, running
+from envcompile.resolve.pip.uv import Uv
 
 HERE = running()
 REQUIREMENTS = ("numpy >=1.26", "pandas", "requests[socks] ; python_version >= '3'", "setuptools")

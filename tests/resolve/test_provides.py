@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from envcompile.resolve.provides import _name, _rows, provides
+from envcompile.resolve.conda.channels import _normalize_name, _rows, provides
 
 
 def test_the_rows_are_sorted_by_name_each_name_once() -> None:
     """It is what the search relies on."""
-    names = [_name(row) for row in _rows()]
+    names = [_normalize_name(row) for row in _rows()]
     assert names == sorted(set(names))
 
 

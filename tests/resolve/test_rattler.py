@@ -14,9 +14,9 @@ import pytest
 from envcompile.diagnostics.errors import UnavailableError
 from envcompile.lock.model import Channel
 from envcompile.net.process import ProcessResult, run_process
-from envcompile.resolve.channels import channel
-from envcompile.resolve.protocol import Effects
-from envcompile.resolve.rattler import Rattler
+from envcompile.resolve.conda.channels import channel
+from envcompile.resolve.conda.rattler import Rattler
+from envcompile.resolve.model import Effects
 from tests.made import FIXTURES
 from tests.resolve.conda_channels import request
 
@@ -83,7 +83,7 @@ def test_no_answer_is_an_error(tmp_path: Path) -> None:
     """However the process ends: without a whole answer there is none."""
     broken = tmp_path / "envcompile"
     shutil.copytree(FIXTURES.parent / "envcompile", broken)
-    (broken / "resolve" / "rattler_solve.py").write_text("import nothing_of_that_name\n", "utf-8")
+    (broken / "resolve" / "conda" / "rattler_worker.py").write_text("import nothing_of_that_name\n", "utf-8")
     effects = Effects(run_process, {**os.environ, "PYTHONPATH": str(tmp_path)})
     with pytest.raises(UnavailableError, match="ended without an answer"):
         Rattler().resolve((request("numpy"),), effects)

@@ -10,9 +10,9 @@ import pytest
 
 from envcompile.lock.writer import format_lock, parse_lock
 from envcompile.net.process import run_process
-from envcompile.resolve.protocol import Effects
-from envcompile.resolve.sdist import read_sdist
-from envcompile.resolve.uv import default_index
+from envcompile.resolve.model import Effects
+from envcompile.resolve.pip.sdists import read_sdist
+from envcompile.resolve.pip.uv import default_index
 from tests.resolve.loopback import Index, Wheel, served
 from tests.sdists import Sdist, metadata, system
 from tests.test_lock_several import HERE, envcompile

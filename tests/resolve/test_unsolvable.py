@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from envcompile.diagnostics.toml_source import TomlSource
-from envcompile.resolve.protocol import Unsolvable
-from envcompile.resolve.unsolvable import explain
+from envcompile.resolve.environment import explain
+from envcompile.resolve.model import Unsolvable
 from envcompile.spec.decode import parse_spec
 
 PACKAGES = ["flash", "flash-attn >=2", "Zope.Interface", "torch", "torch-scatter"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from envcompile.resolve.wheels import best
+from envcompile.resolve.pip.wheels import best
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,11 @@
-"""Reading an archive's index at a moment: over https or from a mirror, every file checked against its signed list."""
+"""InRelease: the signed list of an archive's index files, and whether it is what it should be.
+
+Whom to believe: the build's apt checks this signature with the keyring that is in the base image, so an index that is
+not the distribution's can only make a lock that does not build, or one that adds packages of the distribution that
+nobody needs. Where gpgv is on this machine the same check is made when the lock is, with the same keyring, taken out of
+the base image by its digest: no key of this machine and none of ours has a say. Where it is not (macOS, Windows), TLS
+to the snapshot service is what stands between, and the user is told.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +13,88 @@ import contextlib
 import hashlib
 import lzma
 import os
+import re
 import tempfile
+from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.diagnostics.errors import UnavailableError
 from envcompile.net.http import Request, create_body_reader
 from envcompile.plan.apt import format_snapshot_timestamp
 from envcompile.registry.reference import find_registry_url
-from envcompile.resolve.apt.control import Index
-from envcompile.resolve.apt.release import NotSigned, read, verified
+from envcompile.resolve.apt.closure import Index
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from envcompile.net.http import HttpClient
     from envcompile.plan.apt import DistributionRelease, SnapshotArchive
-    from envcompile.resolve.apt.release import Release as Signed
-    from envcompile.resolve.protocol import Effects
+    from envcompile.resolve.model import Effects
+
+_BEGIN = "-----BEGIN PGP SIGNED MESSAGE-----\n"
+_END = "\n-----BEGIN PGP SIGNATURE-----\n"
+_ROW = re.compile(r"^ ([0-9a-f]{64}) +([0-9]+) +(\S+)$", re.MULTILINE)
+
+
+class File(NamedTuple):
+    """One index file: its sha256 and its size in bytes."""
+
+    sha256: str
+    size: int
+
+
+class Release(NamedTuple):
+    """What an InRelease says: how the suite calls itself, since when (RFC 3339, UTC), and its files by path."""
+
+    names: frozenset[str]
+    date: str
+    files: dict[str, File]
+
+
+class NotSigned(Exception):  # noqa: N818 - it names an answer
+    """The text is not signed by a key of the keyring."""
+
+
+def read(text: str) -> Release:
+    """The signed part of an InRelease, and nothing of what stands around it. Raises ValueError."""
+    start = text.find("\n\n", len(_BEGIN))
+    end = text.find(_END, start)
+    if not text.startswith(_BEGIN) or start < 0 or end < 0:
+        raise ValueError("not a signed index")
+    body = text[start + 2 : end + 1]
+    head = dict(re.findall(r"^(Codename|Suite|Date): (.*)$", body, re.MULTILINE))
+    listed = body.partition("\nSHA256:\n")[2]
+    # The next field ends the list.
+    listed = re.split(r"^\S", listed, maxsplit=1, flags=re.MULTILINE)[0]
+    files = {path: File(sha256, int(size)) for sha256, size, path in _ROW.findall(listed)}
+    date = parsedate_to_datetime(head.get("Date", "")).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return Release(frozenset({head.get("Codename", ""), head.get("Suite", "")}), date, files)
+
+
+def verified(text: str, keyring: bytes, effects: Effects) -> bool:
+    """Whether the signature was checked: False where this machine has no gpgv. Raises `NotSigned`.
+
+    As apt does, one good signature is enough, and one that is bad is too many: releases are signed by the keys of
+    several years, not all of which an older image knows.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "keyring.gpg").write_bytes(keyring)
+        # What was sent, byte for byte: Python would change line ends on Windows.
+        Path(folder, "InRelease").write_bytes(text.encode())
+        argv = ("gpgv", "--status-fd", "2", "--keyring", f"{folder}/keyring.gpg", f"{folder}/InRelease")
+        try:
+            said = effects.run(argv, folder, {**effects.environment, "LC_ALL": "C", "GNUPGHOME": folder}).stderr
+        except UnavailableError:
+            return False
+    words = {line.split()[1] for line in said.splitlines() if line.startswith("[GNUPG:] ")}
+    if "VALIDSIG" not in words or "BADSIG" in words:
+        raise NotSigned
+    return True
+
+
+# Reading an archive's index at a moment: over https or from a mirror, every file checked against its signed list.
+
 
 _IN_RELEASE_CAP = 8 << 20
 _INDEX_CAP = 128 << 20  # compressed; Debian's largest has 9 MB, Ubuntu's 20
@@ -41,7 +112,7 @@ class Archives:
         self, web: HttpClient, mirrors: Mapping[str, str], cache: Path, effects: Effects, tell: Callable[[str], None]
     ) -> None:
         self._web, self._mirrors, self._cache, self._effects, self._tell = web, mirrors, cache, effects, tell
-        self._signed: dict[str, Signed] = {}
+        self._signed: dict[str, Release] = {}
         self._told = False
 
     def indexes(
@@ -59,7 +130,7 @@ class Archives:
                     found.append(Index(self._packages(base, path, archive, signed)))
         return tuple(found)
 
-    def _release(self, base: str, archive: SnapshotArchive, suite: str, snapshot: str, keyring: bytes) -> Signed:
+    def _release(self, base: str, archive: SnapshotArchive, suite: str, snapshot: str, keyring: bytes) -> Release:
         if base in self._signed:
             return self._signed[base]
         text = self._get(f"{base}/InRelease", _IN_RELEASE_CAP, archive).decode("utf-8", "replace")
@@ -80,7 +151,7 @@ class Archives:
         self._signed[base] = signed
         return signed
 
-    def _packages(self, base: str, path: str, archive: SnapshotArchive, signed: Signed) -> str:
+    def _packages(self, base: str, path: str, archive: SnapshotArchive, signed: Release) -> str:
         """The text of one index file, of the cache or of the archive, and of the right hash in any case."""
         if path not in signed.files:
             raise _strange(archive, f"it has no `{path}`")

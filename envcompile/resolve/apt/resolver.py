@@ -14,9 +14,8 @@ from envcompile.lock.model import AptPackage
 from envcompile.lock.reader import APT_PATTERNS
 from envcompile.plan.apt import DISTRIBUTION_RELEASES
 from envcompile.platforms import PLATFORMS
-from envcompile.resolve.apt.closure import Unmet, candidate, close
-from envcompile.resolve.apt.control import Index
-from envcompile.resolve.protocol import Unsolvable
+from envcompile.resolve.apt.closure import Index, Unmet, candidate, close
+from envcompile.resolve.model import Unsolvable
 from envcompile.spec.solver_inputs import recorded_inputs
 
 if TYPE_CHECKING:

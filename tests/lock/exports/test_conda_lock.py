@@ -20,7 +20,7 @@ from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.export import ExportInput, export_lock
 from envcompile.export.common import derive_file_urls
 from envcompile.export.conda_lock import compute_content_hash, merge_dependencies
-from envcompile.resolve.channels import channel
+from envcompile.resolve.conda.channels import channel
 from tests.made import FIXTURES, parsed, spec_of
 from tests.property.test_match_spec import parsed as requirement
 from tests.property.test_match_spec import specs

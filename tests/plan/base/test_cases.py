@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from envcompile.plan.base.catalogue import shipped
-from envcompile.plan.base.codes import CODES
-from envcompile.plan.base.decide import decide
-from envcompile.plan.base.model import Locked, Question
-from envcompile.plan.base.replay import replay
-from envcompile.plan.base.versions import within
+from catalogue.replay import replay_cases
+from envcompile.base_image.catalogue import load_default_catalogue
+from envcompile.base_image.decide import decide_base_images
+from envcompile.base_image.explain import DIAGNOSTIC_CODES
+from envcompile.base_image.model import BaseImageRequest, PackageSummary
+from envcompile.base_image.versions import is_in_range
 
 FOLDER = Path(__file__).parents[3] / "fixtures/base"
 CASES: list[dict[str, Any]] = json.loads((FOLDER / "cases.json").read_text("utf-8"))["vectors"]
@@ -22,7 +22,7 @@ LOCKS: list[dict[str, Any]] = json.loads((FOLDER / "resolved.json").read_text("u
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case["id"]) for case in CASES])
 def test_case(case: dict[str, Any]) -> None:
-    (one,) = replay(json.dumps({"vectors": [case]}), shipped())
+    (one,) = replay_cases(json.dumps({"vectors": [case]}), load_default_catalogue())
     assert (one.wrong, one.unread) == ((), ())
 
 
@@ -35,7 +35,7 @@ def test_every_code_has_a_case() -> None:
     expected = {case["expect"]["error"] for case in CASES if "error" in case["expect"]}
     expected |= {code for case in CASES for code in case["expect"].get("warnings", [])}
     # The others are about what can be locked, which no case says.
-    assert expected == set(CODES) - {"E_NO_PYTHON", "E_UNPINNED", "W_GPU_UNUSED"}
+    assert expected == set(DIAGNOSTIC_CODES) - {"E_NO_PYTHON", "E_UNPINNED", "W_GPU_UNUSED"}
 
 
 def test_every_row_of_needs_has_a_case() -> None:
@@ -45,12 +45,12 @@ def test_every_row_of_needs_has_a_case() -> None:
         for world in ("pip", "conda")
         for each in case["input"].get(world, [])
     ]
-    rows = {need for needs in shipped().needs.values() for need in needs}
+    rows = {need for needs in load_default_catalogue().needs.values() for need in needs}
     without = [
         need
         for need in rows
         if not any(
-            name in need.names and (not need.kinds or kind in need.kinds) and within(version, need.low, need.below)
+            name in need.names and (not need.kinds or kind in need.kinds) and is_in_range(version, need.low, need.below)
             for name, kind, version in used
         )
     ]
@@ -59,7 +59,9 @@ def test_every_row_of_needs_has_a_case() -> None:
 
 @pytest.mark.parametrize("lock", [pytest.param(lock, id=f"{lock['asked']} {lock['platform']}") for lock in LOCKS])
 def test_whole_lock(lock: dict[str, Any]) -> None:
-    packages = [Locked(name, version, "wheel") for name, version in lock["packages"].items()]
-    decision = decide(Question(lock["python"], platforms=(lock["platform"],)), packages, shipped())
+    packages = [PackageSummary(name, version, "wheel") for name, version in lock["packages"].items()]
+    decision = decide_base_images(
+        BaseImageRequest(lock["python"], platforms=(lock["platform"],)), packages, load_default_catalogue()
+    )
     assert (decision.errors, decision.run and decision.run.image) == ((), lock["run"])
     assert decision.cuda == lock["cuda"]

@@ -11,14 +11,14 @@ from typing import Any
 import jsonschema
 import pytest
 
+from envcompile.base_image.catalogue import load_default_catalogue, parse_catalogue
+from envcompile.base_image.explain import DIAGNOSTIC_CODES, make_diagnostic
+from envcompile.base_image.model import BaseImageDiagnostic
+from envcompile.base_image.versions import version_numbers
 from envcompile.diagnostics.errors import InvalidInputError
-from envcompile.plan.base.catalogue import read, shipped
-from envcompile.plan.base.codes import CODES, diagnostic
-from envcompile.plan.base.model import Said
-from envcompile.plan.base.versions import number
 from tests.made import spec_of
 
-TEXT = files("envcompile.plan.base").joinpath("data/catalogue.json").read_text("utf-8")
+TEXT = files("envcompile.base_image").joinpath("data/catalogue.json").read_text("utf-8")
 DATA: dict[str, Any] = json.loads(TEXT)
 SCHEMA = json.loads((Path(__file__).parents[3] / "schemas/catalogue.v1.json").read_text("utf-8"))
 
@@ -45,13 +45,13 @@ def test_schema_and_reader_refuse_alike(broken: dict[str, Any]) -> None:
     data = {**DATA, **broken}
     assert not jsonschema.Draft7Validator(SCHEMA).is_valid(data)
     with pytest.raises(InvalidInputError, match="the CUDA catalogue"):
-        read(json.dumps(data))
+        parse_catalogue(json.dumps(data))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "{}", '{"format": "1"}', "\x00"])
 def test_no_catalogue(text: str) -> None:
     with pytest.raises(InvalidInputError, match="the CUDA catalogue"):
-        read(text)
+        parse_catalogue(text)
 
 
 def test_small_and_quick() -> None:
@@ -59,14 +59,14 @@ def test_small_and_quick() -> None:
     spent = []
     for _ in range(5):
         start = time.perf_counter()
-        read(TEXT)
+        parse_catalogue(TEXT)
         spent.append(time.perf_counter() - start)
     # Well below a millisecond on an idle machine; the bound tells data from a search through it.
     assert min(spent) < 0.05
 
 
 def test_images() -> None:
-    catalogue = shipped()
+    catalogue = load_default_catalogue()
     kinds = [kind for image in catalogue.images for kind in image.confidence if kind != "-"]
     assert len(kinds) == 1449  # as many as were gathered
     assert len({(image.cuda, image.system) for image in catalogue.images}) == len(catalogue.images)
@@ -75,7 +75,7 @@ def test_images() -> None:
 
 
 def test_tags() -> None:
-    catalogue = shipped()
+    catalogue = load_default_catalogue()
     known = {(image.cuda, image.system): image for image in catalogue.images}
     assert catalogue.tag(known["12.2.2", "ubuntu22.04"], "cudnn-devel") == "12.2.2-cudnn8-devel-ubuntu22.04"
     assert catalogue.tag(known["12.3.2", "ubuntu22.04"], "cudnn-runtime") == "12.3.2-cudnn9-runtime-ubuntu22.04"
@@ -87,10 +87,13 @@ def test_tags() -> None:
 
 def test_cudnn_never_goes_back() -> None:
     """Where an image's cuDNN is not known, that of the version before it is taken: so no known one may be older."""
-    images = sorted((image for image in shipped().images if image.cudnn), key=lambda image: number(image.cuda))
+    images = sorted(
+        (image for image in load_default_catalogue().images if image.cudnn),
+        key=lambda image: version_numbers(image.cuda),
+    )
     oldest: dict[str, tuple[int, ...]] = {}
     for image in images:
-        oldest[image.cuda] = min(oldest.get(image.cuda, number(image.cudnn)), number(image.cudnn))
+        oldest[image.cuda] = min(oldest.get(image.cuda, version_numbers(image.cudnn)), version_numbers(image.cudnn))
     # 11.8.0 on ubuntu18.04 was left behind at 8.6; 12.0 came out before the last 11.8 was rebuilt.
     del oldest["11.8.0"]
     assert list(oldest.values()) == sorted(oldest.values())
@@ -101,11 +104,11 @@ def test_cudnn_never_goes_back() -> None:
     [("12.8", "570.26"), ("12.0", "525.60.13"), ("11.7", "510.39.01"), ("13.5", "616.00"), ("12.7", "560.28.03")],
 )
 def test_driver_of_a_release(release: str, driver: str) -> None:
-    assert shipped().driver(release) == driver
+    assert load_default_catalogue().driver(release) == driver
 
 
 def test_no_driver_is_known_for_what_is_older_than_all() -> None:
-    assert shipped().driver("9.0") is None
+    assert load_default_catalogue().driver("9.0") is None
 
 
 SPEC = """
@@ -125,10 +128,10 @@ base = "b"
 
 def test_codes_become_diagnostics() -> None:
     spec = spec_of(SPEC)
-    for code, row in CODES.items():
-        made = diagnostic(Said(code, "a sentence", "a hint"), spec)
+    for code, row in DIAGNOSTIC_CODES.items():
+        made = make_diagnostic(BaseImageDiagnostic(code, "a sentence", "a hint"), spec)
         assert (made.rule, made.path, made.hint) == (row.slug, row.key, "a hint")
-    assert len({row.slug for row in CODES.values()}) == len(CODES)
+    assert len({row.slug for row in DIAGNOSTIC_CODES.values()}) == len(DIAGNOSTIC_CODES)
 
 
 @pytest.mark.parametrize(
@@ -143,4 +146,4 @@ def test_what_the_spec_does_not_have_is_not_pointed_at(without: tuple[str, ...],
     text = SPEC
     for each in without:
         text = text.replace(each, "")
-    assert diagnostic(Said("E_NO_IMAGE", "a sentence", "a hint"), spec_of(text)).path == path
+    assert make_diagnostic(BaseImageDiagnostic("E_NO_IMAGE", "a sentence", "a hint"), spec_of(text)).path == path

@@ -11,18 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from catalogue.replay import read_packages, read_request
+from envcompile.base_image.catalogue import load_default_catalogue, parse_catalogue
+from envcompile.base_image.decide import decide_base_images
+from envcompile.base_image.explain import DIAGNOSTIC_CODES
+from envcompile.base_image.model import BaseImageRequest, BaseImageResult, PackageSummary, summarize_packages
+from envcompile.base_image.versions import find_wheel_glibc, minor_release
 from envcompile.lock.model import CondaPackage, PipPackage, SizeSaving
-from envcompile.plan.base.catalogue import read, shipped
-from envcompile.plan.base.codes import CODES
-from envcompile.plan.base.decide import decide
-from envcompile.plan.base.model import Decision, Locked, Question, locked
-from envcompile.plan.base.replay import packages, question
-from envcompile.plan.base.versions import minor
-from envcompile.plan.base.wheels import glibc
 
 ROOT = Path(__file__).parents[3]
 CASES: list[dict[str, Any]] = json.loads((ROOT / "fixtures/base/cases.json").read_text("utf-8"))["vectors"]
-CATALOGUE = shipped()
+CATALOGUE = load_default_catalogue()
 VERSIONS = [
     "0.4.26",
     "0.18.1",
@@ -37,17 +36,17 @@ VERSIONS = [
     "4.4.0",
 ]
 PINS = [
-    *(Locked("nvidia-cuda-runtime-cu12", version, "wheel") for version in ("12.8.90", "12.4.127", "12.99.1")),
-    *(Locked("nvidia-cuda-runtime", version, "wheel") for version in ("13.0.96", "13.5.37")),
-    Locked("nvidia-cudnn-cu12", "9.10.2.21", "wheel"),
-    Locked("nvidia-cublas-cu12", "12.8.4.1", "wheel"),
-    Locked("nvidia-cuda-nvcc", "13.0.88", "wheel"),
-    Locked("cuda-toolkit", "12.9.2.0", "wheel"),
-    Locked("cuda-version", "12.6", "conda"),
-    Locked("cuda-nvcc", "12.6.85", "conda"),
+    *(PackageSummary("nvidia-cuda-runtime-cu12", version, "wheel") for version in ("12.8.90", "12.4.127", "12.99.1")),
+    *(PackageSummary("nvidia-cuda-runtime", version, "wheel") for version in ("13.0.96", "13.5.37")),
+    PackageSummary("nvidia-cudnn-cu12", "9.10.2.21", "wheel"),
+    PackageSummary("nvidia-cublas-cu12", "12.8.4.1", "wheel"),
+    PackageSummary("nvidia-cuda-nvcc", "13.0.88", "wheel"),
+    PackageSummary("cuda-toolkit", "12.9.2.0", "wheel"),
+    PackageSummary("cuda-version", "12.6", "conda"),
+    PackageSummary("cuda-nvcc", "12.6.85", "conda"),
 ]
 known = st.builds(
-    Locked,
+    PackageSummary,
     st.sampled_from(sorted(CATALOGUE.needs)),
     st.sampled_from(VERSIONS),
     st.sampled_from(["wheel", "sdist", "conda"]),
@@ -55,7 +54,7 @@ known = st.builds(
 )
 sets = st.lists(st.one_of(known, st.sampled_from(PINS)), max_size=7)
 questions = st.builds(
-    Question,
+    BaseImageRequest,
     python=st.sampled_from([None, "3.8", "3.12"]),
     platforms=st.sampled_from([("linux/amd64",), ("linux/arm64",), ("linux/amd64", "linux/arm64")]),
     cuda=st.sampled_from([None, None, False, "11", "12", "12.4", "12.7", "12.8.1", "13.0", "11.2.0", "x"]),
@@ -81,17 +80,17 @@ questions = st.builds(
 )
 
 
-def first(case: dict[str, Any]) -> Decision:
-    return decide(question(case["input"]), packages(case["input"]), CATALOGUE)
+def first(case: dict[str, Any]) -> BaseImageResult:
+    return decide_base_images(read_request(case["input"]), read_packages(case["input"]), CATALOGUE)
 
 
 @settings(max_examples=400, deadline=None)
 @given(questions, sets)
-def test_total(asked: Question, held: list[Locked]) -> None:
+def test_total(asked: BaseImageRequest, held: list[PackageSummary]) -> None:
     """A decision or its errors, never a traceback; every image that is chosen exists, for every platform asked."""
-    decision = decide(asked, held, CATALOGUE)
+    decision = decide_base_images(asked, held, CATALOGUE)
     assert bool(decision.errors) == (decision.build is None) == (decision.run is None)
-    assert {each.code for each in (*decision.errors, *decision.warnings)} <= CODES.keys()
+    assert {each.code for each in (*decision.errors, *decision.warnings)} <= DIAGNOSTIC_CODES.keys()
     tags = {
         f"{CATALOGUE.repository}:{CATALOGUE.tag(image, kind)}": image
         for image in CATALOGUE.images
@@ -114,9 +113,9 @@ def test_total(asked: Question, held: list[Locked]) -> None:
 
 @settings(max_examples=400, deadline=None)
 @given(questions.filter(lambda asked: asked.image is None), sets)
-def test_nothing_of_cuda_is_shipped_twice(asked: Question, held: list[Locked]) -> None:
+def test_nothing_of_cuda_is_shipped_twice(asked: BaseImageRequest, held: list[PackageSummary]) -> None:
     """Promise 9: the smallest base that works. CUDA libraries are never shipped twice."""
-    decision = decide(asked, held, CATALOGUE)
+    decision = decide_base_images(asked, held, CATALOGUE)
     if decision.run is None or decision.build is None:
         return
     told = [row for row in decision.trail if row.rule == "system"]
@@ -132,27 +131,30 @@ def test_nothing_of_cuda_is_shipped_twice(asked: Question, held: list[Locked]) -
 
 @settings(max_examples=100, deadline=None)
 @given(questions, sets, st.randoms())
-def test_order_does_not_matter(asked: Question, held: list[Locked], random: Any) -> None:
+def test_order_does_not_matter(asked: BaseImageRequest, held: list[PackageSummary], random: Any) -> None:
     mixed = list(held)
     random.shuffle(mixed)
-    assert decide(asked, mixed, CATALOGUE) == decide(asked, held, CATALOGUE)
+    assert decide_base_images(asked, mixed, CATALOGUE) == decide_base_images(asked, held, CATALOGUE)
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case["id"]) for case in CASES])
 def test_an_unrelated_package_changes_nothing(case: dict[str, Any]) -> None:
-    asked, held = question(case["input"]), packages(case["input"])
-    more = (*held, Locked("requests", "99.0", "wheel"), Locked("nvidia-ml-py", "13.590.44", "wheel"))
-    assert decide(asked, more, CATALOGUE) == decide(asked, held, CATALOGUE)
+    asked, held = read_request(case["input"]), read_packages(case["input"])
+    more = (*held, PackageSummary("requests", "99.0", "wheel"), PackageSummary("nvidia-ml-py", "13.590.44", "wheel"))
+    assert decide_base_images(asked, more, CATALOGUE) == decide_base_images(asked, held, CATALOGUE)
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case["id"]) for case in CASES if "cuda" in case["expect"]])
 def test_never_a_maximum(case: dict[str, Any]) -> None:
     """The lock states the CUDA version: a compiler or library of a newer minor beside the runtime does not move it."""
-    held = packages(case["input"])
+    held = read_packages(case["input"])
     before = first(case)
-    newer = [Locked("nvidia-nvjitlink", "13.99.1", "wheel"), Locked("nvidia-cuda-nvcc", "13.99.1", "wheel")]
+    newer = [
+        PackageSummary("nvidia-nvjitlink", "13.99.1", "wheel"),
+        PackageSummary("nvidia-cuda-nvcc", "13.99.1", "wheel"),
+    ]
     mine = [each for each in newer if each.name not in {one.name for one in held}]
-    after = decide(question(case["input"]), (*held, *mine), CATALOGUE)
+    after = decide_base_images(read_request(case["input"]), (*held, *mine), CATALOGUE)
     assert (after.cuda, after.driver) == (before.cuda, before.driver)
 
 
@@ -167,8 +169,8 @@ def test_what_is_smaller_than_devel_says_by_how_much() -> None:
 def test_the_trail_tells_why() -> None:
     """Which package led to which decision, and what was rejected: the example of flash-attn and torch."""
     case = {"pip": [("torch", "2.8.0", "wheel"), ("nvidia-cuda-runtime-cu12", "12.8.90", "wheel")]}
-    held = [Locked(*each) for each in (*case["pip"], ("flash-attn", "2.8.3", "sdist"))]
-    decision = decide(Question("3.12"), held, CATALOGUE)
+    held = [PackageSummary(*each) for each in (*case["pip"], ("flash-attn", "2.8.3", "sdist"))]
+    decision = decide_base_images(BaseImageRequest("3.12"), held, CATALOGUE)
     rows = {row.rule: row for row in decision.trail}
     assert rows["compiled"].inputs == ("flash-attn==2.8.3 (sdist)",)
     assert rows["image.build"].decision == "build: nvidia/cuda:12.8.2-devel-ubuntu24.04: newest patch of 12.8 that fits"
@@ -179,20 +181,22 @@ def test_the_trail_tells_why() -> None:
     assert (decision.run.os, decision.run.glibc, decision.run.python) == ("ubuntu-24.04", "2.39", "distribution")
 
 
-def reasons(decision: Decision) -> dict[str, str]:
+def reasons(decision: BaseImageResult) -> dict[str, str]:
     return {each.image: each.because for row in decision.trail for each in row.rejected}
 
 
 def test_every_rejected_image_has_its_own_reason() -> None:
-    tensorflow = [Locked("tensorflow", "2.18.1", "wheel")]
-    rejected = reasons(decide(Question("3.11"), tensorflow, CATALOGUE))
+    tensorflow = [PackageSummary("tensorflow", "2.18.1", "wheel")]
+    rejected = reasons(decide_base_images(BaseImageRequest("3.11"), tensorflow, CATALOGUE))
     assert rejected["nvidia/cuda:12.6.2-cudnn-runtime-ubuntu24.04"] == "12.6.3 is newer"
     assert rejected["nvidia/cuda:12.6.3-devel-ubuntu24.04"] == "larger, and nothing needs it here"
-    onnxruntime = [Locked("onnxruntime-gpu", "1.22.0", "wheel")]
-    rejected = reasons(decide(Question("3.12", cuda="12.8"), onnxruntime, CATALOGUE))
+    onnxruntime = [PackageSummary("onnxruntime-gpu", "1.22.0", "wheel")]
+    rejected = reasons(decide_base_images(BaseImageRequest("3.12", cuda="12.8"), onnxruntime, CATALOGUE))
     because = "no such image is known with enough confidence"
     assert rejected["nvidia/cuda:12.8.2-cudnn-runtime-ubuntu24.04"] == because
-    rejected = reasons(decide(Question("3.11"), [Locked("tensorflow", "2.15.1", "wheel")], CATALOGUE))
+    rejected = reasons(
+        decide_base_images(BaseImageRequest("3.11"), [PackageSummary("tensorflow", "2.15.1", "wheel")], CATALOGUE)
+    )
     assert rejected["nvidia/cuda:12.6"] == "it has cuDNN 9.5.1.17, and `tensorflow==2.15.1` needs 8.9"
     assert rejected["nvidia/cuda:12.2-cudnn-runtime-ubuntu24.04"] == "there is none that fits"
 
@@ -205,52 +209,59 @@ def test_an_image_that_looks_at_the_driver_says_from_which_on() -> None:
 
 
 def test_all_mistakes_at_once() -> None:
-    held = [Locked("torch", "2.8.0", "wheel"), Locked("nvidia-cuda-runtime-cu12", "12.8.90", "wheel")]
-    decision = decide(Question("3.12", cuda="11.8", driver="470", compute=("3.5",)), held, CATALOGUE)
+    held = [PackageSummary("torch", "2.8.0", "wheel"), PackageSummary("nvidia-cuda-runtime-cu12", "12.8.90", "wheel")]
+    decision = decide_base_images(
+        BaseImageRequest("3.12", cuda="11.8", driver="470", compute=("3.5",)), held, CATALOGUE
+    )
     assert [each.code for each in decision.errors] == ["E_CUDA_CONFLICT", "E_SM_UNSUPPORTED", "E_DRIVER_TOO_OLD"]
 
 
 def test_a_lock_is_whole() -> None:
     """In a whole lock a runtime's wheel is only itself: cupy finds headers in it, and no libraries."""
-    held = [Locked("cupy-cuda12x", "14.2.0", "wheel"), Locked("nvidia-cuda-runtime-cu12", "12.6.77", "wheel")]
-    decision = decide(Question("3.12"), held, CATALOGUE)
+    held = [
+        PackageSummary("cupy-cuda12x", "14.2.0", "wheel"),
+        PackageSummary("nvidia-cuda-runtime-cu12", "12.6.77", "wheel"),
+    ]
+    decision = decide_base_images(BaseImageRequest("3.12"), held, CATALOGUE)
     assert decision.run
     assert (decision.run.image, decision.apt_run) == ("nvidia/cuda:12.6.3-runtime-ubuntu24.04", ())
-    some = decide(Question("3.12", whole=False), held, CATALOGUE)
+    some = decide_base_images(BaseImageRequest("3.12", whole=False), held, CATALOGUE)
     assert some.run
     assert some.run.image == "python:3.12-slim-bookworm"
 
 
 def test_a_newer_catalogue_is_handed_in() -> None:
-    data = json.loads((ROOT / "envcompile/plan/base/data/catalogue.json").read_text("utf-8"))
+    data = json.loads((ROOT / "envcompile/base_image/data/catalogue.json").read_text("utf-8"))
     data["images"]["rows"].append(["13.5.0", "ubuntu24.04", "hhhhh", "amd64 arm64", "", "9.28.1.4", "u"])
-    held = [Locked("onnxruntime-gpu", "1.31.1", "wheel")]
-    asked = Question("3.12", cuda="13.5")
-    assert [each.code for each in decide(asked, held, CATALOGUE).errors] == ["E_NO_IMAGE"]
-    newer = decide(asked, held, read(json.dumps(data)))
+    held = [PackageSummary("onnxruntime-gpu", "1.31.1", "wheel")]
+    asked = BaseImageRequest("3.12", cuda="13.5")
+    assert [each.code for each in decide_base_images(asked, held, CATALOGUE).errors] == ["E_NO_IMAGE"]
+    newer = decide_base_images(asked, held, parse_catalogue(json.dumps(data)))
     assert newer.run
     assert newer.run.image == "nvidia/cuda:13.5.0-cudnn-runtime-ubuntu24.04"
 
 
 def test_code_runs_on_newer_gpus_of_its_major_version_and_ptx_on_all_newer() -> None:
-    data = json.loads((ROOT / "envcompile/plan/base/data/catalogue.json").read_text("utf-8"))
-    held = [Locked("torch", "2.8.0", "wheel"), Locked("nvidia-cuda-runtime-cu12", "12.8.90", "wheel")]
+    data = json.loads((ROOT / "envcompile/base_image/data/catalogue.json").read_text("utf-8"))
+    held = [PackageSummary("torch", "2.8.0", "wheel"), PackageSummary("nvidia-cuda-runtime-cu12", "12.8.90", "wheel")]
     served = {}
     for ptx in (False, True):
         data["compute"]["torch"] = [["cu128", "0", "", "7.5 8.0", ptx]]
-        served[ptx] = decide(Question("3.12"), held, read(json.dumps(data))).compute
+        served[ptx] = decide_base_images(BaseImageRequest("3.12"), held, parse_catalogue(json.dumps(data))).compute
     assert served == {False: ("7.5", "8.0", "8.6", "8.9"), True: ("7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "12.0")}
 
 
 def test_from_a_lock() -> None:
     pip = PipPackage("vllm", "0.18.1", "vllm-0.18.1-cp38-abi3-manylinux_2_31_x86_64.whl", "0" * 64)
     conda = CondaPackage("cuda-version", "12.6", "h1", "conda-forge", "noarch", "cuda-version.conda", "0" * 64)
-    held = locked((pip,), (conda,))
+    held = summarize_packages((pip,), (conda,))
     assert [(each.name, each.kind, each.build) for each in held] == [
         ("vllm", "wheel", ""),
         ("cuda-version", "conda", "h1"),
     ]
-    decision = decide(Question("3.12", system="rockylinux8"), locked((pip,), ()), CATALOGUE)
+    decision = decide_base_images(
+        BaseImageRequest("3.12", system="rockylinux8"), summarize_packages((pip,), ()), CATALOGUE
+    )
     assert [each.code for each in decision.errors] == ["E_GLIBC"]
 
 
@@ -266,11 +277,11 @@ def test_from_a_lock() -> None:
     ],
 )
 def test_glibc_of_a_wheel(file: str, needed: str | None) -> None:
-    assert glibc(file) == needed
+    assert find_wheel_glibc(file) == needed
 
 
 def test_frozen() -> None:
     decision = first(CASES[0])
     with pytest.raises(dataclasses.FrozenInstanceError):
         decision.cuda = "x"  # type: ignore[misc]
-    assert minor("12.8.90") == "12.8"
+    assert minor_release("12.8.90") == "12.8"

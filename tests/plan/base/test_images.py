@@ -11,17 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envcompile.plan.base.catalogue import read, shipped
-from envcompile.plan.base.decide import decide
-from envcompile.plan.base.model import Locked, Question
-from envcompile.plan.base.versions import architecture, major, minor, number
+from envcompile.base_image.catalogue import load_default_catalogue, parse_catalogue
+from envcompile.base_image.decide import decide_base_images
+from envcompile.base_image.model import BaseImageRequest, PackageSummary
+from envcompile.base_image.versions import major_version, minor_release, platform_architecture, version_numbers
 
 if TYPE_CHECKING:
-    from envcompile.plan.base.catalogue import Catalogue
-    from envcompile.plan.base.model import Decision, Stage
+    from envcompile.base_image.catalogue import Catalogue
+    from envcompile.base_image.model import BaseImageResult, StageImage
 
-CATALOGUE = shipped()
-DATA: dict[str, Any] = json.loads(files("envcompile.plan.base").joinpath("data/catalogue.json").read_text("utf-8"))
+CATALOGUE = load_default_catalogue()
+DATA: dict[str, Any] = json.loads(files("envcompile.base_image").joinpath("data/catalogue.json").read_text("utf-8"))
 # Packages that need a flavour of the run image, for each major version of CUDA.
 NEEDING = {
     "base": dict.fromkeys((11, 12, 13), ("flashinfer-python", "0.6.6")),
@@ -41,7 +41,7 @@ TAGS = {
 }
 
 
-def stages(decision: Decision) -> list[Stage]:
+def stages(decision: BaseImageResult) -> list[StageImage]:
     return [each for each in (decision.build, decision.run) if each]
 
 
@@ -50,25 +50,27 @@ def stages(decision: Decision) -> list[Stage]:
 def test_no_tag_is_chosen_that_is_not_there(flavour: str, platform: str) -> None:
     """For every release of CUDA, flavour, system and architecture: one that is there, or an error that says so."""
     chosen = 0
-    releases = sorted({each.cuda for each in CATALOGUE.images} | {*CATALOGUE.minors, "11", "12", "13"}, key=number)
+    releases = sorted(
+        {each.cuda for each in CATALOGUE.images} | {*CATALOGUE.minors, "11", "12", "13"}, key=version_numbers
+    )
     combined = itertools.product(releases, [None, *CATALOGUE.systems])
     # A patch of a release is looked for as the release is: on every system only that one.
     for release, system in (each for each in combined if each[1] is None or each[0].count(".") == 1):
-        if package := NEEDING[flavour].get(major(release)):
-            asked = Question(python="3.12", platforms=(platform,), cuda=release, system=system)
-            decision = decide(asked, (Locked(*package, "wheel"),), CATALOGUE)
+        if package := NEEDING[flavour].get(major_version(release)):
+            asked = BaseImageRequest(python="3.12", platforms=(platform,), cuda=release, system=system)
+            decision = decide_base_images(asked, (PackageSummary(*package, "wheel"),), CATALOGUE)
             assert bool(decision.errors) is (decision.run is None)
             for each in stages(decision):
                 if each.image.startswith(f"{CATALOGUE.repository}:"):
                     chosen += 1
-                    assert architecture(platform) in TAGS[each.image]
+                    assert platform_architecture(platform) in TAGS[each.image]
                     assert f"{each.cuda}.".startswith(f"{release}.")
                     assert system in (None, each.system)
     assert chosen
 
 
 def with_needs(*rows: dict[str, Any]) -> Catalogue:
-    return read(json.dumps({**DATA, "needs": [*DATA["needs"], *rows]}))
+    return parse_catalogue(json.dumps({**DATA, "needs": [*DATA["needs"], *rows]}))
 
 
 def test_a_tighter_bound_never_yields_an_older_image() -> None:
@@ -79,10 +81,12 @@ def test_a_tighter_bound_never_yields_an_older_image() -> None:
         known = with_needs(*({**row, "names": [f"needs-{each}"], "minimum": each} for each in bounds))
         images = []
         for each in bounds:
-            run = decide(Question(python="3.12"), (Locked(f"needs-{each}", "1.0", "wheel"),), known).run
+            run = decide_base_images(
+                BaseImageRequest(python="3.12"), (PackageSummary(f"needs-{each}", "1.0", "wheel"),), known
+            ).run
             assert run
-            assert number(minor(run.cuda)) >= number(each)
-            images.append(number(run.cuda))
+            assert version_numbers(minor_release(run.cuda)) >= version_numbers(each)
+            images.append(version_numbers(run.cuda))
         assert images == sorted(images)
 
 
@@ -92,9 +96,11 @@ def test_a_newer_cudnn_never_yields_an_older_image() -> None:
     known = with_needs(*({**row, "names": [f"needs-{each}"], "cudnn": each} for each in wanted))
     images = []
     for each in wanted:
-        run = decide(Question(python="3.12"), (Locked(f"needs-{each}", "1.0", "wheel"),), known).run
+        run = decide_base_images(
+            BaseImageRequest(python="3.12"), (PackageSummary(f"needs-{each}", "1.0", "wheel"),), known
+        ).run
         assert run
-        images.append(number(run.cuda))
+        images.append(version_numbers(run.cuda))
     assert images == sorted(images)
 
 
@@ -112,8 +118,11 @@ def test_the_order_of_the_catalogue_does_not_matter(
     tables = ("images", "runtimes", "drivers", "compute", "bundles", "sizes", "digests")
     for rows in (*(data[each]["rows"] for each in tables), data["needs"]):
         random.shuffle(rows)
-    asked = Question(python="3.12", platforms=(platform,), cuda=cuda)
-    packages = (Locked(*package, "wheel"), Locked("torch", "2.8.0", "wheel"))
-    one, other = decide(asked, packages, CATALOGUE), decide(asked, packages, read(json.dumps(data)))
+    asked = BaseImageRequest(python="3.12", platforms=(platform,), cuda=cuda)
+    packages = (PackageSummary(*package, "wheel"), PackageSummary("torch", "2.8.0", "wheel"))
+    one, other = (
+        decide_base_images(asked, packages, CATALOGUE),
+        decide_base_images(asked, packages, parse_catalogue(json.dumps(data))),
+    )
     assert (one.build, one.run, one.cuda, one.errors) == (other.build, other.run, other.cuda, other.errors)
     assert (one.compute, one.env, one.saving) == (other.compute, other.env, other.saving)

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import pytest
 
+from envcompile.base_image.default import (
+    BaseImageProperties,
+    choose_base_image,
+    find_base_image,
+    find_tool_images,
+    needs_inspection,
+)
 from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.lock.model import BaseImage
-from envcompile.plan.base import Facts, choose, needs_look, tools, wanted
 from envcompile.spec.model import BaseImageSpec, CondaSpec, ImageSpec, PipSpec, Spec
 
 DIGEST = "sha256:" + "0" * 64
-NOTHING = Facts()
+NOTHING = BaseImageProperties()
 
 
-def decided(python: str, base: BaseImageSpec | None, found: Facts = NOTHING) -> tuple[str, str, str, str, str] | str:
+def decided(
+    python: str, base: BaseImageSpec | None, found: BaseImageProperties = NOTHING
+) -> tuple[str, str, str, str, str] | str:
     spec = Spec("x", python, image=ImageSpec(base=base))
-    image = wanted(spec).image
-    answer = choose(spec, wanted(spec), image if "@" in image else f"{image}@{DIGEST}", found)
+    image = find_base_image(spec).image
+    answer = choose_base_image(spec, find_base_image(spec), image if "@" in image else f"{image}@{DIGEST}", found)
     if isinstance(answer, Diagnostic):
         return answer.rule
     ground, interpreter = answer
@@ -35,11 +43,16 @@ USUAL = "/usr/local/bin/python3"
         ("3.12.4", None, NOTHING, ("debian-12", "2.36", "3.12.4", USUAL, "spec")),
         ("3.98", None, NOTHING, "python-version"),
         # The image's own word, where there is one.
-        ("3.12", None, Facts("debian-12", "2.36", "3.12.9", USUAL), ("debian-12", "2.36", "3.12.9", USUAL, "image")),
-        ("3.12.4", None, Facts("debian-12", "2.36", "3.12.9", USUAL), "python-version"),
+        (
+            "3.12",
+            None,
+            BaseImageProperties("debian-12", "2.36", "3.12.9", USUAL),
+            ("debian-12", "2.36", "3.12.9", USUAL, "image"),
+        ),
+        ("3.12.4", None, BaseImageProperties("debian-12", "2.36", "3.12.9", USUAL), "python-version"),
         (
             *("3.11", BaseImageSpec("example.com/python:3.11-slim-bookworm")),
-            *(Facts(python="3.11.2", python_path="/usr/bin/python3"),),
+            *(BaseImageProperties(python="3.11.2", python_path="/usr/bin/python3"),),
             ("debian-12", "2.36", "3.11.2", "/usr/bin/python3", "image"),
         ),
         # Tags name a release of the system, and a Python.
@@ -68,16 +81,18 @@ USUAL = "/usr/local/bin/python3"
         ),
     ],
 )
-def test_choose(python: str, base: BaseImageSpec | None, found: Facts, expected: tuple[str, ...] | str) -> None:
+def test_choose(
+    python: str, base: BaseImageSpec | None, found: BaseImageProperties, expected: tuple[str, ...] | str
+) -> None:
     assert decided(python, base, found) == expected
 
 
 def test_only_what_is_not_told_is_looked_up() -> None:
-    assert not needs_look(spec(BaseImageSpec("python:3.12-slim-bookworm")))
-    assert needs_look(spec(BaseImageSpec("python:3.12-slim")))
-    assert needs_look(spec(BaseImageSpec("debian:bookworm-slim")))
-    assert not needs_look(spec(BaseImageSpec("debian:bookworm-slim", python_path="/usr/bin/python3")))
-    assert not needs_look(spec(BaseImageSpec("x", "a-1", "2.1", "3.12.1", "/p")))
+    assert not needs_inspection(spec(BaseImageSpec("python:3.12-slim-bookworm")))
+    assert needs_inspection(spec(BaseImageSpec("python:3.12-slim")))
+    assert needs_inspection(spec(BaseImageSpec("debian:bookworm-slim")))
+    assert not needs_inspection(spec(BaseImageSpec("debian:bookworm-slim", python_path="/usr/bin/python3")))
+    assert not needs_inspection(spec(BaseImageSpec("x", "a-1", "2.1", "3.12.1", "/p")))
 
 
 def spec(base: BaseImageSpec) -> Spec:
@@ -87,16 +102,19 @@ def spec(base: BaseImageSpec) -> Spec:
 def test_conda_brings_its_own_python() -> None:
     """On a base without one."""
     conda = Spec("x", conda=CondaSpec(("conda-forge",), ("numpy",)))
-    assert wanted(conda) == BaseImageSpec("debian:bookworm-slim")
-    assert not needs_look(conda)
-    assert choose(conda, wanted(conda), f"x@{DIGEST}", NOTHING) == (BaseImage(f"x@{DIGEST}", "debian-12", "2.36"), None)
+    assert find_base_image(conda) == BaseImageSpec("debian:bookworm-slim")
+    assert not needs_inspection(conda)
+    assert choose_base_image(conda, find_base_image(conda), f"x@{DIGEST}", NOTHING) == (
+        BaseImage(f"x@{DIGEST}", "debian-12", "2.36"),
+        None,
+    )
 
 
 def test_tools() -> None:
     """Those that the build needs, and no others."""
     pip, conda = PipSpec(("six",)), CondaSpec(("conda-forge",), ("numpy",))
-    assert [name for name, _ in tools(Spec("x", "3.12", pip=pip))] == ["uv"]
-    assert [name for name, _ in tools(Spec("x", conda=conda))] == ["micromamba"]
-    assert [name for name, _ in tools(Spec("x", "3.12", pip=pip, conda=conda))] == ["micromamba", "uv"]
+    assert [name for name, _ in find_tool_images(Spec("x", "3.12", pip=pip))] == ["uv"]
+    assert [name for name, _ in find_tool_images(Spec("x", conda=conda))] == ["micromamba"]
+    assert [name for name, _ in find_tool_images(Spec("x", "3.12", pip=pip, conda=conda))] == ["micromamba", "uv"]
     own = Spec("x", "3.12", pip=pip, tools=(("uv", "mine@x"), ("micromamba", "theirs@x")))
-    assert tools(own) == (("uv", "mine@x"),)
+    assert find_tool_images(own) == (("uv", "mine@x"),)

@@ -1,4 +1,4 @@
-"""`python -m envcompile.plan.base`: strict, one line for each case, the count last."""
+"""`python -m envcompile.base_image`: strict, one line for each case, the count last."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from catalogue.replay import replay_cases
+from envcompile.base_image.catalogue import load_default_catalogue
 from envcompile.diagnostics.errors import InvalidInputError
-from envcompile.plan.base.catalogue import shipped
-from envcompile.plan.base.replay import replay
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +41,7 @@ CASE: dict[str, Any] = {
 
 
 def wrong(case: dict[str, Any]) -> tuple[str, ...]:
-    (one,) = replay(json.dumps({"vectors": [case]}), shipped())
+    (one,) = replay_cases(json.dumps({"vectors": [case]}), load_default_catalogue())
     return one.wrong
 
 
@@ -83,11 +83,11 @@ def test_an_error_must_be_that_one() -> None:
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"vectors": [{}]}', '{"vectors": [{"id": 1, "input": 3}]}'])
 def test_no_cases(text: str) -> None:
     with pytest.raises(InvalidInputError):
-        replay(text, shipped())
+        replay_cases(text, load_default_catalogue())
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    argv = (sys.executable, "-m", "envcompile.plan.base", *arguments)
+    argv = (sys.executable, "-m", "catalogue.replay", *arguments)
     return subprocess.run(argv, capture_output=True, text=True, check=False)
 
 

@@ -14,13 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from envcompile.base_image.catalogue import load_default_catalogue
+from envcompile.base_image.catalogue_check import find_offset, iter_violations, parse_checked_catalogue
 from envcompile.diagnostics.diagnostic import DiagnosticsError
-from envcompile.plan.base.catalogue import shipped
-from envcompile.plan.base.json_places import offset
-from envcompile.plan.base.shape import mistakes
-from envcompile.plan.base.validate import validated
 
-TEXT = files("envcompile.plan.base").joinpath("data/catalogue.json").read_text("utf-8")
+TEXT = files("envcompile.base_image").joinpath("data/catalogue.json").read_text("utf-8")
 DATA: dict[str, Any] = json.loads(TEXT)
 SCHEMA = json.loads((Path(__file__).parents[3] / "schemas/catalogue.v1.json").read_text("utf-8"))
 
@@ -28,7 +26,7 @@ SCHEMA = json.loads((Path(__file__).parents[3] / "schemas/catalogue.v1.json").re
 def problems(text: str) -> list[tuple[str, int, int]]:
     """The messages with their lines and columns."""
     with pytest.raises(DiagnosticsError) as caught:
-        validated("c.json", text, SCHEMA)
+        parse_checked_catalogue("c.json", text, SCHEMA)
     places = [(each.message, caught.value.source.locate_offset(each.offset or 0)) for each in caught.value.diagnostics]
     return [(message, place.line, place.column) for message, place in places]
 
@@ -38,9 +36,9 @@ def changed(**tables: Any) -> str:
 
 
 def test_the_shipped_one_is_valid() -> None:
-    found = validated("c.json", TEXT, SCHEMA)
-    assert found.digest == shipped().digest == f"sha256:{hashlib.sha256(TEXT.encode()).hexdigest()}"
-    assert (found.date, found.images) == (shipped().date, shipped().images)
+    found = parse_checked_catalogue("c.json", TEXT, SCHEMA)
+    assert found.digest == load_default_catalogue().digest == f"sha256:{hashlib.sha256(TEXT.encode()).hexdigest()}"
+    assert (found.date, found.images) == (load_default_catalogue().date, load_default_catalogue().images)
 
 
 @pytest.mark.parametrize(
@@ -141,11 +139,11 @@ def test_we_and_the_schema_agree(edits: list[tuple[tuple[str | int, ...], Any]])
                 inner[path[-1]] = value
         except (KeyError, IndexError, TypeError):
             continue
-    found, agreed = list(mistakes(data, SCHEMA)), jsonschema.Draft7Validator(SCHEMA).is_valid(data)
+    found, agreed = list(iter_violations(data, SCHEMA)), jsonschema.Draft7Validator(SCHEMA).is_valid(data)
     assert bool(found) != agreed
     text = json.dumps(data, indent=1)
     for each in found:
-        at = offset(text, each.path, key=each.key)
+        at = find_offset(text, each.path, key=each.key)
         decoder = json.JSONDecoder()
         there, _ = decoder.raw_decode(text, at)
         inner = data
@@ -162,7 +160,7 @@ def test_a_line_end_does_not_slip_through_a_pattern() -> None:
 
 def test_a_place_of_what_is_not_there_is_the_nearest_around_it() -> None:
     text = '{"a": [1, {"b": 2}]}'
-    assert offset(text, ("a", 1, "c")) == text.index('{"b"')
-    assert offset(text, ("a", 7)) == text.index("[")
-    assert offset(text, ("a", 1, "b"), key=True) == text.index('"b"')
-    assert offset('{"a": 1, "a": 2}', ("a",)) == 14
+    assert find_offset(text, ("a", 1, "c")) == text.index('{"b"')
+    assert find_offset(text, ("a", 7)) == text.index("[")
+    assert find_offset(text, ("a", 1, "b"), key=True) == text.index('"b"')
+    assert find_offset('{"a": 1, "a": 2}', ("a",)) == 14

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.resolve.apt.closure import close
-from envcompile.resolve.apt.control import Index
+from envcompile.resolve.apt.closure import Index, close
 from tests.resolve.apt.real_apt import RealApt
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from envcompile.resolve.apt.version import key
+from envcompile.resolve.apt.closure import key
 
 _RUN = st.text("0123456789.+~-abzAZ", max_size=8)
 VERSIONS = st.builds(

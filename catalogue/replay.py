@@ -1,0 +1,158 @@
+"""Cases from a file, decided again and compared: what `python -m catalogue.replay CASES.json` does.
+
+A case is `{id, title, input, expect}`. `input` is a question and some of a lock's packages; `expect` says what must be:
+an error's code alone, or images, warnings and more. Each key that it has is compared, and nothing else is.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from packaging.utils import canonicalize_name
+
+from envcompile.base_image.catalogue import load_default_catalogue
+from envcompile.base_image.decide import decide_base_images
+from envcompile.base_image.model import BaseImageRequest, PackageSummary
+from envcompile.base_image.versions import version_numbers
+from envcompile.diagnostics.errors import EXIT_FAILED, EXIT_INVALID_INPUT, EXIT_OK, EnvcompileError, InvalidInputError
+from envcompile.platforms import PLATFORM_ALIASES, PLATFORMS
+
+if TYPE_CHECKING:
+    from envcompile.base_image.catalogue import Catalogue
+    from envcompile.base_image.model import BaseImageResult, StageImage
+
+_REQUEST_FIELDS = {
+    "python": "python",
+    "cuda": "cuda",
+    "os": "system",
+    "base": "image",
+    "driver": "driver",
+    "datacenter": "data_centre",
+    "jit": "jit",
+    "gpu": "gpu",
+    "min_glibc": "glibc",
+    "cmake_args": "cmake",
+    "allow_eol": "accept_old",
+}
+_PACKAGE_KEYS = {"pip", "conda", "platform", "platforms", "sm"}
+
+
+class ReplayResult(NamedTuple):
+    """One case: what differs (nothing: it matches), and the keys of its input that nobody reads."""
+
+    name: str
+    title: str
+    wrong: tuple[str, ...]
+    unread: tuple[str, ...]
+
+
+def replay_cases(text: str, catalogue: Catalogue) -> list[ReplayResult]:
+    """Every case of a file's text. Raises `Unusable` where it is none."""
+    try:
+        cases = json.loads(text)["vectors"]
+        return [_replay_case(case, catalogue) for case in cases]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidInputError(
+            f"these are no cases: {type(error).__name__} at {error}", "see docs/base.md for the form"
+        ) from error
+
+
+def _replay_case(case: dict[str, Any], catalogue: Catalogue) -> ReplayResult:
+    given = case["input"]
+    decision = decide_base_images(read_request(given), read_packages(given), catalogue)
+    unread = tuple(sorted(given.keys() - _REQUEST_FIELDS.keys() - _PACKAGE_KEYS))
+    return ReplayResult(case["id"], case["title"], tuple(_find_differences(case["expect"], decision)), unread)
+
+
+def read_request(given: dict[str, Any]) -> BaseImageRequest:
+    """The question of a case. Its packages are some of a lock's, not all."""
+    values = {
+        _REQUEST_FIELDS[key]: value for key, value in given.items() if key in _REQUEST_FIELDS and value is not None
+    }
+    if values.get("cuda") in ("none", False):
+        values["cuda"] = False
+    platforms = given.get("platforms") or [given.get("platform", "linux/amd64")]
+    known = [PLATFORMS.get(PLATFORM_ALIASES.get(each, each)) for each in platforms]
+    named = [one.docker_platform if one else each for one, each in zip(known, platforms, strict=True)]
+    return BaseImageRequest(**values, platforms=tuple(named), compute=tuple(given.get("sm", ())), whole=False)
+
+
+def read_packages(given: dict[str, Any]) -> tuple[PackageSummary, ...]:
+    """The packages of a case, pip's and conda's."""
+    pip = [
+        PackageSummary(
+            canonicalize_name(each["name"]), each["version"], each.get("kind", "wheel"), file=each.get("file", "")
+        )
+        for each in given.get("pip", [])
+    ]
+    conda = [
+        PackageSummary(each["name"], each["version"], "conda", each.get("build", "")) for each in given.get("conda", [])
+    ]
+    return (*pip, *conda)
+
+
+def _find_differences(expect: dict[str, Any], decision: BaseImageResult) -> list[str]:
+    """What differs, key by key. Where an error is expected there must be that one alone, and else none."""
+    errors = sorted({each.code for each in decision.errors})
+    wanted = [expect["error"]] if "error" in expect else []
+    wrong = [] if errors == wanted else [f"errors: {errors}, not {wanted}"]
+    if wrong or wanted:
+        return wrong
+    return [
+        f"{key}: {json.dumps(found)}, not {json.dumps(told)}"
+        for key, told in expect.items()
+        if not _is_equal_value(key, told, found := _find_actual_value(key, decision))
+    ]
+
+
+def _find_actual_value(key: str, decision: BaseImageResult) -> object:
+    lists = {"warnings": sorted(each.code for each in decision.warnings), "sm": list(decision.compute)}
+    plain = {"build": _find_image(decision.build), "run": _find_image(decision.run), "cuda": decision.cuda}
+    rest = {
+        "env": dict(decision.env),
+        "build_env": dict(decision.build_env),
+        "labels": dict(decision.labels),
+        "min_driver": decision.driver,
+        "apt_run": sorted(decision.apt_run),
+        "apt_build": sorted(decision.apt_build),
+    }
+    return {**lists, **plain, **rest}.get(key, "(nobody says)")
+
+
+def _is_equal_value(key: str, told: object, found: object) -> bool:
+    """Lists in any order; drivers by their numbers (450.80.2 is 450.80.02)."""
+    if key == "min_driver" and isinstance(told, str) and isinstance(found, str):
+        return version_numbers(told) == version_numbers(found)
+    if isinstance(told, list) and isinstance(found, list):
+        return sorted(map(str, told)) == sorted(map(str, found))
+    return told == found
+
+
+def _find_image(stage: StageImage | None) -> str | None:
+    return stage.image if stage else None
+
+
+def main(argv: list[str]) -> int:
+    """The exit code: 0 when every case matches, 1 when one does not, 2 when there are no cases to read."""
+    if len(argv) != 1:
+        sys.stderr.write("usage: python -m catalogue.replay CASES.json\n")
+        return EXIT_INVALID_INPUT
+    try:
+        replayed = replay_cases(Path(argv[0]).read_text("utf-8"), load_default_catalogue())
+    except (OSError, UnicodeDecodeError, EnvcompileError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return EXIT_INVALID_INPUT
+    for each in replayed:
+        unread = f" (not read: {', '.join(each.unread)})" if each.unread else ""
+        differs = f": {'; '.join(each.wrong)}" if each.wrong else ""
+        sys.stdout.write(f"{each.name} {'differs' if each.wrong else 'matches'} {each.title}{differs}{unread}\n")
+    matching = sum(not each.wrong for each in replayed)
+    sys.stdout.write(f"{matching} of {len(replayed)} match\n")
+    return EXIT_OK if matching == len(replayed) else EXIT_FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,239 @@
+"""What is known of images, drivers, GPU architectures and packages: data with a date, shipped or handed in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache, cached_property
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+from envcompile.base_image.versions import minor_release, version_numbers
+from envcompile.diagnostics.errors import InvalidInputError
+
+CATALOGUE_FORMAT = 1
+
+
+class CudaImage(NamedTuple):
+    """The images of one CUDA version on one system.
+
+    `confidence` has a letter for each flavour (`-`: there is none), `status` is empty while supported, `cudnn` empty
+    where it is not known.
+    """
+
+    cuda: str
+    system: str
+    confidence: str
+    architectures: tuple[str, ...]
+    status: str
+    cudnn: str
+    sources: str
+
+
+class CatalogueSystem(NamedTuple):
+    """A system: its plain image, glibc (X.Y) and its own Python (X.Y, empty where it is none or not known)."""
+
+    name: str
+    image: str
+    glibc: str
+    python: str
+
+
+class GpuArchitecture(NamedTuple):
+    """A GPU architecture: the first toolkit that knows it (X.Y), the last major version and driver branch, if any."""
+
+    compute: str
+    name: str
+    first: str
+    last: str
+    driver: str
+
+
+class TorchBuild(NamedTuple):
+    """Architectures in torch's wheels of one CUDA (`cu128`) and a range of versions; `ptx`: newer GPUs too."""
+
+    cuda: str
+    low: str
+    below: str
+    compute: tuple[str, ...]
+    ptx: bool
+
+
+class FrameworkBundle(NamedTuple):
+    """The CUDA runtime and cuDNN that a framework's release locks together with itself."""
+
+    package: str
+    version: str
+    runtime: str
+    cudnn: str
+
+
+class PackageNeed(NamedTuple):
+    """What a package needs of an image; docs/base.md says what each field means."""
+
+    names: tuple[str, ...]
+    kind: str
+    source: str
+    kinds: tuple[str, ...] = ()
+    low: str = ""
+    below: str = ""
+    architecture: str = ""
+    when: str = ""
+    unless: tuple[str, ...] = ()
+    minimum: str = ""
+    cudnn: str = ""
+    run: tuple[str, ...] = ()
+    build: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+    finds: str = ""
+    path: tuple[str, ...] = ()
+    apt: tuple[str, ...] = ()
+    apt_from: str = ""
+    headers: bool = False
+    compute: str = ""
+    driver: bool = False
+    surprise: bool = False
+    resolved: bool = False
+    cpu: bool = False
+
+
+class CudaLibrary(NamedTuple):
+    """A part of CUDA: the pip packages that hold it (with or without `-cuNN`), conda's, its folder in `nvidia/`."""
+
+    pip: tuple[str, ...]
+    conda: tuple[str, ...]
+    folder: str
+
+
+class SelectionPolicy(NamedTuple):
+    """What is chosen and not known: systems in order, the minor of each major, the major where nothing says one."""
+
+    systems: tuple[str, ...]
+    minors: dict[str, str]
+    major: str
+    confidence: str
+
+
+class Catalogue:
+    """The whole of it, read. Tables keep the order of the text; `read`, `shipped` and `validated` make it.
+
+    `date` (YYYY-MM-DD) and `digest`, the sha256 of its text, say which facts have decided.
+    """
+
+    def __init__(self, data: dict[str, Any], text: str) -> None:
+        self.date: str = data["date"]
+        self.digest = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+        self.repository: str = data["images"]["repository"]
+        self.flavours: tuple[str, ...] = tuple(data["images"]["flavours"])
+        self.cudnn_words: list[list[str]] = data["images"]["cudnn-words"]
+        self.images = [
+            CudaImage(cuda, system, confidence, tuple(architectures.split()), status, cudnn, sources)
+            for cuda, system, confidence, architectures, status, cudnn, sources in data["images"]["rows"]
+        ]
+        self.digests = {tag: digest for tag, digest in data["digests"]["rows"]}  # noqa: C416 - checks the shape
+        self.deleted: list[str] = data["deleted"]
+        self.runtimes = {runtime: toolkits.split() for runtime, toolkits in data["runtimes"]["rows"]}
+        self.drivers = {toolkit: driver for toolkit, driver, _ in data["drivers"]["rows"]}
+        self.floors: dict[str, str] = data["drivers"]["floors"]
+        self.branches = {toolkit: branches.split() for toolkit, branches in data["drivers"]["branches"]}
+        self.compute = {row[0]: GpuArchitecture(*row) for row in data["compute"]["rows"]}
+        self.torch = [
+            TorchBuild(cuda, low, below, tuple(compute.split()), ptx)
+            for cuda, low, below, compute, ptx in data["compute"]["torch"]
+        ]
+        self.bundles = [FrameworkBundle(*row) for row in data["bundles"]["rows"]]
+        self.needs: dict[str, list[PackageNeed]] = {}
+        for row in data["needs"]:
+            need = _parse_need(row)
+            for name in need.names:
+                self.needs.setdefault(name, []).append(need)
+        self.libraries = {
+            name: CudaLibrary(tuple(row["pip"]), tuple(row["conda"]), row["folder"])
+            for name, row in data["libraries"].items()
+        }
+        self.nvcc_wheel: tuple[str, ...] = tuple(data["nvcc-wheel"])
+        self.systems = {row[0]: CatalogueSystem(*row) for row in data["systems"]["rows"]}
+        self.debian: dict[str, str] = data["systems"]["debian"]
+        self.sizes: list[tuple[str, str, float]] = [(a, b, float(c)) for a, b, c in data["sizes"]["rows"]]
+        policy = data["policy"]
+        self.policy = SelectionPolicy(tuple(policy["systems"]), policy["minors"], policy["major"], policy["confidence"])
+
+    @cached_property
+    def minors(self) -> list[str]:
+        """Every minor release (X.Y) that has an image, oldest first."""
+        return sorted({minor_release(image.cuda) for image in self.images}, key=version_numbers)
+
+    @cached_property
+    def toolkits(self) -> frozenset[str]:
+        """Every release of the toolkit that is known, with an image or without, and its shorter spellings."""
+        known = {image.cuda for image in self.images} | {name for names in self.runtimes.values() for name in names}
+        known |= {minor_release(name) for name in known}
+        return frozenset(known | {name.partition(".")[0] for name in known})
+
+    @cached_property
+    def _cudnn(self) -> dict[str, str]:
+        """CUDA version to the oldest cuDNN that is known of its images, or of those of the version before it."""
+        found: dict[str, str] = {}
+        last = ""
+        for cuda in sorted({image.cuda for image in self.images}, key=version_numbers):
+            told = [image.cudnn for image in self.images if image.cuda == cuda and image.cudnn]
+            last = found[cuda] = min(told, key=version_numbers) if told else last
+        return found
+
+    def cudnn(self, image: CudaImage) -> str:
+        """The cuDNN in it; where nobody says, the version before it had: cuDNN never went back."""
+        return image.cudnn or self._cudnn[image.cuda]
+
+    def tag(self, image: CudaImage, flavour: str) -> str:
+        """`12.6.3-cudnn-runtime-ubuntu24.04`."""
+        word = next(
+            word for first, word in reversed(self.cudnn_words) if version_numbers(image.cuda) >= version_numbers(first)
+        )
+        return f"{image.cuda}-{flavour.replace('cudnn', word)}-{image.system}"
+
+    def has(self, image: CudaImage, flavour: str) -> bool:
+        """Whether the flavour is there, with enough confidence."""
+        return image.confidence[self.flavours.index(flavour)] in self.policy.confidence
+
+    def driver(self, release: str) -> str | None:
+        """The oldest driver that came with a minor release (X.Y) of the toolkit; where none is known, the one before's.
+
+        None for a release older than all that are known.
+        """
+        known = {
+            minor_release(toolkit)
+            for toolkit in self.drivers
+            if version_numbers(minor_release(toolkit)) <= version_numbers(release)
+        }
+        newest = max(known, key=version_numbers, default=None)
+        drivers = [driver for toolkit, driver in self.drivers.items() if minor_release(toolkit) == newest]
+        return min(drivers, key=version_numbers, default=None)
+
+
+def _parse_need(row: dict[str, Any]) -> PackageNeed:
+    words = {"class": "kind", "from": "low", "apt-from": "apt_from"}
+    values: dict[str, Any] = {}
+    for key, value in row.items():
+        values[words.get(key, key)] = tuple(value) if isinstance(value, list) else value
+    return PackageNeed(**values)
+
+
+def parse_catalogue(text: str) -> Catalogue:
+    """A catalogue from its text (JSON, `schemas/catalogue.v1.json`). Raises `Unusable` if it is none that is known."""
+    try:
+        data = json.loads(text)
+        if data["format"] != CATALOGUE_FORMAT:
+            message = (
+                f"the CUDA catalogue is of format {data['format']}, and this release reads format {CATALOGUE_FORMAT}"
+            )
+            raise InvalidInputError(message, "take the catalogue of this release, or a newer release")
+        return Catalogue(data, text)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        message = f"the CUDA catalogue cannot be read: {type(error).__name__} at {error}"
+        raise InvalidInputError(message, "check it against `schemas/catalogue.v1.json`") from error
+
+
+@cache
+def load_default_catalogue() -> Catalogue:
+    """The catalogue of this release."""
+    return parse_catalogue(files("envcompile.base_image").joinpath("data/catalogue.json").read_text("utf-8"))

@@ -1,0 +1,215 @@
+"""A base that the spec gives: it is taken as it is, unless it is known not to do."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from envcompile.base_image.candidates import (
+    OBSTACLE_CODES,
+    ImagePair,
+    StageChoice,
+    choose_python_source,
+    find_candidate_systems,
+    find_stage_flavour,
+    image_candidates,
+    image_warnings,
+    is_glibc_sufficient,
+    make_glibc_error,
+    make_plain_stage,
+    normalize_system_name,
+    rejections,
+)
+from envcompile.base_image.compatibility import is_image_deleted
+from envcompile.base_image.explain import explain_nvidia_images, explain_plain_image, explain_python
+from envcompile.base_image.model import BaseImageDiagnostic, StageImage
+from envcompile.base_image.versions import minor_release, version_numbers
+from envcompile.lock.model import Step
+from envcompile.spec.image_reference import split_image_reference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from envcompile.base_image.catalogue import CudaImage
+    from envcompile.base_image.model import PackageSummary
+    from envcompile.base_image.needs import DecisionInputs
+
+# What an image has, by its flavour; images of the hub's own library have nothing of CUDA.
+_FLAVOUR_FEATURES = {
+    "base": {"base"},
+    "runtime": {"base", "runtime"},
+    "devel": {"base", "runtime", "devel"},
+    "cudnn-runtime": {"base", "runtime", "cudnn"},
+    "cudnn-devel": {"base", "runtime", "cudnn", "devel"},
+    "": set[str](),
+}
+_IMAGES_WITHOUT_CUDA = {"python", "debian", "ubuntu"}
+
+
+def choose_requested_image(case: DecisionInputs, conda: bool) -> StageChoice:
+    """The spec's own base for both stages, or why it cannot be; of one that nobody knows the spec's word counts."""
+    image, catalogue = case.question.image or "", case.catalogue
+    parts = split_image_reference(image)
+    name, tag = (parts.name, parts.tag or "") if parts else (image, "")
+    found = _find_tagged_image(case, tag) if name.endswith(catalogue.repository) else None
+    words = [normalize_system_name(word, catalogue) or "" for word in reversed(tag.split("-"))]
+    system = found[0].system if found else next((word for word in words if word in catalogue.systems), "")
+    glibc = catalogue.systems[system].glibc if system else ""
+    kind, cuda = (found[1], found[0].cuda) if found else ("", "")
+    stage = StageImage(image, system, glibc, "conda" if conda else "image", kind, cuda)
+    sure = found is not None or name.rpartition("/")[2] in _IMAGES_WITHOUT_CUDA
+    said = list(_iter_requested_image_diagnostics(case, stage, found[0] if found else None, sure=sure))
+    if name.endswith(catalogue.repository) and not found and is_image_deleted(tag.partition("-")[0], catalogue):
+        message = f"the image `{image}` was deleted by NVIDIA"
+        said = [BaseImageDiagnostic("E_TAG_DELETED", message, "take one of a newer release")]
+    needed = sorted(case.needs.run | case.needs.build)
+    word = f"; that it has {' and '.join(needed)} is the spec's word" if needed and not sure else ""
+    row = Step(7, "image.given", (image,), f"both stages: {image}, as the spec says{word}", source="the spec")
+    if any(each.code.startswith("E_") for each in said):
+        return StageChoice(None, None, tuple(said), (row,))
+    return StageChoice(stage, stage, tuple(said), (row, explain_python(("both stages", stage))))
+
+
+def _find_tagged_image(case: DecisionInputs, tag: str) -> tuple[CudaImage, str] | None:
+    """The catalogue's row and flavour of a tag."""
+    known = ((each, kind) for each in case.catalogue.images for kind in case.catalogue.flavours)
+    return next((each for each in known if case.catalogue.tag(*each) == tag), None)
+
+
+def _iter_requested_image_diagnostics(
+    case: DecisionInputs, stage: StageImage, image: CudaImage | None, *, sure: bool
+) -> Iterator[BaseImageDiagnostic]:
+    if stage.system and not is_glibc_sufficient(case, stage.system):
+        yield make_glibc_error(case, stage.system)
+    missing = sorted((case.needs.run | case.needs.build) - _FLAVOUR_FEATURES[stage.flavour])
+    if missing and sure:
+        names = [*case.needs.compiled, *(each.package for each in case.needs.unmet)]
+        message = f"`{stage.image}` has no {' and no '.join(missing)}, which {' and '.join(names)} needs"
+        yield BaseImageDiagnostic("E_NO_IMAGE", message, "leave `base` out of `[image]`, and one that fits is chosen")
+    elif image:
+        for obstacle, why in rejections(case, image, "run").items():
+            yield BaseImageDiagnostic(
+                OBSTACLE_CODES[obstacle], f"`{stage.image}` does not do: {why}", "leave `base` out of `[image]`"
+            )
+        yield from image_warnings(case, ImagePair(stage.system, None, image))
+
+
+# The systems, images and Python of both stages (steps 6 to 8).
+
+
+# nvcc up to 12.9 does not read the headers of glibc 2.41 (cuda-samples#378).
+_GLIBC_WITH_NEW_HEADERS = (2, 41)
+_MIN_NVCC_FOR_NEW_HEADERS = (13,)
+_DEFAULT_SYSTEMS = ("debian12", "debian13")
+
+
+def choose_stages(case: DecisionInputs, packages: tuple[PackageSummary, ...]) -> StageChoice:
+    """The stages, smallest first: a plain image unless a package needs more of it than a driver."""
+    conda = any(package.kind == "conda" for package in packages)
+    if case.question.image:
+        return choose_requested_image(case, conda)
+    if case.question.system and not is_glibc_sufficient(case, case.question.system):
+        return StageChoice(None, None, (make_glibc_error(case, case.question.system),), ())
+    return _choose_nvidia_images(case, conda) if case.needs_image else _choose_plain_image(case, conda)
+
+
+def _choose_plain_image(case: DecisionInputs, conda: bool) -> StageChoice:
+    """No stage needs CUDA of its image."""
+    catalogue = case.catalogue
+    names = [case.question.system] if case.question.system else list(_DEFAULT_SYSTEMS)
+    fitting = [name for name in names if is_glibc_sufficient(case, name)]
+    if not fitting:
+        return StageChoice(None, None, (make_glibc_error(case, names[-1]),), ())
+    name = fitting[0]
+    if name not in catalogue.systems:
+        return StageChoice(None, None, (_make_unknown_system_error(name, case),), ())
+    stage = make_plain_stage(case, name, conda)
+    toolkit = case.found.toolkit
+    old_nvcc = case.needs.toolchain and toolkit and version_numbers(toolkit) < _MIN_NVCC_FOR_NEW_HEADERS
+    if old_nvcc and version_numbers(stage.glibc) >= _GLIBC_WITH_NEW_HEADERS:
+        message = f"nvcc of CUDA {toolkit} does not read the headers of glibc {stage.glibc}, which `{stage.image}` has"
+        return StageChoice(
+            None, None, (BaseImageDiagnostic("E_GLIBC", message, "take an older system, such as `bookworm`"),), ()
+        )
+    return StageChoice(stage, stage, (), tuple(explain_plain_image(case, stage)))
+
+
+def _choose_nvidia_images(case: DecisionInputs, conda: bool) -> StageChoice:
+    pair = next(image_candidates(case), None)
+    if pair is None:
+        return _explain_missing_image(case)
+    build = _make_stage(case, pair, pair.build, find_stage_flavour(case, "build"), conda)
+    run = _make_stage(case, pair, pair.run, find_stage_flavour(case, "run"), conda)
+    said = tuple(image_warnings(case, pair))
+    return StageChoice(build, run, said, tuple(explain_nvidia_images(case, pair, build, run)))
+
+
+def _make_stage(case: DecisionInputs, pair: ImagePair, image: CudaImage | None, kind: str, conda: bool) -> StageImage:
+    if image is None:
+        return make_plain_stage(case, pair.system, conda, beside=True)
+    tag = case.catalogue.tag(image, kind)
+    system = case.catalogue.systems[pair.system]
+    name, digest = f"{case.catalogue.repository}:{tag}", case.catalogue.digests.get(tag)
+    has = choose_python_source(case, system.python, conda)
+    return StageImage(name, system.name, system.glibc, has, kind, image.cuda, digest)
+
+
+def _make_unknown_system_error(name: str, case: DecisionInputs) -> BaseImageDiagnostic:
+    known = ", ".join(f"`{each}`" for each in case.catalogue.systems)
+    return BaseImageDiagnostic("E_NO_IMAGE", f"`{name}` is no system that is known", f"known are {known}")
+
+
+def _explain_missing_image(case: DecisionInputs) -> StageChoice:
+    """What stands in the way of every image: the one obstacle without which there would be one, or there is none."""
+    kinds = " and ".join(
+        dict.fromkeys(each for each in (find_stage_flavour(case, "build"), find_stage_flavour(case, "run")) if each)
+    )
+    where = " or ".join(f"`{each}`" for each in find_candidate_systems(case, any_glibc=True))
+    cuda = case.cuda or (minor_release(case.found.toolkit) if case.found.toolkit else case.major)
+    said = BaseImageDiagnostic(
+        "E_NO_IMAGE",
+        f"there is no image of CUDA {cuda} ({kinds}) on {where} that is known with enough confidence",
+        "ask for another `version` or another system; or take wheels that bring their CUDA, which need no such image",
+    )
+    for obstacle, code in OBSTACLE_CODES.items():
+        if pair := next(image_candidates(case, without=obstacle), None):
+            _, why = _find_obstructed_image(case, pair, obstacle)
+            message = f"no image of CUDA {cuda} ({kinds}) on {where} fits: {why}"
+            hint = f"{_suggest_request(case, obstacle)}; wheels that bring their CUDA need no such image"
+            said = BaseImageDiagnostic(code, message, hint)
+            break
+    inputs = (*case.needs.compiled, *(each.package for each in case.needs.unmet))
+    return StageChoice(None, None, (said,), (Step(7, "image.none", inputs, said.message, source="catalogue"),))
+
+
+def _suggest_request(case: DecisionInputs, obstacle: str) -> str:
+    """What could be asked for instead: another release of the same major version, another driver, another platform."""
+    question = case.question
+    free = dataclasses.replace(question, cuda=case.major)
+    for asked, words in (
+        (free, "ask for CUDA `{release}`, which has `{image}`"),
+        (dataclasses.replace(free, system=None), "ask for CUDA `{release}`, which has `{image}`"),
+        (dataclasses.replace(question, platforms=("linux/amd64",)), "for linux/amd64 there is `{image}`"),
+        (dataclasses.replace(question, driver=None), "newer drivers can start `{image}`"),
+    ):
+        if pair := next(image_candidates(case._replace(question=asked)), None):
+            image, kind = (
+                (pair.run, find_stage_flavour(case, "run"))
+                if pair.run
+                else (pair.build, find_stage_flavour(case, "build"))
+            )
+            if image:
+                name = f"{case.catalogue.repository}:{case.catalogue.tag(image, kind)}"
+                return words.format(release=minor_release(image.cuda), image=name)
+    return f"the nearest is {_find_obstructed_image(case, next(image_candidates(case, without=obstacle)), obstacle)[0]}"
+
+
+def _find_obstructed_image(case: DecisionInputs, pair: ImagePair, obstacle: str) -> tuple[str, str]:
+    """The image that would do without the obstacle, and the obstacle in words."""
+    name = ""
+    for image, stage in ((pair.run, "run"), (pair.build, "build")):
+        if image:
+            name = f"`{case.catalogue.repository}:{case.catalogue.tag(image, find_stage_flavour(case, stage))}`"
+            if why := rejections(case, image, stage).get(obstacle):
+                return name, f"{image.cuda}: {why}"
+    return name, f"`{pair.system}` has an older glibc than what is locked needs"

@@ -1,0 +1,296 @@
+"""What `[cuda] version` means to a pip resolver: which releases of NVIDIA's wheels may be in the answer."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from envcompile.base_image.locked_cuda import group_by_major
+from envcompile.base_image.model import BaseImageDiagnostic
+from envcompile.base_image.versions import is_in_range, is_older_driver, major_version, minor_release, version_numbers
+from envcompile.lock.model import Step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from envcompile.base_image.catalogue import Catalogue, GpuArchitecture
+    from envcompile.base_image.needs import DecisionInputs
+
+# Wheels whose own version is that of the toolkit: the others (cuDNN, cuFFT, NCCL) count for themselves.
+_TOOLKIT_WHEELS = (
+    "nvidia-cuda-runtime",
+    "nvidia-cuda-nvrtc",
+    "nvidia-cuda-cupti",
+    "nvidia-cuda-nvcc",
+    "nvidia-nvjitlink",
+)
+_METAPACKAGE = "cuda-toolkit"
+_FIRST_UNSUFFIXED_MAJOR = 13
+
+
+def make_cuda_constraints(version: str | bool | None, catalogue: Catalogue) -> tuple[str, ...]:
+    """Lines of a constraints file. None where no version is asked for: then whatever comes is read off the lock.
+
+    Nothing is forbidden where CUDA is kept out: an old release that hides its CUDA would come in the place of a new
+    one, so what came is looked at instead.
+    """
+    if not isinstance(version, str):
+        return ()
+    asked = major_version(version)
+    found = [f"{_METAPACKAGE}=={version}.*"]
+    majors = sorted({major_version(each) for each in catalogue.runtimes} | {asked})
+    for name in _TOOLKIT_WHEELS:
+        names = {each: f"{name}-cu{each}" if each < _FIRST_UNSUFFIXED_MAJOR else name for each in majors}
+        mine = names.pop(asked)
+        found.append(f"{mine}=={version}.*")
+        found += [f"{other}<0" for other in sorted({*names.values()} - {mine})]
+    return tuple(found)
+
+
+# Which GPU architectures a toolkit and torch's wheels have code for (step 4).
+
+
+_COMPUTE_PATTERN = re.compile(r"(?:sm_|compute_)?([0-9]{1,2})\.?([0-9])[a-z]?", re.IGNORECASE)
+
+
+def normalize_compute(text: str) -> str:
+    """`sm_90`, `90`, `9.0` and `9.0a` are `9.0`."""
+    found = _COMPUTE_PATTERN.fullmatch(text.removesuffix("+PTX").strip())
+    return f"{found[1]}.{found[2]}" if found else text
+
+
+def is_compute_in_toolkit(compute: str, release: str, catalogue: Catalogue) -> bool:
+    """Whether the toolkit X.Y compiles for the GPU architecture."""
+    row = catalogue.compute.get(compute)
+    return bool(
+        row
+        and version_numbers(row.first) <= version_numbers(release)
+        and (not row.last or major_version(release) <= major_version(row.last))
+    )
+
+
+def _is_compute_in_torch_wheel(compute: str, case: DecisionInputs, release: str) -> bool:
+    """Whether torch's wheel has code that runs: of the same major and no newer minor, or PTX of an older one."""
+    torch = case.found.torch
+    if torch is None or torch.kind != "wheel":
+        return True
+    word = "cu" + release.replace(".", "")
+    rows = [row for row in case.catalogue.torch if row.cuda == word and is_in_range(torch.version, row.low, row.below)]
+    wanted = version_numbers(compute)
+    return not rows or any(
+        (version_numbers(each)[0] == wanted[0] and version_numbers(each) <= wanted)
+        or (row.ptx and version_numbers(each) <= wanted)
+        for row in rows
+        for each in row.compute
+    )
+
+
+def explain_unsupported_compute(case: DecisionInputs, compute: str, release: str) -> str | None:
+    """Why a GPU architecture is not served by CUDA X.Y and what is locked; None where it is."""
+    if not is_compute_in_toolkit(compute, release, case.catalogue):
+        return f"CUDA {release} does not compile for it"
+    if (
+        case.found.toolkit
+        and minor_release(case.found.toolkit) == release
+        and not _is_compute_in_torch_wheel(compute, case, release)
+    ):
+        torch = case.found.torch
+        return f"the wheel of {torch} for CUDA {release} has no code for it"
+    floor = next(
+        ((name, bound) for name, bound in case.needs.compute if version_numbers(compute) < version_numbers(bound)), None
+    )
+    return f"{floor[0]} needs {floor[1]} or newer" if floor else None
+
+
+def find_common_compute(case: DecisionInputs, release: str) -> tuple[str, ...]:
+    """The GPU architectures that CUDA X.Y and what is locked have in common."""
+    found = (each for each in case.catalogue.compute if explain_unsupported_compute(case, each, release) is None)
+    return tuple(sorted(found, key=version_numbers))
+
+
+def _suggest_cuda_for_compute(row: GpuArchitecture, case: DecisionInputs) -> str:
+    """Which CUDA serves the architecture, and of torch which builds of the locked release."""
+    known = [each for each in case.catalogue.minors if is_compute_in_toolkit(row.compute, each, case.catalogue)]
+    hint = f"CUDA {known[0]} to {known[-1]} serves it" if known else "no CUDA that is known serves it"
+    torch, wanted = case.found.torch, version_numbers(row.compute)
+    builds = [
+        each
+        for each in case.catalogue.torch
+        if torch and is_in_range(torch.version, each.low, each.below)
+        for one in each.compute
+        if version_numbers(one)[0] == wanted[0] and version_numbers(one) <= wanted
+    ]
+    if torch and builds:
+        newest = max((each.cuda for each in builds), key=lambda word: version_numbers(word.removeprefix("cu")))
+        hint += f": torch's newest builds with code for it are `{newest}`, of an index in `extra-indexes`"
+    return hint
+
+
+def iter_compute_errors(case: DecisionInputs) -> Iterator[BaseImageDiagnostic]:
+    """GPU architectures of the spec that what the lock brings has no code for, or that the driver has left (step 4)."""
+    toolkit = case.found.toolkit
+    for each in case.question.compute:
+        name = normalize_compute(each)
+        row = case.catalogue.compute.get(name)
+        if row is None:
+            message = f"`{each}` is no GPU architecture that is known ({case.catalogue.date})"
+            yield BaseImageDiagnostic("E_SM_UNSUPPORTED", message, "write it like `8.0`")
+        elif toolkit and (why := explain_unsupported_compute(case, name, minor_release(toolkit))):
+            yield BaseImageDiagnostic(
+                "E_SM_UNSUPPORTED",
+                f"GPU architecture {name} is not served: {why}",
+                _suggest_cuda_for_compute(row, case),
+            )
+        elif row.driver and major_version(case.question.driver or "") > int(row.driver):
+            message = f"GPU architecture {name} had its last driver with R{row.driver}, before {case.question.driver}"
+            yield BaseImageDiagnostic(
+                "E_SM_UNSUPPORTED", message, f'say `driver = "{row.driver}"`, or leave the architecture out'
+            )
+
+
+# What contradicts itself: versions of CUDA, and drivers (steps 3 and 5).
+
+
+_VERSION_STEP = 3
+_STEP_CODES = {
+    3: {
+        "E_MIXED_CUDA_MAJOR",
+        "E_CUDA_CONFLICT",
+        "E_CUDA_TOO_OLD",
+        "E_UNKNOWN_CUDA",
+        "E_TAG_DELETED",
+        "W_CUDA_MINOR_DIFFERS",
+    },
+    4: {"E_SM_UNSUPPORTED"},
+    5: {"E_DRIVER_TOO_OLD", "W_MINOR_COMPAT_ONLY"},
+}
+_STEP_SOURCES = {
+    3: "docs/base.md, step 3",
+    4: "NVIDIA's toolkit, driver and architecture matrix; torch's wheels as measured by cog",
+    5: "NVIDIA's minor version compatibility page; uv-torch backend.rs @26a9dd4b",
+}
+_VERSION_PATTERN = re.compile(r"[0-9]+(?:\.[0-9]+){0,2}")
+
+
+def check_requested_cuda(case: DecisionInputs) -> BaseImageDiagnostic | None:
+    """Whether the version that the spec asks for is one at all, and one whose images are there."""
+    asked, catalogue = case.cuda, case.catalogue
+    if not asked:
+        return None
+    if case.needs_image and is_image_deleted(asked, catalogue):
+        message = f"the images of CUDA {asked} were deleted by NVIDIA"
+        return BaseImageDiagnostic("E_TAG_DELETED", message, f"ask for {_suggest_releases(asked, catalogue)}")
+    return check_cuda_release(asked, catalogue)
+
+
+def check_cuda_release(version: str, catalogue: Catalogue) -> BaseImageDiagnostic | None:
+    """Whether a version is one that there is no toolkit of."""
+    if _VERSION_PATTERN.fullmatch(version) and version in catalogue.toolkits:
+        return None
+    message = f"`{version}` is no version of CUDA that is known ({catalogue.date})"
+    return BaseImageDiagnostic("E_UNKNOWN_CUDA", message, f"ask for {_suggest_releases(version, catalogue)}")
+
+
+def is_image_deleted(version: str, catalogue: Catalogue) -> bool:
+    """Whether NVIDIA deleted the images of this version."""
+    return any(f"{version}.".startswith(f"{each}.") for each in catalogue.deleted)
+
+
+def _suggest_releases(asked: str, catalogue: Catalogue) -> str:
+    same = [each for each in catalogue.minors if major_version(each) == major_version(asked)] or catalogue.minors
+    wanted = version_numbers(asked)
+    close = sorted(same, key=lambda each: abs(version_numbers(each)[-1] - (wanted[1] if len(wanted) > 1 else 0)))[:2]
+    return " or ".join(f"`{each}`" for each in sorted(close, key=version_numbers))
+
+
+def iter_version_conflicts(case: DecisionInputs) -> Iterator[BaseImageDiagnostic]:
+    """Majors that differ among the packages, or from the spec's; a spec that is older than what a package needs."""
+    found: dict[int, list[str]] = group_by_major(case.found)
+    for release, names in case.needs.majors.items():
+        found.setdefault(release, []).extend(names)
+    told = "; ".join(
+        f"CUDA {release}: {', '.join(f'`{name}`' for name in found[release])}" for release in sorted(found)
+    )
+    if len(found) > 1:
+        hint = "take releases that are built for the same major version"
+        yield BaseImageDiagnostic("E_MIXED_CUDA_MAJOR", f"packages of more than one CUDA are locked: {told}", hint)
+    elif case.question.cuda is False and (found or case.needs_image):
+        needing = ", ".join(
+            f"`{name}`" for name in (*case.needs.compiled, *(each.package for each in case.needs.unmet))
+        )
+        message = f"the spec keeps CUDA out, and what is locked uses it: {told or needing}"
+        hint = "ask for builds without it: conda's `pytorch * cpu*`, or pip's from an index of such in `extra-indexes`"
+        yield BaseImageDiagnostic("E_CUDA_CONFLICT", message, hint)
+    elif case.cuda and found and major_version(case.cuda) not in found:
+        message = f"the spec asks for CUDA {case.cuda}, and what is locked is for another: {told}"
+        yield BaseImageDiagnostic(
+            "E_CUDA_CONFLICT", message, "ask for that one, or for packages that are built for yours"
+        )
+    elif "." in case.cuda:
+        for package, need in case.needs.unmet:
+            if need.minimum and version_numbers(minor_release(case.cuda)) < version_numbers(need.minimum):
+                message = f"the spec asks for CUDA {case.cuda}, and `{package}` needs {need.minimum} or newer"
+                yield BaseImageDiagnostic("E_CUDA_TOO_OLD", message, f"ask for `{need.minimum}` or newer")
+
+
+def check_minor_release(case: DecisionInputs) -> BaseImageDiagnostic | None:
+    """The lock has another minor version than the spec asks for: its own is used."""
+    toolkit, asked = case.found.toolkit, case.cuda
+    if (
+        toolkit
+        and "." in asked
+        and major_version(toolkit) == major_version(asked)
+        and minor_release(toolkit) != minor_release(asked)
+    ):
+        message = f"the spec asks for CUDA {asked}, and what is locked brings {toolkit}, which is used"
+        hint = f"ask for `{minor_release(toolkit)}`, or for packages that are built for {minor_release(asked)}"
+        return BaseImageDiagnostic("W_CUDA_MINOR_DIFFERS", message, hint)
+    return None
+
+
+def check_driver_support(case: DecisionInputs) -> BaseImageDiagnostic | None:
+    """A driver below the major version's floor runs none of it; below the minor's it runs it with limits (step 5)."""
+    told, toolkit = case.question.driver, case.found.toolkit
+    if not told or not (toolkit or case.needs_image):
+        return None
+    floor = case.catalogue.floors.get(case.major)
+    if floor and is_older_driver(told, floor) and not case.question.data_centre:
+        message = f"driver {told} cannot run CUDA {case.major}: it takes {floor} or newer"
+        served = [each for each, oldest in case.catalogue.floors.items() if not is_older_driver(told, oldest)]
+        best = max(served, key=version_numbers, default=None)
+        hint = (
+            f'it runs CUDA {best}: take builds for that, by `version = "{best}"` in `[cuda]`'
+            if best
+            else "no CUDA that is known runs on it: take a newer driver"
+        )
+        return BaseImageDiagnostic("E_DRIVER_TOO_OLD", message, hint)
+    native = case.catalogue.driver(minor_release(toolkit)) if toolkit and not needs_cuda_compat(case) else None
+    if native and is_older_driver(told, native):
+        message = f"driver {told} is older than CUDA {toolkit}, which came with {native}"
+        return BaseImageDiagnostic(
+            "W_MINOR_COMPAT_ONLY", message, "it runs by minor version compatibility; PTX of it does not"
+        )
+    return None
+
+
+def needs_cuda_compat(case: DecisionInputs) -> bool:
+    """Whether the run image must bring cuda-compat: a driver below the floor, and data-centre GPUs alone."""
+    told, floor = case.question.driver, case.catalogue.floors.get(case.major)
+    used = case.found.toolkit or case.needs_image
+    return bool(told and used and floor and case.question.data_centre and is_older_driver(told, floor))
+
+
+def explain_conflicts(case: DecisionInputs, said: list[BaseImageDiagnostic]) -> Iterator[Step]:
+    """What was compared, with what came of it."""
+    spec = (f"cuda {case.cuda}",) if case.cuda else ()
+    for step, rule, inputs in (
+        (3, "versions", spec),
+        (4, "compute", case.question.compute),
+        (5, "driver", (f"driver {case.question.driver}",) if case.question.driver else ()),
+    ):
+        if inputs or step == _VERSION_STEP:
+            yield _make_step(step, rule, inputs, [each.message for each in said if each.code in _STEP_CODES[step]])
+
+
+def _make_step(step: int, rule: str, inputs: tuple[str, ...], found: list[str]) -> Step:
+    return Step(step, rule, inputs, "; ".join(found) or "nothing against it", source=_STEP_SOURCES[step])

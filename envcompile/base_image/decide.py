@@ -1,0 +1,355 @@
+"""What a spec asks of the base, given what is locked for one platform."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import TYPE_CHECKING
+
+from envcompile.base_image.candidates import is_musl_requested, normalize_system_name
+from envcompile.base_image.choose import choose_stages
+from envcompile.base_image.compatibility import (
+    check_driver_support,
+    check_minor_release,
+    check_requested_cuda,
+    explain_conflicts,
+    find_common_compute,
+    iter_compute_errors,
+    iter_version_conflicts,
+    needs_cuda_compat,
+    normalize_compute,
+)
+from envcompile.base_image.locked_cuda import cuda_in_lock, explain_locked_cuda
+from envcompile.base_image.model import (
+    BaseImageDiagnostic,
+    BaseImageRequest,
+    BaseImageResult,
+    PackageSummary,
+    make_image_labels,
+    summarize_packages,
+)
+from envcompile.base_image.needs import DecisionInputs, gather_needs, is_gpu_requested
+from envcompile.base_image.versions import find_wheel_glibc, major_version, minor_release, version_numbers
+from envcompile.lock.model import SizeSaving, Step
+from envcompile.platforms import PLATFORMS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from envcompile.base_image.candidates import StageChoice
+    from envcompile.base_image.catalogue import Catalogue
+    from envcompile.base_image.model import StageImage
+    from envcompile.lock.model import PlatformLock
+    from envcompile.spec.model import Spec
+
+
+def spec_requests_gpu(spec: Spec) -> bool:
+    """Whether the spec itself speaks of a GPU."""
+    return bool(spec.cuda.version or spec.cuda.driver or spec.cuda.compute)
+
+
+def select_packages(spec: Spec, platform: PlatformLock, catalogue: Catalogue) -> tuple[PackageSummary, ...]:
+    """What is locked, as far as it matters for the base.
+
+    Where no GPU is asked for, conda's builds for the processor are what was meant, and what runs without a GPU as well
+    asks for none: both need nothing.
+    """
+    held = summarize_packages(platform.pip, platform.conda)
+    if spec_requests_gpu(spec):
+        return held
+    idle = set(find_idle_gpu_packages(spec, platform, catalogue))
+    return tuple(each for each in held if "cpu" not in each.build.split("_") and each not in idle)
+
+
+def find_idle_gpu_packages(spec: Spec, platform: PlatformLock, catalogue: Catalogue) -> tuple[PackageSummary, ...]:
+    """Packages that could use a GPU and run without: nobody asks for one, and the lock has no CUDA that they find."""
+    if spec_requests_gpu(spec):
+        return ()
+    held, alone = summarize_packages(platform.pip, platform.conda), BaseImageRequest()
+    found = cuda_in_lock(alone, held, catalogue)
+    able = (each for each in held if _runs_without_gpu(each, catalogue))
+    return tuple(each for each in able if gather_needs(alone, (each,), found, catalogue).run)
+
+
+def make_base_image_request(
+    spec: Spec, platform: PlatformLock, catalogue: Catalogue, system: str | None = None
+) -> BaseImageRequest:
+    """The question about one platform; `system` as the catalogue names it, where only that one may be taken."""
+    python = platform.python.version if platform.python else spec.python
+    asked = BaseImageRequest(
+        python=".".join(python.split(".")[:2]) if python else None,
+        platforms=(PLATFORMS[platform.platform].docker_platform,),
+        cuda=spec.cuda.version,
+        system=system,
+        image=spec.image.base.image if spec.image.base else None,
+        driver=spec.cuda.driver,
+        compute=spec.cuda.compute,
+        jit=spec.cuda.jit,
+        gpu=True if spec_requests_gpu(spec) else None,
+        cmake=" ".join(value for each in spec.pip.metadata for name, value in each.build_env if name == "CMAKE_ARGS"),
+    )
+    if not spec_requests_gpu(spec) and not uses_cuda(
+        asked, select_packages(spec, platform, catalogue), catalogue, surely=True
+    ):
+        return dataclasses.replace(asked, gpu=False)
+    return asked
+
+
+def uses_cuda(asked: BaseImageRequest, held: tuple[PackageSummary, ...], catalogue: Catalogue, *, surely: bool) -> bool:
+    """Whether something locked brings CUDA or needs it. `surely`: what runs as well without it does not count."""
+    found = cuda_in_lock(asked, held, catalogue)
+    if found.pins or found.libraries:
+        return True
+    counted = tuple(each for each in held if not (surely and _runs_without_gpu(each, catalogue)))
+    needed = gather_needs(asked, counted, found, catalogue)
+    return bool(needed.run or needed.build or needed.majors or needed.driver)
+
+
+def _runs_without_gpu(package: PackageSummary, catalogue: Catalogue) -> bool:
+    return any(need.cpu for need in catalogue.needs.get(package.name, ()))
+
+
+# What would come from NVIDIA's own apt archive, which has no snapshot: the wheels that hold the same, by hash.
+
+
+_CUDA_APT_NAME = re.compile(r"(cuda-[a-z-]+)-([0-9]+)-([0-9]+)")
+# The wheels of the runtime hold its headers; those of CUDA 13 and later hold an nvcc.
+_HEADERS_PACKAGE, _COMPILER_PACKAGE = "cuda-cudart-dev", "cuda-nvcc"
+_FIRST_UNSUFFIXED_MAJOR = 13
+
+
+def find_replacement_wheels(decision: BaseImageResult, catalogue: Catalogue) -> tuple[str, ...] | BaseImageDiagnostic:
+    """Requirements of pip in the place of NVIDIA's apt packages, sorted; a mistake where no wheel holds the same."""
+    wheels: set[str] = set()
+    for found in filter(None, map(_CUDA_APT_NAME.fullmatch, decision.apt_run)):
+        name, major, release = found[1], int(found[2]), f"{found[2]}.{found[3]}"
+        if name == _HEADERS_PACKAGE:
+            wheel = "nvidia-cuda-runtime" if major >= _FIRST_UNSUFFIXED_MAJOR else f"nvidia-cuda-runtime-cu{major}"
+            wheels.add(f"{wheel} =={release}.*")
+        elif name == _COMPILER_PACKAGE and major >= _FIRST_UNSUFFIXED_MAJOR:
+            wheels |= {f"{each} =={release}.*" for each in catalogue.nvcc_wheel}
+        else:
+            message = (
+                f"a locked package compiles CUDA {release} code at run time, and no wheel of it holds the compiler"
+            )
+            hint = f"add `cuda-nvcc {release}.*` to `packages` in `[conda]`, or take releases for CUDA 13 or newer"
+            return BaseImageDiagnostic("E_UNPINNED", message, hint)
+    return tuple(sorted(wheels))
+
+
+def predict_packages(wheels: tuple[str, ...], catalogue: Catalogue) -> tuple[PackageSummary, ...]:
+    """What will be locked for such requirements, as far as it matters for the base."""
+    found = []
+    for each in wheels:
+        name, _, bound = each.partition(" ==")
+        release = bound.removesuffix(".*")
+        known = [version for version in catalogue.runtimes if minor_release(version) == release]
+        found.append(PackageSummary(name, max(known, key=version_numbers, default=f"{release}.0"), "wheel"))
+    return tuple(found)
+
+
+def explain_replacement_wheels(wheels: tuple[str, ...]) -> Step:
+    """The row of the trail."""
+    decision = "resolved together with these wheels: NVIDIA's own archive of Debian packages has no snapshot"
+    return Step(0, "supplement", wheels, decision, source="docs/base.md, wheels in the place of apt packages")
+
+
+# What goes with the images: environment, labels, apt packages, drivers, and what was saved (step 9).
+
+
+_SYSTEM_CUDA_HOME = "/usr/local/cuda"
+# All that NVIDIA's own images set for it; said aloud, since what the container toolkit assumes otherwise changed.
+_GPU_VARIABLES = {"NVIDIA_VISIBLE_DEVICES": "all", "NVIDIA_DRIVER_CAPABILITIES": "compute,utility"}
+_FIRST_WITHOUT_CUDNN_SIZE = (12, 8)
+# g++ depends on both; the devel images have all three through cuda-nvcc.
+_INSTALLED_WITH_CXX = {"gcc", "libc6-dev"}
+
+
+def find_used_cuda(case: DecisionInputs, run: StageImage | None) -> str | None:
+    """The CUDA that is used: the lock's, else the run image's; X.Y where the lock says no more."""
+    return case.found.toolkit or (run.cuda if run and run.cuda else None)
+
+
+def make_run_environment(case: DecisionInputs, run: StageImage) -> dict[str, str]:
+    """The environment of the run image."""
+    found: dict[str, str] = {}
+    if (
+        not run.flavour
+        and case.question.gpu is not False
+        and (_uses_locked_cuda(case) or is_gpu_requested(case.question))
+    ):
+        found |= _GPU_VARIABLES
+    if case.needs.folders:
+        found["LD_LIBRARY_PATH"] = ":".join(dict.fromkeys(case.needs.folders))
+    elif run.flavour and case.needs.own_search:
+        # The images point it at their own libraries, which JAX and TensorFlow would then take instead of the locked.
+        found["LD_LIBRARY_PATH"] = ""
+    if run.flavour and (run.flavour.endswith("devel") or any(name == "cuda-nvcc" for name, _ in case.needs.apt)):
+        found["CUDA_HOME"] = _SYSTEM_CUDA_HOME
+    elif case.needs.home:
+        found["CUDA_HOME"] = case.needs.home
+    return found
+
+
+def _uses_locked_cuda(case: DecisionInputs) -> bool:
+    return bool(case.found.pins or case.found.libraries or case.needs.driver)
+
+
+def make_build_environment(case: DecisionInputs, build: StageImage) -> dict[str, str]:
+    """The environment of what compiles in the build stage: there is no GPU that could be asked for its architecture."""
+    if not case.needs.compiled:
+        return {}
+    homes = {"conda": "<environment>", "pip": f"<site-packages>/nvidia/cu{case.major}", "": _SYSTEM_CUDA_HOME}
+    found = {"CUDA_HOME": homes[case.needs.toolchain]}
+    if case.found.torch:
+        release = minor_release(case.found.toolkit or build.cuda)
+        wanted = [normalize_compute(each) for each in case.question.compute] or list(find_common_compute(case, release))
+        found["TORCH_CUDA_ARCH_LIST"] = ";".join(wanted)
+    return found
+
+
+def find_run_apt_packages(case: DecisionInputs, run: StageImage) -> tuple[str, ...]:
+    """System packages of the run stage; those of CUDA are named for its release."""
+    if run.flavour.endswith("devel"):
+        return ()
+    toolkit = run.cuda or case.found.toolkit or ""
+    names = [
+        f"{name}-{minor_release(toolkit).replace('.', '-')}" if name.startswith("cuda-") else name
+        for name, since in case.needs.apt
+        if (not since or version_numbers(minor_release(toolkit)) >= version_numbers(since))
+        and not _has_runtime_headers(case, name)
+    ]
+    spared = _INSTALLED_WITH_CXX if "g++" in names else set()
+    return tuple(name for name in dict.fromkeys(names) if name not in spared)
+
+
+def _has_runtime_headers(case: DecisionInputs, name: str) -> bool:
+    """The wheel of the runtime has its headers, for what finds them there: anything but an nvcc of the system."""
+    held = case.found.libraries.get("runtime")
+    found = held is not None and str(held.major) == case.major
+    return name == "cuda-cudart-dev" and found and not any(each == "cuda-nvcc" for each, _ in case.needs.apt)
+
+
+def find_build_apt_packages(case: DecisionInputs) -> tuple[str, ...]:
+    """The host compiler for an nvcc that is in the lock."""
+    return ("g++", "gcc") if case.needs.toolchain else ()
+
+
+def find_minimum_driver(case: DecisionInputs, cuda: str | None) -> str | None:
+    """The oldest driver of the CUDA's major version: every minor version runs on it, with limits."""
+    return case.catalogue.floors.get(str(major_version(cuda))) if cuda else None
+
+
+def estimate_size_saving(case: DecisionInputs, cuda: str | None, run: StageImage) -> SizeSaving | None:
+    """Against the devel image of the same release; None where that is what runs, or no size is known."""
+    if cuda is None or run.flavour.endswith("devel"):
+        return None
+    with_cudnn = "cudnn" in case.needs.run or "cudnn" in case.found.libraries
+    # What is known of newer devel images is larger without cuDNN than what is known of older ones with it.
+    against = "cudnn-devel" if with_cudnn and version_numbers(cuda) < _FIRST_WITHOUT_CUDNN_SIZE else "devel"
+    large, small = _estimate_size(case, against, cuda), _estimate_size(case, run.flavour.removeprefix("cudnn-"), cuda)
+    if large is None or small is None or large <= small:
+        return None
+    return SizeSaving(f"{large - small:.1f}", f"{case.catalogue.repository}:{minor_release(cuda)}-{against}")
+
+
+def _estimate_size(case: DecisionInputs, flavour: str, cuda: str) -> float | None:
+    """Unpacked gigabytes of the nearest release whose size is known; a plain image is below a tenth."""
+    if not flavour:
+        return 0.1
+    known = [(version_numbers(release), size) for release, kind, size in case.catalogue.sizes if kind == flavour]
+    wanted = version_numbers(cuda)
+    near = sorted(known, key=lambda row: (abs(row[0][0] - wanted[0]), abs(row[0][1] - (*wanted, 0)[1])))
+    return near[0][1] if near else None
+
+
+def explain_environment(env: dict[str, str], apt: tuple[str, ...], driver: str | None) -> Step:
+    """The last step."""
+    told = [*(f"{name}={value}" for name, value in env.items()), *(f"apt {name}" for name in apt)]
+    decision = "; ".join([*told, *([f"driver {driver} or newer"] if driver else [])]) or "nothing to add"
+    return Step(9, "emit", (), decision, source="docs/base.md, step 9")
+
+
+# The decision: which images, from the question, the locked packages and the catalogue, and nothing else.
+
+
+def decide_base_images(
+    question: BaseImageRequest, packages: Iterable[PackageSummary], catalogue: Catalogue
+) -> BaseImageResult:
+    """The images of both stages and what goes with them; errors instead, all at once, where they contradict.
+
+    The order of the packages does not matter, and a package that the catalogue says nothing of changes nothing.
+    """
+    packages = tuple(sorted(packages))
+    question = dataclasses.replace(
+        question,
+        system=normalize_system_name(question.system, catalogue),
+        glibc=_find_required_glibc(question, packages),
+    )
+    found = cuda_in_lock(question, packages, catalogue)
+    needed = gather_needs(question, packages, found, catalogue)
+    case = DecisionInputs(question, found, needed, catalogue)
+    if question.gpu is False:
+        case = case._replace(found=found._replace(pins=(), libraries={}))
+    elif needs_cuda_compat(case):
+        needed.run.add("base")
+    said = list(_iter_diagnostics(case))
+    rows = [explain_locked_cuda(case.found), *needed.trail, *explain_conflicts(case, said)]
+    if any(each.code.startswith("E_") for each in said):
+        return _make_result(case, None, said, rows)
+    choice = choose_stages(case, packages)
+    return _make_result(case, choice, [*said, *choice.said], [*rows, *choice.trail])
+
+
+def _iter_diagnostics(case: DecisionInputs) -> Iterable[BaseImageDiagnostic]:
+    """Every mistake and warning before the images are looked for."""
+    if is_musl_requested(case):
+        message = "the base asked for has musl, and everything is locked for glibc"
+        yield BaseImageDiagnostic("E_MUSL", message, "take a base of Debian or Ubuntu")
+        return
+    if said := check_requested_cuda(case):
+        yield said
+        return
+    yield from case.needs.errors
+    wrong = list(iter_version_conflicts(case))
+    yield from wrong
+    if not any(each.code == "E_MIXED_CUDA_MAJOR" for each in wrong):
+        yield from iter_compute_errors(case)
+        yield from (said for said in [check_driver_support(case), check_minor_release(case)] if said)
+    yield from case.needs.warnings
+
+
+def _find_required_glibc(question: BaseImageRequest, packages: tuple[PackageSummary, ...]) -> str | None:
+    """The oldest glibc that all wheels run with: as told, or by the tags of their files."""
+    told = [question.glibc, *(find_wheel_glibc(each.file) for each in packages if each.file)]
+    return max((each for each in told if each), key=version_numbers, default=None)
+
+
+def _make_result(
+    case: DecisionInputs, choice: StageChoice | None, said: list[BaseImageDiagnostic], rows: list[Step]
+) -> BaseImageResult:
+    errors = tuple(each for each in said if each.code.startswith("E_"))
+    warnings = tuple(each for each in said if each.code.startswith("W_"))
+    build, run = (choice.build, choice.run) if choice else (None, None)
+    cuda = find_used_cuda(case, run)
+    driver = find_minimum_driver(case, cuda)
+    if build is None or run is None:
+        return BaseImageResult(cuda=cuda, driver=driver, errors=errors, warnings=warnings, trail=tuple(rows))
+    env, apt = make_run_environment(case, run), find_run_apt_packages(case, run)
+    return BaseImageResult(
+        build=build,
+        run=run,
+        cuda=cuda,
+        driver=driver,
+        image_driver=case.catalogue.driver(minor_release(run.cuda)) if run.cuda else None,
+        compute=find_common_compute(case, minor_release(cuda)) if cuda else (),
+        env=tuple(sorted(env.items())),
+        build_env=tuple(sorted(make_build_environment(case, build).items())),
+        labels=tuple(sorted(make_image_labels(cuda, driver).items())),
+        apt_build=find_build_apt_packages(case),
+        apt_run=apt,
+        errors=errors,
+        warnings=warnings,
+        trail=(*rows, explain_environment(env, apt, driver)),
+        saving=estimate_size_saving(case, cuda, run),
+    )

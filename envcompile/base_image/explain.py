@@ -1,0 +1,261 @@
+"""The table of what can be said of a base: for each code the rule that people know it by, and the key it is about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from envcompile.base_image.candidates import (
+    find_candidate_systems,
+    find_minimum_cuda,
+    find_stage_flavour,
+    find_target_release,
+    rank_run_releases,
+    rejections,
+)
+from envcompile.base_image.model import ENVIRONMENT_PATH
+from envcompile.base_image.versions import minor_release, version_numbers
+from envcompile.diagnostics.diagnostic import Diagnostic
+from envcompile.lock.model import BaseImageDecision, RecordedDiagnostic, RejectedImage, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from envcompile.base_image.candidates import ImagePair
+    from envcompile.base_image.catalogue import Catalogue, CudaImage
+    from envcompile.base_image.model import BaseImageDiagnostic, BaseImageResult, StageImage
+    from envcompile.base_image.needs import DecisionInputs
+    from envcompile.diagnostics.toml_source import KeyPath
+    from envcompile.spec.model import Spec
+
+
+class DiagnosticCode(NamedTuple):
+    """`slug` as in `envcompile.diagnostics.rules`, `key` the spec's key that it is about."""
+
+    slug: str
+    key: tuple[str, ...]
+
+
+_CUDA_VERSION_KEY = ("cuda", "version")
+_BASE_IMAGE_KEY = ("image", "base")
+
+DIAGNOSTIC_CODES = {
+    "E_MIXED_CUDA_MAJOR": DiagnosticCode("cuda-mixed", ("pip", "packages")),
+    "E_CUDA_CONFLICT": DiagnosticCode("cuda-conflict", _CUDA_VERSION_KEY),
+    "E_CUDA_TOO_OLD": DiagnosticCode("cuda-too-old", _CUDA_VERSION_KEY),
+    "E_UNKNOWN_CUDA": DiagnosticCode("cuda-unknown", _CUDA_VERSION_KEY),
+    "E_TAG_DELETED": DiagnosticCode("cuda-deleted", _CUDA_VERSION_KEY),
+    "E_NO_IMAGE": DiagnosticCode("cuda-no-image", _BASE_IMAGE_KEY),
+    "E_NO_CUDNN_MATCH": DiagnosticCode("cudnn-no-match", _BASE_IMAGE_KEY),
+    "E_ARCH_NO_IMAGE": DiagnosticCode("cuda-no-platform", ("platforms",)),
+    "E_GLIBC": DiagnosticCode("base-glibc", _BASE_IMAGE_KEY),
+    "E_MUSL": DiagnosticCode("base-musl", _BASE_IMAGE_KEY),
+    "E_DRIVER_TOO_OLD": DiagnosticCode("driver-too-old", ("cuda", "driver")),
+    "E_SM_UNSUPPORTED": DiagnosticCode("compute-unsupported", ("cuda", "compute")),
+    "E_NO_PYTHON": DiagnosticCode("base-python", ("python",)),
+    "E_UNPINNED": DiagnosticCode("cuda-unpinned", _BASE_IMAGE_KEY),
+    "E_CONDA_CPU_BUILD": DiagnosticCode("conda-cpu-build", ("conda", "packages")),
+    "W_CPU_ONLY_WHEEL": DiagnosticCode("cpu-only-wheel", ("pip", "packages")),
+    "W_ORT_PRELOAD": DiagnosticCode("onnxruntime-preload", ("pip", "packages")),
+    "W_CUDA_MINOR_DIFFERS": DiagnosticCode("cuda-minor-differs", _CUDA_VERSION_KEY),
+    "W_MINOR_COMPAT_ONLY": DiagnosticCode("driver-minor-only", ("cuda", "driver")),
+    "W_NVCC_MINOR_DIFFERS": DiagnosticCode("nvcc-minor-differs", _BASE_IMAGE_KEY),
+    "W_EOL_TAG": DiagnosticCode("cuda-old-image", _CUDA_VERSION_KEY),
+    "W_GPU_UNUSED": DiagnosticCode("gpu-unused", ("pip", "packages")),
+}
+_KEYS_BY_SLUG = {code.slug: code.key for code in DIAGNOSTIC_CODES.values()}
+
+
+def make_diagnostic(said: BaseImageDiagnostic | RecordedDiagnostic, spec: Spec) -> Diagnostic:
+    """What was said, as a diagnostic at the key of the spec that it is about, or the nearest that the spec has."""
+    slug = DIAGNOSTIC_CODES[said[0]].slug if said[0] in DIAGNOSTIC_CODES else said[0]
+    place: KeyPath = _find_spec_key(_KEYS_BY_SLUG[slug], spec)
+    if place == ("pip", "packages"):
+        place = (*place, *_find_requirement_index(said.message, spec.pip.packages))
+    return Diagnostic(slug, said.message, place, said.hint)
+
+
+def _find_requirement_index(message: str, requirements: tuple[str, ...]) -> tuple[int, ...]:
+    """Which requirement a message is about: the first whose package it names."""
+    from envcompile.spec.pip import parse_package_name, parse_requirement  # noqa: PLC0415 - brings `packaging`
+
+    names = (f"`{parse_package_name(parse_requirement(text).name)}`" for text in requirements)
+    return next(((index,) for index, each in enumerate(names) if each in message), ())
+
+
+def _find_spec_key(key: tuple[str, ...], spec: Spec) -> tuple[str, ...]:
+    there: dict[tuple[str, ...], object] = {
+        _BASE_IMAGE_KEY: spec.image.base,
+        _CUDA_VERSION_KEY: spec.cuda.version is not None,
+        ("pip", "packages"): spec.pip.packages,
+        ("conda", "packages"): spec.conda.packages,
+    }
+    return key if there.get(key, key) else next((each for each, is_there in there.items() if is_there), key)
+
+
+# Why these images and not others: the rows of steps 6 to 8, each rejected image with its reason.
+
+
+_POLICY_SOURCE = "docs/base.md, what is chosen and not known"
+_NEEDS_SOURCE = "docs/base.md, what packages need"
+_PYTHON_DESCRIPTIONS = {
+    "image": "the image's own Python",
+    "distribution": "the Python of its distribution",
+    "standalone": "a Python of its own, brought along",
+    "conda": "conda's Python",
+}
+
+
+def explain_plain_image(case: DecisionInputs, stage: StageImage) -> Iterator[Step]:
+    """Both stages stand on a plain image."""
+    asked = (f"system {case.question.system}",) if case.question.system else ()
+    source = "the spec" if asked else _POLICY_SOURCE
+    yield Step(6, "system.plain", asked, f"{stage.system}, glibc {stage.glibc}, for both stages", source=source)
+    toolkit = case.found.toolkit
+    if toolkit is None:
+        yield Step(7, "image.plain", (), f"{stage.image}: nothing needs CUDA of the image", source=_NEEDS_SOURCE)
+        yield explain_python(("both stages", stage))
+        return
+    repository, release = case.catalogue.repository, minor_release(toolkit)
+    compiler = "nvcc is in the lock" if case.needs.toolchain else "nothing compiles CUDA code"
+    rejected = (
+        RejectedImage(f"{repository}:{release}-base", "a plain image starts on more drivers, and needs no cuda-compat"),
+        RejectedImage(f"{repository}:{release}-runtime", "its libraries are in the lock already"),
+        RejectedImage(f"{repository}:{release}-devel", f"{compiler}, and its libraries are in the lock already"),
+    )
+    inputs = (str(case.found.pins[0].package),)
+    yield Step(
+        7, "image.plain", inputs, f"{stage.image}: of the image only a driver is needed", rejected, _NEEDS_SOURCE
+    )
+    yield explain_python(("both stages", stage))
+
+
+def explain_nvidia_images(case: DecisionInputs, pair: ImagePair, build: StageImage, run: StageImage) -> Iterator[Step]:
+    """At least one stage stands on an nvidia/cuda image."""
+    names = find_candidate_systems(case)
+    before = names[: names.index(pair.system)]
+    kinds = "/".join(each for each in (find_stage_flavour(case, "build"), find_stage_flavour(case, "run")) if each)
+    release = minor_release((pair.run or pair.build or case.catalogue.images[0]).cuda)
+    rejected = [
+        RejectedImage(f"{case.catalogue.repository}:{release}-{kinds}-{name}", "there is none that fits")
+        for name in before
+    ]
+    yield Step(
+        6, "system.first", (), f"{pair.system}, glibc {run.glibc}, for both stages", tuple(rejected), _POLICY_SOURCE
+    )
+    for word, stage, image in (("build", build, pair.build), ("run", run, pair.run)):
+        inputs = tuple(case.needs.compiled if word == "build" else [each.package for each in case.needs.unmet])
+        if image is None:
+            decision = f"{word}: {stage.image}: this stage needs no CUDA of its image"
+            yield Step(7, f"image.{word}", inputs, decision, _list_larger_flavours(case, pair, ""), _NEEDS_SOURCE)
+        else:
+            decision = f"{word}: {stage.image}: newest patch of {minor_release(image.cuda)} that fits"
+            others = (*_iter_rejected_patches(case, image, word), *_iter_rejected_releases(case, image, word))
+            rejected = [*others, *_list_larger_flavours(case, pair, stage.flavour)]
+            yield Step(7, f"image.{word}", inputs, decision, tuple(rejected), "catalogue")
+    yield explain_python(("build", build), ("run", run))
+
+
+def explain_python(*stages: tuple[str, StageImage]) -> Step:
+    """Where each stage has its interpreter from."""
+    decision = "; ".join(f"{word}: {_PYTHON_DESCRIPTIONS[stage.python]}" for word, stage in stages)
+    return Step(8, "python", (), decision, source="docs/base.md, step 8")
+
+
+def _iter_rejected_patches(case: DecisionInputs, image: CudaImage, word: str) -> Iterator[RejectedImage]:
+    """Other patches of the same release: superseded, in the way of something, or without an image."""
+    kind, catalogue = find_stage_flavour(case, word), case.catalogue
+    known = {each.cuda: each for each in catalogue.images if each.system == image.system}
+    labels = {name for names in catalogue.runtimes.values() for name in names} | set(known)
+    for name in sorted(labels, key=version_numbers):
+        if minor_release(name) != minor_release(image.cuda) or name in {image.cuda, minor_release(name)}:
+            continue
+        if name not in known or not catalogue.has(known[name], kind):
+            because = "no such image is known with enough confidence"
+        elif version_numbers(name) < version_numbers(image.cuda):
+            because = f"{image.cuda} is newer"
+        else:
+            because = "; ".join(rejections(case, known[name], word).values()) or "the spec asks for another patch"
+        yield RejectedImage(f"{catalogue.repository}:{catalogue.tag(image._replace(cuda=name), kind)}", because)
+
+
+def _iter_rejected_releases(case: DecisionInputs, image: CudaImage, word: str) -> Iterator[RejectedImage]:
+    """Releases that were wanted more, or that are older than a package needs."""
+    if word != "run":
+        return
+    order, low = rank_run_releases(case), find_minimum_cuda(case)
+    first = find_target_release(case)
+    if low and version_numbers(first) < version_numbers(low):
+        yield RejectedImage(f"{case.catalogue.repository}:{first}", f"a package needs CUDA {low} or newer")
+    for release in order[: order.index(minor_release(image.cuda))]:
+        because = _find_rejection_reason(case, release) or "no image of it has what is needed"
+        yield RejectedImage(f"{case.catalogue.repository}:{release}", because)
+
+
+def _find_rejection_reason(case: DecisionInputs, release: str) -> str | None:
+    images = [
+        each
+        for each in case.catalogue.images
+        if minor_release(each.cuda) == release and each.system in find_candidate_systems(case)
+    ]
+    reasons = [why for each in images for why in rejections(case, each, "run").values()]
+    return reasons[-1] if reasons else None
+
+
+def _list_larger_flavours(case: DecisionInputs, pair: ImagePair, kind: str) -> tuple[RejectedImage, ...]:
+    """The next larger flavours, which nothing needs."""
+    order = ["", "base", "runtime", "cudnn-runtime", "devel", "cudnn-devel"]
+    release = (pair.run or pair.build or case.catalogue.images[0]).cuda
+    larger = [each for each in order[order.index(kind) + 1 :] if each in {"runtime", "devel"}]
+    return tuple(
+        RejectedImage(
+            f"{case.catalogue.repository}:{release}-{each}-{pair.system}", "larger, and nothing needs it here"
+        )
+        for each in larger
+    )
+
+
+# A decision as the lock keeps it.
+
+
+def format_catalogue_version(catalogue: Catalogue) -> str:
+    """Which catalogue decided: its day and the beginning of its digest, which tells two of one day apart."""
+    return f"{catalogue.date} {catalogue.digest[:19]}"
+
+
+def record_decision(
+    decision: BaseImageResult, known: str, python: str | None, before: tuple[Step, ...] = ()
+) -> BaseImageDecision:
+    """The decision by what is `known`; `python` is the environment's X.Y, `before` the rows of earlier steps.
+
+    Packages of NVIDIA's own archive, which has no snapshot, are left out: what they hold comes as wheels.
+    """
+    places = {
+        "<environment>": ENVIRONMENT_PATH,
+        "<site-packages>": f"{ENVIRONMENT_PATH}/lib/python{python}/site-packages",
+    }
+    env, build_env = (
+        tuple((name, _expand_paths(value, places)) for name, value in each)
+        for each in (decision.env, decision.build_env)
+    )
+    return BaseImageDecision(
+        catalogue=known,
+        cuda=decision.cuda,
+        driver=decision.driver,
+        image_driver=decision.image_driver,
+        compute=decision.compute,
+        env=env,
+        build_env=build_env,
+        apt=tuple(sorted(each for each in decision.apt_run if not each.startswith("cuda-"))),
+        apt_build=tuple(sorted(decision.apt_build)),
+        saving=decision.saving,
+        warnings=tuple(
+            RecordedDiagnostic(DIAGNOSTIC_CODES[each.code].slug, each.message, each.hint) for each in decision.warnings
+        ),
+        explanation=tuple(sorted((*before, *decision.trail), key=lambda row: row.step)),
+    )
+
+
+def _expand_paths(value: str, places: dict[str, str]) -> str:
+    for word, path in places.items():
+        value = value.replace(word, path)
+    return value

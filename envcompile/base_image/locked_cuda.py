@@ -1,0 +1,201 @@
+"""Which CUDA the locked packages bring themselves, and which of its libraries (step 1)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from envcompile.base_image.model import BaseImageDiagnostic
+from envcompile.base_image.versions import (
+    CONDA_RUNTIME_PACKAGES,
+    PIP_RUNTIME_PATTERNS,
+    major_version,
+    minor_release,
+    parse_local_release,
+    version_numbers,
+)
+from envcompile.lock.model import Step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from envcompile.base_image.catalogue import Catalogue
+    from envcompile.base_image.model import BaseImageRequest, PackageSummary
+    from envcompile.lock.model import PlatformLock
+
+# Build strings of conda-forge, `cuda126_py311h…`, and of pytorch's own channel, `py3.10_cuda11.8_cudnn8.7.0_0`.
+_BUILD_PATTERN = re.compile(r"cuda_?([0-9]{2})\.?([0-9])")
+_SUFFIX_PATTERN = re.compile(r"-cu([0-9]{2})$")
+# Stubs such as nvidia-cuda-runtime-cu13 0.0.1 hold no CUDA.
+_MIN_CUDA_MAJOR = 9
+_FIRST_UNSUFFIXED_MAJOR = 13
+# What torch does not bring: its Triton has a ptxas of its own, and nothing of it needs libNVVM or nvcc.
+_LIBRARIES_NOT_WITH_TORCH = ("nvvm", "nvcc")
+
+
+class CudaPin(NamedTuple):
+    """A locked package that says which CUDA; `rank` is 0 for the surest kind, `toolkit` X.Y.Z or X.Y."""
+
+    rank: int
+    package: PackageSummary
+    toolkit: str
+
+
+class LockedLibrary(NamedTuple):
+    """A library in the lock: its version (empty: not known), and the major version of CUDA that it is for."""
+
+    version: str
+    major: int
+    conda: bool = False
+
+
+class LockedCuda(NamedTuple):
+    """What the lock brings: its pins, the surest first, and the libraries by name."""
+
+    pins: tuple[CudaPin, ...]
+    libraries: dict[str, LockedLibrary]
+    torch: PackageSummary | None
+
+    @property
+    def toolkit(self) -> str | None:
+        """The release of the surest pin."""
+        return self.pins[0].toolkit if self.pins else None
+
+
+def cuda_in_lock(question: BaseImageRequest, packages: Iterable[PackageSummary], catalogue: Catalogue) -> LockedCuda:
+    """The pins and libraries among the packages. Never a maximum: the kind of pin decides."""
+    packages = sorted(packages)
+    pins = sorted(pin for package in packages if (pin := _find_pin(package, catalogue)))
+    torch = next((each for each in packages if each.name in {"torch", "pytorch"}), None)
+    return LockedCuda(tuple(pins), _find_libraries(question, packages, pins, catalogue), torch)
+
+
+def _find_pin(package: PackageSummary, catalogue: Catalogue) -> CudaPin | None:
+    name, version = package.name, package.version
+    if package.kind == "conda":
+        if name in CONDA_RUNTIME_PACKAGES:
+            toolkit = minor_release(version) if name == "cuda-version" else _find_toolkit_release(version, catalogue)
+            return CudaPin(3 if name == "cuda-version" else 2, package, toolkit)
+        build = _BUILD_PATTERN.search(package.build)
+        return CudaPin(5, package, f"{build[1]}.{build[2]}") if build else None
+    for rank, pattern in enumerate(PIP_RUNTIME_PATTERNS):
+        if pattern.fullmatch(name):
+            toolkit = (
+                _find_toolkit_release(version, catalogue)
+                if rank == 0
+                else ".".join(str(part) for part in version_numbers(version)[:3])
+            )
+            return CudaPin(rank, package, toolkit) if major_version(version) >= _MIN_CUDA_MAJOR else None
+    release = parse_local_release(version)
+    return CudaPin(4, package, release) if release else None
+
+
+def _find_toolkit_release(runtime: str, catalogue: Catalogue) -> str:
+    """The newest toolkit with this runtime; its X.Y where the runtime is not known."""
+    known = catalogue.runtimes.get(runtime)
+    return max(known, key=version_numbers) if known else minor_release(runtime)
+
+
+def _find_libraries(
+    question: BaseImageRequest, packages: list[PackageSummary], pins: list[CudaPin], catalogue: Catalogue
+) -> dict[str, LockedLibrary]:
+    found = {} if question.whole else _infer_libraries(packages, pins, catalogue)
+    first = major_version(pins[0].toolkit) if pins else 0
+    # Names without a suffix came with CUDA 13; not all of their versions are CUDA's.
+    plain = next(
+        (major_version(each.version) for each in packages if each.name == "nvidia-cuda-runtime"),
+        _FIRST_UNSUFFIXED_MAJOR,
+    )
+    for package in packages:
+        suffix = _SUFFIX_PATTERN.search(package.name)
+        name = package.name[: suffix.start()] if suffix else package.name
+        for library, row in catalogue.libraries.items():
+            if package.kind == "conda":
+                if name in row.conda:
+                    found[library] = LockedLibrary(package.version, first, conda=True)
+            elif name in row.pip or package.name in row.pip:
+                found[library] = LockedLibrary(package.version, int(suffix[1]) if suffix else plain)
+    if nvcc := _find_wheel_nvcc(packages, pins, catalogue):
+        found.setdefault("nvcc", nvcc)
+    return found
+
+
+def _find_wheel_nvcc(packages: list[PackageSummary], pins: list[CudaPin], catalogue: Catalogue) -> LockedLibrary | None:
+    """The compiler of the wheels of CUDA 13 and later: with all its parts, of the release that is used."""
+    told = {each.name: each.version for each in packages if each.kind != "conda"}
+    parts = [told.get(name, "") for name in catalogue.nvcc_wheel]
+    if not pins or any(minor_release(each) != minor_release(pins[0].toolkit) for each in parts):
+        return None
+    return LockedLibrary(parts[0], major_version(parts[0]))
+
+
+def _infer_libraries(
+    packages: list[PackageSummary], pins: list[CudaPin], catalogue: Catalogue
+) -> dict[str, LockedLibrary]:
+    """The libraries that come with a runtime's pin, where only some of a lock is told."""
+    pin = next((pin for pin in pins if pin.rank in {0, 2}), None)
+    if pin is None:
+        return {}
+    told = {each.name: each.version for each in packages}
+    rows = (row for row in catalogue.bundles if told.get(row.package) == row.version)
+    cudnn = next((row.cudnn for row in rows if row.runtime == pin.package.version), "")
+    left_out = _LIBRARIES_NOT_WITH_TORCH if "torch" in told else ("nvcc",)
+    release, conda = major_version(pin.toolkit), pin.rank != 0
+    return {
+        name: LockedLibrary(cudnn if name == "cudnn" else "", release, conda)
+        for name in catalogue.libraries
+        if name not in left_out
+    }
+
+
+def check_nvcc_release(found: LockedCuda) -> BaseImageDiagnostic | None:
+    """A locked nvcc of another minor version than what is compiled against: torch only warns of it, and so do we."""
+    nvcc, toolkit = found.libraries.get("nvcc"), found.toolkit
+    if not nvcc or not toolkit or minor_release(nvcc.version) == minor_release(toolkit):
+        return None
+    message = f"what is locked is for CUDA {toolkit}, and the nvcc in the lock is {nvcc.version}"
+    return BaseImageDiagnostic("W_NVCC_MINOR_DIFFERS", message, "pin `cuda-nvcc` to the same release")
+
+
+def group_by_major(found: LockedCuda) -> dict[int, list[str]]:
+    """Each major version of CUDA that is brought, and by what."""
+    by_major: dict[int, list[str]] = {}
+    for pin in found.pins:
+        by_major.setdefault(major_version(pin.toolkit), []).append(str(pin.package))
+    return by_major
+
+
+def explain_locked_cuda(found: LockedCuda) -> Step:
+    """What was read off the lock."""
+    inputs = tuple(str(pin.package) for pin in found.pins)
+    decision = f"CUDA {found.toolkit} is in the lock" if found.pins else "no locked package brings CUDA"
+    return Step(1, "bundled", inputs, decision, source="versions of the locked packages; runtime to toolkit: catalogue")
+
+
+# What is shipped for nothing: libraries of NVIDIA's in an environment that uses no GPU.
+
+
+_GPU_LIBRARY_PATTERN = re.compile(
+    r"nvidia-(?:nccl|nvshmem|nvjitlink|nvtx|nvvm|cufile|cusparselt|cuda-[a-z-]+|cublas|cudnn|cufft|curand|cusolver"
+    r"|cusparse)(?:-cu[0-9]+)?"
+)
+# Builds of the same for the processor alone, which have a name of their own (the index's metadata, 2026-11-22).
+_CPU_ALTERNATIVES = {"xgboost": "xgboost-cpu"}
+
+
+def iter_unused_libraries(platform: PlatformLock) -> Iterator[BaseImageDiagnostic]:
+    """A warning for each such library. Only to be asked where nothing that is locked uses a GPU."""
+    for package in platform.pip:
+        if not _GPU_LIBRARY_PATTERN.fullmatch(package.name):
+            continue
+        needing = [each.name for each in platform.pip if package.name in each.depends]
+        size = f" ({package.size / 1e6:.0f} MB)" if package.size else ""
+        by = f", for {' and '.join(f'`{each}`' for each in needing)}" if needing else ""
+        message = f"`{package.name}` {package.version}{size} is locked{by}, and nothing here uses a GPU"
+        leave = f'write `exclude = ["{package.name}"]` in `[pip]`'
+        twins = [
+            f"ask for `{_CPU_ALTERNATIVES[each]}` in the place of `{each}`"
+            for each in needing
+            if each in _CPU_ALTERNATIVES
+        ]
+        yield BaseImageDiagnostic("W_GPU_UNUSED", message, ", or ".join([*twins, leave]))

@@ -1,0 +1,129 @@
+"""What is asked of the base, what is locked, and what was decided: frozen values."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from envcompile.lock.model import CondaPackage, PipPackage, SizeSaving, Step
+
+
+@dataclass(frozen=True, slots=True)
+class BaseImageRequest:
+    """What the spec says of the base. None and () are: not said.
+
+    `python` X.Y; `platforms` as Docker names them; `cuda` a major version, X.Y or X.Y.Z, False to keep it out;
+    `system` as the catalogue names it (`ubuntu22.04`) or a Debian code name; `image` a base to be taken as it is;
+    `driver` the oldest one to support, as far as it is known (`535`); `data_centre` whether all GPUs are, so that newer
+    CUDA runs on older drivers through cuda-compat; `compute` GPU architectures (`8.0`); `jit` a compiler at run time;
+    `gpu` False where none is wanted; `glibc` the oldest that everything locked runs with (X.Y); `cmake` CMAKE_ARGS of
+    the build; `accept_old` says that superseded images are known to be. `whole` is False where the packages are only
+    some of the lock's: then a runtime's pin stands for the libraries that come with it.
+    """
+
+    python: str | None = None
+    platforms: tuple[str, ...] = ("linux/amd64",)
+    cuda: str | bool | None = None
+    system: str | None = None
+    image: str | None = None
+    driver: str | None = None
+    data_centre: bool = False
+    compute: tuple[str, ...] = ()
+    jit: bool = False
+    gpu: bool | None = None
+    glibc: str | None = None
+    cmake: str = ""
+    accept_old: bool = False
+    whole: bool = True
+
+
+class PackageSummary(NamedTuple):
+    """One locked package: `kind` is `wheel`, `sdist` or `conda`, `build` conda's, `file` pip's, as far as known."""
+
+    name: str
+    version: str
+    kind: str
+    build: str = ""
+    file: str = ""
+
+    def __str__(self) -> str:
+        """As it stands in the trail."""
+        return f"{self.name}=={self.version}" + (f" ({self.kind})" if self.kind == "sdist" else "")
+
+
+def summarize_packages(pip: tuple[PipPackage, ...], conda: tuple[CondaPackage, ...]) -> tuple[PackageSummary, ...]:
+    """What a lock holds for one platform, as far as it matters here."""
+    return (
+        *(PackageSummary(each.name, each.version, each.kind, file=each.file) for each in pip),
+        *(PackageSummary(each.name, each.version, "conda", each.build) for each in conda),
+    )
+
+
+class BaseImageDiagnostic(NamedTuple):
+    """A mistake (E_...) or a warning (W_...): its code, one sentence, and what mends it."""
+
+    code: str
+    message: str
+    hint: str
+
+
+class StageImage(NamedTuple):
+    """A stage's base: its image by tag, the digest where one is known, its system, glibc (X.Y) and what Python it has.
+
+    `python` is `image` (the base's own), `distribution` (the system's package), `standalone` or `conda`; `flavour` is
+    that of an nvidia/cuda image, and `cuda` its version.
+    """
+
+    image: str
+    system: str
+    glibc: str
+    python: str
+    flavour: str = ""
+    cuda: str = ""
+    digest: str | None = None
+
+    @property
+    def os(self) -> str:
+        """The system as a lock names it: `ubuntu-24.04`."""
+        return re.sub(r"(?<=[a-z])(?=[0-9])", "-", self.system, count=1)
+
+
+@dataclass(frozen=True, slots=True)
+class BaseImageResult:
+    """What was decided, and the way to it. `build` and `run` are None where an error forbids them.
+
+    `cuda` is the toolkit's release that is used (X.Y.Z; X.Y where the lock says no more). `driver` is the oldest one
+    that runs it at all, `image_driver` the oldest that the run image starts with on every GPU, None where it does not
+    look. `compute` are the GPU architectures that CUDA and the frameworks have in common. `<environment>` and
+    `<site-packages>` in `env` stand for what is known later.
+    """
+
+    build: StageImage | None = None
+    run: StageImage | None = None
+    cuda: str | None = None
+    driver: str | None = None
+    image_driver: str | None = None
+    compute: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    build_env: tuple[tuple[str, str], ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    apt_build: tuple[str, ...] = ()
+    apt_run: tuple[str, ...] = ()
+    errors: tuple[BaseImageDiagnostic, ...] = ()
+    warnings: tuple[BaseImageDiagnostic, ...] = ()
+    trail: tuple[Step, ...] = ()
+    saving: SizeSaving | None = None
+
+
+# What is the same in every image: where the environment is, and how an image is labelled.
+
+
+ENVIRONMENT_PATH = "/env"
+
+
+def make_image_labels(cuda: str | None, driver: str | None) -> dict[str, str]:
+    """What a reader of the image should know without running it: its CUDA, and the oldest driver that runs it."""
+    told = {"envcompile.cuda": cuda, "envcompile.driver": driver}
+    return {name: value for name, value in told.items() if value}

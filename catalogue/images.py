@@ -149,9 +149,9 @@ def tags(data: dict[str, Any]) -> tuple[str, ...]:
     """Every tag that a catalogue's images stand for, whatever the confidence."""
     known = Catalogue(data, "")
     return tuple(
-        known.tag(image, kind)
+        known.format_tag(image, kind)
         for image in known.images
-        for kind, letter in zip(known.flavours, image.confidence, strict=True)
+        for kind, letter in zip(known.flavours, image.flavour_confidence, strict=True)
         if letter != "-"
     )
 

@@ -45,8 +45,8 @@ class ReplayResult(NamedTuple):
 
     name: str
     title: str
-    wrong: tuple[str, ...]
-    unread: tuple[str, ...]
+    differences: tuple[str, ...]
+    unread_keys: tuple[str, ...]
 
 
 def replay_cases(text: str, catalogue: Catalogue) -> list[ReplayResult]:
@@ -77,7 +77,9 @@ def read_request(given: dict[str, Any]) -> BaseImageRequest:
     platforms = given.get("platforms") or [given.get("platform", "linux/amd64")]
     known = [PLATFORMS.get(PLATFORM_ALIASES.get(each, each)) for each in platforms]
     named = [one.docker_platform if one else each for one, each in zip(known, platforms, strict=True)]
-    return BaseImageRequest(**values, platforms=tuple(named), compute=tuple(given.get("sm", ())), whole=False)
+    return BaseImageRequest(
+        **values, platforms=tuple(named), compute=tuple(given.get("sm", ())), has_all_packages=False
+    )
 
 
 def read_packages(given: dict[str, Any]) -> tuple[PackageSummary, ...]:
@@ -146,10 +148,10 @@ def main(argv: list[str]) -> int:
         sys.stderr.write(f"error: {error}\n")
         return EXIT_INVALID_INPUT
     for each in replayed:
-        unread = f" (not read: {', '.join(each.unread)})" if each.unread else ""
-        differs = f": {'; '.join(each.wrong)}" if each.wrong else ""
-        sys.stdout.write(f"{each.name} {'differs' if each.wrong else 'matches'} {each.title}{differs}{unread}\n")
-    matching = sum(not each.wrong for each in replayed)
+        unread = f" (not read: {', '.join(each.unread_keys)})" if each.unread_keys else ""
+        differs = f": {'; '.join(each.differences)}" if each.differences else ""
+        sys.stdout.write(f"{each.name} {'differs' if each.differences else 'matches'} {each.title}{differs}{unread}\n")
+    matching = sum(not each.differences for each in replayed)
     sys.stdout.write(f"{matching} of {len(replayed)} match\n")
     return EXIT_OK if matching == len(replayed) else EXIT_FAILED
 

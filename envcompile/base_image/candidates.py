@@ -53,26 +53,26 @@ def find_smallest_flavour(features: set[str]) -> str:
 
 def find_minimum_cuda(case: DecisionInputs) -> str:
     """The oldest CUDA (X.Y) that serves what is needed of the run image; empty where nothing says one."""
-    bounds = [each.need.minimum for each in case.needs.unmet if each.need.minimum]
+    bounds = [each.need.minimum for each in case.needs.unmet_needs if each.need.minimum]
     return max(bounds, key=version_numbers, default="")
 
 
 def find_target_release(case: DecisionInputs) -> str:
     """The minor release (X.Y) to want for the run image."""
-    toolkit = case.found.toolkit
+    toolkit = case.locked_cuda.toolkit
     # What is compiled at run must fit what is locked; what is only loaded is the spec's to say.
-    if toolkit and not ("." in case.cuda and case.needs.run & {"runtime", "cudnn"}):
+    if toolkit and not ("." in case.requested_cuda and case.needs.run_features & {"runtime", "cudnn"}):
         return minor_release(toolkit)
-    if "." in case.cuda:
-        return minor_release(case.cuda)
-    return case.catalogue.policy.minors.get(case.major, f"{case.major}.0")
+    if "." in case.requested_cuda:
+        return minor_release(case.requested_cuda)
+    return case.catalogue.policy.default_minors.get(case.cuda_major, f"{case.cuda_major}.0")
 
 
 def rank_run_releases(case: DecisionInputs) -> list[str]:
     """Minor releases for the run image, the best first: the wanted one, newer ones from it on, then older ones."""
     best, low = find_target_release(case), find_minimum_cuda(case)
-    mine = [each for each in case.catalogue.minors if str(major_version(each)) == case.major]
-    if "." in case.cuda and best == minor_release(case.cuda):
+    mine = [each for each in case.catalogue.minor_releases if str(major_version(each)) == case.cuda_major]
+    if "." in case.requested_cuda and best == minor_release(case.requested_cuda):
         return [best] if best in mine else []
     served = [each for each in mine if not low or version_numbers(each) >= version_numbers(low)]
     newer = [each for each in served if version_numbers(each) >= version_numbers(best)]
@@ -81,30 +81,30 @@ def rank_run_releases(case: DecisionInputs) -> list[str]:
 
 def rank_build_releases(case: DecisionInputs, run: str) -> list[str]:
     """Minor releases for the build image: the lock's, then the nearest; where the lock has none, the run image's."""
-    toolkit = case.found.toolkit
+    toolkit = case.locked_cuda.toolkit
     if toolkit is None:
         return [run]
     own = version_numbers(minor_release(toolkit))
-    mine = [each for each in case.catalogue.minors if major_version(each) == own[0]]
+    mine = [each for each in case.catalogue.minor_releases if major_version(each) == own[0]]
     return sorted(mine, key=lambda each: (abs(version_numbers(each)[1] - own[1]), -version_numbers(each)[1]))
 
 
 def find_candidate_systems(case: DecisionInputs, *, any_glibc: bool = False) -> list[str]:
     """The system that is asked for, or the usual ones in order; without those that are too old for the lock."""
-    asked = case.question.system
+    asked = case.request.system
     named = [asked] if asked else list(case.catalogue.policy.systems)
     return [each for each in named if any_glibc or is_glibc_sufficient(case, each)]
 
 
 def is_glibc_sufficient(case: DecisionInputs, system: str) -> bool:
     """Whether what is locked runs with the system's C library."""
-    known, needed = case.catalogue.systems.get(system), case.question.glibc
+    known, needed = case.catalogue.systems.get(system), case.request.glibc
     return not needed or known is None or version_numbers(known.glibc) >= version_numbers(needed)
 
 
 def find_stage_flavour(case: DecisionInputs, stage: str) -> str:
     """The flavour that a stage (`build`, `run`) needs; empty where a plain image does."""
-    return find_smallest_flavour(case.needs.build if stage == "build" else case.needs.run)
+    return find_smallest_flavour(case.needs.build_features if stage == "build" else case.needs.run_features)
 
 
 def image_candidates(case: DecisionInputs, without: str = "") -> Iterator[ImagePair]:
@@ -113,7 +113,7 @@ def image_candidates(case: DecisionInputs, without: str = "") -> Iterator[ImageP
     A system that has the exact release for the build goes before one that has only a near one.
     """
     build, run = find_stage_flavour(case, "build"), find_stage_flavour(case, "run")
-    free = run or case.found.toolkit is None
+    free = run or case.locked_cuda.toolkit is None
     for release in rank_run_releases(case) if free else [find_target_release(case)]:
         for other in rank_build_releases(case, release) if build else [""]:
             for system in find_candidate_systems(case, any_glibc=without == "glibc"):
@@ -127,14 +127,18 @@ def find_newest_image(
     case: DecisionInputs, release: str, system: str, stage: str, without: str = ""
 ) -> CudaImage | None:
     """The newest patch of CUDA X.Y on the system that a stage can stand on."""
-    exact = case.cuda if case.cuda.count(".") > 1 and minor_release(case.cuda) == release else ""
+    exact = (
+        case.requested_cuda
+        if case.requested_cuda.count(".") > 1 and minor_release(case.requested_cuda) == release
+        else ""
+    )
     found = [
         image
         for image in case.catalogue.images
         if image.system == system
         and minor_release(image.cuda) == release
         and (not exact or image.cuda == exact)
-        and case.catalogue.has(image, find_stage_flavour(case, stage))
+        and case.catalogue.has_flavour(image, find_stage_flavour(case, stage))
         and rejections(case, image, stage).keys() <= {without}
     ]
     return max(found, key=lambda image: version_numbers(image.cuda), default=None)
@@ -144,10 +148,10 @@ def rejections(case: DecisionInputs, image: CudaImage, stage: str) -> dict[str, 
     """What stands against an image: the obstacle and the reason."""
     found: dict[str, str] = {}
     release = minor_release(image.cuda)
-    missing = [each for each in case.question.platforms if platform_architecture(each) not in image.architectures]
+    missing = [each for each in case.request.platforms if platform_architecture(each) not in image.architectures]
     if missing:
         found["architecture"] = f"there is none for {' and '.join(missing)}"
-    for each in case.question.compute:
+    for each in case.request.compute:
         if why := explain_unsupported_compute(case, normalize_compute(each), release):
             found["compute"] = f"GPU architecture {normalize_compute(each)}: {why}"
     if stage == "run":
@@ -159,22 +163,22 @@ def rejections(case: DecisionInputs, image: CudaImage, stage: str) -> dict[str, 
 
 
 def _explain_cudnn_mismatch(case: DecisionInputs, image: CudaImage) -> str | None:
-    if "cudnn" not in case.needs.run:
+    if "cudnn" not in case.needs.run_features:
         return None
-    has = case.catalogue.cudnn(image)
-    other = next((each for each in case.needs.unmet if not is_cudnn_compatible(has, each.need.cudnn)), None)
+    has = case.catalogue.find_cudnn(image)
+    other = next((each for each in case.needs.unmet_needs if not is_cudnn_compatible(has, each.need.cudnn)), None)
     return f"it has cuDNN {has}, and `{other.package}` needs {other.need.cudnn}" if other else None
 
 
 def _explain_driver_refusal(case: DecisionInputs, image: CudaImage) -> str | None:
     """Why the image does not start on the oldest driver to support: NVIDIA_REQUIRE_CUDA asks for its own release's."""
-    told, release = case.question.driver, minor_release(image.cuda)
-    native = case.catalogue.driver(release)
+    told, release = case.request.driver, minor_release(image.cuda)
+    native = case.catalogue.find_native_driver(release)
     if not told or not native or not is_older_driver(told, native):
         return None
-    if case.question.data_centre:
-        same = [toolkit for toolkit in case.catalogue.branches if minor_release(toolkit) == release]
-        if same and told.partition(".")[0] in case.catalogue.branches[max(same, key=version_numbers)]:
+    if case.request.data_centre:
+        same = [toolkit for toolkit in case.catalogue.driver_branches if minor_release(toolkit) == release]
+        if same and told.partition(".")[0] in case.catalogue.driver_branches[max(same, key=version_numbers)]:
             return None
     return f"driver {told} is older than {native}, and the image refuses to start on it"
 
@@ -187,8 +191,8 @@ class StageChoice(NamedTuple):
 
     build: StageImage | None
     run: StageImage | None
-    said: tuple[BaseImageDiagnostic, ...]
-    trail: tuple[Step, ...]
+    diagnostics: tuple[BaseImageDiagnostic, ...]
+    explanation: tuple[Step, ...]
 
 
 def normalize_system_name(name: str | None, catalogue: Catalogue) -> str | None:
@@ -196,46 +200,50 @@ def normalize_system_name(name: str | None, catalogue: Catalogue) -> str | None:
     if name is None:
         return None
     word = name.lower()
-    return catalogue.debian.get(word.removeprefix("debian-"), re.sub(r"[-:]", "", word))
+    return catalogue.debian_code_names.get(word.removeprefix("debian-"), re.sub(r"[-:]", "", word))
 
 
 def is_musl_requested(case: DecisionInputs) -> bool:
     """Whether the base asked for is Alpine."""
-    return "alpine" in (case.question.system or "").lower() or "alpine" in (case.question.image or "").lower()
+    return "alpine" in (case.request.system or "").lower() or "alpine" in (case.request.image or "").lower()
 
 
 def make_plain_stage(case: DecisionInputs, name: str, conda: bool, *, beside: bool = False) -> StageImage:
     """A system's plain image; where Python is all it needs, the one that has it. `beside` an nvidia/cuda image: no."""
-    system, asked = case.catalogue.systems[name], case.question.python
-    release = next((word for word, debian in case.catalogue.debian.items() if debian == name), None)
+    system, asked = case.catalogue.systems[name], case.request.python
+    release = next((word for word, debian in case.catalogue.debian_code_names.items() if debian == name), None)
     if release and asked and not conda and not beside:
         return StageImage(f"{PYTHON_IMAGE}:{minor_release(asked)}-slim-{release}", name, system.glibc, "image")
-    return StageImage(system.image, name, system.glibc, choose_python_source(case, system.python, conda))
+    return StageImage(system.image, name, system.glibc, choose_python_source(case, system.python_version, conda))
 
 
 def choose_python_source(case: DecisionInputs, own: str, conda: bool) -> str:
     """Where the interpreter is from. The system's own has no headers with it: what compiles at run takes another."""
     if conda:
         return "conda"
-    asked = case.question.python
+    asked = case.request.python
     same = asked is not None and minor_release(asked) == own
-    return "distribution" if same and not case.needs.headers else "standalone"
+    return "distribution" if same and not case.needs.needs_headers else "standalone"
 
 
 def image_warnings(case: DecisionInputs, pair: ImagePair) -> Iterator[BaseImageDiagnostic]:
     """What is to be said of the images although they fit."""
-    toolkit = case.found.toolkit
+    toolkit = case.locked_cuda.toolkit
     differs = next(
         (each for each in pair[1:] if each and toolkit and minor_release(each.cuda) != minor_release(toolkit)), None
     )
-    compiles = case.needs.build or any(name == "cuda-nvcc" for name, _ in case.needs.apt) or "devel" in case.needs.run
+    compiles = (
+        case.needs.build_features
+        or any(name == "cuda-nvcc" for name, _ in case.needs.apt_packages)
+        or "devel" in case.needs.run_features
+    )
     if differs and toolkit and compiles:
         message = f"what is locked is for CUDA {toolkit}, and the nearest image with its nvcc is {differs.cuda}"
         yield BaseImageDiagnostic(
             "W_NVCC_MINOR_DIFFERS", message, "a difference of minor versions mostly compiles; try the result"
         )
     old = next((each for each in pair[1:] if each and each.status in {"eol", "superseded"}), None)
-    if old and not case.question.accept_old:
+    if old and not case.request.accept_old:
         word = "is superseded by a newer patch" if old.status == "superseded" else "is no longer supported"
         message = f"the image of CUDA {old.cuda} {word} and may be deleted"
         yield BaseImageDiagnostic("W_EOL_TAG", message, "another release may have an image that is maintained")
@@ -244,5 +252,5 @@ def image_warnings(case: DecisionInputs, pair: ImagePair) -> Iterator[BaseImageD
 def make_glibc_error(case: DecisionInputs, name: str) -> BaseImageDiagnostic:
     """The system has an older C library than what is locked needs."""
     has = case.catalogue.systems[name].glibc if name in case.catalogue.systems else "another"
-    message = f"what is locked needs glibc {case.question.glibc} or newer, and `{name}` has {has}"
+    message = f"what is locked needs glibc {case.request.glibc} or newer, and `{name}` has {has}"
     return BaseImageDiagnostic("E_GLIBC", message, "take a newer system, or older releases of the packages")

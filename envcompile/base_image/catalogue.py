@@ -23,7 +23,7 @@ class CudaImage(NamedTuple):
 
     cuda: str
     system: str
-    confidence: str
+    flavour_confidence: str
     architectures: tuple[str, ...]
     status: str
     cudnn: str
@@ -36,17 +36,17 @@ class CatalogueSystem(NamedTuple):
     name: str
     image: str
     glibc: str
-    python: str
+    python_version: str
 
 
 class GpuArchitecture(NamedTuple):
     """A GPU architecture: the first toolkit that knows it (X.Y), the last major version and driver branch, if any."""
 
-    compute: str
+    capability: str
     name: str
-    first: str
-    last: str
-    driver: str
+    first_toolkit: str
+    last_major: str
+    last_driver: str
 
 
 class TorchBuild(NamedTuple):
@@ -55,8 +55,8 @@ class TorchBuild(NamedTuple):
     cuda: str
     low: str
     below: str
-    compute: tuple[str, ...]
-    ptx: bool
+    capabilities: tuple[str, ...]
+    has_ptx: bool
 
 
 class FrameworkBundle(NamedTuple):
@@ -100,8 +100,8 @@ class PackageNeed(NamedTuple):
 class CudaLibrary(NamedTuple):
     """A part of CUDA: the pip packages that hold it (with or without `-cuNN`), conda's, its folder in `nvidia/`."""
 
-    pip: tuple[str, ...]
-    conda: tuple[str, ...]
+    pip_names: tuple[str, ...]
+    conda_names: tuple[str, ...]
     folder: str
 
 
@@ -109,9 +109,9 @@ class SelectionPolicy(NamedTuple):
     """What is chosen and not known: systems in order, the minor of each major, the major where nothing says one."""
 
     systems: tuple[str, ...]
-    minors: dict[str, str]
-    major: str
-    confidence: str
+    default_minors: dict[str, str]
+    default_major: str
+    accepted_confidence: str
 
 
 class Catalogue:
@@ -125,53 +125,53 @@ class Catalogue:
         self.digest = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
         self.repository: str = data["images"]["repository"]
         self.flavours: tuple[str, ...] = tuple(data["images"]["flavours"])
-        self.cudnn_words: list[list[str]] = data["images"]["cudnn-words"]
+        self.cudnn_tag_words: list[list[str]] = data["images"]["cudnn-words"]
         self.images = [
             CudaImage(cuda, system, confidence, tuple(architectures.split()), status, cudnn, sources)
             for cuda, system, confidence, architectures, status, cudnn, sources in data["images"]["rows"]
         ]
         self.digests = {tag: digest for tag, digest in data["digests"]["rows"]}  # noqa: C416 - checks the shape
-        self.deleted: list[str] = data["deleted"]
+        self.deleted_releases: list[str] = data["deleted"]
         self.runtimes = {runtime: toolkits.split() for runtime, toolkits in data["runtimes"]["rows"]}
         self.drivers = {toolkit: driver for toolkit, driver, _ in data["drivers"]["rows"]}
-        self.floors: dict[str, str] = data["drivers"]["floors"]
-        self.branches = {toolkit: branches.split() for toolkit, branches in data["drivers"]["branches"]}
-        self.compute = {row[0]: GpuArchitecture(*row) for row in data["compute"]["rows"]}
-        self.torch = [
+        self.minimum_drivers: dict[str, str] = data["drivers"]["floors"]
+        self.driver_branches = {toolkit: branches.split() for toolkit, branches in data["drivers"]["branches"]}
+        self.gpu_architectures = {row[0]: GpuArchitecture(*row) for row in data["compute"]["rows"]}
+        self.torch_builds = [
             TorchBuild(cuda, low, below, tuple(compute.split()), ptx)
             for cuda, low, below, compute, ptx in data["compute"]["torch"]
         ]
         self.bundles = [FrameworkBundle(*row) for row in data["bundles"]["rows"]]
-        self.needs: dict[str, list[PackageNeed]] = {}
+        self.package_needs: dict[str, list[PackageNeed]] = {}
         for row in data["needs"]:
             need = _parse_need(row)
             for name in need.names:
-                self.needs.setdefault(name, []).append(need)
+                self.package_needs.setdefault(name, []).append(need)
         self.libraries = {
             name: CudaLibrary(tuple(row["pip"]), tuple(row["conda"]), row["folder"])
             for name, row in data["libraries"].items()
         }
-        self.nvcc_wheel: tuple[str, ...] = tuple(data["nvcc-wheel"])
+        self.nvcc_wheels: tuple[str, ...] = tuple(data["nvcc-wheel"])
         self.systems = {row[0]: CatalogueSystem(*row) for row in data["systems"]["rows"]}
-        self.debian: dict[str, str] = data["systems"]["debian"]
-        self.sizes: list[tuple[str, str, float]] = [(a, b, float(c)) for a, b, c in data["sizes"]["rows"]]
+        self.debian_code_names: dict[str, str] = data["systems"]["debian"]
+        self.image_sizes: list[tuple[str, str, float]] = [(a, b, float(c)) for a, b, c in data["sizes"]["rows"]]
         policy = data["policy"]
         self.policy = SelectionPolicy(tuple(policy["systems"]), policy["minors"], policy["major"], policy["confidence"])
 
     @cached_property
-    def minors(self) -> list[str]:
+    def minor_releases(self) -> list[str]:
         """Every minor release (X.Y) that has an image, oldest first."""
         return sorted({minor_release(image.cuda) for image in self.images}, key=version_numbers)
 
     @cached_property
-    def toolkits(self) -> frozenset[str]:
+    def toolkit_releases(self) -> frozenset[str]:
         """Every release of the toolkit that is known, with an image or without, and its shorter spellings."""
         known = {image.cuda for image in self.images} | {name for names in self.runtimes.values() for name in names}
         known |= {minor_release(name) for name in known}
         return frozenset(known | {name.partition(".")[0] for name in known})
 
     @cached_property
-    def _cudnn(self) -> dict[str, str]:
+    def _cudnn_by_cuda(self) -> dict[str, str]:
         """CUDA version to the oldest cuDNN that is known of its images, or of those of the version before it."""
         found: dict[str, str] = {}
         last = ""
@@ -180,22 +180,24 @@ class Catalogue:
             last = found[cuda] = min(told, key=version_numbers) if told else last
         return found
 
-    def cudnn(self, image: CudaImage) -> str:
+    def find_cudnn(self, image: CudaImage) -> str:
         """The cuDNN in it; where nobody says, the version before it had: cuDNN never went back."""
-        return image.cudnn or self._cudnn[image.cuda]
+        return image.cudnn or self._cudnn_by_cuda[image.cuda]
 
-    def tag(self, image: CudaImage, flavour: str) -> str:
+    def format_tag(self, image: CudaImage, flavour: str) -> str:
         """`12.6.3-cudnn-runtime-ubuntu24.04`."""
         word = next(
-            word for first, word in reversed(self.cudnn_words) if version_numbers(image.cuda) >= version_numbers(first)
+            word
+            for first, word in reversed(self.cudnn_tag_words)
+            if version_numbers(image.cuda) >= version_numbers(first)
         )
         return f"{image.cuda}-{flavour.replace('cudnn', word)}-{image.system}"
 
-    def has(self, image: CudaImage, flavour: str) -> bool:
+    def has_flavour(self, image: CudaImage, flavour: str) -> bool:
         """Whether the flavour is there, with enough confidence."""
-        return image.confidence[self.flavours.index(flavour)] in self.policy.confidence
+        return image.flavour_confidence[self.flavours.index(flavour)] in self.policy.accepted_confidence
 
-    def driver(self, release: str) -> str | None:
+    def find_native_driver(self, release: str) -> str | None:
         """The oldest driver that came with a minor release (X.Y) of the toolkit; where none is known, the one before's.
 
         None for a release older than all that are known.

@@ -81,7 +81,7 @@ class SchemaViolation(NamedTuple):
     path: KeyPath
     message: str
     hint: str | None = None
-    key: bool = False
+    is_key: bool = False
 
 
 def iter_violations(value: Any, schema: Mapping[str, Any], path: KeyPath = ()) -> Iterator[SchemaViolation]:
@@ -135,7 +135,7 @@ def _check_properties(value: Any, schema: Mapping[str, Any], path: KeyPath) -> I
             yield from iter_violations(each, known[name], (*path, name))
         elif others is False:
             message = f"{format_json_path(path)} knows no `{_quote_value(name).strip('`')}`"
-            yield SchemaViolation((*path, name), message, did_you_mean(name, known), key=True)
+            yield SchemaViolation((*path, name), message, did_you_mean(name, known), is_key=True)
         else:
             yield from iter_violations(each, others, (*path, name))
 
@@ -150,7 +150,9 @@ def _check_property_names(value: Any, schema: Mapping[str, Any], path: KeyPath) 
     for name in value:
         if not re.search(pattern, name):
             yield SchemaViolation(
-                (*path, name), f"{_quote_value(name)} in {format_json_path(path)} does not match `{pattern}`", key=True
+                (*path, name),
+                f"{_quote_value(name)} in {format_json_path(path)} does not match `{pattern}`",
+                is_key=True,
             )
 
 
@@ -201,7 +203,8 @@ def _check_enum(value: Any, schema: Mapping[str, Any], path: KeyPath) -> Iterato
 
 
 def _check_const(value: Any, schema: Mapping[str, Any], path: KeyPath) -> Iterator[SchemaViolation]:
-    if value != schema["const"]:
+    # In Python `True == 1`; in JSON Schema they differ.
+    if value != schema["const"] or isinstance(value, bool) is not isinstance(schema["const"], bool):
         yield SchemaViolation(
             path, f"{format_json_path(path)} is {_quote_value(value)}, and must be {_quote_value(schema['const'])}"
         )
@@ -258,7 +261,7 @@ def parse_checked_catalogue(name: str, text: str, schema: Mapping[str, Any]) -> 
                 CATALOGUE_RULE,
                 each.message,
                 hint=each.hint or _SCHEMA_HINT,
-                offset=find_offset(text, each.path, key=each.key),
+                offset=find_offset(text, each.path, key=each.is_key),
             )
             for each in found
         ]

@@ -48,7 +48,7 @@ _IMAGES_WITHOUT_CUDA = {"python", "debian", "ubuntu"}
 
 def choose_requested_image(case: DecisionInputs, conda: bool) -> StageChoice:
     """The spec's own base for both stages, or why it cannot be; of one that nobody knows the spec's word counts."""
-    image, catalogue = case.question.image or "", case.catalogue
+    image, catalogue = case.request.image or "", case.catalogue
     parts = split_image_reference(image)
     name, tag = (parts.name, parts.tag or "") if parts else (image, "")
     found = _find_tagged_image(case, tag) if name.endswith(catalogue.repository) else None
@@ -62,7 +62,7 @@ def choose_requested_image(case: DecisionInputs, conda: bool) -> StageChoice:
     if name.endswith(catalogue.repository) and not found and is_image_deleted(tag.partition("-")[0], catalogue):
         message = f"the image `{image}` was deleted by NVIDIA"
         said = [BaseImageDiagnostic("E_TAG_DELETED", message, "take one of a newer release")]
-    needed = sorted(case.needs.run | case.needs.build)
+    needed = sorted(case.needs.run_features | case.needs.build_features)
     word = f"; that it has {' and '.join(needed)} is the spec's word" if needed and not sure else ""
     row = Step(7, "image.given", (image,), f"both stages: {image}, as the spec says{word}", source="the spec")
     if any(each.code.startswith("E_") for each in said):
@@ -73,7 +73,7 @@ def choose_requested_image(case: DecisionInputs, conda: bool) -> StageChoice:
 def _find_tagged_image(case: DecisionInputs, tag: str) -> tuple[CudaImage, str] | None:
     """The catalogue's row and flavour of a tag."""
     known = ((each, kind) for each in case.catalogue.images for kind in case.catalogue.flavours)
-    return next((each for each in known if case.catalogue.tag(*each) == tag), None)
+    return next((each for each in known if case.catalogue.format_tag(*each) == tag), None)
 
 
 def _iter_requested_image_diagnostics(
@@ -81,9 +81,9 @@ def _iter_requested_image_diagnostics(
 ) -> Iterator[BaseImageDiagnostic]:
     if stage.system and not is_glibc_sufficient(case, stage.system):
         yield make_glibc_error(case, stage.system)
-    missing = sorted((case.needs.run | case.needs.build) - _FLAVOUR_FEATURES[stage.flavour])
+    missing = sorted((case.needs.run_features | case.needs.build_features) - _FLAVOUR_FEATURES[stage.flavour])
     if missing and sure:
-        names = [*case.needs.compiled, *(each.package for each in case.needs.unmet)]
+        names = [*case.needs.compiled_packages, *(each.package for each in case.needs.unmet_needs)]
         message = f"`{stage.image}` has no {' and no '.join(missing)}, which {' and '.join(names)} needs"
         yield BaseImageDiagnostic("E_NO_IMAGE", message, "leave `base` out of `[image]`, and one that fits is chosen")
     elif image:
@@ -106,17 +106,17 @@ _DEFAULT_SYSTEMS = ("debian12", "debian13")
 def choose_stages(case: DecisionInputs, packages: tuple[PackageSummary, ...]) -> StageChoice:
     """The stages, smallest first: a plain image unless a package needs more of it than a driver."""
     conda = any(package.kind == "conda" for package in packages)
-    if case.question.image:
+    if case.request.image:
         return choose_requested_image(case, conda)
-    if case.question.system and not is_glibc_sufficient(case, case.question.system):
-        return StageChoice(None, None, (make_glibc_error(case, case.question.system),), ())
-    return _choose_nvidia_images(case, conda) if case.needs_image else _choose_plain_image(case, conda)
+    if case.request.system and not is_glibc_sufficient(case, case.request.system):
+        return StageChoice(None, None, (make_glibc_error(case, case.request.system),), ())
+    return _choose_nvidia_images(case, conda) if case.needs_cuda_image else _choose_plain_image(case, conda)
 
 
 def _choose_plain_image(case: DecisionInputs, conda: bool) -> StageChoice:
     """No stage needs CUDA of its image."""
     catalogue = case.catalogue
-    names = [case.question.system] if case.question.system else list(_DEFAULT_SYSTEMS)
+    names = [case.request.system] if case.request.system else list(_DEFAULT_SYSTEMS)
     fitting = [name for name in names if is_glibc_sufficient(case, name)]
     if not fitting:
         return StageChoice(None, None, (make_glibc_error(case, names[-1]),), ())
@@ -124,7 +124,7 @@ def _choose_plain_image(case: DecisionInputs, conda: bool) -> StageChoice:
     if name not in catalogue.systems:
         return StageChoice(None, None, (_make_unknown_system_error(name, case),), ())
     stage = make_plain_stage(case, name, conda)
-    toolkit = case.found.toolkit
+    toolkit = case.locked_cuda.toolkit
     old_nvcc = case.needs.toolchain and toolkit and version_numbers(toolkit) < _MIN_NVCC_FOR_NEW_HEADERS
     if old_nvcc and version_numbers(stage.glibc) >= _GLIBC_WITH_NEW_HEADERS:
         message = f"nvcc of CUDA {toolkit} does not read the headers of glibc {stage.glibc}, which `{stage.image}` has"
@@ -147,10 +147,10 @@ def _choose_nvidia_images(case: DecisionInputs, conda: bool) -> StageChoice:
 def _make_stage(case: DecisionInputs, pair: ImagePair, image: CudaImage | None, kind: str, conda: bool) -> StageImage:
     if image is None:
         return make_plain_stage(case, pair.system, conda, beside=True)
-    tag = case.catalogue.tag(image, kind)
+    tag = case.catalogue.format_tag(image, kind)
     system = case.catalogue.systems[pair.system]
     name, digest = f"{case.catalogue.repository}:{tag}", case.catalogue.digests.get(tag)
-    has = choose_python_source(case, system.python, conda)
+    has = choose_python_source(case, system.python_version, conda)
     return StageImage(name, system.name, system.glibc, has, kind, image.cuda, digest)
 
 
@@ -165,7 +165,9 @@ def _explain_missing_image(case: DecisionInputs) -> StageChoice:
         dict.fromkeys(each for each in (find_stage_flavour(case, "build"), find_stage_flavour(case, "run")) if each)
     )
     where = " or ".join(f"`{each}`" for each in find_candidate_systems(case, any_glibc=True))
-    cuda = case.cuda or (minor_release(case.found.toolkit) if case.found.toolkit else case.major)
+    cuda = case.requested_cuda or (
+        minor_release(case.locked_cuda.toolkit) if case.locked_cuda.toolkit else case.cuda_major
+    )
     said = BaseImageDiagnostic(
         "E_NO_IMAGE",
         f"there is no image of CUDA {cuda} ({kinds}) on {where} that is known with enough confidence",
@@ -178,28 +180,28 @@ def _explain_missing_image(case: DecisionInputs) -> StageChoice:
             hint = f"{_suggest_request(case, obstacle)}; wheels that bring their CUDA need no such image"
             said = BaseImageDiagnostic(code, message, hint)
             break
-    inputs = (*case.needs.compiled, *(each.package for each in case.needs.unmet))
+    inputs = (*case.needs.compiled_packages, *(each.package for each in case.needs.unmet_needs))
     return StageChoice(None, None, (said,), (Step(7, "image.none", inputs, said.message, source="catalogue"),))
 
 
 def _suggest_request(case: DecisionInputs, obstacle: str) -> str:
     """What could be asked for instead: another release of the same major version, another driver, another platform."""
-    question = case.question
-    free = dataclasses.replace(question, cuda=case.major)
+    question = case.request
+    free = dataclasses.replace(question, cuda=case.cuda_major)
     for asked, words in (
         (free, "ask for CUDA `{release}`, which has `{image}`"),
         (dataclasses.replace(free, system=None), "ask for CUDA `{release}`, which has `{image}`"),
         (dataclasses.replace(question, platforms=("linux/amd64",)), "for linux/amd64 there is `{image}`"),
         (dataclasses.replace(question, driver=None), "newer drivers can start `{image}`"),
     ):
-        if pair := next(image_candidates(case._replace(question=asked)), None):
+        if pair := next(image_candidates(case._replace(request=asked)), None):
             image, kind = (
                 (pair.run, find_stage_flavour(case, "run"))
                 if pair.run
                 else (pair.build, find_stage_flavour(case, "build"))
             )
             if image:
-                name = f"{case.catalogue.repository}:{case.catalogue.tag(image, kind)}"
+                name = f"{case.catalogue.repository}:{case.catalogue.format_tag(image, kind)}"
                 return words.format(release=minor_release(image.cuda), image=name)
     return f"the nearest is {_find_obstructed_image(case, next(image_candidates(case, without=obstacle)), obstacle)[0]}"
 
@@ -209,7 +211,7 @@ def _find_obstructed_image(case: DecisionInputs, pair: ImagePair, obstacle: str)
     name = ""
     for image, stage in ((pair.run, "run"), (pair.build, "build")):
         if image:
-            name = f"`{case.catalogue.repository}:{case.catalogue.tag(image, find_stage_flavour(case, stage))}`"
+            name = f"`{case.catalogue.repository}:{case.catalogue.format_tag(image, find_stage_flavour(case, stage))}`"
             if why := rejections(case, image, stage).get(obstacle):
                 return name, f"{image.cuda}: {why}"
     return name, f"`{pair.system}` has an older glibc than what is locked needs"

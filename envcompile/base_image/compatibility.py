@@ -61,27 +61,31 @@ def normalize_compute(text: str) -> str:
 
 def is_compute_in_toolkit(compute: str, release: str, catalogue: Catalogue) -> bool:
     """Whether the toolkit X.Y compiles for the GPU architecture."""
-    row = catalogue.compute.get(compute)
+    row = catalogue.gpu_architectures.get(compute)
     return bool(
         row
-        and version_numbers(row.first) <= version_numbers(release)
-        and (not row.last or major_version(release) <= major_version(row.last))
+        and version_numbers(row.first_toolkit) <= version_numbers(release)
+        and (not row.last_major or major_version(release) <= major_version(row.last_major))
     )
 
 
 def _is_compute_in_torch_wheel(compute: str, case: DecisionInputs, release: str) -> bool:
     """Whether torch's wheel has code that runs: of the same major and no newer minor, or PTX of an older one."""
-    torch = case.found.torch
+    torch = case.locked_cuda.torch
     if torch is None or torch.kind != "wheel":
         return True
     word = "cu" + release.replace(".", "")
-    rows = [row for row in case.catalogue.torch if row.cuda == word and is_in_range(torch.version, row.low, row.below)]
+    rows = [
+        row
+        for row in case.catalogue.torch_builds
+        if row.cuda == word and is_in_range(torch.version, row.low, row.below)
+    ]
     wanted = version_numbers(compute)
     return not rows or any(
         (version_numbers(each)[0] == wanted[0] and version_numbers(each) <= wanted)
-        or (row.ptx and version_numbers(each) <= wanted)
+        or (row.has_ptx and version_numbers(each) <= wanted)
         for row in rows
-        for each in row.compute
+        for each in row.capabilities
     )
 
 
@@ -90,34 +94,43 @@ def explain_unsupported_compute(case: DecisionInputs, compute: str, release: str
     if not is_compute_in_toolkit(compute, release, case.catalogue):
         return f"CUDA {release} does not compile for it"
     if (
-        case.found.toolkit
-        and minor_release(case.found.toolkit) == release
+        case.locked_cuda.toolkit
+        and minor_release(case.locked_cuda.toolkit) == release
         and not _is_compute_in_torch_wheel(compute, case, release)
     ):
-        torch = case.found.torch
+        torch = case.locked_cuda.torch
         return f"the wheel of {torch} for CUDA {release} has no code for it"
     floor = next(
-        ((name, bound) for name, bound in case.needs.compute if version_numbers(compute) < version_numbers(bound)), None
+        (
+            (name, bound)
+            for name, bound in case.needs.compute_minimums
+            if version_numbers(compute) < version_numbers(bound)
+        ),
+        None,
     )
     return f"{floor[0]} needs {floor[1]} or newer" if floor else None
 
 
 def find_common_compute(case: DecisionInputs, release: str) -> tuple[str, ...]:
     """The GPU architectures that CUDA X.Y and what is locked have in common."""
-    found = (each for each in case.catalogue.compute if explain_unsupported_compute(case, each, release) is None)
+    found = (
+        each for each in case.catalogue.gpu_architectures if explain_unsupported_compute(case, each, release) is None
+    )
     return tuple(sorted(found, key=version_numbers))
 
 
 def _suggest_cuda_for_compute(row: GpuArchitecture, case: DecisionInputs) -> str:
     """Which CUDA serves the architecture, and of torch which builds of the locked release."""
-    known = [each for each in case.catalogue.minors if is_compute_in_toolkit(row.compute, each, case.catalogue)]
+    known = [
+        each for each in case.catalogue.minor_releases if is_compute_in_toolkit(row.capability, each, case.catalogue)
+    ]
     hint = f"CUDA {known[0]} to {known[-1]} serves it" if known else "no CUDA that is known serves it"
-    torch, wanted = case.found.torch, version_numbers(row.compute)
+    torch, wanted = case.locked_cuda.torch, version_numbers(row.capability)
     builds = [
         each
-        for each in case.catalogue.torch
+        for each in case.catalogue.torch_builds
         if torch and is_in_range(torch.version, each.low, each.below)
-        for one in each.compute
+        for one in each.capabilities
         if version_numbers(one)[0] == wanted[0] and version_numbers(one) <= wanted
     ]
     if torch and builds:
@@ -128,10 +141,10 @@ def _suggest_cuda_for_compute(row: GpuArchitecture, case: DecisionInputs) -> str
 
 def iter_compute_errors(case: DecisionInputs) -> Iterator[BaseImageDiagnostic]:
     """GPU architectures of the spec that what the lock brings has no code for, or that the driver has left (step 4)."""
-    toolkit = case.found.toolkit
-    for each in case.question.compute:
+    toolkit = case.locked_cuda.toolkit
+    for each in case.request.compute:
         name = normalize_compute(each)
-        row = case.catalogue.compute.get(name)
+        row = case.catalogue.gpu_architectures.get(name)
         if row is None:
             message = f"`{each}` is no GPU architecture that is known ({case.catalogue.date})"
             yield BaseImageDiagnostic("E_SM_UNSUPPORTED", message, "write it like `8.0`")
@@ -141,10 +154,12 @@ def iter_compute_errors(case: DecisionInputs) -> Iterator[BaseImageDiagnostic]:
                 f"GPU architecture {name} is not served: {why}",
                 _suggest_cuda_for_compute(row, case),
             )
-        elif row.driver and major_version(case.question.driver or "") > int(row.driver):
-            message = f"GPU architecture {name} had its last driver with R{row.driver}, before {case.question.driver}"
+        elif row.last_driver and major_version(case.request.driver or "") > int(row.last_driver):
+            message = (
+                f"GPU architecture {name} had its last driver with R{row.last_driver}, before {case.request.driver}"
+            )
             yield BaseImageDiagnostic(
-                "E_SM_UNSUPPORTED", message, f'say `driver = "{row.driver}"`, or leave the architecture out'
+                "E_SM_UNSUPPORTED", message, f'say `driver = "{row.last_driver}"`, or leave the architecture out'
             )
 
 
@@ -174,10 +189,10 @@ _VERSION_PATTERN = re.compile(r"[0-9]+(?:\.[0-9]+){0,2}")
 
 def check_requested_cuda(case: DecisionInputs) -> BaseImageDiagnostic | None:
     """Whether the version that the spec asks for is one at all, and one whose images are there."""
-    asked, catalogue = case.cuda, case.catalogue
+    asked, catalogue = case.requested_cuda, case.catalogue
     if not asked:
         return None
-    if case.needs_image and is_image_deleted(asked, catalogue):
+    if case.needs_cuda_image and is_image_deleted(asked, catalogue):
         message = f"the images of CUDA {asked} were deleted by NVIDIA"
         return BaseImageDiagnostic("E_TAG_DELETED", message, f"ask for {_suggest_releases(asked, catalogue)}")
     return check_cuda_release(asked, catalogue)
@@ -185,7 +200,7 @@ def check_requested_cuda(case: DecisionInputs) -> BaseImageDiagnostic | None:
 
 def check_cuda_release(version: str, catalogue: Catalogue) -> BaseImageDiagnostic | None:
     """Whether a version is one that there is no toolkit of."""
-    if _VERSION_PATTERN.fullmatch(version) and version in catalogue.toolkits:
+    if _VERSION_PATTERN.fullmatch(version) and version in catalogue.toolkit_releases:
         return None
     message = f"`{version}` is no version of CUDA that is known ({catalogue.date})"
     return BaseImageDiagnostic("E_UNKNOWN_CUDA", message, f"ask for {_suggest_releases(version, catalogue)}")
@@ -193,11 +208,13 @@ def check_cuda_release(version: str, catalogue: Catalogue) -> BaseImageDiagnosti
 
 def is_image_deleted(version: str, catalogue: Catalogue) -> bool:
     """Whether NVIDIA deleted the images of this version."""
-    return any(f"{version}.".startswith(f"{each}.") for each in catalogue.deleted)
+    return any(f"{version}.".startswith(f"{each}.") for each in catalogue.deleted_releases)
 
 
 def _suggest_releases(asked: str, catalogue: Catalogue) -> str:
-    same = [each for each in catalogue.minors if major_version(each) == major_version(asked)] or catalogue.minors
+    same = [
+        each for each in catalogue.minor_releases if major_version(each) == major_version(asked)
+    ] or catalogue.minor_releases
     wanted = version_numbers(asked)
     close = sorted(same, key=lambda each: abs(version_numbers(each)[-1] - (wanted[1] if len(wanted) > 1 else 0)))[:2]
     return " or ".join(f"`{each}`" for each in sorted(close, key=version_numbers))
@@ -205,8 +222,8 @@ def _suggest_releases(asked: str, catalogue: Catalogue) -> str:
 
 def iter_version_conflicts(case: DecisionInputs) -> Iterator[BaseImageDiagnostic]:
     """Majors that differ among the packages, or from the spec's; a spec that is older than what a package needs."""
-    found: dict[int, list[str]] = group_by_major(case.found)
-    for release, names in case.needs.majors.items():
+    found: dict[int, list[str]] = group_by_major(case.locked_cuda)
+    for release, names in case.needs.cuda_majors.items():
         found.setdefault(release, []).extend(names)
     told = "; ".join(
         f"CUDA {release}: {', '.join(f'`{name}`' for name in found[release])}" for release in sorted(found)
@@ -214,28 +231,28 @@ def iter_version_conflicts(case: DecisionInputs) -> Iterator[BaseImageDiagnostic
     if len(found) > 1:
         hint = "take releases that are built for the same major version"
         yield BaseImageDiagnostic("E_MIXED_CUDA_MAJOR", f"packages of more than one CUDA are locked: {told}", hint)
-    elif case.question.cuda is False and (found or case.needs_image):
+    elif case.request.cuda is False and (found or case.needs_cuda_image):
         needing = ", ".join(
-            f"`{name}`" for name in (*case.needs.compiled, *(each.package for each in case.needs.unmet))
+            f"`{name}`" for name in (*case.needs.compiled_packages, *(each.package for each in case.needs.unmet_needs))
         )
         message = f"the spec keeps CUDA out, and what is locked uses it: {told or needing}"
         hint = "ask for builds without it: conda's `pytorch * cpu*`, or pip's from an index of such in `extra-indexes`"
         yield BaseImageDiagnostic("E_CUDA_CONFLICT", message, hint)
-    elif case.cuda and found and major_version(case.cuda) not in found:
-        message = f"the spec asks for CUDA {case.cuda}, and what is locked is for another: {told}"
+    elif case.requested_cuda and found and major_version(case.requested_cuda) not in found:
+        message = f"the spec asks for CUDA {case.requested_cuda}, and what is locked is for another: {told}"
         yield BaseImageDiagnostic(
             "E_CUDA_CONFLICT", message, "ask for that one, or for packages that are built for yours"
         )
-    elif "." in case.cuda:
-        for package, need in case.needs.unmet:
-            if need.minimum and version_numbers(minor_release(case.cuda)) < version_numbers(need.minimum):
-                message = f"the spec asks for CUDA {case.cuda}, and `{package}` needs {need.minimum} or newer"
+    elif "." in case.requested_cuda:
+        for package, need in case.needs.unmet_needs:
+            if need.minimum and version_numbers(minor_release(case.requested_cuda)) < version_numbers(need.minimum):
+                message = f"the spec asks for CUDA {case.requested_cuda}, and `{package}` needs {need.minimum} or newer"
                 yield BaseImageDiagnostic("E_CUDA_TOO_OLD", message, f"ask for `{need.minimum}` or newer")
 
 
 def check_minor_release(case: DecisionInputs) -> BaseImageDiagnostic | None:
     """The lock has another minor version than the spec asks for: its own is used."""
-    toolkit, asked = case.found.toolkit, case.cuda
+    toolkit, asked = case.locked_cuda.toolkit, case.requested_cuda
     if (
         toolkit
         and "." in asked
@@ -250,13 +267,13 @@ def check_minor_release(case: DecisionInputs) -> BaseImageDiagnostic | None:
 
 def check_driver_support(case: DecisionInputs) -> BaseImageDiagnostic | None:
     """A driver below the major version's floor runs none of it; below the minor's it runs it with limits (step 5)."""
-    told, toolkit = case.question.driver, case.found.toolkit
-    if not told or not (toolkit or case.needs_image):
+    told, toolkit = case.request.driver, case.locked_cuda.toolkit
+    if not told or not (toolkit or case.needs_cuda_image):
         return None
-    floor = case.catalogue.floors.get(case.major)
-    if floor and is_older_driver(told, floor) and not case.question.data_centre:
-        message = f"driver {told} cannot run CUDA {case.major}: it takes {floor} or newer"
-        served = [each for each, oldest in case.catalogue.floors.items() if not is_older_driver(told, oldest)]
+    floor = case.catalogue.minimum_drivers.get(case.cuda_major)
+    if floor and is_older_driver(told, floor) and not case.request.data_centre:
+        message = f"driver {told} cannot run CUDA {case.cuda_major}: it takes {floor} or newer"
+        served = [each for each, oldest in case.catalogue.minimum_drivers.items() if not is_older_driver(told, oldest)]
         best = max(served, key=version_numbers, default=None)
         hint = (
             f'it runs CUDA {best}: take builds for that, by `version = "{best}"` in `[cuda]`'
@@ -264,7 +281,9 @@ def check_driver_support(case: DecisionInputs) -> BaseImageDiagnostic | None:
             else "no CUDA that is known runs on it: take a newer driver"
         )
         return BaseImageDiagnostic("E_DRIVER_TOO_OLD", message, hint)
-    native = case.catalogue.driver(minor_release(toolkit)) if toolkit and not needs_cuda_compat(case) else None
+    native = (
+        case.catalogue.find_native_driver(minor_release(toolkit)) if toolkit and not needs_cuda_compat(case) else None
+    )
     if native and is_older_driver(told, native):
         message = f"driver {told} is older than CUDA {toolkit}, which came with {native}"
         return BaseImageDiagnostic(
@@ -275,18 +294,18 @@ def check_driver_support(case: DecisionInputs) -> BaseImageDiagnostic | None:
 
 def needs_cuda_compat(case: DecisionInputs) -> bool:
     """Whether the run image must bring cuda-compat: a driver below the floor, and data-centre GPUs alone."""
-    told, floor = case.question.driver, case.catalogue.floors.get(case.major)
-    used = case.found.toolkit or case.needs_image
-    return bool(told and used and floor and case.question.data_centre and is_older_driver(told, floor))
+    told, floor = case.request.driver, case.catalogue.minimum_drivers.get(case.cuda_major)
+    used = case.locked_cuda.toolkit or case.needs_cuda_image
+    return bool(told and used and floor and case.request.data_centre and is_older_driver(told, floor))
 
 
 def explain_conflicts(case: DecisionInputs, said: list[BaseImageDiagnostic]) -> Iterator[Step]:
     """What was compared, with what came of it."""
-    spec = (f"cuda {case.cuda}",) if case.cuda else ()
+    spec = (f"cuda {case.requested_cuda}",) if case.requested_cuda else ()
     for step, rule, inputs in (
         (3, "versions", spec),
-        (4, "compute", case.question.compute),
-        (5, "driver", (f"driver {case.question.driver}",) if case.question.driver else ()),
+        (4, "compute", case.request.compute),
+        (5, "driver", (f"driver {case.request.driver}",) if case.request.driver else ()),
     ):
         if inputs or step == _VERSION_STEP:
             yield _make_step(step, rule, inputs, [each.message for each in said if each.code in _STEP_CODES[step]])

@@ -68,7 +68,7 @@ def find_idle_gpu_packages(spec: Spec, platform: PlatformLock, catalogue: Catalo
     held, alone = summarize_packages(platform.pip, platform.conda), BaseImageRequest()
     found = cuda_in_lock(alone, held, catalogue)
     able = (each for each in held if _runs_without_gpu(each, catalogue))
-    return tuple(each for each in able if gather_needs(alone, (each,), found, catalogue).run)
+    return tuple(each for each in able if gather_needs(alone, (each,), found, catalogue).run_features)
 
 
 def make_base_image_request(
@@ -102,11 +102,11 @@ def uses_cuda(asked: BaseImageRequest, held: tuple[PackageSummary, ...], catalog
         return True
     counted = tuple(each for each in held if not (surely and _runs_without_gpu(each, catalogue)))
     needed = gather_needs(asked, counted, found, catalogue)
-    return bool(needed.run or needed.build or needed.majors or needed.driver)
+    return bool(needed.run_features or needed.build_features or needed.cuda_majors or needed.needs_driver)
 
 
 def _runs_without_gpu(package: PackageSummary, catalogue: Catalogue) -> bool:
-    return any(need.cpu for need in catalogue.needs.get(package.name, ()))
+    return any(need.cpu for need in catalogue.package_needs.get(package.name, ()))
 
 
 # What would come from NVIDIA's own apt archive, which has no snapshot: the wheels that hold the same, by hash.
@@ -127,7 +127,7 @@ def find_replacement_wheels(decision: BaseImageResult, catalogue: Catalogue) -> 
             wheel = "nvidia-cuda-runtime" if major >= _FIRST_UNSUFFIXED_MAJOR else f"nvidia-cuda-runtime-cu{major}"
             wheels.add(f"{wheel} =={release}.*")
         elif name == _COMPILER_PACKAGE and major >= _FIRST_UNSUFFIXED_MAJOR:
-            wheels |= {f"{each} =={release}.*" for each in catalogue.nvcc_wheel}
+            wheels |= {f"{each} =={release}.*" for each in catalogue.nvcc_wheels}
         else:
             message = (
                 f"a locked package compiles CUDA {release} code at run time, and no wheel of it holds the compiler"
@@ -167,7 +167,7 @@ _INSTALLED_WITH_CXX = {"gcc", "libc6-dev"}
 
 def find_used_cuda(case: DecisionInputs, run: StageImage | None) -> str | None:
     """The CUDA that is used: the lock's, else the run image's; X.Y where the lock says no more."""
-    return case.found.toolkit or (run.cuda if run and run.cuda else None)
+    return case.locked_cuda.toolkit or (run.cuda if run and run.cuda else None)
 
 
 def make_run_environment(case: DecisionInputs, run: StageImage) -> dict[str, str]:
@@ -175,35 +175,37 @@ def make_run_environment(case: DecisionInputs, run: StageImage) -> dict[str, str
     found: dict[str, str] = {}
     if (
         not run.flavour
-        and case.question.gpu is not False
-        and (_uses_locked_cuda(case) or is_gpu_requested(case.question))
+        and case.request.gpu is not False
+        and (_uses_locked_cuda(case) or is_gpu_requested(case.request))
     ):
         found |= _GPU_VARIABLES
-    if case.needs.folders:
-        found["LD_LIBRARY_PATH"] = ":".join(dict.fromkeys(case.needs.folders))
-    elif run.flavour and case.needs.own_search:
+    if case.needs.library_folders:
+        found["LD_LIBRARY_PATH"] = ":".join(dict.fromkeys(case.needs.library_folders))
+    elif run.flavour and case.needs.self_locating_packages:
         # The images point it at their own libraries, which JAX and TensorFlow would then take instead of the locked.
         found["LD_LIBRARY_PATH"] = ""
-    if run.flavour and (run.flavour.endswith("devel") or any(name == "cuda-nvcc" for name, _ in case.needs.apt)):
+    if run.flavour and (
+        run.flavour.endswith("devel") or any(name == "cuda-nvcc" for name, _ in case.needs.apt_packages)
+    ):
         found["CUDA_HOME"] = _SYSTEM_CUDA_HOME
-    elif case.needs.home:
-        found["CUDA_HOME"] = case.needs.home
+    elif case.needs.cuda_home:
+        found["CUDA_HOME"] = case.needs.cuda_home
     return found
 
 
 def _uses_locked_cuda(case: DecisionInputs) -> bool:
-    return bool(case.found.pins or case.found.libraries or case.needs.driver)
+    return bool(case.locked_cuda.pins or case.locked_cuda.libraries or case.needs.needs_driver)
 
 
 def make_build_environment(case: DecisionInputs, build: StageImage) -> dict[str, str]:
     """The environment of what compiles in the build stage: there is no GPU that could be asked for its architecture."""
-    if not case.needs.compiled:
+    if not case.needs.compiled_packages:
         return {}
-    homes = {"conda": "<environment>", "pip": f"<site-packages>/nvidia/cu{case.major}", "": _SYSTEM_CUDA_HOME}
+    homes = {"conda": "<environment>", "pip": f"<site-packages>/nvidia/cu{case.cuda_major}", "": _SYSTEM_CUDA_HOME}
     found = {"CUDA_HOME": homes[case.needs.toolchain]}
-    if case.found.torch:
-        release = minor_release(case.found.toolkit or build.cuda)
-        wanted = [normalize_compute(each) for each in case.question.compute] or list(find_common_compute(case, release))
+    if case.locked_cuda.torch:
+        release = minor_release(case.locked_cuda.toolkit or build.cuda)
+        wanted = [normalize_compute(each) for each in case.request.compute] or list(find_common_compute(case, release))
         found["TORCH_CUDA_ARCH_LIST"] = ";".join(wanted)
     return found
 
@@ -212,10 +214,10 @@ def find_run_apt_packages(case: DecisionInputs, run: StageImage) -> tuple[str, .
     """System packages of the run stage; those of CUDA are named for its release."""
     if run.flavour.endswith("devel"):
         return ()
-    toolkit = run.cuda or case.found.toolkit or ""
+    toolkit = run.cuda or case.locked_cuda.toolkit or ""
     names = [
         f"{name}-{minor_release(toolkit).replace('.', '-')}" if name.startswith("cuda-") else name
-        for name, since in case.needs.apt
+        for name, since in case.needs.apt_packages
         if (not since or version_numbers(minor_release(toolkit)) >= version_numbers(since))
         and not _has_runtime_headers(case, name)
     ]
@@ -225,9 +227,9 @@ def find_run_apt_packages(case: DecisionInputs, run: StageImage) -> tuple[str, .
 
 def _has_runtime_headers(case: DecisionInputs, name: str) -> bool:
     """The wheel of the runtime has its headers, for what finds them there: anything but an nvcc of the system."""
-    held = case.found.libraries.get("runtime")
-    found = held is not None and str(held.major) == case.major
-    return name == "cuda-cudart-dev" and found and not any(each == "cuda-nvcc" for each, _ in case.needs.apt)
+    held = case.locked_cuda.libraries.get("runtime")
+    found = held is not None and str(held.major) == case.cuda_major
+    return name == "cuda-cudart-dev" and found and not any(each == "cuda-nvcc" for each, _ in case.needs.apt_packages)
 
 
 def find_build_apt_packages(case: DecisionInputs) -> tuple[str, ...]:
@@ -237,14 +239,14 @@ def find_build_apt_packages(case: DecisionInputs) -> tuple[str, ...]:
 
 def find_minimum_driver(case: DecisionInputs, cuda: str | None) -> str | None:
     """The oldest driver of the CUDA's major version: every minor version runs on it, with limits."""
-    return case.catalogue.floors.get(str(major_version(cuda))) if cuda else None
+    return case.catalogue.minimum_drivers.get(str(major_version(cuda))) if cuda else None
 
 
 def estimate_size_saving(case: DecisionInputs, cuda: str | None, run: StageImage) -> SizeSaving | None:
     """Against the devel image of the same release; None where that is what runs, or no size is known."""
     if cuda is None or run.flavour.endswith("devel"):
         return None
-    with_cudnn = "cudnn" in case.needs.run or "cudnn" in case.found.libraries
+    with_cudnn = "cudnn" in case.needs.run_features or "cudnn" in case.locked_cuda.libraries
     # What is known of newer devel images is larger without cuDNN than what is known of older ones with it.
     against = "cudnn-devel" if with_cudnn and version_numbers(cuda) < _FIRST_WITHOUT_CUDNN_SIZE else "devel"
     large, small = _estimate_size(case, against, cuda), _estimate_size(case, run.flavour.removeprefix("cudnn-"), cuda)
@@ -257,7 +259,7 @@ def _estimate_size(case: DecisionInputs, flavour: str, cuda: str) -> float | Non
     """Unpacked gigabytes of the nearest release whose size is known; a plain image is below a tenth."""
     if not flavour:
         return 0.1
-    known = [(version_numbers(release), size) for release, kind, size in case.catalogue.sizes if kind == flavour]
+    known = [(version_numbers(release), size) for release, kind, size in case.catalogue.image_sizes if kind == flavour]
     wanted = version_numbers(cuda)
     near = sorted(known, key=lambda row: (abs(row[0][0] - wanted[0]), abs(row[0][1] - (*wanted, 0)[1])))
     return near[0][1] if near else None
@@ -290,15 +292,15 @@ def decide_base_images(
     needed = gather_needs(question, packages, found, catalogue)
     case = DecisionInputs(question, found, needed, catalogue)
     if question.gpu is False:
-        case = case._replace(found=found._replace(pins=(), libraries={}))
+        case = case._replace(locked_cuda=found._replace(pins=(), libraries={}))
     elif needs_cuda_compat(case):
-        needed.run.add("base")
+        needed.run_features.add("base")
     said = list(_iter_diagnostics(case))
-    rows = [explain_locked_cuda(case.found), *needed.trail, *explain_conflicts(case, said)]
+    rows = [explain_locked_cuda(case.locked_cuda), *needed.explanation, *explain_conflicts(case, said)]
     if any(each.code.startswith("E_") for each in said):
         return _make_result(case, None, said, rows)
     choice = choose_stages(case, packages)
-    return _make_result(case, choice, [*said, *choice.said], [*rows, *choice.trail])
+    return _make_result(case, choice, [*said, *choice.diagnostics], [*rows, *choice.explanation])
 
 
 def _iter_diagnostics(case: DecisionInputs) -> Iterable[BaseImageDiagnostic]:
@@ -334,14 +336,14 @@ def _make_result(
     cuda = find_used_cuda(case, run)
     driver = find_minimum_driver(case, cuda)
     if build is None or run is None:
-        return BaseImageResult(cuda=cuda, driver=driver, errors=errors, warnings=warnings, trail=tuple(rows))
+        return BaseImageResult(cuda=cuda, driver=driver, errors=errors, warnings=warnings, explanation=tuple(rows))
     env, apt = make_run_environment(case, run), find_run_apt_packages(case, run)
     return BaseImageResult(
         build=build,
         run=run,
         cuda=cuda,
         driver=driver,
-        image_driver=case.catalogue.driver(minor_release(run.cuda)) if run.cuda else None,
+        image_driver=case.catalogue.find_native_driver(minor_release(run.cuda)) if run.cuda else None,
         compute=find_common_compute(case, minor_release(cuda)) if cuda else (),
         env=tuple(sorted(env.items())),
         build_env=tuple(sorted(make_build_environment(case, build).items())),
@@ -350,6 +352,6 @@ def _make_result(
         apt_run=apt,
         errors=errors,
         warnings=warnings,
-        trail=(*rows, explain_environment(env, apt, driver)),
+        explanation=(*rows, explain_environment(env, apt, driver)),
         saving=estimate_size_saving(case, cuda, run),
     )

@@ -107,10 +107,10 @@ _PYTHON_DESCRIPTIONS = {
 
 def explain_plain_image(case: DecisionInputs, stage: StageImage) -> Iterator[Step]:
     """Both stages stand on a plain image."""
-    asked = (f"system {case.question.system}",) if case.question.system else ()
+    asked = (f"system {case.request.system}",) if case.request.system else ()
     source = "the spec" if asked else _POLICY_SOURCE
     yield Step(6, "system.plain", asked, f"{stage.system}, glibc {stage.glibc}, for both stages", source=source)
-    toolkit = case.found.toolkit
+    toolkit = case.locked_cuda.toolkit
     if toolkit is None:
         yield Step(7, "image.plain", (), f"{stage.image}: nothing needs CUDA of the image", source=_NEEDS_SOURCE)
         yield explain_python(("both stages", stage))
@@ -122,7 +122,7 @@ def explain_plain_image(case: DecisionInputs, stage: StageImage) -> Iterator[Ste
         RejectedImage(f"{repository}:{release}-runtime", "its libraries are in the lock already"),
         RejectedImage(f"{repository}:{release}-devel", f"{compiler}, and its libraries are in the lock already"),
     )
-    inputs = (str(case.found.pins[0].package),)
+    inputs = (str(case.locked_cuda.pins[0].package),)
     yield Step(
         7, "image.plain", inputs, f"{stage.image}: of the image only a driver is needed", rejected, _NEEDS_SOURCE
     )
@@ -143,7 +143,9 @@ def explain_nvidia_images(case: DecisionInputs, pair: ImagePair, build: StageIma
         6, "system.first", (), f"{pair.system}, glibc {run.glibc}, for both stages", tuple(rejected), _POLICY_SOURCE
     )
     for word, stage, image in (("build", build, pair.build), ("run", run, pair.run)):
-        inputs = tuple(case.needs.compiled if word == "build" else [each.package for each in case.needs.unmet])
+        inputs = tuple(
+            case.needs.compiled_packages if word == "build" else [each.package for each in case.needs.unmet_needs]
+        )
         if image is None:
             decision = f"{word}: {stage.image}: this stage needs no CUDA of its image"
             yield Step(7, f"image.{word}", inputs, decision, _list_larger_flavours(case, pair, ""), _NEEDS_SOURCE)
@@ -157,7 +159,7 @@ def explain_nvidia_images(case: DecisionInputs, pair: ImagePair, build: StageIma
 
 def explain_python(*stages: tuple[str, StageImage]) -> Step:
     """Where each stage has its interpreter from."""
-    decision = "; ".join(f"{word}: {_PYTHON_DESCRIPTIONS[stage.python]}" for word, stage in stages)
+    decision = "; ".join(f"{word}: {_PYTHON_DESCRIPTIONS[stage.python_source]}" for word, stage in stages)
     return Step(8, "python", (), decision, source="docs/base.md, step 8")
 
 
@@ -169,13 +171,13 @@ def _iter_rejected_patches(case: DecisionInputs, image: CudaImage, word: str) ->
     for name in sorted(labels, key=version_numbers):
         if minor_release(name) != minor_release(image.cuda) or name in {image.cuda, minor_release(name)}:
             continue
-        if name not in known or not catalogue.has(known[name], kind):
+        if name not in known or not catalogue.has_flavour(known[name], kind):
             because = "no such image is known with enough confidence"
         elif version_numbers(name) < version_numbers(image.cuda):
             because = f"{image.cuda} is newer"
         else:
             because = "; ".join(rejections(case, known[name], word).values()) or "the spec asks for another patch"
-        yield RejectedImage(f"{catalogue.repository}:{catalogue.tag(image._replace(cuda=name), kind)}", because)
+        yield RejectedImage(f"{catalogue.repository}:{catalogue.format_tag(image._replace(cuda=name), kind)}", because)
 
 
 def _iter_rejected_releases(case: DecisionInputs, image: CudaImage, word: str) -> Iterator[RejectedImage]:
@@ -251,7 +253,7 @@ def record_decision(
         warnings=tuple(
             RecordedDiagnostic(DIAGNOSTIC_CODES[each.code].slug, each.message, each.hint) for each in decision.warnings
         ),
-        explanation=tuple(sorted((*before, *decision.trail), key=lambda row: row.step)),
+        explanation=tuple(sorted((*before, *decision.explanation), key=lambda row: row.step)),
     )
 
 

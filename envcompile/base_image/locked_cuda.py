@@ -46,7 +46,7 @@ class LockedLibrary(NamedTuple):
 
     version: str
     major: int
-    conda: bool = False
+    is_conda: bool = False
 
 
 class LockedCuda(NamedTuple):
@@ -99,7 +99,7 @@ def _find_toolkit_release(runtime: str, catalogue: Catalogue) -> str:
 def _find_libraries(
     question: BaseImageRequest, packages: list[PackageSummary], pins: list[CudaPin], catalogue: Catalogue
 ) -> dict[str, LockedLibrary]:
-    found = {} if question.whole else _infer_libraries(packages, pins, catalogue)
+    found = {} if question.has_all_packages else _infer_libraries(packages, pins, catalogue)
     first = major_version(pins[0].toolkit) if pins else 0
     # Names without a suffix came with CUDA 13; not all of their versions are CUDA's.
     plain = next(
@@ -111,9 +111,9 @@ def _find_libraries(
         name = package.name[: suffix.start()] if suffix else package.name
         for library, row in catalogue.libraries.items():
             if package.kind == "conda":
-                if name in row.conda:
-                    found[library] = LockedLibrary(package.version, first, conda=True)
-            elif name in row.pip or package.name in row.pip:
+                if name in row.conda_names:
+                    found[library] = LockedLibrary(package.version, first, is_conda=True)
+            elif name in row.pip_names or package.name in row.pip_names:
                 found[library] = LockedLibrary(package.version, int(suffix[1]) if suffix else plain)
     if nvcc := _find_wheel_nvcc(packages, pins, catalogue):
         found.setdefault("nvcc", nvcc)
@@ -123,7 +123,7 @@ def _find_libraries(
 def _find_wheel_nvcc(packages: list[PackageSummary], pins: list[CudaPin], catalogue: Catalogue) -> LockedLibrary | None:
     """The compiler of the wheels of CUDA 13 and later: with all its parts, of the release that is used."""
     told = {each.name: each.version for each in packages if each.kind != "conda"}
-    parts = [told.get(name, "") for name in catalogue.nvcc_wheel]
+    parts = [told.get(name, "") for name in catalogue.nvcc_wheels]
     if not pins or any(minor_release(each) != minor_release(pins[0].toolkit) for each in parts):
         return None
     return LockedLibrary(parts[0], major_version(parts[0]))

@@ -36,7 +36,7 @@ class BaseImageRequest:
     glibc: str | None = None
     cmake: str = ""
     accept_old: bool = False
-    whole: bool = True
+    has_all_packages: bool = True
 
 
 class PackageSummary(NamedTuple):
@@ -79,7 +79,7 @@ class StageImage(NamedTuple):
     image: str
     system: str
     glibc: str
-    python: str
+    python_source: str
     flavour: str = ""
     cuda: str = ""
     digest: str | None = None
@@ -113,7 +113,7 @@ class BaseImageResult:
     apt_run: tuple[str, ...] = ()
     errors: tuple[BaseImageDiagnostic, ...] = ()
     warnings: tuple[BaseImageDiagnostic, ...] = ()
-    trail: tuple[Step, ...] = ()
+    explanation: tuple[Step, ...] = ()
     saving: SizeSaving | None = None
 
 

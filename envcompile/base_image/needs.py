@@ -30,26 +30,26 @@ if TYPE_CHECKING:
 class DecisionInputs(NamedTuple):
     """All that the later steps look at."""
 
-    question: BaseImageRequest
-    found: LockedCuda
+    request: BaseImageRequest
+    locked_cuda: LockedCuda
     needs: ImageNeeds
     catalogue: Catalogue
 
     @property
-    def cuda(self) -> str:
+    def requested_cuda(self) -> str:
         """The version that the spec asks for; empty where it asks for none."""
-        return self.question.cuda if isinstance(self.question.cuda, str) else ""
+        return self.request.cuda if isinstance(self.request.cuda, str) else ""
 
     @property
-    def needs_image(self) -> bool:
+    def needs_cuda_image(self) -> bool:
         """Whether a stage stands on an nvidia/cuda image."""
-        return bool(self.needs.run or self.needs.build)
+        return bool(self.needs.run_features or self.needs.build_features)
 
     @property
-    def major(self) -> str:
+    def cuda_major(self) -> str:
         """The major version of CUDA: the lock's, the packages', the spec's, or the usual one."""
-        known = [*group_by_major(self.found), *self.needs.majors]
-        return str(known[0]) if known else self.cuda.partition(".")[0] or self.catalogue.policy.major
+        known = [*group_by_major(self.locked_cuda), *self.needs.cuda_majors]
+        return str(known[0]) if known else self.requested_cuda.partition(".")[0] or self.catalogue.policy.default_major
 
 
 # What the locked packages need of an image, at build and at run, and which of it the lock brings already (step 2).
@@ -71,8 +71,8 @@ _LIBRARY_SEARCH_DECISIONS = {
 class NeedContext(NamedTuple):
     """What a need is held against."""
 
-    question: BaseImageRequest
-    found: LockedCuda
+    request: BaseImageRequest
+    locked_cuda: LockedCuda
     catalogue: Catalogue
 
 
@@ -92,22 +92,22 @@ class ImageNeeds:
     locked.
     """
 
-    run: set[str] = field(default_factory=set)
-    build: set[str] = field(default_factory=set)
-    unmet: list[UnmetNeed] = field(default_factory=list)
-    majors: dict[int, list[str]] = field(default_factory=dict)
-    apt: list[tuple[str, str]] = field(default_factory=list)
-    folders: list[str] = field(default_factory=list)
-    own_search: list[str] = field(default_factory=list)
-    compiled: list[str] = field(default_factory=list)
-    compute: list[tuple[str, str]] = field(default_factory=list)
+    run_features: set[str] = field(default_factory=set)
+    build_features: set[str] = field(default_factory=set)
+    unmet_needs: list[UnmetNeed] = field(default_factory=list)
+    cuda_majors: dict[int, list[str]] = field(default_factory=dict)
+    apt_packages: list[tuple[str, str]] = field(default_factory=list)
+    library_folders: list[str] = field(default_factory=list)
+    self_locating_packages: list[str] = field(default_factory=list)
+    compiled_packages: list[str] = field(default_factory=list)
+    compute_minimums: list[tuple[str, str]] = field(default_factory=list)
     toolchain: str = ""
-    headers: bool = False
-    driver: bool = False
-    home: str = ""
+    needs_headers: bool = False
+    needs_driver: bool = False
+    cuda_home: str = ""
     errors: list[BaseImageDiagnostic] = field(default_factory=list)
     warnings: list[BaseImageDiagnostic] = field(default_factory=list)
-    trail: list[Step] = field(default_factory=list)
+    explanation: list[Step] = field(default_factory=list)
 
 
 def gather_needs(
@@ -118,23 +118,23 @@ def gather_needs(
     packages = sorted(packages)
     names = {package.name for package in packages}
     for package in packages:
-        for need in catalogue.needs.get(package.name, ()):
+        for need in catalogue.package_needs.get(package.name, ()):
             if not _is_applicable(need, package, about):
                 continue
             if spared := next((each for each in need.unless if names.issuperset(each.split())), None):
                 decision = f"what it would need otherwise comes with {' and '.join(spared.split())}"
-                gathered.trail.append(Step(2, "spared", (str(package),), decision, source=need.source))
+                gathered.explanation.append(Step(2, "spared", (str(package),), decision, source=need.source))
             else:
                 _apply_need(gathered, need, package, about)
-    if gathered.compiled and (toolchain := _find_toolchain(gathered, names, about)):
-        gathered.toolchain, gathered.build = toolchain, set()
+    if gathered.compiled_packages and (toolchain := _find_toolchain(gathered, names, about)):
+        gathered.toolchain, gathered.build_features = toolchain, set()
     if gathered.toolchain == "conda" and (said := check_nvcc_release(found)):
         gathered.warnings.append(said)
     return gathered
 
 
 def _is_applicable(need: PackageNeed, package: PackageSummary, about: NeedContext) -> bool:
-    question = about.question
+    question = about.request
     if (need.kinds and package.kind not in need.kinds) or not is_in_range(package.version, need.low, need.below):
         return False
     if need.architecture and need.architecture not in {platform_architecture(each) for each in question.platforms}:
@@ -145,7 +145,7 @@ def _is_applicable(need: PackageNeed, package: PackageSummary, about: NeedContex
         return question.jit
     if need.when == "alone":
         # numba is in many locks for the CPU: it counts only where CUDA is asked for and nothing else uses it.
-        return is_gpu_requested(question) and not about.found.pins
+        return is_gpu_requested(question) and not about.locked_cuda.pins
     return not need.when or bool(
         re.search(f"-D(?:{'|'.join(need.when.split())}){_CMAKE_TRUE_PATTERN}", question.cmake, re.IGNORECASE)
     )
@@ -161,23 +161,23 @@ def _apply_need(gathered: ImageNeeds, need: PackageNeed, package: PackageSummary
     kind = "cpu" if need.kind == "bundled" and package.version.endswith("+cpu") else need.kind
     if kind == "cpu":
         if parse_local_release(package.version) is None:
-            _apply_cpu_only_need(gathered, need, package, about.question)
+            _apply_cpu_only_need(gathered, need, package, about.request)
     elif kind == "conda":
         _apply_conda_need(gathered, need, package)
     elif kind == "bundled":
         decision = "brings its CUDA libraries, or shares those of the lock; of the image it needs the driver alone"
-        gathered.trail.append(Step(2, "bundled", inputs, decision, source=need.source))
-        gathered.driver |= need.driver
+        gathered.explanation.append(Step(2, "bundled", inputs, decision, source=need.source))
+        gathered.needs_driver |= need.driver
     else:
         if need.minimum:
-            gathered.majors.setdefault(major_version(need.minimum), []).append(str(package))
+            gathered.cuda_majors.setdefault(major_version(need.minimum), []).append(str(package))
         if need.compute:
-            gathered.compute.append((str(package), need.compute))
+            gathered.compute_minimums.append((str(package), need.compute))
         if kind == "compile":
-            gathered.compiled.append(str(package))
-            gathered.build |= {"devel", *need.build}
+            gathered.compiled_packages.append(str(package))
+            gathered.build_features |= {"devel", *need.build}
             decision = "compiles CUDA code: nvcc in the build stage"
-            gathered.trail.append(Step(2, "compiled", inputs, decision, source=need.source))
+            gathered.explanation.append(Step(2, "compiled", inputs, decision, source=need.source))
         _apply_run_need(gathered, need, package, about)
 
 
@@ -186,7 +186,7 @@ def _apply_cpu_only_need(
 ) -> None:
     said = need.surprise or is_gpu_requested(question)
     decision = "has no CUDA and runs on the CPU"
-    gathered.trail.append(Step(2, "cpu-only", (str(package),), decision, source=need.source))
+    gathered.explanation.append(Step(2, "cpu-only", (str(package),), decision, source=need.source))
     if said:
         message = f"the locked wheel of `{package.name}` {package.version} has no CUDA"
         hint = (
@@ -202,7 +202,7 @@ def _apply_conda_need(gathered: ImageNeeds, need: PackageNeed, package: PackageS
         gathered.errors.append(BaseImageDiagnostic("E_CONDA_CPU_BUILD", message, hint))
     else:
         decision = "conda brings the CUDA libraries; of the image it needs the driver alone"
-        gathered.trail.append(Step(2, "bundled", (str(package),), decision, source=need.source))
+        gathered.explanation.append(Step(2, "bundled", (str(package),), decision, source=need.source))
 
 
 def _apply_run_need(gathered: ImageNeeds, need: PackageNeed, package: PackageSummary, about: NeedContext) -> None:
@@ -210,46 +210,50 @@ def _apply_run_need(gathered: ImageNeeds, need: PackageNeed, package: PackageSum
         _add_run_time_compiler(gathered, need, package)
         return
     inputs, finds = (str(package),), need.finds
-    if need.libraries and finds and _is_met_by_lock(need, about.found):
-        gathered.trail.append(Step(2, f"found-{finds}", inputs, _LIBRARY_SEARCH_DECISIONS[finds], source=need.source))
+    if need.libraries and finds and _is_met_by_lock(need, about.locked_cuda):
+        gathered.explanation.append(
+            Step(2, f"found-{finds}", inputs, _LIBRARY_SEARCH_DECISIONS[finds], source=need.source)
+        )
         if finds == "own":
-            gathered.own_search.append(str(package))
+            gathered.self_locating_packages.append(str(package))
         if finds == "path":
-            gathered.folders += [each for name in need.path if (each := _find_library_folder(name, about))]
+            gathered.library_folders += [each for name in need.path if (each := _find_library_folder(name, about))]
         if finds == "home":
-            _set_cuda_home(gathered, need, package, about.found)
+            _set_cuda_home(gathered, need, package, about.locked_cuda)
         if finds == "preload":
             message = f"`{package.name}` {package.version} does not find the locked CUDA libraries by itself"
             hint = "call `onnxruntime.preload_dlls()`, from 1.21 on, or import torch first"
             gathered.warnings.append(BaseImageDiagnostic("W_ORT_PRELOAD", message, hint))
         return
-    gathered.run |= set(need.run)
-    gathered.unmet.append(UnmetNeed(str(package), need))
+    gathered.run_features |= set(need.run)
+    gathered.unmet_needs.append(UnmetNeed(str(package), need))
     _add_run_time_compiler(gathered, need, package)
     wanted = " and ".join([*need.run, *(name for name in need.apt if name.startswith("cuda-"))])
     bound = (f", CUDA {need.minimum} or newer" if need.minimum else "") + (
         f", cuDNN {need.cudnn}" if need.cudnn else ""
     )
-    gathered.trail.append(Step(2, "system", inputs, f"needs of the run image: {wanted}{bound}", source=need.source))
+    gathered.explanation.append(
+        Step(2, "system", inputs, f"needs of the run image: {wanted}{bound}", source=need.source)
+    )
 
 
 def _set_cuda_home(gathered: ImageNeeds, need: PackageNeed, package: PackageSummary, found: LockedCuda) -> None:
     """Where the locked nvcc is. conda's brings its host compiler along; the wheels' takes the system's."""
     nvcc = found.libraries["nvcc"]
-    if nvcc.conda:
-        gathered.home = "<environment>"
+    if nvcc.is_conda:
+        gathered.cuda_home = "<environment>"
         return
-    gathered.home = f"<site-packages>/nvidia/cu{nvcc.major}"
+    gathered.cuda_home = f"<site-packages>/nvidia/cu{nvcc.major}"
     own = tuple(each for each in need.apt if not each.startswith("cuda-"))
     _add_run_time_compiler(gathered, need._replace(apt=own, run=()), package)
 
 
 def _add_run_time_compiler(gathered: ImageNeeds, need: PackageNeed, package: PackageSummary) -> None:
-    gathered.apt += [(name, need.apt_from) for name in need.apt]
-    gathered.headers |= need.headers
+    gathered.apt_packages += [(name, need.apt_from) for name in need.apt]
+    gathered.needs_headers |= need.headers
     if need.apt and not need.run:
         decision = f"compiles at run time: {', '.join(need.apt)}"
-        gathered.trail.append(Step(2, "run-time-compiler", (str(package),), decision, source=need.source))
+        gathered.explanation.append(Step(2, "run-time-compiler", (str(package),), decision, source=need.source))
 
 
 def _is_met_by_lock(need: PackageNeed, found: LockedCuda) -> bool:
@@ -265,10 +269,10 @@ def _is_met_by_lock(need: PackageNeed, found: LockedCuda) -> bool:
 
 
 def _find_library_folder(name: str, about: NeedContext) -> str | None:
-    held = about.found.libraries.get(name)
+    held = about.locked_cuda.libraries.get(name)
     if held is None:
         return None
-    if held.conda:
+    if held.is_conda:
         return "<environment>/lib"
     folder = (
         f"cu{held.major}"
@@ -280,17 +284,17 @@ def _find_library_folder(name: str, about: NeedContext) -> str | None:
 
 def _find_toolchain(gathered: ImageNeeds, names: set[str], about: NeedContext) -> str:
     """`conda` or `pip` where the lock has an nvcc that can compile what must be: then no devel image is needed."""
-    libraries, toolkit = about.found.libraries, about.found.toolkit
+    libraries, toolkit = about.locked_cuda.libraries, about.locked_cuda.toolkit
     nvcc, wheel = libraries.get("nvcc"), libraries.get("ptxas")
-    if "cudnn" in gathered.build:  # the headers of cuDNN are in its devel images
+    if "cudnn" in gathered.build_features:  # the headers of cuDNN are in its devel images
         return ""
-    if nvcc and nvcc.conda and (not toolkit or major_version(nvcc.version) in {major_version(toolkit), 0}):
+    if nvcc and nvcc.is_conda and (not toolkit or major_version(nvcc.version) in {major_version(toolkit), 0}):
         return "conda"
     # Only the wheels of CUDA 13 and later hold a real nvcc, and only with the headers of the same minor version.
-    wanted = set(about.catalogue.nvcc_wheel if about.question.whole else about.catalogue.nvcc_wheel[:1])
+    wanted = set(about.catalogue.nvcc_wheels if about.request.has_all_packages else about.catalogue.nvcc_wheels[:1])
     if (
         wheel
-        and not wheel.conda
+        and not wheel.is_conda
         and toolkit
         and wanted <= names
         and minor_release(wheel.version) == minor_release(toolkit)

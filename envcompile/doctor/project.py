@@ -119,7 +119,7 @@ def _find_locked_cuda(lock: Lock | None, catalogue: Catalogue) -> Iterator[tuple
             if each.base_decision.cuda:
                 yield each.base_decision.cuda, each.base_decision.driver
         elif toolkit := cuda_in_lock(BaseImageRequest(), summarize_packages(each.pip, each.conda), catalogue).toolkit:
-            yield toolkit, catalogue.floors.get(str(major_version(toolkit)))
+            yield toolkit, catalogue.minimum_drivers.get(str(major_version(toolkit)))
 
 
 def _find_registry_images(lock: Lock) -> tuple[str, ...]:

@@ -119,7 +119,12 @@ def _request_with_python(
     """The decision, on a system of NVIDIA's images that has the Python where the base must have it."""
     decision = _with_older(asked, held, catalogue)
     run = decision.run
-    if run is None or run.python not in _BY_APT or not _needs_python(spec) or _has(run.system, asked.python, catalogue):
+    if (
+        run is None
+        or run.python_source not in _BY_APT
+        or not _needs_python(spec)
+        or _has(run.system, asked.python, catalogue)
+    ):
         return decision
     others = (each for each in catalogue.policy.systems if _has(each, asked.python, catalogue))
     answers = (_with_older(replace(asked, system=each), held, catalogue) for each in others)
@@ -148,12 +153,12 @@ def _needs_python(spec: Spec) -> bool:
 
 
 def _has(system: str, python: str | None, catalogue: Catalogue) -> bool:
-    return catalogue.systems[system].python == python
+    return catalogue.systems[system].python_version == python
 
 
 def _no_python(python: str | None, stage: StageImage, catalogue: Catalogue) -> BaseImageDiagnostic:
     message = f"the environment needs `{stage.image}`, and no system of NVIDIA's images has Python {python}"
-    known = ", ".join(f"`{catalogue.systems[each].python}`" for each in catalogue.policy.systems)
+    known = ", ".join(f"`{catalogue.systems[each].python_version}`" for each in catalogue.policy.systems)
     hint = f"ask for Python {known}; or take Python from conda: `python {python}.*` in `packages` of `[conda]`"
     return BaseImageDiagnostic("E_NO_PYTHON", message, hint)
 
@@ -183,7 +188,7 @@ def _standing(
     warned = (*decision.warnings, *(iter_unused_libraries(platform) if idle_gpu else ()))
     decided = record_decision(replace(decision, warnings=warned), format_catalogue_version(catalogue), python, before)
     decided = _with_compiler(spec, decision.run, replace(decided, wheels=wheels))
-    if _needs_python(spec) and decision.run.python in _BY_APT:
+    if _needs_python(spec) and decision.run.python_source in _BY_APT:
         decided = _with_distribution(f"python{python}", platform, decision.run, decided)
     return replace(platform, build=build, run=run, base_decision=decided)
 
@@ -193,7 +198,7 @@ def _with_distribution(
 ) -> BaseImageDecision:
     """The distribution's Python in both stages; with its headers where something compiles against them."""
     headers = {f"{python}-dev"}
-    at_run = headers if run.python == "standalone" else set()
+    at_run = headers if run.python_source == "standalone" else set()
     at_build = headers if any(each.kind == "sdist" for each in platform.pip) else set()
     return replace(
         decided,

@@ -23,7 +23,7 @@ LOCKS: list[dict[str, Any]] = json.loads((FOLDER / "resolved.json").read_text("u
 @pytest.mark.parametrize("case", [pytest.param(case, id=case["id"]) for case in CASES])
 def test_case(case: dict[str, Any]) -> None:
     (one,) = replay_cases(json.dumps({"vectors": [case]}), load_default_catalogue())
-    assert (one.wrong, one.unread) == ((), ())
+    assert (one.differences, one.unread_keys) == ((), ())
 
 
 def test_the_cases_given_are_all_there() -> None:
@@ -45,7 +45,7 @@ def test_every_row_of_needs_has_a_case() -> None:
         for world in ("pip", "conda")
         for each in case["input"].get(world, [])
     ]
-    rows = {need for needs in load_default_catalogue().needs.values() for need in needs}
+    rows = {need for needs in load_default_catalogue().package_needs.values() for need in needs}
     without = [
         need
         for need in rows

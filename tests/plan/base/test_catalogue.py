@@ -67,7 +67,7 @@ def test_small_and_quick() -> None:
 
 def test_images() -> None:
     catalogue = load_default_catalogue()
-    kinds = [kind for image in catalogue.images for kind in image.confidence if kind != "-"]
+    kinds = [kind for image in catalogue.images for kind in image.flavour_confidence if kind != "-"]
     assert len(kinds) == 1449  # as many as were gathered
     assert len({(image.cuda, image.system) for image in catalogue.images}) == len(catalogue.images)
     assert not [image for image in catalogue.images if image.cuda.startswith("12.7")]
@@ -77,11 +77,11 @@ def test_images() -> None:
 def test_tags() -> None:
     catalogue = load_default_catalogue()
     known = {(image.cuda, image.system): image for image in catalogue.images}
-    assert catalogue.tag(known["12.2.2", "ubuntu22.04"], "cudnn-devel") == "12.2.2-cudnn8-devel-ubuntu22.04"
-    assert catalogue.tag(known["12.3.2", "ubuntu22.04"], "cudnn-runtime") == "12.3.2-cudnn9-runtime-ubuntu22.04"
-    assert catalogue.tag(known["12.4.1", "ubi9"], "cudnn-runtime") == "12.4.1-cudnn-runtime-ubi9"
-    assert catalogue.tag(known["13.4.2", "ubuntu26.04"], "base") == "13.4.2-base-ubuntu26.04"
-    tags = {catalogue.tag(image, kind) for image in catalogue.images for kind in catalogue.flavours}
+    assert catalogue.format_tag(known["12.2.2", "ubuntu22.04"], "cudnn-devel") == "12.2.2-cudnn8-devel-ubuntu22.04"
+    assert catalogue.format_tag(known["12.3.2", "ubuntu22.04"], "cudnn-runtime") == "12.3.2-cudnn9-runtime-ubuntu22.04"
+    assert catalogue.format_tag(known["12.4.1", "ubi9"], "cudnn-runtime") == "12.4.1-cudnn-runtime-ubi9"
+    assert catalogue.format_tag(known["13.4.2", "ubuntu26.04"], "base") == "13.4.2-base-ubuntu26.04"
+    tags = {catalogue.format_tag(image, kind) for image in catalogue.images for kind in catalogue.flavours}
     assert catalogue.digests.keys() <= tags
 
 
@@ -104,11 +104,11 @@ def test_cudnn_never_goes_back() -> None:
     [("12.8", "570.26"), ("12.0", "525.60.13"), ("11.7", "510.39.01"), ("13.5", "616.00"), ("12.7", "560.28.03")],
 )
 def test_driver_of_a_release(release: str, driver: str) -> None:
-    assert load_default_catalogue().driver(release) == driver
+    assert load_default_catalogue().find_native_driver(release) == driver
 
 
 def test_no_driver_is_known_for_what_is_older_than_all() -> None:
-    assert load_default_catalogue().driver("9.0") is None
+    assert load_default_catalogue().find_native_driver("9.0") is None
 
 
 SPEC = """

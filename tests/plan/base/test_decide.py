@@ -47,7 +47,7 @@ PINS = [
 ]
 known = st.builds(
     PackageSummary,
-    st.sampled_from(sorted(CATALOGUE.needs)),
+    st.sampled_from(sorted(CATALOGUE.package_needs)),
     st.sampled_from(VERSIONS),
     st.sampled_from(["wheel", "sdist", "conda"]),
     st.sampled_from(["", "cpu_py312", "cuda126_py312"]),
@@ -92,10 +92,10 @@ def test_total(asked: BaseImageRequest, held: list[PackageSummary]) -> None:
     assert bool(decision.errors) == (decision.build is None) == (decision.run is None)
     assert {each.code for each in (*decision.errors, *decision.warnings)} <= DIAGNOSTIC_CODES.keys()
     tags = {
-        f"{CATALOGUE.repository}:{CATALOGUE.tag(image, kind)}": image
+        f"{CATALOGUE.repository}:{CATALOGUE.format_tag(image, kind)}": image
         for image in CATALOGUE.images
         for kind in CATALOGUE.flavours
-        if CATALOGUE.has(image, kind)
+        if CATALOGUE.has_flavour(image, kind)
     }
     for stage in (decision.build, decision.run):
         if stage and stage.flavour:
@@ -105,10 +105,10 @@ def test_total(asked: BaseImageRequest, held: list[PackageSummary]) -> None:
     if decision.build and decision.run:
         # The same system for both stages, so that what is compiled in one runs in the other.
         assert (decision.build.system, decision.build.glibc) == (decision.run.system, decision.run.glibc)
-    steps = [row.step for row in decision.trail]
+    steps = [row.step for row in decision.explanation]
     assert steps == sorted(steps)
-    assert all(each.image and each.because for row in decision.trail for each in row.rejected)
-    assert all(row.decision and row.source for row in decision.trail)
+    assert all(each.image and each.because for row in decision.explanation for each in row.rejected)
+    assert all(row.decision and row.source for row in decision.explanation)
 
 
 @settings(max_examples=400, deadline=None)
@@ -118,7 +118,7 @@ def test_nothing_of_cuda_is_shipped_twice(asked: BaseImageRequest, held: list[Pa
     decision = decide_base_images(asked, held, CATALOGUE)
     if decision.run is None or decision.build is None:
         return
-    told = [row for row in decision.trail if row.rule == "system"]
+    told = [row for row in decision.explanation if row.rule == "system"]
     wanted = {word.strip(",") for row in told for word in row.decision.split()}
     if decision.run.flavour:
         # A package says what it does not find in the lock; or the driver is older than all that CUDA runs on.
@@ -126,7 +126,7 @@ def test_nothing_of_cuda_is_shipped_twice(asked: BaseImageRequest, held: list[Pa
         assert told or compat
         assert ("cudnn" in wanted) is ("cudnn" in decision.run.flavour)
         assert ("devel" in wanted) is ("devel" in decision.run.flavour)
-    assert ("devel" in decision.build.flavour) <= any(row.rule == "compiled" for row in decision.trail)
+    assert ("devel" in decision.build.flavour) <= any(row.rule == "compiled" for row in decision.explanation)
 
 
 @settings(max_examples=100, deadline=None)
@@ -171,18 +171,18 @@ def test_the_trail_tells_why() -> None:
     case = {"pip": [("torch", "2.8.0", "wheel"), ("nvidia-cuda-runtime-cu12", "12.8.90", "wheel")]}
     held = [PackageSummary(*each) for each in (*case["pip"], ("flash-attn", "2.8.3", "sdist"))]
     decision = decide_base_images(BaseImageRequest("3.12"), held, CATALOGUE)
-    rows = {row.rule: row for row in decision.trail}
+    rows = {row.rule: row for row in decision.explanation}
     assert rows["compiled"].inputs == ("flash-attn==2.8.3 (sdist)",)
     assert rows["image.build"].decision == "build: nvidia/cuda:12.8.2-devel-ubuntu24.04: newest patch of 12.8 that fits"
     assert ("nvidia/cuda:12.8.1-devel-ubuntu24.04", "12.8.2 is newer") in rows["image.build"].rejected
     assert decision.compute == ("7.0", "7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "12.0")
     assert dict(decision.build_env)["TORCH_CUDA_ARCH_LIST"] == "7.0;7.5;8.0;8.6;8.9;9.0;10.0;12.0"
     assert decision.run
-    assert (decision.run.os, decision.run.glibc, decision.run.python) == ("ubuntu-24.04", "2.39", "distribution")
+    assert (decision.run.os, decision.run.glibc, decision.run.python_source) == ("ubuntu-24.04", "2.39", "distribution")
 
 
 def reasons(decision: BaseImageResult) -> dict[str, str]:
-    return {each.image: each.because for row in decision.trail for each in row.rejected}
+    return {each.image: each.because for row in decision.explanation for each in row.rejected}
 
 
 def test_every_rejected_image_has_its_own_reason() -> None:
@@ -225,7 +225,7 @@ def test_a_lock_is_whole() -> None:
     decision = decide_base_images(BaseImageRequest("3.12"), held, CATALOGUE)
     assert decision.run
     assert (decision.run.image, decision.apt_run) == ("nvidia/cuda:12.6.3-runtime-ubuntu24.04", ())
-    some = decide_base_images(BaseImageRequest("3.12", whole=False), held, CATALOGUE)
+    some = decide_base_images(BaseImageRequest("3.12", has_all_packages=False), held, CATALOGUE)
     assert some.run
     assert some.run.image == "python:3.12-slim-bookworm"
 

@@ -34,10 +34,10 @@ NEEDING = {
 }
 # Every tag that is known well enough, by its architectures.
 TAGS = {
-    f"{CATALOGUE.repository}:{CATALOGUE.tag(image, kind)}": image.architectures
+    f"{CATALOGUE.repository}:{CATALOGUE.format_tag(image, kind)}": image.architectures
     for image in CATALOGUE.images
     for kind in CATALOGUE.flavours
-    if CATALOGUE.has(image, kind)
+    if CATALOGUE.has_flavour(image, kind)
 }
 
 
@@ -51,7 +51,7 @@ def test_no_tag_is_chosen_that_is_not_there(flavour: str, platform: str) -> None
     """For every release of CUDA, flavour, system and architecture: one that is there, or an error that says so."""
     chosen = 0
     releases = sorted(
-        {each.cuda for each in CATALOGUE.images} | {*CATALOGUE.minors, "11", "12", "13"}, key=version_numbers
+        {each.cuda for each in CATALOGUE.images} | {*CATALOGUE.minor_releases, "11", "12", "13"}, key=version_numbers
     )
     combined = itertools.product(releases, [None, *CATALOGUE.systems])
     # A patch of a release is looked for as the release is: on every system only that one.
@@ -76,7 +76,7 @@ def with_needs(*rows: dict[str, Any]) -> Catalogue:
 def test_a_tighter_bound_never_yields_an_older_image() -> None:
     """A package that needs a newer CUDA or cuDNN, and nothing else changed."""
     for release in ("11", "12", "13"):
-        bounds = [each for each in CATALOGUE.minors if each.partition(".")[0] == release]
+        bounds = [each for each in CATALOGUE.minor_releases if each.partition(".")[0] == release]
         row = {"class": "system", "kinds": ["wheel"], "run": ["runtime"], "source": "made up"}
         known = with_needs(*({**row, "names": [f"needs-{each}"], "minimum": each} for each in bounds))
         images = []

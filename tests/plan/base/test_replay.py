@@ -42,7 +42,7 @@ CASE: dict[str, Any] = {
 
 def wrong(case: dict[str, Any]) -> tuple[str, ...]:
     (one,) = replay_cases(json.dumps({"vectors": [case]}), load_default_catalogue())
-    return one.wrong
+    return one.differences
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from envcompile.base_image.catalogue import load_default_catalogue
@@ -120,6 +120,7 @@ VALUES = [None, True, 0, 1.5, "", "x", "12.8.1", [], {}, ["x"], {"x": 1}]
 
 
 @settings(max_examples=150, deadline=None)
+@example([(("format",), True)])
 @given(
     st.lists(st.tuples(st.sampled_from(PATHS[1:]), st.sampled_from([*VALUES, "gone", "more"])), min_size=1, max_size=3)
 )
@@ -143,13 +144,13 @@ def test_we_and_the_schema_agree(edits: list[tuple[tuple[str | int, ...], Any]])
     assert bool(found) != agreed
     text = json.dumps(data, indent=1)
     for each in found:
-        at = find_offset(text, each.path, key=each.key)
+        at = find_offset(text, each.path, key=each.is_key)
         decoder = json.JSONDecoder()
         there, _ = decoder.raw_decode(text, at)
         inner = data
-        for part in each.path[:-1] if each.key else each.path:
+        for part in each.path[:-1] if each.is_key else each.path:
             inner = inner[part]
-        assert there == (each.path[-1] if each.key else inner)
+        assert there == (each.path[-1] if each.is_key else inner)
 
 
 def test_a_line_end_does_not_slip_through_a_pattern() -> None:

@@ -76,7 +76,7 @@ questions = st.builds(
     glibc=st.sampled_from([None, "2.28", "2.39"]),
     cmake=st.sampled_from(["", "-DGGML_CUDA=on -DUSE_CUDA=1"]),
     accept_old=st.booleans(),
-    whole=st.booleans(),
+    has_all_packages=st.booleans(),
 )
 
 

@@ -20,7 +20,7 @@ _RANGE = re.compile(r"bytes ([0-9]+)-[0-9]+/([0-9]+)")
 
 
 def requirements(index: SimpleIndex, project: str, file: IndexFile) -> tuple[Requirement, ...]:
-    """The requirements of a wheel of a project, markers and all. Raises `MissingOutside`."""
+    """The requirements of a wheel of a project, markers and all. Raises `UnavailableError`."""
     if file.metadata:
         text = index.piece(project, f"{file.url}.metadata")[0].decode()
     else:

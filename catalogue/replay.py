@@ -50,7 +50,7 @@ class ReplayResult(NamedTuple):
 
 
 def replay_cases(text: str, catalogue: Catalogue) -> list[ReplayResult]:
-    """Every case of a file's text. Raises `Unusable` where it is none."""
+    """Every case of a file's text. Raises `InvalidInputError` where it is none."""
     try:
         cases = json.loads(text)["vectors"]
         return [_replay_case(case, catalogue) for case in cases]

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 def resolve_spec(source: TomlSource, spec: Spec, earlier: Earlier, solvers: Solvers, upgrade: Upgrade) -> Lock:
     """Spec -> Lock. What is pinned earlier is kept where the spec allows it, unless it is to be upgraded.
 
-    Raises `Problems` with the place in the spec when the base is not known, no set of packages answers, or no base has
+    Raises `DiagnosticsError` with the place in the spec when the base is not known, no set of packages answers, or no
+    base has
     what they need.
     """
     from envcompile.digests import compute_text_digest, compute_value_digest  # noqa: PLC0415
@@ -58,7 +59,7 @@ def resolve_spec(source: TomlSource, spec: Spec, earlier: Earlier, solvers: Solv
 def parse_locked_spec(source: TomlSource, lock: Lock, hint: str = RELOCK_HINT) -> Spec:
     """The spec of a text that the lock must answer.
 
-    Raises `Problems`: with mistakes of the spec, or, as not fine, with every requirement that the lock fails.
+    Raises `DiagnosticsError`: with mistakes of the spec, or, as not fine, with every requirement that the lock fails.
     """
     if made_from_text(source.text, lock) or made_from_value(parse_spec_value(source), lock):
         return parse_checked_spec(source)
@@ -87,7 +88,10 @@ def format_full_tag(spec: Spec, text: str) -> str:
 
 
 def load_spec_and_lock(file: str | None) -> tuple[Spec, Lock]:
-    """The spec and the lock that answers it. Raises `Problems`, `Unusable`, or `NotFine` when the lock is stale."""
+    """The spec and the lock that answers it.
+
+    Raises `DiagnosticsError`, `InvalidInputError`, or `CheckFailedError` when the lock is stale.
+    """
     path = find_spec(file)
     source = read_source(path)
     lock = read_lock(find_lock_path(path))
@@ -123,7 +127,7 @@ class ManagedFile(NamedTuple):
 def managed_files(spec: Spec, lock: Lock, path: Path) -> Iterator[ManagedFile]:
     """The Dockerfiles beside the spec at `path` that say they are ours, and the exports that the spec asks for.
 
-    Raises `Unusable` where none can be made.
+    Raises `InvalidInputError` where none can be made.
     """
     for each in map(Path, find_dockerfiles(str(path))):
         name = display_path(each)
@@ -138,7 +142,10 @@ def managed_files(spec: Spec, lock: Lock, path: Path) -> Iterator[ManagedFile]:
 
 
 def managed_exports(spec: Spec, lock: Lock, path: Path, places: FileUrlFinder) -> Iterator[ManagedFile]:
-    """The exports that the spec at `path` asks for. Raises `Unusable` for one that cannot be made, or is not ours."""
+    """The exports that the spec at `path` asks for.
+
+    Raises `InvalidInputError` for one that cannot be made, or is not ours.
+    """
     from envcompile.export import EXPORTERS, ExportInput, export_lock, select_platform  # noqa: PLC0415 - where there are exports
     from envcompile.export.common import find_packages_without_url  # noqa: PLC0415
 

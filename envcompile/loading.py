@@ -29,7 +29,7 @@ _MAX_LOCK_BYTES = 64 << 20
 def find_spec(file: str | None) -> Path:
     """The spec: the file that was named, else the nearest one in this folder or above it.
 
-    That is an `envcompile.toml`, or a `pyproject.toml` with a table `[tool.envcompile]`. Raises `Unusable`.
+    That is an `envcompile.toml`, or a `pyproject.toml` with a table `[tool.envcompile]`. Raises `InvalidInputError`.
     """
     if file is not None:
         return Path(file)
@@ -45,7 +45,7 @@ def find_spec(file: str | None) -> Path:
 
 
 def read_source(path: Path) -> TomlSource:
-    """The text of a spec. Raises `Unusable` or `Problems`."""
+    """The text of a spec. Raises `InvalidInputError` or `DiagnosticsError`."""
     data = read_bytes(path, MAX_SPEC_BYTES, "name another file with `-f FILE`")
     root = ("tool", "envcompile") if path.name == PYPROJECT_FILE_NAME else ()
     return source_from_bytes(display_path(path), data, root)
@@ -57,14 +57,14 @@ def find_lock_path(spec: Path) -> Path:
 
 
 def read_lock_text(path: Path) -> str | None:
-    """The text of a lock; None when there is none. Raises `Unusable`."""
+    """The text of a lock; None when there is none. Raises `InvalidInputError`."""
     if not path.exists():
         return None
     return decode_lock_text(read_bytes(path, _MAX_LOCK_BYTES), display_path(path))
 
 
 def decode_lock_text(data: bytes, name: str) -> str:
-    """The text of a lock's bytes. Raises `Unusable` where there are too many."""
+    """The text of a lock's bytes. Raises `InvalidInputError` where there are too many."""
     if len(data) > _MAX_LOCK_BYTES:
         raise InvalidInputError(f"`{name}` is larger than {_MAX_LOCK_BYTES >> 20} MiB, which no lock is")
     # Bytes that are no UTF-8 become marks that no lock holds: its digest tells, and `lock` mends it as other damage.
@@ -72,7 +72,7 @@ def decode_lock_text(data: bytes, name: str) -> str:
 
 
 def read_lock(path: Path) -> Lock:
-    """The lock of a spec. Raises `Unusable` when there is none, or none that can be read."""
+    """The lock of a spec. Raises `InvalidInputError` when there is none, or none that can be read."""
     text = read_lock_text(path)
     if text is None:
         raise InvalidInputError(f"`{display_path(path)}` is not there", "run `envcompile lock`")
@@ -90,8 +90,9 @@ _MAX_CATALOGUE_BYTES = 4 << 20
 def load_catalogue(option: str | None, environment: Mapping[str, str]) -> Catalogue:
     """The catalogue, with the date and the digest that say which it was.
 
-    The shipped one is read as it is; another is checked first, all of it. Raises `Unusable` where it cannot be read,
-    `Problems` with every mistake in it.
+    The shipped one is read as it is; another is checked first, all of it. Raises `InvalidInputError` where it cannot
+    be read,
+    `DiagnosticsError` with every mistake in it.
     """
     path = Path(option) if option is not None else read_catalogue_path(environment)
     if path is None:
@@ -116,7 +117,7 @@ def load_catalogue(option: str | None, environment: Mapping[str, str]) -> Catalo
 
 
 def find_schema_file(of: str) -> Traversable:
-    """The schema of a row of `SCHEMAS`: in the package when it is installed, at the top of a checkout otherwise."""
+    """The schema of a row of `SCHEMA_FILES`: inside an installed package, at the top of a checkout otherwise."""
     package = resources.files("envcompile")
     installed = package / "schemas" / SCHEMA_FILES[of]
     return installed if installed.is_file() else package / ".." / "schemas" / SCHEMA_FILES[of]

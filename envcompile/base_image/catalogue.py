@@ -221,7 +221,10 @@ def _parse_need(row: dict[str, Any]) -> PackageNeed:
 
 
 def parse_catalogue(text: str) -> Catalogue:
-    """A catalogue from its text (JSON, `schemas/catalogue.v1.json`). Raises `Unusable` if it is none that is known."""
+    """A catalogue from its text (JSON, `schemas/catalogue.v1.json`).
+
+    Raises `InvalidInputError` if it is none that is known.
+    """
     try:
         data = json.loads(text)
         if data["format"] != CATALOGUE_FORMAT:

@@ -234,7 +234,7 @@ _SCHEMA_HINT = "`envcompile schema catalogue` prints the form, which editors che
 def parse_checked_catalogue(name: str, text: str, schema: Mapping[str, Any]) -> Catalogue:
     """The catalogue of a text that is shown as `name`. `schema` is that of `schemas/catalogue.v1.json`.
 
-    Raises `Problems` with every mistake and its place.
+    Raises `DiagnosticsError` with every mistake and its place.
     """
     source = TomlSource(name, text)
     try:

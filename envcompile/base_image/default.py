@@ -71,7 +71,7 @@ BASE_TABLE_EXAMPLE = (
 
 
 class BaseImageProperties(NamedTuple):
-    """What an image says of itself; None is not known. Versions as in `BaseImage` and `Python`."""
+    """What an image says of itself; None is not known. Versions as in `BaseImage` and `PythonInterpreter`."""
 
     os: str | None = None
     glibc: str | None = None

@@ -21,5 +21,5 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    """Write or compare; 0, or `NotFine` when the compared file differs."""
+    """Write or compare; 0, or `CheckFailedError` when the compared file differs."""
     return write_artifact(arguments, reporter, DOCKERFILE_ARTIFACT, lambda: compile_spec_file(arguments.file)[1])

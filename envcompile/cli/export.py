@@ -51,7 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    """Write or compare; 0, or `NotFine` when the compared file differs."""
+    """Write or compare; 0, or `CheckFailedError` when the compared file differs."""
     row = EXPORTERS[arguments.to]
     files = _check_files_url(arguments.files)
     if files and not row.needs_file_urls:

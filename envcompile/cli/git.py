@@ -20,7 +20,7 @@ _MISSING_FILE_MESSAGES = (b"does not exist in", b"but not in")
 
 
 def read_file_at_revision(path: Path, revision: str) -> bytes | None:
-    """The content; None when the revision has no such file. Raises `Unusable` or `MissingOutside`.
+    """The content; None when the revision has no such file. Raises `InvalidInputError` or `UnavailableError`.
 
     By git's plumbing: it starts no pager, and neither a filter nor the `textconv` that may be this very program.
     """
@@ -75,7 +75,9 @@ _FROM_REF_VARIABLE, _TO_REF_VARIABLE = "PRE_COMMIT_FROM_REF", "PRE_COMMIT_TO_REF
 
 
 def specs_without_their_lock(environment: Mapping[str, str]) -> Iterator[str]:
-    """The specs whose lock the commit removes, and those that it removes and leaves the lock. Raises `MissingOutside`.
+    """The specs whose lock the commit removes, and those that it removes and leaves the lock.
+
+    Raises `UnavailableError`.
 
     The current folder is the repository's, or one inside it: what is outside of the folder is none of its business.
     """

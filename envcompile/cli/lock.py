@@ -172,7 +172,10 @@ def _read_earlier_lock(text: str | None, name: str, reporter: Reporter) -> Earli
 
 
 def _parse_upgrade(arguments: argparse.Namespace, earlier: Earlier) -> Upgrade:
-    """What `-U` and `-P` ask for. Raises `Unusable` for a name that the lock does not hold, or what is no version."""
+    """What `-U` and `-P` ask for.
+
+    Raises `InvalidInputError` for a name that the lock does not hold, or what is no version.
+    """
     if arguments.upgrade and not arguments.upgrade_package:
         return Upgrade(names=True)
     pins = earlier.pins.values()
@@ -215,7 +218,7 @@ def _normalize_locked_name(text: str, earlier: Earlier) -> str:
 
 
 def _check_version(name: str, version: str, pins: Collection[Pins]) -> None:
-    """Raises `Unusable` unless the version can be asked of whoever has the package pinned."""
+    """Raises `InvalidInputError` unless the version can be asked of whoever has the package pinned."""
     from envcompile.diagnostics.errors import RequirementError  # noqa: PLC0415
     from envcompile.spec.conda import parse_match_spec  # noqa: PLC0415 - only with a version
     from envcompile.spec.pip import parse_requirement  # noqa: PLC0415

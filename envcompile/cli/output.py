@@ -49,7 +49,7 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
 def write_artifact(
     arguments: argparse.Namespace, reporter: Reporter, artefact: OutputArtifact, make: Callable[[], str]
 ) -> int:
-    """Make the text, and write or compare it; 0, or `NotFine` when the compared file differs."""
+    """Make the text, and write or compare it; 0, or `CheckFailedError` when the compared file differs."""
     output = arguments.output
     if arguments.check and output is None:
         raise InvalidInputError("`--check` compares a file, and none is named", f"add `-o {artefact.file_name}`")

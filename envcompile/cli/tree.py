@@ -120,7 +120,7 @@ def add_graph_options(parser: argparse.ArgumentParser) -> None:
 
 
 def read_graphs(arguments: argparse.Namespace) -> dict[str, PlatformGraph]:
-    """By platform. Raises `Unusable` or `Problems`."""
+    """By platform. Raises `InvalidInputError` or `DiagnosticsError`."""
     path = find_spec(arguments.file)
     spec, lock = parse_spec(read_source(path)), read_lock(find_lock_path(path))
     known = [each.platform for each in lock.platforms]
@@ -142,7 +142,7 @@ def _create_platform_graph(spec: Spec, platform: PlatformLock) -> PlatformGraph:
 
 
 def find_nodes(drawn: dict[str, PlatformGraph], name: str) -> dict[str, tuple[PackageNode, ...]]:
-    """The packages of a name, by platform. Raises `Unusable` where no platform has one."""
+    """The packages of a name, by platform. Raises `InvalidInputError` where no platform has one."""
     normal = name.lower()
     nodes = {
         platform: each.graph.find_nodes(normal) or each.graph.find_nodes(_normalize_name(name))

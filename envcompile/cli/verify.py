@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
 
 
 def _find_specs(files: list[str]) -> list[str]:
-    """The specs of the files, each once. Raises `Unusable`."""
+    """The specs of the files, each once. Raises `InvalidInputError`."""
     try:
         return [spec for spec in find_specs(files) if not _only_mentions_table(spec)] if files else []
     except ValueError as problem:

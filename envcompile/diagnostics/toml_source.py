@@ -342,7 +342,7 @@ _DUPLICATE_WORDS = ("overwrite", "twice", "duplicate", "namespace")
 
 
 def find_syntax_hint(reason: str) -> str:
-    """What to do about a reason of `SyntaxProblem`."""
+    """What to do about a reason of `TomlSyntaxError`."""
     if any(word in reason for word in _DUPLICATE_WORDS):
         return "give each key and each table once"
     return next(

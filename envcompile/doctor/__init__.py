@@ -17,7 +17,7 @@ _BYTES_PER_GB = 1e9
 
 
 class CheckResult(NamedTuple):
-    """One thing (`about`, a word), its state of `STATES`, a sentence, and what mends it if it is not fine."""
+    """One check: its subject (`about`, a word), its state (`EXIT_CODE_BY_STATE`), a sentence, and a remedy."""
 
     about: str
     state: str

@@ -139,7 +139,7 @@ def check_engine(docker: DockerClient, builder: str) -> Iterator[CheckResult]:
 
 
 def read_daemon_info(ask: DockerRunner) -> Mapping[str, Any]:
-    """What the daemon tells of itself; nothing when it does not answer. Raises `MissingOutside` without docker."""
+    """What the daemon tells of itself; nothing when it does not answer. Raises `UnavailableError` without docker."""
     return _read_json(ask, "info")
 
 

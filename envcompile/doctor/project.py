@@ -35,7 +35,7 @@ class ProjectNeeds(NamedTuple):
 def read_project_needs(file: str | None, catalogue: Catalogue) -> ProjectNeeds:
     """What the spec that `-f` names, or the nearest one, asks for; without a spec nothing is asked.
 
-    Raises `Unusable` when the named file is not there.
+    Raises `InvalidInputError` when the named file is not there.
     """
     try:
         path = find_spec(file)

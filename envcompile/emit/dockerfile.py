@@ -31,7 +31,7 @@ def quote_word(value: str) -> str:
     """One word of ENV, LABEL or WORKDIR that BuildKit's lexer reads back as `value`.
 
     Inside double quotes the lexer gives meaning to the backslash, the quote and the dollar; a newline cannot be
-    expressed. Raises `Unquotable` for control characters other than tab.
+    expressed. Raises `UnquotableValue` for control characters other than tab.
     """
     if CONTROL_CHARACTER.search(value):
         raise UnquotableValue(value)

@@ -41,7 +41,7 @@ class TagRegistry(Protocol):
 
 
 def find_engine_platform(ask: DockerRunner) -> str:
-    """The engine's own platform, `linux/amd64`. Raises `MissingOutside` when it does not answer."""
+    """The engine's own platform, `linux/amd64`. Raises `UnavailableError` when it does not answer."""
     answer = ask("version", "--format", "{{.Server.Os}}/{{.Server.Arch}}")
     if answer.exit_code:
         raise error_from_output(answer.stderr)
@@ -82,7 +82,7 @@ def remove_tags(ask: DockerRunner, tags: Collection[str]) -> None:
 def is_pushed(registry: TagRegistry, tag: str, platforms: Collection[str], *, only: bool) -> bool:
     """Whether a registry has the tag for these platforms; whole it is: no registry takes a manifest without its parts.
 
-    `only`: the Dockerfile is for one platform, so the tag alone tells. Raises `MissingOutside`, before an hour of
+    `only`: the Dockerfile is for one platform, so the tag alone tells. Raises `UnavailableError`, before an hour of
     building, when the registry cannot be reached.
     """
     try:
@@ -105,7 +105,7 @@ _FROM_INSTRUCTION = re.compile(r"^FROM (?:--platform=\S+ )?(\S+@sha256:[0-9a-f]{
 def find_mirror_contexts(dockerfile: str, mirrors: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """For each image of a Dockerfile whose registry has a mirror: its name as FROM writes it, and the mirror's.
 
-    The digest stays, so no mirror can give anything else. `mirrors` as `locate` takes them. Raises `Unusable`.
+    The digest stays, so no mirror can give anything else. `mirrors` as `locate` takes them. Raises `InvalidInputError`.
     """
     found = []
     for image in dict.fromkeys(_FROM_INSTRUCTION.findall(dockerfile)):
@@ -117,7 +117,10 @@ def find_mirror_contexts(dockerfile: str, mirrors: Mapping[str, str]) -> tuple[t
 
 
 def format_archive_mirrors(dockerfile: str, mirrors: Mapping[str, str]) -> str:
-    """For each archive of Debian packages in a Dockerfile that has a mirror, a line `HOST URL`. Raises `Unusable`."""
+    """For each archive of Debian packages in a Dockerfile that has a mirror, a line `HOST URL`.
+
+    Raises `InvalidInputError`.
+    """
     hosts = sorted({archive.host for release in DISTRIBUTION_RELEASES.values() for archive in release.archives})
     return "".join(
         f"{host} {find_registry_url(host, mirrors)}\n"
@@ -196,7 +199,7 @@ def create_build_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def check_buildx(ask: DockerRunner) -> str:
-    """Its version, as far as it tells one. Raises `MissingOutside` when it is not there or too old."""
+    """Its version, as far as it tells one. Raises `UnavailableError` when it is not there or too old."""
     answer = ask("buildx", "version")
     oldest = ".".join(map(str, _MIN_BUILDX_VERSION))
     hint = f"install buildx {oldest} or later (the package is `docker-buildx-plugin` or `docker-buildx`)"
@@ -280,7 +283,7 @@ def build_image(site: BuildTarget, order: BuildRequest, dockerfile: str) -> str 
     """Build; the digest of the image, or of the index over several platforms, if the builder tells it.
 
     A tag that a failed or interrupted build has left behind is removed: the exporter gives it before it has unpacked
-    or pushed. Raises `NotFine`, `MissingOutside` or `Unusable`, see `explain`.
+    or pushed. Raises `CheckFailedError`, `UnavailableError` or `InvalidInputError`, see `explain`.
     """
     ask = site.docker.run_command
     check_buildx(ask)

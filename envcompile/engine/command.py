@@ -34,7 +34,7 @@ class DockerRunner(Protocol):
     """Runs `docker WORDS...` and waits."""
 
     def __call__(self, *words: str) -> DockerResult:
-        """Raises `MissingOutside` when there is no docker."""
+        """Raises `UnavailableError` when there is no docker."""
 
 
 class DockerClient:
@@ -44,7 +44,7 @@ class DockerClient:
         self._environment = dict(environment)
 
     def run_command(self, *words: str) -> DockerResult:
-        """A short question. Raises `MissingOutside` when there is no docker."""
+        """A short question. Raises `UnavailableError` when there is no docker."""
         with self._start_process(
             words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         ) as process:

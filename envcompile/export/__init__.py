@@ -28,7 +28,7 @@ class ExportInput(NamedTuple):
 
 
 class Exporter(NamedTuple):
-    """One format: `module` of this package has a function `text` from a `Given` to the text of the file.
+    """One format: `module` of this package has a function `text` from a `ExportInput` to the text of the file.
 
     `file` is what the file is called when nobody says otherwise. `holds` are the kinds of packages that it can hold:
     without one of the first kind there is nothing to export. `platforms` says whether one file is for several,
@@ -52,7 +52,10 @@ EXPORTERS = {
 
 
 def export_lock(name: str, given: ExportInput) -> str:
-    """The text of a lock in one of the `FORMATS`. Raises `Unusable` when the format cannot hold what the lock has."""
+    """The text of a lock in one of the `EXPORTERS`.
+
+    Raises `InvalidInputError` when the format cannot hold what the lock has.
+    """
     row = EXPORTERS[name]
     kind = row.package_kinds[0]
     # Asked for and kept out by markers is a list of none, and no mistake.
@@ -76,7 +79,7 @@ def count_packages(lock: Lock, kind: str) -> int:
 
 
 def select_platform(lock: Lock, name: str | None) -> Lock:
-    """The lock with the named platform alone. Raises `Unusable`."""
+    """The lock with the named platform alone. Raises `InvalidInputError`."""
     if name is None:
         return lock
     platform = lock.find_platform(name)

@@ -122,7 +122,7 @@ _EXPORTED_FILE_PATTERNS = (
 def derive_file_urls(lock: Lock, files: str) -> dict[str, str]:
     """By sha256, where a file server in the layout of the public index has each wheel below the URL `files`.
 
-    Raises `Unusable` for packages of other indexes, which are served elsewhere.
+    Raises `InvalidInputError` for packages of other indexes, which are served elsewhere.
     """
     found = {}
     for package in _iter_pip_packages(lock):
@@ -145,7 +145,7 @@ def find_packages_without_url(lock: Lock, places: Mapping[str, str]) -> list[Pip
 
 
 def require_file_url(package: PipPackage, places: Mapping[str, str], format_: str) -> str:
-    """The address of a package's file. Raises `Unusable` where none is known."""
+    """The address of a package's file. Raises `InvalidInputError` where none is known."""
     if package.sha256 in places:
         return places[package.sha256]
     message = f"where `{package.file}` is served is not known, and `{format_}` wants it of each of pip's files"

@@ -30,7 +30,10 @@ _LINUX_MARKER_VALUES = {"os_name": "posix", "platform_system": "Linux", "sys_pla
 
 
 def applies_on_linux(marker: Marker | None) -> bool:
-    """Whether a requirement with this marker counts there. A comparison with anything but `_KNOWN` is taken to hold."""
+    """Whether a requirement with this marker applies there.
+
+    A comparison with anything but `_LINUX_MARKER_VALUES` is taken to hold.
+    """
     # The tree of a marker has no public name, and packaging has kept its shape since there are markers.
     return marker is None or _evaluate_marker(marker._markers)  # noqa: SLF001
 
@@ -223,7 +226,10 @@ _HEADER = f"{EXPORT_HEADER}; the pins are those of envcompile's own lock.\n"
 
 
 def render_export(given: ExportInput) -> str:
-    """The file. Raises `Unusable` where it needs what the lock does not hold: an md5, the place of pip's files."""
+    """The file.
+
+    Raises `InvalidInputError` where it needs what the lock does not hold: an md5, the place of pip's files.
+    """
     platforms = [each.platform for each in given.lock.platforms]
     metadata: dict[str, YamlValue] = {
         "content_hash": {each: compute_content_hash(given, each) for each in platforms},

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def render_export(given: ExportInput) -> str:
-    """The file, for all platforms of the lock. Raises `Unusable` where the address of a file is not known."""
+    """The file, for all platforms of the lock. Raises `InvalidInputError` where the address of a file is not known."""
     rows = list(merge_platforms(given.lock))
     several = {row.name for row in rows if row.marker and sum(row.name == each.name for each in rows) > 1}
     known = collect_index_urls(given.spec.pip)

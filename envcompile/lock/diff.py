@@ -204,7 +204,8 @@ ADDED, REMOVED, CHANGED, FILE_CHANGED = CHANGE_STATUSES = ("added", "removed", "
 class LockChange:
     """One thing that came, went or moved.
 
-    `kind` is a key of `LABELS`; `before` and `after` are versions, or an image's reference, None where it was not or is
+    `kind` is a key of `CHANGE_LABELS`; `before` and `after` are versions, or an image's reference, None where it was
+    not or is
     not there. They are equal where a package's file alone is another one: `file` is then its name, for apt, where it
     has none, its sha256. `platforms` are those on which it is so, `everywhere` tells whether these are all that are
     locked. `why` are sentences without a full stop: none where nobody asks why, or where no reason stands in the locks.
@@ -226,7 +227,7 @@ class LockChange:
 
     @property
     def status(self) -> str:
-        """One of `SIGNS`."""
+        """One of `CHANGE_STATUSES`."""
         if self.before is None:
             return ADDED
         if self.after is None:
@@ -243,7 +244,7 @@ class _PinnedValue(NamedTuple):
 
 
 class _ChangeKey(NamedTuple):
-    """The beginning of a `Change`."""
+    """The beginning of a `LockChange`."""
 
     kind: str
     name: str

@@ -28,7 +28,7 @@ class PackageNode(NamedTuple):
 class DependencyGraph(NamedTuple):
     """The packages, and for each those that it needs and those that need it, sorted by name.
 
-    `of_base` are those that the choice of the base asks for, and not the spec.
+    `base_packages` are those that the choice of the base asks for, and not the spec.
     """
 
     packages: Mapping[PackageNode, LockedPackage]

@@ -154,8 +154,10 @@ class BaseImageDecision:
 
     `catalogue` is the day of the facts that decided, and the beginning of their digest. `cuda` is the release that
     is used (X.Y.Z, or X.Y), `driver` the oldest that runs it at all, `image_driver` the oldest that the run image
-    starts with, `compute` the GPU architectures that it has code for. `env` and `build_env`, what the run image and
-    what compiles CUDA code in the build are given, are sorted by name; `apt` and `apt_build` are the Debian packages
+    starts with, `compute` the GPU architectures that it has code for. `env` and `make_build_environment`, what the run
+    image and
+    what compiles CUDA code in the build are given, are sorted by name; `apt` and `find_build_apt_packages` are the
+    Debian packages
     that the run and the build stage need of their own, and `wheels` the requirements of pip, all beyond what the spec
     asks for.
     """
@@ -179,7 +181,8 @@ class BaseImageDecision:
 class PlatformLock:
     """Everything pinned for one platform (conda's name of it). Tools and packages are sorted by name.
 
-    `python` is None where nothing that is installed needs one. `apt` is added to the base that runs, `apt_build` to the
+    `python` is None where nothing that is installed needs one. `apt` is added to the base that runs,
+    `find_build_apt_packages` to the
     base that is built on: all that these bases do not have already. `decided` says why it stands on these bases; None
     in a lock of a release that did not say. `pip_build` has a row for each sdist in `pip`, sorted by its name.
     """

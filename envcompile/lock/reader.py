@@ -86,7 +86,7 @@ APT_PATTERNS = {
 
 
 class LockFieldReader:
-    """Takes fields out of tables by name and type; the first that is wrong ends the reading, by `Unusable`."""
+    """Takes fields out of tables by name and type; the first that is wrong ends the reading, by `InvalidInputError`."""
 
     def __init__(self, name: str, hint: str) -> None:
         self._name, self._hint = name, hint
@@ -294,7 +294,10 @@ _LOCK_KEYS = {
 
 
 def decode_lock(value: dict[str, Any], name: str, hint: str, *, whole: bool) -> Lock:
-    """The lock of a TOML value. Raises `Unusable` when a field is wrong, or when it is not `whole`: cut or edited."""
+    """The lock of a TOML value.
+
+    Raises `InvalidInputError` when a field is wrong, or when it is not `whole`: cut or edited.
+    """
     read = LockFieldReader(name, hint)
     platforms = value.get("platforms", {})
     if not whole:
@@ -346,7 +349,7 @@ def _is_truncated(said: object, platforms: Mapping[str, Any]) -> bool:
 
 
 def parse_package_row(row: object) -> PipPackage | CondaPackage:
-    """One row of a lock by itself: only conda's has a build. Raises `Unusable` when a field is wrong."""
+    """One row of a lock by itself: only conda's has a build. Raises `InvalidInputError` when a field is wrong."""
     read = LockFieldReader("a row", "")
     return (
         _read_conda_package(read, row, "conda")

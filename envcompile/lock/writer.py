@@ -41,7 +41,10 @@ def format_lock(lock: Lock) -> str:
 
 
 def parse_lock(text: str, name: str) -> Lock:
-    """The lock of a text. `name` is the file's, for messages. Raises `Unusable`: what is wrong, and what mends it."""
+    """The lock of a text. `name` is the file's, for messages.
+
+    Raises `InvalidInputError`: what is wrong, and what mends it.
+    """
     text = text.replace("\r\n", "\n")
     hint = "run `envcompile lock`"
     if text.startswith("\N{BYTE ORDER MARK}"):

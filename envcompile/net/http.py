@@ -183,7 +183,8 @@ _MAX_DELAY = 10.0
 class RetryPolicy:
     """How long and how often a server is asked; times in seconds.
 
-    `limit` bounds one wait for the network and a small answer as a whole, `layer_limit` a layer as a whole; `attempts`
+    `limit` bounds one wait for the network and a small answer as a whole, `layer_timeout` a layer as a whole;
+    `attempts`
     counts the first. So one question takes `attempts` times its limit at most, and 10 seconds between two attempts.
     """
 
@@ -238,7 +239,7 @@ class HttpClient:
     def send(self, question: Request, consume: Callable[[ReadableBody], ValueT]) -> Response[ValueT]:
         """The answer, whatever its status, but for 429 and 5xx: those, and a broken connection, are tried again.
 
-        `consume` reads the body of a 200, once for each attempt. Raises `MissingOutside`.
+        `consume` reads the body of a 200, once for each attempt. Raises `UnavailableError`.
         """
         failure, pause = "", 0.0
         for attempt in range(self._retry_policy.attempts):

@@ -22,7 +22,7 @@ class ProcessRunner(Protocol):
     """Runs a program in a folder with exactly this environment and waits for it."""
 
     def __call__(self, argv: tuple[str, ...], folder: str, environment: Mapping[str, str]) -> ProcessResult:
-        """Raises `MissingOutside` when there is no such program."""
+        """Raises `UnavailableError` when there is no such program."""
 
 
 def run_process(argv: tuple[str, ...], folder: str, environment: Mapping[str, str]) -> ProcessResult:

@@ -71,7 +71,10 @@ class OciArchive:
         return tuple(self._read_image(str(digest)) for digest in digests)
 
     def iter_entries(self, digest: str, kind: str) -> Iterator[LayerEntry]:
-        """The members of a layer in their order. Raises `MissingOutside` when nothing here can read its compression."""
+        """The members of a layer in their order.
+
+        Raises `UnavailableError` when nothing here can read its compression.
+        """
         with (
             _open_decompressed(self._open_file(_find_blob_path(digest)), kind) as plain,
             tarfile.open(fileobj=plain, mode="r|") as layer,

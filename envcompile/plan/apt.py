@@ -95,7 +95,7 @@ def create_apt_files(lock: Lock, platform: PlatformLock) -> tuple[LockStageFile,
 
     In a folder of their own: another list of pip packages does not make apt start anew.
 
-    Raises `Unusable` for a lock whose base is of no release that has an archive.
+    Raises `InvalidInputError` for a lock whose base is of no release that has an archive.
     """
     stages = find_apt_stages(lock)
     if not stages or lock.snapshot is None:

@@ -61,7 +61,7 @@ def create_conda_files(lock: Lock, platform: PlatformLock) -> tuple[LockStageFil
     Nothing without conda packages. The last list has a line `RECORD GROUP` for each package, and one for each layer of
     which nothing may be left.
 
-    Raises `Unusable` for a channel that is a folder of this machine: the build could not see it.
+    Raises `InvalidInputError` for a channel that is a folder of this machine: the build could not see it.
     """
     packages = platform.conda
     if not packages:

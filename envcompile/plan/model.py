@@ -79,7 +79,8 @@ class Plan:
     """Everything the Dockerfile says. `targets` are sorted by architecture.
 
     `conda` and `python` say what the environment is: made by micromamba, or a virtual environment of the base's Python,
-    or nothing at all; `apt` to which stages Debian packages are added, of `build` and `run`. `conda_layers` are the
+    or nothing at all; `apt` to which stages Debian packages are added, of `build` and `run`. `find_conda_layers` are
+    the
     groups into which what micromamba made is split, `slim` the kinds of files that are taken away, as the label says.
     """
 

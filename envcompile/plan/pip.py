@@ -79,7 +79,8 @@ def select_wheels(platform: PlatformLock) -> tuple[PipPackage, ...]:
 def create_pip_files(pip: PipSpec, lock: Lock, platform: PlatformLock) -> tuple[LockStageFile, ...]:
     """The requirement list of each layer on one platform: its index, then one file and one hash per line.
 
-    Raises `Unusable` for a package that the lock has from another index than the one that the spec names it for.
+    Raises `InvalidInputError` for a package that the lock has from another index than the one that the spec names it
+    for.
     """
     for package in platform.pip:
         if package.index != (named := find_index_name(package.name, pip.extra_indexes)):

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def read_bytes(path: Path, limit: int, hint: str | None = None) -> bytes:
-    """A file's content, cut after `limit` and one more byte, so that a larger file is seen. Raises `Unusable`."""
+    """A file's content, cut after `limit` and one more byte, so that a larger file is seen.
+
+    Raises `InvalidInputError`.
+    """
     try:
         with path.open("rb") as file:
             return file.read(limit + 1)
@@ -31,7 +34,7 @@ def read_bytes(path: Path, limit: int, hint: str | None = None) -> bytes:
 def write_text(path: Path, text: str) -> None:
     """Replace a file's content, or leave it as it was: there is no moment with half of it.
 
-    Raises `NotFine` when the folder or the disk does not take it.
+    Raises `CheckFailedError` when the folder or the disk does not take it.
     """
     with atomic_replacement(path) as new:
         _write_content(path, new, text.encode())
@@ -41,7 +44,7 @@ def write_text(path: Path, text: str) -> None:
 def atomic_replacement(path: Path) -> Iterator[Path]:
     """A new, empty file that takes the place of `path` when the body ends well, and is gone when it does not.
 
-    Raises `NotFine` when the folder does not take it.
+    Raises `CheckFailedError` when the folder does not take it.
     """
     # Through a link to what it names, as an editor would.
     path = Path(os.path.realpath(path))

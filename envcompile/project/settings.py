@@ -22,7 +22,7 @@ def find_cache_folder(environment: Mapping[str, str]) -> Path:
 def read_mirrors(environment: Mapping[str, str]) -> dict[str, str]:
     """From a host, of a registry or an archive, to what is asked instead: the table `[mirrors]` of the settings.
 
-    Such as `"docker.io" = "mirror.example.com"`. Raises `Unusable`.
+    Such as `"docker.io" = "mirror.example.com"`. Raises `InvalidInputError`.
     """
     path, value = _read_settings(environment)
     table = value.get("mirrors", {})
@@ -35,7 +35,7 @@ def read_mirrors(environment: Mapping[str, str]) -> dict[str, str]:
 def read_catalogue_path(environment: Mapping[str, str]) -> Path | None:
     """The catalogue that the settings name (`catalogue = "FILE"`, as seen from their folder), if they name one.
 
-    Raises `Unusable`.
+    Raises `InvalidInputError`.
     """
     path, value = _read_settings(environment)
     named = value.get("catalogue")

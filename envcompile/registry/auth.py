@@ -62,7 +62,7 @@ class RegistryCredentials:
 
 
 def find_credentials(folder: Path, place: ImageReference, run: CredentialHelper) -> RegistryCredentials | None:
-    """What docker would use for this registry, or None: anonymous. Raises `MissingOutside`."""
+    """What docker would use for this registry, or None: anonymous. Raises `UnavailableError`."""
     config = _read_docker_config(folder)
     names = (HUB_LOGIN_KEY, *sorted(HUB_ALIASES)) if place.login_key == HUB_LOGIN_KEY else (place.login_key,)
     helpers = _as_table(config.get("credHelpers"))
@@ -82,7 +82,7 @@ def create_authorization_header(
 ) -> str | None:
     """The value of the Authorization header that answers a 401's WWW-Authenticate headers; None: there is none.
 
-    Raises `MissingOutside` when the token server does not answer or gives no token.
+    Raises `UnavailableError` when the token server does not answer or gives no token.
     """
     asked = _read_challenges(challenges)
     if "bearer" in asked:
@@ -215,7 +215,7 @@ def create_helper_runner(environment: Mapping[str, str], limit: float = 60.0) ->
     """A runner of helpers that are found on this environment's PATH: argv and standard input to standard output.
 
     Its exit code does not count: helpers say "credentials not found" on standard output and fail. `limit` is in
-    seconds; some helpers ask the user. It raises `MissingOutside` when the program is not there or does not end.
+    seconds; some helpers ask the user. It raises `UnavailableError` when the program is not there or does not end.
     """
 
     def run(argv: tuple[str, ...], text: str) -> str:

@@ -190,7 +190,7 @@ _NEXT_LINK = re.compile(r"<([^>]*)>[^,]*;\s*rel=\"?next\"?")
 
 
 def list_tags(session: RegistrySession, place: ImageReference) -> tuple[str, ...]:
-    """Every tag, sorted. Raises `MissingOutside`, when the pages come to no end too."""
+    """Every tag, sorted. Raises `UnavailableError`, when the pages come to no end too."""
     found: set[str] = set()
     url: str | None = f"{place.base_url}/v2/{place.repository}/tags/list?n={_PAGE_SIZE}"
     for _ in range(_MAX_PAGES):
@@ -259,7 +259,7 @@ class RegistryClient:
     def resolve_digest(self, reference: str) -> str:
         """The digest (`sha256:...`) of the index or manifest that a `name[:tag][@digest]` means now.
 
-        It is the digest of bytes that were received. Raises `MissingOutside`.
+        It is the digest of bytes that were received. Raises `UnavailableError`.
         """
         place = locate_image(reference, self._mirrors)
         digest = place.digest or self._fetch_announced_digest(place)
@@ -270,7 +270,7 @@ class RegistryClient:
     def read_image(self, reference: str, platform: str) -> ImageProperties:
         """What is in a `name[:tag]@sha256:...` for a platform as docker spells it (`linux/amd64`).
 
-        Reads the base layer, up to 512 MB of layers if Python has to be searched. Raises `MissingOutside`.
+        Reads the base layer, up to 512 MB of layers if Python has to be searched. Raises `UnavailableError`.
         """
         place = locate_image(reference, self._mirrors)
         if place.digest is None:
@@ -295,7 +295,7 @@ class RegistryClient:
     def read_debian_system(self, reference: str, platform: str, keyring: str) -> DebianSystem:
         """What apt would find in a `name[:tag]@sha256:...`: dpkg's status, and the keyring of that path.
 
-        Reads from the uppermost layer down, up to 512 MB. Raises `MissingOutside`.
+        Reads from the uppermost layer down, up to 512 MB. Raises `UnavailableError`.
         """
         place = locate_image(reference, self._mirrors)
         manifest = self._fetch_platform_manifest(place, place.tag_or_digest, platform)
@@ -312,7 +312,7 @@ class RegistryClient:
         return files.create_debian_system(read_creation_time(config))
 
     def has_tag(self, reference: str) -> bool:
-        """Whether there is a `name:tag` that may be read: one HEAD. Raises `MissingOutside`."""
+        """Whether there is a `name:tag` that may be read: one HEAD. Raises `UnavailableError`."""
         place = locate_image(reference, self._mirrors)
         try:
             answer = self._send_head(place)
@@ -336,11 +336,11 @@ class RegistryClient:
         )
 
     def list_tags(self, repository: str) -> tuple[str, ...]:
-        """Every tag of a repository, sorted. Raises `MissingOutside`."""
+        """Every tag of a repository, sorted. Raises `UnavailableError`."""
         return list_tags(self._session, locate_image(repository, self._mirrors))
 
     def read_tag(self, reference: str) -> TagContents:
-        """The platforms of a `name:tag`, and the variables that its first one sets. Raises `MissingOutside`."""
+        """The platforms of a `name:tag`, and the variables that its first one sets. Raises `UnavailableError`."""
         place = locate_image(reference, self._mirrors)
         found = parse_manifest(place, self._fetch_manifest(place, place.tag_or_digest), None)
         index = "manifests" in found or found.get("mediaType") in INDEX_MEDIA_TYPES

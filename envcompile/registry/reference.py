@@ -77,7 +77,7 @@ def locate_image(reference: str, mirrors: Mapping[str, str]) -> ImageReference:
     """The place of a `name[:tag][@digest]`; without either, docker's `latest`.
 
     `mirrors` says for a registry's host (`docker.io` for the hub) where to ask instead: a host with its port, or an
-    http(s) URL. As for BuildKit, a path of it stands before the repository. Raises `Unusable`.
+    http(s) URL. As for BuildKit, a path of it stands before the repository. Raises `InvalidInputError`.
     """
     parts = split_image_reference(reference)
     if parts is None:

@@ -80,7 +80,7 @@ def solve(  # noqa: PLR0913, PLR0917 - every effect is an argument
 ) -> tuple[tuple[PlatformLock, ...], tuple[Channel, ...]]:
     """What is pinned for each platform, sorted, and the channels it comes from.
 
-    Raises `Unsolvable`, `MissingOutside`, or `Problems` when a package is asked of conda and of pip.
+    Raises `Unsolvable`, `UnavailableError`, or `DiagnosticsError` when a package is asked of conda and of pip.
     """
     names = sorted(spec.platforms)
     conda = dict(zip(names, _conda(spec, names, grounds, earlier, solvers, upgrade), strict=True))

@@ -61,7 +61,10 @@ class Choosing(NamedTuple):
 def choose_bases(
     source: TomlSource, spec: Spec, platforms: Iterable[PlatformLock], choosing: Choosing
 ) -> tuple[PlatformLock, ...]:
-    """The same packages on the bases that they need. Raises `Problems` where there are none, with what can be had."""
+    """The same packages on the bases that they need.
+
+    Raises `DiagnosticsError` where there are none, with what can be had.
+    """
     found: list[Diagnostic] = []
     chosen = []
     for platform in platforms:
@@ -252,7 +255,8 @@ def settle_bases(source: TomlSource, spec: Spec, earlier: Earlier, solvers: Solv
     """Two passes at most; both stand in the trail.
 
     The ground of an earlier lock that stands elsewhere is tried first: a lock that is current asks for nothing anew.
-    Raises `Problems`, `Unsolvable`, `MissingOutside`, and `NotFine` where two passes do not settle it.
+    Raises `DiagnosticsError`, `Unsolvable`, `UnavailableError`, and `CheckFailedError` where two passes do not settle
+    it.
     """
     _refuse_unknown(source, spec, solvers.catalogue)
     asked = _Asked(source, spec, earlier, solvers, upgrade)

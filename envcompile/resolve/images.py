@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class ImageFacts(Protocol):
-    """What a registry tells of an image; see `Facts`."""
+    """What a registry tells of an image; see `BaseImageProperties`."""
 
     @property
     def os(self) -> str | None: ...  # noqa: D102
@@ -41,7 +41,7 @@ class ImageFacts(Protocol):
 
 
 class Images(Protocol):
-    """Whoever knows images: a registry client. Raises `MissingOutside`."""
+    """Whoever knows images: a registry client. Raises `UnavailableError`."""
 
     def resolve_digest(self, reference: str) -> str:
         """The digest that `name[:tag]` means now."""
@@ -69,7 +69,8 @@ def lay_ground(  # noqa: PLR0913
 
     `broken` are the images of an earlier lock of which nothing else is known.
 
-    Raises `Problems` with the place in the spec when a base cannot be used, `MissingOutside` when a digest or what is
+    Raises `DiagnosticsError` with the place in the spec when a base cannot be used, `UnavailableError` when a digest
+    or what is
     in an image cannot be had.
     """
     kept = {} if upgrade else kept_images(earlier, broken)
@@ -94,7 +95,7 @@ def lay_ground(  # noqa: PLR0913
 def pinned_tools(
     spec: Spec, earlier: Lock | None, images: Images, broken: tuple[str, ...] = ()
 ) -> tuple[ToolImage, ...]:
-    """The tools of the build by digest. Raises `MissingOutside`."""
+    """The tools of the build by digest. Raises `UnavailableError`."""
     kept = kept_images(earlier, broken)
     return tuple(ToolImage(name, pin(image, kept, images)) for name, image in find_tool_images(spec))
 
@@ -108,7 +109,7 @@ def kept_images(earlier: Lock | None, broken: tuple[str, ...]) -> dict[str, str]
 
 
 def pin(image: str, kept: Mapping[str, str], images: Images) -> str:
-    """The image by its digest: its own, a kept one, or what the registry says now. Raises `MissingOutside`."""
+    """The image by its digest: its own, a kept one, or what the registry says now. Raises `UnavailableError`."""
     if "@" in image:
         return image
     return kept.get(image) or f"{image}@{images.resolve_digest(image)}"

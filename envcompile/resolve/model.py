@@ -93,7 +93,7 @@ class Effects:
 class PipResolver(Protocol):
     """A back end: requirements in, exactly one wheel per package out, sorted by name.
 
-    Raises `Unsolvable`, or `MissingOutside` when the program or the network is not there.
+    Raises `Unsolvable`, or `UnavailableError` when the program or the network is not there.
     """
 
     def resolve(self, request: PipRequest, effects: Effects) -> tuple[PipPackage, ...]:
@@ -142,7 +142,8 @@ class CondaRequest:
 class CondaResolver(Protocol):
     """A back end: requirements in, the one archive of each package out.
 
-    Raises `Unsolvable`; `Unusable` when there is no such channel; `MissingOutside` when a channel, the program or the
+    Raises `Unsolvable`; `InvalidInputError` when there is no such channel; `UnavailableError` when a channel, the
+    program or the
     network does not answer.
     """
 

@@ -152,7 +152,10 @@ class MatchSpec(NamedTuple):
 
 
 def parse_match_spec(text: str) -> MatchSpec:
-    """One conda requirement. Raises `Refusal` with the rule that says what it is instead, and the spelling to use."""
+    """One conda requirement.
+
+    Raises `RequirementError` with the rule that says what it is instead, and the spelling to use.
+    """
     stripped = text.strip(" ")
     quoted = f"`{display_text(stripped)}`"
     _refuse_foreign_syntax(stripped, quoted)

@@ -220,7 +220,7 @@ def decode_spec(source: TomlSource, value: dict[str, Any]) -> tuple[Spec | None,
 def source_from_bytes(name: str, data: bytes, root: KeyPath = ()) -> TomlSource:
     """The text of a spec's bytes, the spec being the table at `root`.
 
-    Raises `Problems` when they are too many or no plain UTF-8.
+    Raises `DiagnosticsError` when they are too many or no plain UTF-8.
     """
     from envcompile.diagnostics.toml_source import TomlSource  # noqa: PLC0415 - brings the parser
 
@@ -247,7 +247,7 @@ def source_from_bytes(name: str, data: bytes, root: KeyPath = ()) -> TomlSource:
 
 
 def parse_spec(source: TomlSource) -> Spec:
-    """The spec of a text, fully checked. Raises `Problems` with all mistakes at once."""
+    """The spec of a text, fully checked. Raises `DiagnosticsError` with all mistakes at once."""
     from envcompile.spec.check import check_spec  # noqa: PLC0415 - brings `packaging`, 34 ms
 
     value = parse_spec_value(source)
@@ -261,7 +261,7 @@ def parse_checked_spec(source: TomlSource) -> Spec:
 
 
 def parse_spec_value(source: TomlSource) -> dict[str, Any]:
-    """The TOML value of a spec's text. Raises `Problems`."""
+    """The TOML value of a spec's text. Raises `DiagnosticsError`."""
     from envcompile.diagnostics.toml_source import TomlSyntaxError, find_syntax_hint  # noqa: PLC0415 - together with the parser
 
     try:

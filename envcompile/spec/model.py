@@ -54,7 +54,7 @@ class SdistMetadataOverride:
 
     `requires_dist` and `build_requires` are requirements (PEP 508), `requires_python` is a range (PEP 440). None, or ()
     for `build_requires`, leaves what the sdist says; `build_requires` are added to what its pyproject.toml asks for.
-    `build_env`, sorted by name, is set while it is built.
+    `make_build_environment`, sorted by name, is set while it is built.
     """
 
     name: str

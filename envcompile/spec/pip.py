@@ -31,7 +31,7 @@ _VERSION_CONTROL_URL = re.compile(r"(?:^|@\s*)(?:git|hg|svn|bzr)\+")
 
 
 def parse_package_name(text: str) -> str:
-    """The normalised name (PEP 503) of a package. Raises `Refusal`."""
+    """The normalised name (PEP 503) of a package. Raises `RequirementError`."""
     if not _PACKAGE_NAME.fullmatch(text) or text.endswith(ARCHIVE_SUFFIXES):
         raise RequirementError(
             "package-name", f"`{display_text(text)}` is not the name of a package", "write the bare name"
@@ -45,7 +45,7 @@ def _normalize_package_name(text: str) -> str:
 
 
 def parse_requirement(text: str) -> Requirement:
-    """One requirement as `packaging` reads it. Raises `Refusal` with the rule that says what it is instead."""
+    """One requirement as `packaging` reads it. Raises `RequirementError` with the rule that says what it is instead."""
     stripped = text.strip()
     quoted = f"`{display_text(stripped)}`"
     if len(text) > MAX_REQUIREMENT_LENGTH or text.count("(") > MAX_REQUIREMENT_DEPTH:

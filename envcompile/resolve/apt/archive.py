@@ -118,7 +118,7 @@ class Archives:
     def indexes(
         self, release: DistributionRelease, snapshot: str, architecture: str, keyring: bytes
     ) -> tuple[Index, ...]:
-        """The packages of every suite and component for one architecture (Debian's word). Raises `MissingOutside`."""
+        """The packages of every suite and component for one architecture (Debian's word). Raises `UnavailableError`."""
         found = []
         for archive in release.archives:
             for suite in archive.suites:

@@ -199,7 +199,7 @@ def candidate(indexes: Iterable[Index], name: str) -> Package | None:
 def close(asked: Iterable[str], indexes: Sequence[Index], installed: Index) -> tuple[Added, ...]:
     """What to install for the names that are asked for, sorted by name; of what is there already, only newer versions.
 
-    Every name must be in one of the indexes. Raises `Unmet`.
+    Every name must be in one of the indexes. Raises `UnmetNeed`.
     """
     work = _Closure(indexes, installed)
     work.ask(sorted(asked))

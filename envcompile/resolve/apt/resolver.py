@@ -34,7 +34,7 @@ _MOMENT = re.compile(r"([0-9-]{10}T[0-9:]{8})(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2}
 
 
 class Systems(Protocol):
-    """Whoever knows what is installed in images: a registry client. Raises `MissingOutside`."""
+    """Whoever knows what is installed in images: a registry client. Raises `UnavailableError`."""
 
     def read_debian_system(self, reference: str, platform: str, keyring: str) -> DebianSystem:
         """What apt would find in `name[:tag]@digest`, for a platform as docker spells it."""
@@ -67,7 +67,7 @@ def lock_apt(  # noqa: PLR0913 - every effect is an argument
     """What is added to the bases: what the spec asks for, and what their choice has brought with it.
 
     What the earlier lock holds stays where neither the spec nor a base has changed.
-    Raises `Problems` with the place in the spec, `Unsolvable`, `MissingOutside`.
+    Raises `DiagnosticsError` with the place in the spec, `Unsolvable`, `UnavailableError`.
     """
     if kept := None if upgrade else _kept(spec, platforms, earlier.lock):
         return kept
@@ -130,7 +130,7 @@ def _question(asked: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]
 
 
 def _system(source: TomlSource, platform: str, base: BaseImage, systems: Systems) -> DebianSystem:
-    """What the base has. Raises `Problems` for a base whose distribution's archive has no snapshots."""
+    """What the base has. Raises `DiagnosticsError` for a base whose distribution's archive has no snapshots."""
     path: KeyPath = ("image", "base")
     release = DISTRIBUTION_RELEASES.get(base.os)
     if release is None:

@@ -37,7 +37,10 @@ class CondaLock:
         self._timeout = timeout
 
     def resolve(self, requests: tuple[CondaRequest, ...], effects: Effects) -> tuple[tuple[CondaPackage, ...], ...]:
-        """The packages of each request, sorted by name. Raises `Unsolvable`, `MissingOutside` or `Unusable`."""
+        """The packages of each request, sorted by name.
+
+        Raises `Unsolvable`, `UnavailableError` or `InvalidInputError`.
+        """
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - 8 ms, for this resolver only
 
         with ThreadPoolExecutor(len(requests)) as pool:

@@ -46,13 +46,16 @@ class Rattler:
         self._timeout = timeout
 
     def resolve(self, requests: tuple[CondaRequest, ...], effects: Effects) -> tuple[tuple[CondaPackage, ...], ...]:
-        """The packages of each request, sorted by name. Raises `Unsolvable`, `MissingOutside` or `Unusable`."""
+        """The packages of each request, sorted by name.
+
+        Raises `Unsolvable`, `UnavailableError` or `InvalidInputError`.
+        """
         answers = ask([question(request) for request in requests], effects, self._timeout)
         return tuple(packages(request, answer) for request, answer in zip(requests, answers, strict=True))
 
 
 def ask(questions: list[dict[str, Any]], effects: Effects, timeout: int) -> list[dict[str, Any]]:
-    """The answers of one process to some questions, in their order. Raises `MissingOutside` when there are none."""
+    """The answers of one process to some questions, in their order. Raises `UnavailableError` when there are none."""
     with TemporaryDirectory(prefix="envcompile-") as folder:
         asked, answer = Path(folder, "question.json"), Path(folder, "answer.json")
         asked.write_text(json.dumps({"requests": questions, "offline": effects.offline, "timeout": timeout}), "utf-8")
@@ -66,7 +69,10 @@ def ask(questions: list[dict[str, Any]], effects: Effects, timeout: int) -> list
 
 
 def question(request: CondaRequest) -> dict[str, Any]:
-    """A request in the words of `rattler_solve`. Raises `Unusable` for a channel that is not one of the request's."""
+    """A request in the words of `rattler_solve`.
+
+    Raises `InvalidInputError` for a channel that is not one of the request's.
+    """
     urls = _urls(request.channels)
     parsed = [parse_match_spec(text) for text in request.requirements]
     specs = [_spec(text, each, urls) for text, each in zip(request.requirements, parsed, strict=True)]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def find_file_urls(pip: PipSpec, packages: Iterable[PipPackage], effects: Effects) -> dict[str, str]:
     """By sha256, the address of each package's file, without credentials.
 
-    Raises `MissingOutside` where an index does not answer or has not got the file any more.
+    Raises `UnavailableError` where an index does not answer or has not got the file any more.
     """
     from envcompile.resolve.pip.simple_index import SimpleIndex  # noqa: PLC0415 - brings `ssl` and `http`
     from envcompile.resolve.pip.uv import default_index  # noqa: PLC0415 - uv alone says which index is the default

@@ -48,7 +48,7 @@ class Signpost:
 def signpost(indexes: tuple[ExtraIndex, ...], default: str) -> Iterator[Signpost]:
     """The one index, answering for as long as the block lasts. `default` is the default index's URL, without userinfo.
 
-    Raises `Unusable` when that is no web address.
+    Raises `InvalidInputError` when that is no web address.
     """
     from http.server import BaseHTTPRequestHandler  # noqa: PLC0415 - for several indexes only
     from socketserver import ThreadingTCPServer  # noqa: PLC0415 - http.server's own looks up the name of the machine
@@ -90,7 +90,7 @@ def signpost(indexes: tuple[ExtraIndex, ...], default: str) -> Iterator[Signpost
 def private_indexes(pip: PipSpec, platforms: Iterable[PlatformLock], environment: Mapping[str, str]) -> tuple[str, ...]:
     """The names, sorted, of the indexes that show a locked package to nobody without credentials.
 
-    Only those with a URL in the spec: these are asked by the build too. Raises `MissingOutside` when one is silent.
+    Only those with a URL in the spec: these are asked by the build too. Raises `UnavailableError` when one is silent.
     """
     known = collect_index_urls(pip)
     packages = {package.index: package.name for each in platforms for package in each.pip if package.index in known}

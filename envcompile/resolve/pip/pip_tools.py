@@ -139,7 +139,10 @@ class PipTools:
     """The pip-compile of the environment that envcompile runs in."""
 
     def resolve(self, request: PipRequest, effects: Effects) -> tuple[PipPackage, ...]:
-        """The packages for one platform; see `PipResolver`. Raises `Unusable` when that is not the one it runs on."""
+        """The packages for one platform; see `PipResolver`.
+
+        Raises `InvalidInputError` when that is not the one it runs on.
+        """
         if effects.offline:
             raise InvalidInputError(
                 "`pip-tools` asks its index each time, and `--offline` lets nobody be asked", _OFFLINE_HINT
@@ -197,7 +200,7 @@ def running() -> Here:
 
 
 def refuse_elsewhere(request: PipRequest, here: Here) -> None:
-    """Raises `Unusable` unless the request is for this platform and this very Python.
+    """Raises `InvalidInputError` unless the request is for this platform and this very Python.
 
     pip-compile evaluates markers, `python_full_version` too, with the interpreter it runs in.
     """

@@ -178,7 +178,8 @@ def resolve_with_sdists(  # noqa: PLR0913, PLR0917 - every effect is an argument
 ) -> Answer:
     """The packages for one platform. `before` is what sdists were built with in the earlier lock.
 
-    Raises `Problems` for an sdist that does not say what it needs, `Unsolvable`, `MissingOutside`, and `Unusable` when
+    Raises `DiagnosticsError` for an sdist that does not say what it needs, `Unsolvable`, `UnavailableError`, and
+    `InvalidInputError` when
     nobody may be asked.
     """
     if effects.offline:

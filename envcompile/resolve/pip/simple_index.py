@@ -123,7 +123,7 @@ class SimpleIndex:
     """
 
     def __init__(self, url: str, environment: Mapping[str, str], *, anonymous: bool = False) -> None:
-        """Raises `Unusable` when `url` is no web address."""
+        """Raises `InvalidInputError` when `url` is no web address."""
         try:
             parts = urlsplit(url)
             web = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -140,7 +140,7 @@ class SimpleIndex:
         self._opener = build_opener(*handlers)
 
     def files(self, names: Iterable[str]) -> dict[str, tuple[IndexFile, ...]]:
-        """Every file of each project. Raises `MissingOutside` when the index does not answer for one of them."""
+        """Every file of each project. Raises `UnavailableError` when the index does not answer for one of them."""
         wanted = list(names)
         with ThreadPoolExecutor(_THREADS) as pool:
             shares = list(pool.map(self._share, [wanted[first::_THREADS] for first in range(_THREADS)]))
@@ -149,7 +149,7 @@ class SimpleIndex:
     def hides(self, name: str) -> bool:
         """Whether the index refuses the page of a project that it has; many say that it is not there.
 
-        Raises `MissingOutside` when it does not answer at all.
+        Raises `UnavailableError` when it does not answer at all.
         """
         request = self._request(name)
         for _ in range(_ATTEMPTS):
@@ -161,7 +161,7 @@ class SimpleIndex:
     def piece(self, name: str, url: str, span: str = "") -> tuple[bytes, str]:
         """What an address of a page of project `name` holds: all of it, or the `span` that HTTP's Range header names.
 
-        With the Content-Range of the answer; "" where it is all. Raises `MissingOutside`.
+        With the Content-Range of the answer; "" where it is all. Raises `UnavailableError`.
         """
         if not url.startswith(("http://", "https://")):
             raise UnavailableError(f"the package index names a file of `{name}` that is at no web address")

@@ -50,7 +50,7 @@ class Asked(NamedTuple):
 
 
 def default_url(uv: str, effects: Effects, folder: str) -> str:
-    """The index that uv asks when nobody names one. Raises `Unusable` when it does not say which that is."""
+    """The index that uv asks when nobody names one. Raises `InvalidInputError` when it does not say which that is."""
     finished = effects.run((sys.executable, "-c", _ASK_UV, uv), folder, effects.environment)
     if found := _DEFAULT_URL.search(finished.stderr):
         return found[1]
@@ -201,7 +201,7 @@ def _passes(key: str) -> bool:
 def default_index(effects: Effects) -> str:
     """The URL of the index that uv asks where the spec names none: the user's, or its own.
 
-    Raises `MissingOutside` without uv, and `Unusable` when it does not say which index is its own.
+    Raises `UnavailableError` without uv, and `InvalidInputError` when it does not say which index is its own.
     """
     if users := users_default(effects.environment):
         return users
@@ -210,7 +210,7 @@ def default_index(effects: Effects) -> str:
 
 
 def find_uv(environment: Mapping[str, str]) -> str:
-    """The path of the uv binary. Raises `MissingOutside` when there is none."""
+    """The path of the uv binary. Raises `UnavailableError` when there is none."""
     from shutil import which  # noqa: PLC0415 - only where the wheel is not installed
 
     beside = Path(sys.executable).with_name("uv.exe" if sys.platform == "win32" else "uv")

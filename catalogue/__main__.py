@@ -25,7 +25,7 @@ from envcompile.project.settings import read_mirrors
 from envcompile.registry.client import RegistryClient
 from envcompile.resolve.model import Effects
 from envcompile.resolve.pip.simple_index import SimpleIndex
-from envcompile.resolve.pip.uv import default_url, find_uv
+from envcompile.resolve.pip.uv import find_uv, read_uv_default_url
 
 _ROOT = Path(__file__).parents[1]
 _SHIPPED = _ROOT / "envcompile" / "base_image" / "data" / "catalogue.json"
@@ -122,7 +122,7 @@ def _index() -> str:
     if named := os.environ.get("UV_DEFAULT_INDEX"):
         return named.rpartition("=")[2] if "=" in named.partition("://")[0] else named
     with TemporaryDirectory(prefix="envcompile-") as folder:
-        return default_url(find_uv(os.environ), Effects(run_process, os.environ), folder)
+        return read_uv_default_url(find_uv(os.environ), Effects(run_process, os.environ), folder)
 
 
 if __name__ == "__main__":

@@ -19,14 +19,16 @@ if TYPE_CHECKING:
 
     from envcompile.diagnostics.toml_source import TomlSource
     from envcompile.lock.model import Lock
-    from envcompile.resolve.environment import Earlier, Solvers, Upgrade
+    from envcompile.resolve.environment import EarlierLock, Solvers, UpgradeRequest
     from envcompile.spec.model import Spec
 
     # From an earlier text of an export to the addresses of pip's files.
     FileUrlFinder = Callable[[str], Mapping[str, str]]
 
 
-def resolve_spec(source: TomlSource, spec: Spec, earlier: Earlier, solvers: Solvers, upgrade: Upgrade) -> Lock:
+def resolve_spec(
+    source: TomlSource, spec: Spec, earlier: EarlierLock, solvers: Solvers, upgrade: UpgradeRequest
+) -> Lock:
     """Spec -> Lock. What is pinned earlier is kept where the spec allows it, unless it is to be upgraded.
 
     Raises `DiagnosticsError` with the place in the spec when the base is not known, no set of packages answers, or no
@@ -35,16 +37,16 @@ def resolve_spec(source: TomlSource, spec: Spec, earlier: Earlier, solvers: Solv
     """
     from envcompile.digests import compute_text_digest, compute_value_digest  # noqa: PLC0415
     from envcompile.lock.model import Lock, RecordedInput  # noqa: PLC0415 - only on the way to a lock
-    from envcompile.resolve.environment import explain  # noqa: PLC0415
-    from envcompile.resolve.fixpoint import settle_bases  # noqa: PLC0415
+    from envcompile.resolve.environment import explain_unsolvable  # noqa: PLC0415
+    from envcompile.resolve.fixpoint import resolve_until_stable  # noqa: PLC0415
     from envcompile.resolve.model import Unsolvable  # noqa: PLC0415
     from envcompile.resolve.pip.index_router import private_indexes  # noqa: PLC0415
     from envcompile.spec.solver_inputs import recorded_inputs  # noqa: PLC0415
 
     try:
-        platforms, channels, apt = settle_bases(source, spec, earlier, solvers, upgrade)
+        platforms, channels, apt = resolve_until_stable(source, spec, earlier, solvers, upgrade)
     except Unsolvable as answer:
-        raise explain(answer, source, spec, upgrade.exact) from None
+        raise explain_unsolvable(answer, source, spec, upgrade.exact) from None
     lock = Lock(
         compute_value_digest(parse_spec_value(source)),
         compute_text_digest(source.text),
@@ -53,7 +55,7 @@ def resolve_spec(source: TomlSource, spec: Spec, earlier: Earlier, solvers: Solv
         recorded_inputs=tuple(RecordedInput(*row) for row in recorded_inputs(spec).items()),
         private_indexes=private_indexes(spec.pip, platforms, solvers.effects.environment),
     )
-    return apt.into(lock) if apt else lock
+    return apt.apply_to_lock(lock) if apt else lock
 
 
 def parse_locked_spec(source: TomlSource, lock: Lock, hint: str = RELOCK_HINT) -> Spec:

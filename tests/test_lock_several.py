@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile.lock.writer import parse_lock
-from envcompile.resolve.pip.pip_tools import running
+from envcompile.resolve.pip.pip_tools import find_running_interpreter
 from tests.made import FIXTURES
 from tests.resolve.loopback import Index, Wheel, served
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-HERE = running()
+HERE = find_running_interpreter()
 CANARY = "c4nary-p4ssword"
 PUBLIC = (Wheel("nets", "1.0", ("acme-core", "torch")), Wheel("acme-core", "9.0"), Wheel("torch", "9.0"))
 CORP = (Wheel("acme-core", "1.0"), Wheel("nets", "9.0"), Wheel("torch", "8.0"))

@@ -17,8 +17,8 @@ from envcompile.lock.diff import LockRequest
 from envcompile.lock.model import Pins
 from envcompile.lock.writer import NewerLockFormat, format_lock, parse_lock
 from envcompile.project.files import display_path, exclusive_lock, write_text
-from envcompile.resolve.backends import solvers
-from envcompile.resolve.environment import Earlier, Upgrade
+from envcompile.resolve.backends import create_solvers
+from envcompile.resolve.environment import EarlierLock, UpgradeRequest
 from envcompile.spec.decode import parse_spec
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _lock_spec(arguments: argparse.Namespace, path: Path, reporter: Reporter) ->
     asked = format_count(sum(map(len, tables)), "requirement")
     reporter.show_step(f"resolving {asked} for {', '.join(spec.platforms)}")
     known = load_catalogue(arguments.catalogue, os.environ)
-    who = solvers(spec, path.parent, os.environ, reporter.warn, catalogue=known, offline=arguments.offline)
+    who = create_solvers(spec, path.parent, os.environ, reporter.warn, catalogue=known, offline=arguments.offline)
     lock = resolve_spec(source, spec, earlier, who, upgrade)
     for each in lock.platforms:
         python = f"Python {each.python.version} ({each.python.source})" if each.python else "no Python"
@@ -131,7 +131,7 @@ def _write_exports(arguments: argparse.Namespace, exports: list[ManagedFile], re
     return EXIT_OK
 
 
-def _report_changes(earlier: Earlier, lock: Lock, asked: LockRequest, reporter: Reporter) -> None:
+def _report_changes(earlier: EarlierLock, lock: Lock, asked: LockRequest, reporter: Reporter) -> None:
     """All that moved and why; nothing for a first lock, all of it is new."""
     if not earlier.pins:
         return
@@ -141,7 +141,8 @@ def _report_changes(earlier: Earlier, lock: Lock, asked: LockRequest, reporter: 
     # Of a broken lock conda's and pip's packages alone are known, and the moment of the archive.
     known = [each for each in lock.platforms if each.platform in earlier.pins]
     salvaged = tuple(
-        replace(each, pip=earlier.of(each.platform).pip, conda=earlier.of(each.platform).conda) for each in known
+        replace(each, pip=earlier.pins_for(each.platform).pip, conda=earlier.pins_for(each.platform).conda)
+        for each in known
     )
     snapshot = earlier.snapshot or lock.snapshot
     moved = compare_locks(earlier.lock or replace(lock, platforms=salvaged, snapshot=snapshot), lock, asked)
@@ -152,10 +153,10 @@ def _report_changes(earlier: Earlier, lock: Lock, asked: LockRequest, reporter: 
         reporter.show_result(f"... and {len(moved) - most} more")
 
 
-def _read_earlier_lock(text: str | None, name: str, reporter: Reporter) -> Earlier:
+def _read_earlier_lock(text: str | None, name: str, reporter: Reporter) -> EarlierLock:
     """The lock that is there, and its pins. Of one that is broken the pins that can be read; a newer one is refused."""
     if text is None:
-        return Earlier(None, {})
+        return EarlierLock(None, {})
     try:
         lock = parse_lock(text, name)
     except NewerLockFormat:
@@ -166,18 +167,18 @@ def _read_earlier_lock(text: str | None, name: str, reporter: Reporter) -> Earli
         pins = recover_pins(text)
         kept = format_count(sum(len(each.pip) + len(each.conda) for each in pins.values()), "pin")
         reporter.warn(f"{problem.message}; {kept} of it can be read and will be kept where the spec allows it")
-        return Earlier(None, pins, snapshot=recover_snapshot(text), images=recover_images(text))
+        return EarlierLock(None, pins, snapshot=recover_snapshot(text), images=recover_images(text))
     pins = {each.platform: Pins(each.pip, each.conda) for each in lock.platforms}
-    return Earlier(lock, pins, snapshot=lock.snapshot)
+    return EarlierLock(lock, pins, snapshot=lock.snapshot)
 
 
-def _parse_upgrade(arguments: argparse.Namespace, earlier: Earlier) -> Upgrade:
+def _parse_upgrade(arguments: argparse.Namespace, earlier: EarlierLock) -> UpgradeRequest:
     """What `-U` and `-P` ask for.
 
     Raises `InvalidInputError` for a name that the lock does not hold, or what is no version.
     """
     if arguments.upgrade and not arguments.upgrade_package:
-        return Upgrade(names=True)
+        return UpgradeRequest(names=True)
     pins = earlier.pins.values()
     exact = {}
     names = set()
@@ -189,10 +190,10 @@ def _parse_upgrade(arguments: argparse.Namespace, earlier: Earlier) -> Upgrade:
             exact[name] = version
     for name, version in exact.items():
         _check_version(name, version, pins)
-    return Upgrade(arguments.upgrade or frozenset(names), exact)
+    return UpgradeRequest(arguments.upgrade or frozenset(names), exact)
 
 
-def _normalize_locked_name(text: str, earlier: Earlier) -> str:
+def _normalize_locked_name(text: str, earlier: EarlierLock) -> str:
     """The normalised name; any, where nothing is locked yet."""
     pins = earlier.pins.values()
     known = {each for platform in pins for each in platform.package_names()}

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from envcompile.base_image.catalogue import Catalogue
-    from envcompile.resolve.apt.resolver import Apt, Systems
+    from envcompile.resolve.apt.resolver import AptSources, DebianSystemReader
     from envcompile.resolve.model import CondaResolver, PipResolver
     from envcompile.spec.model import Spec
 
 
-def solvers(  # noqa: PLR0913 - what this process has of the world
+def create_solvers(  # noqa: PLR0913 - what this process has of the world
     spec: Spec,
     folder: Path,
     environment: Mapping[str, str],
@@ -34,41 +34,41 @@ def solvers(  # noqa: PLR0913 - what this process has of the world
     """The back ends for a spec in `folder`, which local channels are relative to. `offline`: none asks the network."""
     effects = Effects(run_process, environment, offline)
     images = create_registry(environment, offline=offline)
-    pip = _pip(spec.pip.resolver) if spec.pip.packages else None
-    apt = partial(_apt, images, effects, warn)
+    pip = _create_pip_resolver(spec.pip.resolver) if spec.pip.packages else None
+    apt = partial(_create_apt_sources, images, effects, warn)
     if not spec.conda.packages:
         return Solvers(pip, None, images, (), effects, apt, catalogue)
-    from envcompile.resolve.conda.channels import channel  # noqa: PLC0415 - for conda environments only
+    from envcompile.resolve.conda.channels import parse_channel  # noqa: PLC0415 - for conda environments only
 
-    channels = tuple(channel(text, folder) for text in spec.conda.channels)
-    return Solvers(pip, _conda(spec.conda.resolver), images, channels, effects, apt, catalogue)
+    channels = tuple(parse_channel(text, folder) for text in spec.conda.channels)
+    return Solvers(pip, _create_conda_resolver(spec.conda.resolver), images, channels, effects, apt, catalogue)
 
 
-def _conda(name: str) -> CondaResolver:
+def _create_conda_resolver(name: str) -> CondaResolver:
     if name == "conda-lock":
-        from envcompile.resolve.conda.conda_lock import CondaLock  # noqa: PLC0415 - only when it is asked for
+        from envcompile.resolve.conda.conda_lock import CondaLockResolver  # noqa: PLC0415 - only when it is asked for
 
-        return CondaLock()
-    from envcompile.resolve.conda.rattler import Rattler  # noqa: PLC0415
+        return CondaLockResolver()
+    from envcompile.resolve.conda.rattler import RattlerResolver  # noqa: PLC0415
 
-    return Rattler()
+    return RattlerResolver()
 
 
-def _apt(systems: Systems, effects: Effects, warn: Callable[[str], None]) -> Apt:
+def _create_apt_sources(systems: DebianSystemReader, effects: Effects, warn: Callable[[str], None]) -> AptSources:
     from envcompile.net.http import HttpClient, RetryPolicy  # noqa: PLC0415
-    from envcompile.resolve.apt.archive import Archives  # noqa: PLC0415 - for environments with Debian packages only
-    from envcompile.resolve.apt.resolver import Apt  # noqa: PLC0415
+    from envcompile.resolve.apt.archive import ArchiveClient  # noqa: PLC0415 - for environments with Debian packages only
+    from envcompile.resolve.apt.resolver import AptSources  # noqa: PLC0415
 
     where = read_mirrors(effects.environment), find_cache_folder(effects.environment)
-    archives = Archives(HttpClient(RetryPolicy()), *where, effects, warn)
-    return Apt(systems, archives, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+    archives = ArchiveClient(HttpClient(RetryPolicy()), *where, effects, warn)
+    return AptSources(systems, archives, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
 
 
-def _pip(name: str) -> PipResolver:
+def _create_pip_resolver(name: str) -> PipResolver:
     if name == "pip-tools":
-        from envcompile.resolve.pip.pip_tools import PipTools  # noqa: PLC0415 - only when it is asked for
+        from envcompile.resolve.pip.pip_tools import PipToolsResolver  # noqa: PLC0415 - only when it is asked for
 
-        return PipTools()
-    from envcompile.resolve.pip.uv import Uv  # noqa: PLC0415 - for pip packages only
+        return PipToolsResolver()
+    from envcompile.resolve.pip.uv import UvResolver  # noqa: PLC0415 - for pip packages only
 
-    return Uv()
+    return UvResolver()

@@ -11,7 +11,7 @@ from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
 from envcompile.diagnostics.errors import EXIT_FAILED
 from envcompile.lock.model import Pins, PlatformLock, PythonInterpreter
 from envcompile.platforms import PLATFORMS
-from envcompile.resolve.conda.channels import with_distributions
+from envcompile.resolve.conda.channels import add_distributions
 from envcompile.resolve.model import CondaRequest, PipRequest
 from envcompile.spec.conda import parse_match_spec
 from envcompile.spec.pip import find_index_name, parse_package_name, parse_requirement
@@ -23,27 +23,27 @@ if TYPE_CHECKING:
     from envcompile.base_image.catalogue import Catalogue
     from envcompile.diagnostics.toml_source import KeyPath, TomlSource
     from envcompile.lock.model import Channel, CondaPackage, Lock, PipPackage, SdistBuild
-    from envcompile.resolve.apt.resolver import Apt
-    from envcompile.resolve.images import Ground, Images
+    from envcompile.resolve.apt.resolver import AptSources
+    from envcompile.resolve.images import BuildContext, ImageReader
     from envcompile.resolve.model import CondaResolver, Effects, PipResolver, Unsolvable
     from envcompile.spec.model import Spec
 
 # Where conda puts its Python: the environment is made there and stays there.
-CONDA_PYTHON = "/env/bin/python"
+CONDA_PYTHON_PATH = "/env/bin/python"
 
 
-class Upgrade(NamedTuple):
+class UpgradeRequest(NamedTuple):
     """What need not stay as it was pinned: `names`, or True for everything; `exact` versions that some must have."""
 
     names: frozenset[str] | bool = frozenset()
     exact: Mapping[str, str] = MappingProxyType({})
 
-    def of(self, pins: Iterable[PipPackage | CondaPackage]) -> dict[str, str]:
+    def exact_versions(self, pins: Iterable[PipPackage | CondaPackage]) -> dict[str, str]:
         """The exact versions that are meant for packages of this kind."""
         return {each.name: self.exact[each.name] for each in pins if each.name in self.exact}
 
 
-class Earlier(NamedTuple):
+class EarlierLock(NamedTuple):
     """What was locked before: the lock if it is whole; the pins of each platform, and the moment of the archive.
 
     The last two are also those of a broken lock; `images` are those by digest that it holds.
@@ -54,7 +54,7 @@ class Earlier(NamedTuple):
     snapshot: str | None = None
     images: tuple[str, ...] = ()
 
-    def of(self, platform: str) -> Pins:
+    def pins_for(self, platform: str) -> Pins:
         """What was pinned for one platform."""
         return self.pins.get(platform, Pins())
 
@@ -68,40 +68,50 @@ class Solvers(NamedTuple):
 
     pip: PipResolver | None
     conda: CondaResolver | None
-    images: Images
+    images: ImageReader
     channels: tuple[Channel, ...]
     effects: Effects
-    apt: Callable[[], Apt]
+    apt: Callable[[], AptSources]
     catalogue: Catalogue
 
 
-def solve(  # noqa: PLR0913, PLR0917 - every effect is an argument
-    source: TomlSource, spec: Spec, grounds: Mapping[str, Ground], earlier: Earlier, solvers: Solvers, upgrade: Upgrade
+def solve_environment(  # noqa: PLR0913, PLR0917 - every effect is an argument
+    source: TomlSource,
+    spec: Spec,
+    grounds: Mapping[str, BuildContext],
+    earlier: EarlierLock,
+    solvers: Solvers,
+    upgrade: UpgradeRequest,
 ) -> tuple[tuple[PlatformLock, ...], tuple[Channel, ...]]:
     """What is pinned for each platform, sorted, and the channels it comes from.
 
     Raises `Unsolvable`, `UnavailableError`, or `DiagnosticsError` when a package is asked of conda and of pip.
     """
     names = sorted(spec.platforms)
-    conda = dict(zip(names, _conda(spec, names, grounds, earlier, solvers, upgrade), strict=True))
-    _refuse_twice(source, spec, conda)
+    conda = dict(zip(names, _solve_conda(spec, names, grounds, earlier, solvers, upgrade), strict=True))
+    _check_no_duplicates(source, spec, conda)
 
     def one(name: str) -> PlatformLock:
         ground, brought = grounds[name], conda[name]
-        python = _interpreter(brought) or ground.python
+        python = _find_interpreter(brought) or ground.python
         pip: tuple[PipPackage, ...] = ()
         built: tuple[SdistBuild, ...] = ()
         if spec.pip.packages:
-            pip, built = _pip(source, spec, name, ground, python, brought, earlier, solvers, upgrade)
+            pip, built = _solve_pip(source, spec, name, ground, python, brought, earlier, solvers, upgrade)
         return PlatformLock(name, python, ground.base, ground.base, ground.tools, pip, brought, pip_build=built)
 
-    platforms = tuple(_side_by_side(one, names))
+    platforms = tuple(_run_in_parallel(one, names))
     used = {package.channel for packages in conda.values() for package in packages}
     return platforms, tuple(each for each in solvers.channels if each.name in used)
 
 
-def _conda(  # noqa: PLR0913, PLR0917 - a request is made of all that was decided before
-    spec: Spec, names: list[str], grounds: Mapping[str, Ground], earlier: Earlier, solvers: Solvers, upgrade: Upgrade
+def _solve_conda(  # noqa: PLR0913, PLR0917 - a request is made of all that was decided before
+    spec: Spec,
+    names: list[str],
+    grounds: Mapping[str, BuildContext],
+    earlier: EarlierLock,
+    solvers: Solvers,
+    upgrade: UpgradeRequest,
 ) -> tuple[tuple[CondaPackage, ...], ...]:
     if solvers.conda is None or not spec.conda.packages:
         return tuple(() for _ in names)
@@ -113,17 +123,17 @@ def _conda(  # noqa: PLR0913, PLR0917 - a request is made of all that was decide
             glibc=grounds[name].base.glibc,
             cuda=spec.cuda.version,
             exclude_newer=spec.exclude_newer,
-            preferences=earlier.of(name).conda,
+            preferences=earlier.pins_for(name).conda,
             upgrade=upgrade.names,
-            exact=upgrade.of(earlier.of(name).conda),
+            exact=upgrade.exact_versions(earlier.pins_for(name).conda),
         )
         for name in names
     )
     answers = solvers.conda.resolve(requests, solvers.effects)
-    return tuple(with_distributions(packages) for packages in answers)
+    return tuple(add_distributions(packages) for packages in answers)
 
 
-def _refuse_twice(source: TomlSource, spec: Spec, conda: Mapping[str, tuple[CondaPackage, ...]]) -> None:
+def _check_no_duplicates(source: TomlSource, spec: Spec, conda: Mapping[str, tuple[CondaPackage, ...]]) -> None:
     """The lock never holds a distribution from both sides: what is asked of both is a mistake, and is told as one."""
     asked = {parse_match_spec(text).name: text for text in spec.conda.packages}
     brought = {name: each for packages in conda.values() for each in packages for name in each.provides}
@@ -138,23 +148,23 @@ def _refuse_twice(source: TomlSource, spec: Spec, conda: Mapping[str, tuple[Cond
         raise DiagnosticsError(source, found)
 
 
-def _interpreter(brought: tuple[CondaPackage, ...]) -> PythonInterpreter | None:
+def _find_interpreter(brought: tuple[CondaPackage, ...]) -> PythonInterpreter | None:
     version = next((package.version for package in brought if package.name == "python"), None)
-    return PythonInterpreter(version, CONDA_PYTHON, "conda") if version else None
+    return PythonInterpreter(version, CONDA_PYTHON_PATH, "conda") if version else None
 
 
-def _pip(  # noqa: PLR0913, PLR0917 - a request is made of all that was decided before
+def _solve_pip(  # noqa: PLR0913, PLR0917 - a request is made of all that was decided before
     source: TomlSource,
     spec: Spec,
     name: str,
-    ground: Ground,
+    ground: BuildContext,
     python: PythonInterpreter | None,
     brought: tuple[CondaPackage, ...],
-    earlier: Earlier,
+    earlier: EarlierLock,
     solvers: Solvers,
-    upgrade: Upgrade,
+    upgrade: UpgradeRequest,
 ) -> tuple[tuple[PipPackage, ...], tuple[SdistBuild, ...]]:
-    from envcompile.resolve.pip.wheels import provided  # noqa: PLC0415 - brings `packaging`, for pip packages only
+    from envcompile.resolve.pip.wheels import list_stub_versions  # noqa: PLC0415 - brings `packaging`, for pip packages only
 
     if python is None or solvers.pip is None:
         raise AssertionError("pip packages are asked for: the spec's check lets none pass without a Python")
@@ -165,10 +175,10 @@ def _pip(  # noqa: PLR0913, PLR0917 - a request is made of all that was decided 
         python=python.version,
         glibc=ground.base.glibc,
         exclude_newer=spec.exclude_newer,
-        preferences=earlier.of(name).pip,
+        preferences=earlier.pins_for(name).pip,
         upgrade=upgrade.names,
-        provided=provided(brought),
-        exact=upgrade.of(earlier.of(name).pip),
+        provided=list_stub_versions(brought),
+        exact=upgrade.exact_versions(earlier.pins_for(name).pip),
         index=spec.pip.index,
         indexes=spec.pip.extra_indexes,
         bounds=make_cuda_constraints(spec.cuda.version, solvers.catalogue),
@@ -190,7 +200,7 @@ def _pip(  # noqa: PLR0913, PLR0917 - a request is made of all that was decided 
     return packages, built
 
 
-def _side_by_side(one: Callable[[str], PlatformLock], names: list[str]) -> list[PlatformLock]:
+def _run_in_parallel(one: Callable[[str], PlatformLock], names: list[str]) -> list[PlatformLock]:
     if len(names) == 1:
         return [one(names[0])]
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - 8 ms, for several platforms only
@@ -202,7 +212,9 @@ def _side_by_side(one: Callable[[str], PlatformLock], names: list[str]) -> list[
 # From a resolver's reason to the line of the spec.
 
 
-def explain(answer: Unsolvable, source: TomlSource, spec: Spec, exact: Mapping[str, str]) -> DiagnosticsError:
+def explain_unsolvable(
+    answer: Unsolvable, source: TomlSource, spec: Spec, exact: Mapping[str, str]
+) -> DiagnosticsError:
     """The answer as diagnostics: the line of every requirement that the reason says is required, the reason below.
 
     `exact` are the versions of conda's and pip's packages that were asked for beside the spec.
@@ -211,9 +223,9 @@ def explain(answer: Unsolvable, source: TomlSource, spec: Spec, exact: Mapping[s
     if exact and answer.table != "apt":
         pinned = " and ".join(f"`{name}=={version}`" for name, version in exact.items())
         message = f"no set of packages answers the spec with {pinned} on `{answer.platform}`"
-    paths = _blamed(answer, spec) or [(answer.table, "packages")]
+    paths = _find_blamed_requirements(answer, spec) or [(answer.table, "packages")]
     ground = "the base's packages" if answer.table == "apt" else "Python and C library as in the base"
-    hint = f"the resolver's reason for `{answer.platform}`, {ground}:\n{_indent(answer.reason)}"
+    hint = f"the resolver's reason for `{answer.platform}`, {ground}:\n{_indent_reason(answer.reason)}"
     found = [
         Diagnostic("unsolvable", message if index == 0 else "this requirement takes part in it", path)
         for index, path in enumerate(paths)
@@ -223,7 +235,7 @@ def explain(answer: Unsolvable, source: TomlSource, spec: Spec, exact: Mapping[s
     return DiagnosticsError(source, found, EXIT_FAILED)
 
 
-def _blamed(answer: Unsolvable, spec: Spec) -> list[KeyPath]:
+def _find_blamed_requirements(answer: Unsolvable, spec: Spec) -> list[KeyPath]:
     """The requirements that the reason says "you require", else those it names at all."""
     if answer.table == "conda":
         names = [parse_match_spec(text).name for text in spec.conda.packages]
@@ -239,5 +251,5 @@ def _blamed(answer: Unsolvable, spec: Spec) -> list[KeyPath]:
     return [(answer.table, "packages", index) for index in required or named]
 
 
-def _indent(text: str) -> str:
+def _indent_reason(text: str) -> str:
     return "\n".join(f"    {line}".rstrip() for line in text.splitlines())

@@ -27,8 +27,8 @@ from envcompile.base_image.versions import version_numbers
 from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
 from envcompile.diagnostics.errors import EXIT_FAILED, CheckFailedError
 from envcompile.lock.model import BaseImage, PythonInterpreter, Step
-from envcompile.resolve.environment import solve
-from envcompile.resolve.images import Ground, kept_images, lay_ground, pin, pinned_tools
+from envcompile.resolve.environment import solve_environment
+from envcompile.resolve.images import BuildContext, collect_pinned_images, pin_image, pin_tools, resolve_base_images
 from envcompile.resolve.model import Unsolvable
 
 if TYPE_CHECKING:
@@ -38,28 +38,28 @@ if TYPE_CHECKING:
     from envcompile.base_image.model import BaseImageResult, PackageSummary, StageImage
     from envcompile.diagnostics.toml_source import TomlSource
     from envcompile.lock.model import BaseImageDecision, Channel, PlatformLock
-    from envcompile.resolve.apt.resolver import Answer
-    from envcompile.resolve.environment import Earlier, Solvers, Upgrade
-    from envcompile.resolve.images import Images
+    from envcompile.resolve.apt.resolver import AptResolution
+    from envcompile.resolve.environment import EarlierLock, Solvers, UpgradeRequest
+    from envcompile.resolve.images import ImageReader
     from envcompile.spec.model import Spec
 
 # Where a base has no Python of its own, it is its distribution's package; with its headers where they are needed.
-_BY_APT = ("distribution", "standalone")
+_APT_PYTHON_SOURCES = ("distribution", "standalone")
 
 
-class Choosing(NamedTuple):
+class BaseImageChoice(NamedTuple):
     """What choosing needs: the facts, who knows digests, and those that are kept (`name:tag` to the same with it)."""
 
     catalogue: Catalogue
-    images: Images
+    images: ImageReader
     kept: Mapping[str, str]
     systems: Mapping[str, str]  # by platform: the one that was chosen before, and stays
     before: Mapping[str, tuple[Step, ...]]  # by platform: how it came to this pass
     held: Mapping[str, tuple[str, ...]]  # by platform: requirements of pip that were resolved with for the base's sake
 
 
-def choose_bases(
-    source: TomlSource, spec: Spec, platforms: Iterable[PlatformLock], choosing: Choosing
+def choose_base_images(
+    source: TomlSource, spec: Spec, platforms: Iterable[PlatformLock], choosing: BaseImageChoice
 ) -> tuple[PlatformLock, ...]:
     """The same packages on the bases that they need.
 
@@ -68,37 +68,41 @@ def choose_bases(
     found: list[Diagnostic] = []
     chosen = []
     for platform in platforms:
-        decision, wheels = _decided(spec, platform, choosing)
+        decision, wheels = _decide_with_wheels(spec, platform, choosing)
         found += [make_diagnostic(each, spec) for each in decision.errors]
         if decision.build and decision.run:
-            chosen.append(_standing(spec, platform, decision, wheels, choosing))
+            chosen.append(_keep_default_base(spec, platform, decision, wheels, choosing))
     if found:
         raise DiagnosticsError(source, dict.fromkeys(found), EXIT_FAILED)
     return tuple(chosen)
 
 
-def _decided(spec: Spec, platform: PlatformLock, choosing: Choosing) -> tuple[BaseImageResult, tuple[str, ...]]:
+def _decide_with_wheels(
+    spec: Spec, platform: PlatformLock, choosing: BaseImageChoice
+) -> tuple[BaseImageResult, tuple[str, ...]]:
     """The decision, and what pip must bring for it: then it is the one that follows when pip has."""
     catalogue = choosing.catalogue
     asked = make_base_image_request(spec, platform, catalogue, choosing.systems.get(platform.platform))
     held = select_packages(spec, platform, catalogue)
-    decision = _otherwise(asked, held, platform, _request_with_python(spec, asked, held, catalogue), catalogue)
+    decision = _check_requested_cuda(
+        asked, held, platform, _request_with_python(spec, asked, held, catalogue), catalogue
+    )
     if decision.errors:
         return decision, ()
     wheels = find_replacement_wheels(decision, catalogue)
     if isinstance(wheels, BaseImageDiagnostic):
-        return _refused(decision, wheels), ()
+        return _create_rejection(decision, wheels), ()
     if not wheels:
         return decision, choosing.held.get(platform.platform, ())
     if not spec.pip.packages:
-        return _refused(decision, _for_conda(wheels)), ()
+        return _create_rejection(decision, _adapt_to_conda(wheels)), ()
     expected = predict_packages(wheels, catalogue)
     names = {each.name for each in expected}
     then = tuple(each for each in held if each.name not in names)
     return _request_with_python(spec, asked, (*then, *expected), catalogue), wheels
 
 
-def _otherwise(
+def _check_requested_cuda(
     asked: BaseImageRequest,
     held: tuple[PackageSummary, ...],
     platform: PlatformLock,
@@ -110,9 +114,9 @@ def _otherwise(
         where = f"what is locked for `{platform.platform}`"
         message = f"`cuda.version` asks for {asked.cuda}, and nothing of {where} uses CUDA"
         hint = "ask for a build that does, such as `pytorch * cuda*` of conda; or take `version` out of `[cuda]`"
-        return _refused(decision, BaseImageDiagnostic("E_CUDA_CONFLICT", message, hint))
+        return _create_rejection(decision, BaseImageDiagnostic("E_CUDA_CONFLICT", message, hint))
     if wrong := next((each for each in decision.warnings if each.code == "W_CUDA_MINOR_DIFFERS"), None):
-        return _refused(decision, wrong)
+        return _create_rejection(decision, wrong)
     return decision
 
 
@@ -120,22 +124,24 @@ def _request_with_python(
     spec: Spec, asked: BaseImageRequest, held: tuple[PackageSummary, ...], catalogue: Catalogue
 ) -> BaseImageResult:
     """The decision, on a system of NVIDIA's images that has the Python where the base must have it."""
-    decision = _with_older(asked, held, catalogue)
+    decision = _retry_with_older_glibc(asked, held, catalogue)
     run = decision.run
     if (
         run is None
-        or run.python_source not in _BY_APT
-        or not _needs_python(spec)
-        or _has(run.system, asked.python, catalogue)
+        or run.python_source not in _APT_PYTHON_SOURCES
+        or not _needs_interpreter(spec)
+        or _has_package(run.system, asked.python, catalogue)
     ):
         return decision
-    others = (each for each in catalogue.policy.systems if _has(each, asked.python, catalogue))
-    answers = (_with_older(replace(asked, system=each), held, catalogue) for each in others)
+    others = (each for each in catalogue.policy.systems if _has_package(each, asked.python, catalogue))
+    answers = (_retry_with_older_glibc(replace(asked, system=each), held, catalogue) for each in others)
     fitting = next((each for each in answers if not each.errors), None)
-    return fitting or _refused(decision, _no_python(asked.python, run, catalogue))
+    return fitting or _create_rejection(decision, _create_missing_python_error(asked.python, run, catalogue))
 
 
-def _with_older(asked: BaseImageRequest, held: tuple[PackageSummary, ...], catalogue: Catalogue) -> BaseImageResult:
+def _retry_with_older_glibc(
+    asked: BaseImageRequest, held: tuple[PackageSummary, ...], catalogue: Catalogue
+) -> BaseImageResult:
     """The decision; where the locked wheels alone are too new for every system that has the images, without them.
 
     Then an older C library is resolved for, and other wheels, or none, fit it.
@@ -147,39 +153,39 @@ def _with_older(asked: BaseImageRequest, held: tuple[PackageSummary, ...], catal
     return decision if older.errors else older
 
 
-def _refused(decision: BaseImageResult, said: BaseImageDiagnostic) -> BaseImageResult:
+def _create_rejection(decision: BaseImageResult, said: BaseImageDiagnostic) -> BaseImageResult:
     return replace(decision, build=None, run=None, errors=(*decision.errors, said))
 
 
-def _needs_python(spec: Spec) -> bool:
+def _needs_interpreter(spec: Spec) -> bool:
     return uses_base_python(spec) and spec.image.base is None
 
 
-def _has(system: str, python: str | None, catalogue: Catalogue) -> bool:
+def _has_package(system: str, python: str | None, catalogue: Catalogue) -> bool:
     return catalogue.systems[system].python_version == python
 
 
-def _no_python(python: str | None, stage: StageImage, catalogue: Catalogue) -> BaseImageDiagnostic:
+def _create_missing_python_error(python: str | None, stage: StageImage, catalogue: Catalogue) -> BaseImageDiagnostic:
     message = f"the environment needs `{stage.image}`, and no system of NVIDIA's images has Python {python}"
     known = ", ".join(f"`{catalogue.systems[each].python_version}`" for each in catalogue.policy.systems)
     hint = f"ask for Python {known}; or take Python from conda: `python {python}.*` in `packages` of `[conda]`"
     return BaseImageDiagnostic("E_NO_PYTHON", message, hint)
 
 
-def _for_conda(wheels: tuple[str, ...]) -> BaseImageDiagnostic:
+def _adapt_to_conda(wheels: tuple[str, ...]) -> BaseImageDiagnostic:
     message = f"a locked package needs what {' and '.join(f'`{each}`' for each in wheels)} holds, of pip"
     return BaseImageDiagnostic(
         "E_UNPINNED", message, "add conda's package of the same, such as `cuda-cudart-dev`, to `packages`"
     )
 
 
-def _standing(
-    spec: Spec, platform: PlatformLock, decision: BaseImageResult, wheels: tuple[str, ...], choosing: Choosing
+def _keep_default_base(
+    spec: Spec, platform: PlatformLock, decision: BaseImageResult, wheels: tuple[str, ...], choosing: BaseImageChoice
 ) -> PlatformLock:
     catalogue = choosing.catalogue
     if decision.build is None or decision.run is None:
         raise AssertionError("a decision without errors has both stages")
-    build, run = (_image(stage, platform.run, choosing) for stage in (decision.build, decision.run))
+    build, run = (_pin_stage_image(stage, platform.run, choosing) for stage in (decision.build, decision.run))
     python = ".".join((platform.python.version if platform.python else "").split(".")[:2])
     before = choosing.before.get(platform.platform, ())
     if idle := find_idle_gpu_packages(spec, platform, catalogue):
@@ -190,13 +196,13 @@ def _standing(
     )
     warned = (*decision.warnings, *(iter_unused_libraries(platform) if idle_gpu else ()))
     decided = record_decision(replace(decision, warnings=warned), format_catalogue_version(catalogue), python, before)
-    decided = _with_compiler(spec, decision.run, replace(decided, wheels=wheels))
-    if _needs_python(spec) and decision.run.python_source in _BY_APT:
-        decided = _with_distribution(f"python{python}", platform, decision.run, decided)
+    decided = _add_compiler(spec, decision.run, replace(decided, wheels=wheels))
+    if _needs_interpreter(spec) and decision.run.python_source in _APT_PYTHON_SOURCES:
+        decided = _use_distribution_python(f"python{python}", platform, decision.run, decided)
     return replace(platform, build=build, run=run, base_decision=decided)
 
 
-def _with_distribution(
+def _use_distribution_python(
     python: str, platform: PlatformLock, run: StageImage, decided: BaseImageDecision
 ) -> BaseImageDecision:
     """The distribution's Python in both stages; with its headers where something compiles against them."""
@@ -210,7 +216,7 @@ def _with_distribution(
     )
 
 
-def _with_compiler(spec: Spec, run: StageImage, decided: BaseImageDecision) -> BaseImageDecision:
+def _add_compiler(spec: Spec, run: StageImage, decided: BaseImageDecision) -> BaseImageDecision:
     """The compiler that the spec asks for, also where no locked package is known to need it."""
     if not spec.cuda.jit or run.flavour.endswith("devel") or {"gcc", "g++"} & {*decided.apt}:
         return decided
@@ -219,76 +225,80 @@ def _with_compiler(spec: Spec, run: StageImage, decided: BaseImageDecision) -> B
     return replace(decided, apt=tuple(sorted({*decided.apt, "gcc", "libc6-dev"})), explanation=trail)
 
 
-def _image(stage: StageImage, ground: BaseImage, choosing: Choosing) -> BaseImage:
+def _pin_stage_image(stage: StageImage, ground: BaseImage, choosing: BaseImageChoice) -> BaseImage:
     """By digest; the ground that everything was resolved for is known already."""
     if stage.image == ground.image.partition("@")[0] or stage.image == ground.image:
         return ground
-    return BaseImage(pin(stage.image, choosing.kept, choosing.images), stage.os, stage.glibc)
+    return BaseImage(pin_image(stage.image, choosing.kept, choosing.images), stage.os, stage.glibc)
 
 
 # Packages and bases together: resolved for the usual base, and once more where the packages need another one.
 
 
 _FIRST, _AGAIN = "resolved", "resolved-again"
-_PATCH = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")
+_PATCH_VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")
 
 
-class Settled(NamedTuple):
+class ResolvedEnvironment(NamedTuple):
     """What is pinned for each platform, the channels it comes from, and what is added to the bases."""
 
     platforms: tuple[PlatformLock, ...]
     channels: tuple[Channel, ...]
-    apt: Answer | None
+    apt: AptResolution | None
 
 
-class _Asked(NamedTuple):
+class _ResolveInputs(NamedTuple):
     """The whole question."""
 
     source: TomlSource
     spec: Spec
-    earlier: Earlier
+    earlier: EarlierLock
     solvers: Solvers
-    upgrade: Upgrade
+    upgrade: UpgradeRequest
 
 
-def settle_bases(source: TomlSource, spec: Spec, earlier: Earlier, solvers: Solvers, upgrade: Upgrade) -> Settled:
+def resolve_until_stable(
+    source: TomlSource, spec: Spec, earlier: EarlierLock, solvers: Solvers, upgrade: UpgradeRequest
+) -> ResolvedEnvironment:
     """Two passes at most; both stand in the trail.
 
     The ground of an earlier lock that stands elsewhere is tried first: a lock that is current asks for nothing anew.
     Raises `DiagnosticsError`, `Unsolvable`, `UnavailableError`, and `CheckFailedError` where two passes do not settle
     it.
     """
-    _refuse_unknown(source, spec, solvers.catalogue)
-    asked = _Asked(source, spec, earlier, solvers, upgrade)
-    if grounds := _grounds_of_earlier(asked):
+    _check_known_cuda(source, spec, solvers.catalogue)
+    asked = _ResolveInputs(source, spec, earlier, solvers, upgrade)
+    if grounds := _contexts_of_earlier_lock(asked):
         # What the spec asks for now may need another ground: then this one is no answer, and no mistake either.
         with suppress(Unsolvable, DiagnosticsError):
-            found = _pass(asked, grounds, {}, {name: _rows_of_earlier(earlier, name) for name in grounds})
-            if not _again(found, grounds) and all(_stays(each, earlier) for each in found.platforms):
+            found = _run_pass(asked, grounds, {}, {name: _steps_of_earlier_lock(earlier, name) for name in grounds})
+            if not _find_changed_contexts(found, grounds) and all(
+                _keeps_images(each, earlier) for each in found.platforms
+            ):
                 return found
     renew = upgrade.names is True
-    grounds = lay_ground(source, spec, earlier.lock, solvers.images, upgrade=renew, broken=earlier.images)
-    rows: dict[str, tuple[Step, ...]] = {name: (_row(ground),) for name, ground in grounds.items()}
-    found = _pass(asked, grounds, {}, rows)
-    reasons = _again(found, grounds)
+    grounds = resolve_base_images(source, spec, earlier.lock, solvers.images, upgrade=renew, broken=earlier.images)
+    rows: dict[str, tuple[Step, ...]] = {name: (_create_pass_step(ground),) for name, ground in grounds.items()}
+    found = _run_pass(asked, grounds, {}, rows)
+    reasons = _find_changed_contexts(found, grounds)
     if not reasons:
         return found
     # What NVIDIA's images stand on stays as it was resolved for.
     stand = (each for each in found.platforms if each.run.image.startswith(f"{solvers.catalogue.repository}:"))
     systems = {each.platform: each.run.os.replace("-", "", 1) for each in stand}
-    again = {each.platform: _ground(each, grounds[each.platform]) for each in found.platforms}
+    again = {each.platform: _context_from_choice(each, grounds[each.platform]) for each in found.platforms}
     for name, why in reasons.items():
         rows[name] = (*rows[name], *([explain_replacement_wheels(again[name].wheels)] if again[name].wheels else []))
-        rows[name] = (*rows[name], _row(again[name], why))
-    found = _pass(asked, again, systems, rows)
-    if more := _again(found, again):
+        rows[name] = (*rows[name], _create_pass_step(again[name], why))
+    found = _run_pass(asked, again, systems, rows)
+    if more := _find_changed_contexts(found, again):
         name, why = next(iter(more.items()))
         message = f"two passes do not settle the base for `{name}`: it would be resolved once more {why[0]}"
         raise CheckFailedError(message, "give the base in `[image]`, or narrow the versions of the packages")
     return found
 
 
-def _refuse_unknown(source: TomlSource, spec: Spec, catalogue: Catalogue) -> None:
+def _check_known_cuda(source: TomlSource, spec: Spec, catalogue: Catalogue) -> None:
     """A CUDA that never was is a mistake of the spec, before a resolver says that nothing is built for it."""
     version = spec.cuda.version
     if (
@@ -299,28 +309,33 @@ def _refuse_unknown(source: TomlSource, spec: Spec, catalogue: Catalogue) -> Non
         raise DiagnosticsError(source, [make_diagnostic(said, spec)])
 
 
-def _pass(
-    asked: _Asked, grounds: Mapping[str, Ground], systems: Mapping[str, str], rows: Mapping[str, tuple[Step, ...]]
-) -> Settled:
+def _run_pass(
+    asked: _ResolveInputs,
+    grounds: Mapping[str, BuildContext],
+    systems: Mapping[str, str],
+    rows: Mapping[str, tuple[Step, ...]],
+) -> ResolvedEnvironment:
     """Resolve, choose the bases, and add to them what they lack."""
     source, spec, earlier, solvers, upgrade = asked
     renew = upgrade.names is True
-    platforms, channels = solve(source, spec, grounds, earlier, solvers, upgrade)
-    kept = {} if renew else kept_images(earlier.lock, earlier.images)
+    platforms, channels = solve_environment(source, spec, grounds, earlier, solvers, upgrade)
+    kept = {} if renew else collect_pinned_images(earlier.lock, earlier.images)
     kept |= {image.partition("@")[0]: image for each in platforms for image in (each.build.image, each.run.image)}
     held = {name: ground.wheels for name, ground in grounds.items()}
-    choosing = Choosing(solvers.catalogue, solvers.images, kept, systems, rows, held)
-    platforms = tuple(_dated(each, earlier) for each in choose_bases(source, spec, platforms, choosing))
+    choosing = BaseImageChoice(solvers.catalogue, solvers.images, kept, systems, rows, held)
+    platforms = tuple(
+        _keep_earlier_decision(each, earlier) for each in choose_base_images(source, spec, platforms, choosing)
+    )
     added = any(each.base_decision and (each.base_decision.apt or each.base_decision.apt_build) for each in platforms)
     if not (spec.apt.packages or spec.apt.build or added):
-        return Settled(platforms, channels, None)
-    from envcompile.resolve.apt.resolver import lock_apt  # noqa: PLC0415 - for Debian packages only
+        return ResolvedEnvironment(platforms, channels, None)
+    from envcompile.resolve.apt.resolver import resolve_apt_packages  # noqa: PLC0415 - for Debian packages only
 
-    apt = lock_apt(source, spec, platforms, earlier, solvers.apt(), upgrade=renew)
-    return Settled(tuple(_with_python(each, apt) for each in platforms), channels, apt)
+    apt = resolve_apt_packages(source, spec, platforms, earlier, solvers.apt(), upgrade=renew)
+    return ResolvedEnvironment(tuple(_with_locked_python(each, apt) for each in platforms), channels, apt)
 
 
-def _dated(platform: PlatformLock, earlier: Earlier) -> PlatformLock:
+def _keep_earlier_decision(platform: PlatformLock, earlier: EarlierLock) -> PlatformLock:
     """The same decision by newer facts is the earlier one: a lock does not change for a date."""
     before = earlier.lock.find_platform(platform.platform) if earlier.lock else None
     if not (before and before.base_decision and platform.base_decision):
@@ -329,14 +344,14 @@ def _dated(platform: PlatformLock, earlier: Earlier) -> PlatformLock:
     return replace(platform, base_decision=same) if same == before.base_decision else platform
 
 
-def _with_python(platform: PlatformLock, apt: Answer) -> PlatformLock:
+def _with_locked_python(platform: PlatformLock, apt: AptResolution) -> PlatformLock:
     """The interpreter, where it is a Debian package: its patch level is the package's."""
     minor = ".".join((platform.python.version if platform.python else "").split(".")[:2])
     name = f"python{minor}"
     if not platform.base_decision or name not in platform.base_decision.apt:
         return platform
     found = next((each for each in apt.packages[platform.platform][0] if each.name == name), None)
-    patch = _PATCH.match(found.version) if found else None
+    patch = _PATCH_VERSION.match(found.version) if found else None
     if patch is None:
         raise CheckFailedError(
             f"the archive has `{name}` in no version that is one of Python's", "take Python from conda"
@@ -344,13 +359,15 @@ def _with_python(platform: PlatformLock, apt: Answer) -> PlatformLock:
     return replace(platform, python=PythonInterpreter(patch[0], f"/usr/bin/{name}", "apt"))
 
 
-def _again(found: Settled, grounds: Mapping[str, Ground]) -> dict[str, tuple[str, ...]]:
+def _find_changed_contexts(
+    found: ResolvedEnvironment, grounds: Mapping[str, BuildContext]
+) -> dict[str, tuple[str, ...]]:
     """For each platform that was resolved for something else than what was chosen: what."""
-    reasons = {each.platform: _differs(each, grounds[each.platform]) for each in found.platforms}
+    reasons = {each.platform: _has_changed_base(each, grounds[each.platform]) for each in found.platforms}
     return {name: why for name, why in reasons.items() if why}
 
 
-def _differs(platform: PlatformLock, ground: Ground) -> tuple[str, ...]:
+def _has_changed_base(platform: PlatformLock, ground: BuildContext) -> tuple[str, ...]:
     found = []
     if version_numbers(platform.run.glibc) < version_numbers(ground.base.glibc):
         found.append(f"for glibc {platform.run.glibc}, which `{platform.run.os}` has")
@@ -361,21 +378,21 @@ def _differs(platform: PlatformLock, ground: Ground) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _ground(platform: PlatformLock, before: Ground) -> Ground:
+def _context_from_choice(platform: PlatformLock, before: BuildContext) -> BuildContext:
     """What the second pass is resolved for."""
     apt = platform.python is not None and platform.python.source == "apt"
     wheels = platform.base_decision.wheels if platform.base_decision else ()
     return before._replace(base=platform.run, python=platform.python if apt else before.python, wheels=wheels)
 
 
-def _row(ground: Ground, why: tuple[str, ...] = ()) -> Step:
+def _create_pass_step(ground: BuildContext, why: tuple[str, ...] = ()) -> Step:
     python = f", Python {ground.python.version}" if ground.python else ""
     decision = f"for {ground.base.os}, glibc {ground.base.glibc}{python}"
     said = f"resolved once more {decision}: {'; '.join(why)}" if why else f"resolved {decision}"
     return Step(0, _AGAIN if why else _FIRST, (), said, source="docs/base.md, before and after")
 
 
-def _grounds_of_earlier(asked: _Asked) -> dict[str, Ground]:
+def _contexts_of_earlier_lock(asked: _ResolveInputs) -> dict[str, BuildContext]:
     """What the earlier lock was resolved for, where some platform of it does not simply stand on the usual base."""
     spec, lock = asked.spec, asked.earlier.lock
     if lock is None or asked.upgrade.names is True or spec.image.base:
@@ -385,19 +402,19 @@ def _grounds_of_earlier(asked: _Asked) -> dict[str, Ground]:
     twice = {}
     for name in spec.platforms:
         before = lock.find_platform(name)
-        if before and _elsewhere(before, spec) and _fits(before.python, spec.python):
-            tools = pinned_tools(spec, lock, asked.solvers.images)
-            twice[name] = Ground(
+        if before and _uses_other_base(before, spec) and _is_context_compatible(before.python, spec.python):
+            tools = pin_tools(spec, lock, asked.solvers.images)
+            twice[name] = BuildContext(
                 before.run, before.python, tools, before.base_decision.wheels if before.base_decision else ()
             )
     others = tuple(name for name in spec.platforms if name not in twice)
     if not twice or not others:
         return twice
     rest = replace(spec, platforms=others)
-    return twice | lay_ground(asked.source, rest, lock, asked.solvers.images, upgrade=False)
+    return twice | resolve_base_images(asked.source, rest, lock, asked.solvers.images, upgrade=False)
 
 
-def _elsewhere(platform: PlatformLock, spec: Spec) -> bool:
+def _uses_other_base(platform: PlatformLock, spec: Spec) -> bool:
     """Whether it does not simply stand on the usual base."""
     if platform.base_decision is None:
         return False
@@ -405,11 +422,11 @@ def _elsewhere(platform: PlatformLock, spec: Spec) -> bool:
     return again or platform.run.image.partition("@")[0] != find_base_image(spec).image
 
 
-def _fits(python: PythonInterpreter | None, asked: str | None) -> bool:
+def _is_context_compatible(python: PythonInterpreter | None, asked: str | None) -> bool:
     return python is None or asked is None or f"{python.version}.".startswith(f"{asked}.")
 
 
-def _rows_of_earlier(earlier: Earlier, name: str) -> tuple[Step, ...]:
+def _steps_of_earlier_lock(earlier: EarlierLock, name: str) -> tuple[Step, ...]:
     before = earlier.lock.find_platform(name) if earlier.lock else None
     return (
         tuple(row for row in before.base_decision.explanation if row.step == 0)
@@ -418,7 +435,7 @@ def _rows_of_earlier(earlier: Earlier, name: str) -> tuple[Step, ...]:
     )
 
 
-def _stays(platform: PlatformLock, earlier: Earlier) -> bool:
+def _keeps_images(platform: PlatformLock, earlier: EarlierLock) -> bool:
     """Whether it stands on the images of the earlier lock."""
     before = earlier.lock.find_platform(platform.platform) if earlier.lock else None
     return before is not None and (before.build, before.run, before.python) == (

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from envcompile.spec.model import Spec
 
 
-class ImageFacts(Protocol):
+class ImageReport(Protocol):
     """What a registry tells of an image; see `BaseImageProperties`."""
 
     @property
@@ -40,17 +40,17 @@ class ImageFacts(Protocol):
     def python_path(self) -> str | None: ...  # noqa: D102
 
 
-class Images(Protocol):
+class ImageReader(Protocol):
     """Whoever knows images: a registry client. Raises `UnavailableError`."""
 
     def resolve_digest(self, reference: str) -> str:
         """The digest that `name[:tag]` means now."""
 
-    def read_image(self, reference: str, platform: str) -> ImageFacts:
+    def read_image(self, reference: str, platform: str) -> ImageReport:
         """What `name[:tag]@digest` holds for a platform as docker spells it."""
 
 
-class Ground(NamedTuple):
+class BuildContext(NamedTuple):
     """What everything else on one platform stands on: the base image, its interpreter, the tools of the build.
 
     `wheels` are requirements of pip that the base would have otherwise.
@@ -62,9 +62,15 @@ class Ground(NamedTuple):
     wheels: tuple[str, ...] = ()
 
 
-def lay_ground(  # noqa: PLR0913
-    source: TomlSource, spec: Spec, earlier: Lock | None, images: Images, *, upgrade: bool, broken: tuple[str, ...] = ()
-) -> dict[str, Ground]:
+def resolve_base_images(  # noqa: PLR0913
+    source: TomlSource,
+    spec: Spec,
+    earlier: Lock | None,
+    images: ImageReader,
+    *,
+    upgrade: bool,
+    broken: tuple[str, ...] = (),
+) -> dict[str, BuildContext]:
     """The ground of each platform. A digest that the earlier lock holds is kept unless it is to be upgraded.
 
     `broken` are the images of an earlier lock of which nothing else is known.
@@ -73,34 +79,34 @@ def lay_ground(  # noqa: PLR0913
     or what is
     in an image cannot be had.
     """
-    kept = {} if upgrade else kept_images(earlier, broken)
-    pinned = pinned_tools(spec, None if upgrade else earlier, images, broken)
+    kept = {} if upgrade else collect_pinned_images(earlier, broken)
+    pinned = pin_tools(spec, None if upgrade else earlier, images, broken)
     base = find_base_image(spec)
-    image = pin(base.image, kept, images)
-    grounds: dict[str, Ground] = {}
+    image = pin_image(base.image, kept, images)
+    grounds: dict[str, BuildContext] = {}
     found: list[Diagnostic] = []
     for name in spec.platforms:
         before = earlier.find_platform(name) if earlier and not upgrade else None
-        facts = _facts(source, spec, image, before, images, name)
+        facts = _inspect_image(source, spec, image, before, images, name)
         answer = choose_base_image(spec, base, image, facts)
         if isinstance(answer, Diagnostic):
             found.append(answer)
         else:
-            grounds[name] = Ground(*answer, pinned)
+            grounds[name] = BuildContext(*answer, pinned)
     if found:
         raise DiagnosticsError(source, dict.fromkeys(found))
     return grounds
 
 
-def pinned_tools(
-    spec: Spec, earlier: Lock | None, images: Images, broken: tuple[str, ...] = ()
+def pin_tools(
+    spec: Spec, earlier: Lock | None, images: ImageReader, broken: tuple[str, ...] = ()
 ) -> tuple[ToolImage, ...]:
     """The tools of the build by digest. Raises `UnavailableError`."""
-    kept = kept_images(earlier, broken)
-    return tuple(ToolImage(name, pin(image, kept, images)) for name, image in find_tool_images(spec))
+    kept = collect_pinned_images(earlier, broken)
+    return tuple(ToolImage(name, pin_image(image, kept, images)) for name, image in find_tool_images(spec))
 
 
-def kept_images(earlier: Lock | None, broken: tuple[str, ...]) -> dict[str, str]:
+def collect_pinned_images(earlier: Lock | None, broken: tuple[str, ...]) -> dict[str, str]:
     """From `name:tag` to the same with its digest, for every image of a lock."""
     platforms = earlier.platforms if earlier else ()
     bases = [base.image for each in platforms for base in (each.run, each.build)]
@@ -108,14 +114,14 @@ def kept_images(earlier: Lock | None, broken: tuple[str, ...]) -> dict[str, str]
     return {image.partition("@")[0]: image for image in (*broken, *images)}
 
 
-def pin(image: str, kept: Mapping[str, str], images: Images) -> str:
+def pin_image(image: str, kept: Mapping[str, str], images: ImageReader) -> str:
     """The image by its digest: its own, a kept one, or what the registry says now. Raises `UnavailableError`."""
     if "@" in image:
         return image
     return kept.get(image) or f"{image}@{images.resolve_digest(image)}"
 
 
-def _remembered(spec: Spec, before: PlatformLock) -> BaseImageProperties | None:
+def _reuse_locked_image(spec: Spec, before: PlatformLock) -> BaseImageProperties | None:
     """What the lock holds of the very same image, if that is all that the spec needs of it."""
     if not uses_base_python(spec):
         return BaseImageProperties(before.build.os, before.build.glibc)
@@ -127,13 +133,13 @@ def _remembered(spec: Spec, before: PlatformLock) -> BaseImageProperties | None:
     return None
 
 
-def _facts(  # noqa: PLR0913, PLR0917
-    source: TomlSource, spec: Spec, image: str, before: PlatformLock | None, images: Images, platform: str
+def _inspect_image(  # noqa: PLR0913, PLR0917
+    source: TomlSource, spec: Spec, image: str, before: PlatformLock | None, images: ImageReader, platform: str
 ) -> BaseImageProperties:
     """What is in the image: nothing needs to be asked when the spec and the image's name tell it all."""
     base = find_base_image(spec)
     parts = split_image_reference(base.image)
-    if before and before.build.image == image and (known := _remembered(spec, before)):
+    if before and before.build.image == image and (known := _reuse_locked_image(spec, before)):
         return known
     if parts and parts.digest and not needs_inspection(spec):
         return BaseImageProperties()

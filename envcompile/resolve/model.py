@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Answer = TypeVar("Answer")
 
 # What mends an index whose certificate is by an authority that only the company knows.
-CERTIFICATES = "set SSL_CERT_FILE to the bundle of certificates that your network is known by"
+CERTIFICATE_HINT = "set SSL_CERT_FILE to the bundle of certificates that your network is known by"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +49,19 @@ class PipRequest:
     index: str | None = None
     indexes: tuple[ExtraIndex, ...] = ()
     bounds: tuple[str, ...] = ()
-    sdists: Mapping[str, Mapping[str, Told]] = field(default_factory=dict)
+    sdists: Mapping[str, Mapping[str, SdistMetadata]] = field(default_factory=dict)
 
-    def constraints(self) -> str:
+    def list_constraints(self) -> str:
         """The lines of a constraints file: what may be in the answer in no other version."""
         exact = (f"{name}=={version}" for name, version in {**self.exact, **self.provided}.items())
         return "".join(f"{line}\n" for line in (*exact, *self.bounds))
 
-    def kept(self) -> tuple[PipPackage, ...]:
+    def kept_pins(self) -> tuple[PipPackage, ...]:
         """The preferences that are not to be upgraded."""
-        return kept(self.preferences, self.upgrade)
+        return select_kept_pins(self.preferences, self.upgrade)
 
 
-def kept(preferences: tuple[Package, ...], upgrade: frozenset[str] | bool) -> tuple[Package, ...]:
+def select_kept_pins(preferences: tuple[Package, ...], upgrade: frozenset[str] | bool) -> tuple[Package, ...]:
     """The pins of a request that are not to be upgraded."""
     if upgrade is True:
         return ()
@@ -70,7 +70,7 @@ def kept(preferences: tuple[Package, ...], upgrade: frozenset[str] | bool) -> tu
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class SdistMetadata:
     """An sdist as the resolver sees it: its file, and what it needs as far as that is known by now."""
 
     file: str
@@ -134,9 +134,9 @@ class CondaRequest:
     upgrade: frozenset[str] | bool = frozenset()
     exact: Mapping[str, str] = field(default_factory=dict)
 
-    def kept(self) -> tuple[CondaPackage, ...]:
+    def kept_pins(self) -> tuple[CondaPackage, ...]:
         """The preferences that are not to be upgraded."""
-        return kept(self.preferences, self.upgrade)
+        return select_kept_pins(self.preferences, self.upgrade)
 
 
 class CondaResolver(Protocol):
@@ -157,15 +157,15 @@ class CondaResolver(Protocol):
 # of it and moves the dependencies to match.
 
 
-_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_PACKAGE_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 
 
-def free(upgrade: frozenset[str] | bool, exact: Mapping[str, str]) -> bool:
+def allows_upgrades(upgrade: frozenset[str] | bool, exact: Mapping[str, str]) -> bool:
     """Whether there is a name that may become the newest, so that others move for it."""
     return upgrade is True or bool(upgrade and upgrade - exact.keys())
 
 
-def settle(solve: Callable[[Mapping[str, str]], Answer], pins: Mapping[str, str]) -> Answer:
+def solve_keeping_pins(solve: Callable[[Mapping[str, str]], Answer], pins: Mapping[str, str]) -> Answer:
     """The answer with the pins (name to version) held that the resolver's own reasons leave alone.
 
     Raises `Unsolvable` where there is none without any.
@@ -175,7 +175,7 @@ def settle(solve: Callable[[Mapping[str, str]], Answer], pins: Mapping[str, str]
     except Unsolvable as answer:
         if not pins:
             raise
-        named = set(_NAME.findall(re.sub(r"[-_.]+", "-", answer.reason).lower()))
+        named = set(_PACKAGE_NAME.findall(re.sub(r"[-_.]+", "-", answer.reason).lower()))
     # None of them named: then what they require stands further back, and all must be free to move.
     fewer = {name: version for name, version in pins.items() if named & pins.keys() and name not in named}
-    return settle(solve, fewer)
+    return solve_keeping_pins(solve, fewer)

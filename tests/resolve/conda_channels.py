@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from envcompile.platforms import PLATFORMS
-from envcompile.resolve.conda.channels import channel
+from envcompile.resolve.conda.channels import parse_channel
 from envcompile.resolve.model import CondaRequest
 from tests.made import FIXTURES
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from envcompile.lock.model import Channel
 
-REAL = channel(str(FIXTURES / "channels" / "conda-forge"), FIXTURES)
+REAL = parse_channel(str(FIXTURES / "channels" / "conda-forge"), FIXTURES)
 
 
 def request(*requirements: str, platform: str = "linux-64", **more: Any) -> CondaRequest:
@@ -43,7 +43,7 @@ def made_channel(folder: Path, *records: dict[str, Any], subdir: str = "noarch")
             for row in (records if each == subdir else ())
         }
         (folder / each / "repodata.json").write_text(json.dumps({"info": {"subdir": each}, "packages": rows}), "utf-8")
-    return channel(str(folder), folder)
+    return parse_channel(str(folder), folder)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

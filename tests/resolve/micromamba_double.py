@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from envcompile.resolve.conda.rattler_worker import answers
+from envcompile.resolve.conda.rattler_worker import solve_requests
 
 SCRIPT = """#!{python}
 import sys
@@ -31,7 +31,7 @@ def main() -> None:
     seen = json.dumps({"argv": sys.argv[1:], "environment": dict(os.environ)})
     with Path(sys.argv[0]).with_suffix(".log").open("a", encoding="utf-8") as log:
         log.write(f"{seen}\n")
-    (answer,) = answers({"requests": [_request()], "offline": _set("OFFLINE") == "true", "timeout": 5})
+    (answer,) = solve_requests({"requests": [_request()], "offline": _set("OFFLINE") == "true", "timeout": 5})
     if answer["kind"] == "solved":
         rows = [{**row, "url": f"{row['channel']}/{row['subdir']}/{row['file']}"} for row in answer["packages"]]
         rows = [{key: value for key, value in row.items() if value not in (None, "")} for row in rows]

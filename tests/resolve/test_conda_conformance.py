@@ -15,9 +15,9 @@ import pytest
 from envcompile.diagnostics.errors import EnvcompileError, InvalidInputError, UnavailableError
 from envcompile.lock.model import Channel, CondaPackage
 from envcompile.net.process import run_process
-from envcompile.resolve.conda.channels import channel
-from envcompile.resolve.conda.conda_lock import CondaLock
-from envcompile.resolve.conda.rattler import Rattler
+from envcompile.resolve.conda.channels import parse_channel
+from envcompile.resolve.conda.conda_lock import CondaLockResolver
+from envcompile.resolve.conda.rattler import RattlerResolver
 from envcompile.resolve.model import Effects, Unsolvable
 from tests.resolve.conda_channels import made_channel, request, served
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    Engine = type[Rattler | CondaLock]
+    Engine = type[RattlerResolver | CondaLockResolver]
     Solve = Callable[..., dict[str, CondaPackage]]
 
 # Looked for, not imported: it must not crash the tests at their end.
@@ -42,9 +42,10 @@ def effects(tmp_path: Path) -> Effects:
 
 @pytest.fixture(
     params=[
-        Rattler,
+        RattlerResolver,
         pytest.param(
-            CondaLock, marks=pytest.mark.skipif(not find_spec("conda_lock"), reason="conda-lock is not installed")
+            CondaLockResolver,
+            marks=pytest.mark.skipif(not find_spec("conda_lock"), reason="conda-lock is not installed"),
         ),
     ]
 )
@@ -74,7 +75,7 @@ def test_the_real_stack_for_both_platforms_at_once(engine: Engine, effects: Effe
         request("numpy", "python 3.12.*", platform="linux-aarch64"),
     )
     answers = []
-    for index, each in enumerate((engine, Rattler)):
+    for index, each in enumerate((engine, RattlerResolver)):
         fresh = {**effects.environment, "RATTLER_CACHE_DIR": f"{effects.environment['RATTLER_CACHE_DIR']}{index}"}
         answers.append(each().resolve(requests, Effects(run_process, fresh)))
     assert answers[0] == answers[1]
@@ -244,14 +245,14 @@ def test_a_spec_may_name_the_subdir_or_the_hash(solve: Solve, engine: Engine, tm
     newest = solve("a", channels=(made,))["a"]
     assert (newest.version, newest.subdir) == ("2", "noarch")
     for text in ("a[subdir=linux-64]", "x/linux-64::a", f"a[md5={'1' * 32}]"):
-        if engine is CondaLock:
+        if engine is CondaLockResolver:
             with pytest.raises(InvalidInputError, match="`conda-lock` takes") as refused:
                 solve(text, channels=(made,), preferences=(newest,))
             assert 'resolver = "rattler"' in str(refused.value.hint)
             continue
         old = solve(text, channels=(made,), preferences=(newest,))["a"]
         assert (old.version, old.subdir) == ("1", "linux-64")
-    with pytest.raises(InvalidInputError if engine is CondaLock else Unsolvable):
+    with pytest.raises(InvalidInputError if engine is CondaLockResolver else Unsolvable):
         solve("a >=2[subdir=linux-64]", channels=(made,))
 
 
@@ -259,7 +260,7 @@ def test_a_channel_that_is_not_one_of_the_spec(solve: Solve, tmp_path: Path) -> 
     with pytest.raises(InvalidInputError, match="asks for the channel `bioconda`") as raised:
         solve("bioconda::numpy")
     assert raised.value.hint == "add it to `channels`, which are: `conda-forge`"
-    twins = (channel("./a/x", tmp_path), channel("./b/x", tmp_path))
+    twins = (parse_channel("./a/x", tmp_path), parse_channel("./b/x", tmp_path))
     with pytest.raises(InvalidInputError, match="two channels are called `x`"):
         solve("a", channels=twins)
 
@@ -324,7 +325,7 @@ def test_a_channel_that_cannot_be_read(  # noqa: PLR0913, PLR0917 - a row of the
 
 def test_a_channel_that_is_not_there(solve: Solve, tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="there is no channel `none`"):
-        solve("a", channels=(channel(str(tmp_path / "none"), tmp_path),))
+        solve("a", channels=(parse_channel(str(tmp_path / "none"), tmp_path),))
     with pytest.raises(UnavailableError, match=r"`x` cannot be read: .*Connection refused"):
         solve("a", channels=(Channel("x", "http://127.0.0.1:1/x"),))
 

@@ -18,9 +18,9 @@ from envcompile.diagnostics.errors import EnvcompileError, InvalidInputError, Un
 from envcompile.lock.model import Channel, CondaPackage
 from envcompile.lock.writer import parse_lock
 from envcompile.net.process import ProcessResult, run_process
-from envcompile.resolve.conda.channels import channel
-from envcompile.resolve.conda.conda_lock import CondaLock, spelled
-from envcompile.resolve.conda.rattler import Rattler
+from envcompile.resolve.conda.channels import parse_channel
+from envcompile.resolve.conda.conda_lock import CondaLockResolver, format_for_conda_lock
+from envcompile.resolve.conda.rattler import RattlerResolver
 from envcompile.resolve.model import Effects, Unsolvable
 from envcompile.spec.conda import parse_match_spec
 from tests.made import FIXTURES
@@ -65,7 +65,7 @@ def calls(effects: Effects) -> list[dict[str, Any]]:
 
 def solve(effects: Effects, *requirements: str, **more: Any) -> dict[str, CondaPackage]:
     effects = replace(effects, offline=more.pop("offline", False))
-    (packages,) = CondaLock().resolve((request(*requirements, **more),), effects)
+    (packages,) = CondaLockResolver().resolve((request(*requirements, **more),), effects)
     return {package.name: package for package in packages}
 
 
@@ -109,7 +109,7 @@ from conda_lock.src_parser.conda_common import conda_spec_to_versioned_dep
 read = [conda_spec_to_versioned_dep(each, "main") for each in json.loads(sys.argv[1])]
 print(json.dumps([_to_match_spec(each.name, each.version, each.build, each.conda_channel) for each in read]))
 """
-    argv = (sys.executable, "-c", script, json.dumps([spelled(text) for text in MEANT]))
+    argv = (sys.executable, "-c", script, json.dumps([format_for_conda_lock(text) for text in MEANT]))
     came = json.loads(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
     # The one that it spells wrongly, which our program mends.
     came = [each.replace("x::a=[build=b*]", "x::a[build=b*]") for each in came]
@@ -165,7 +165,7 @@ def test_the_command_writes_the_same_lock(tmp_path: Path) -> None:
 def test_a_program_of_the_machine_gives_the_same_answer(program: Effects) -> None:
     asked = request("numpy <2.3", "conda-forge::scipy * py312*", "python 3.12.*")
     arm = request("numpy", "python 3.12.*", platform="linux-aarch64")
-    assert CondaLock().resolve((asked, arm), program) == Rattler().resolve((asked, arm), program)
+    assert CondaLockResolver().resolve((asked, arm), program) == RattlerResolver().resolve((asked, arm), program)
     assert len(calls(program)) == 2
 
 
@@ -231,7 +231,7 @@ def test_a_program_without_an_answer(program: Effects, tmp_path: Path) -> None:
     assert unsolvable.value.reason.startswith("No candidates were found for numpy >=99")
     made = made_channel(tmp_path / "x", {"name": "a", "version": "1"})
     with pytest.raises(InvalidInputError, match="there is no channel `none`"):
-        solve(program, "a", channels=(channel(str(tmp_path / "none"), tmp_path),))
+        solve(program, "a", channels=(parse_channel(str(tmp_path / "none"), tmp_path),))
     with served(tmp_path / "x", "403") as url, pytest.raises(UnavailableError, match="`x` lets nobody in"):
         solve(program, "a", channels=(Channel("x", url),))
     Path(program.environment["PATH"], "micromamba").write_text(f"#!{sys.executable}\n1 / 0\n", "utf-8")

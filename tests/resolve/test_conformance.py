@@ -13,8 +13,8 @@ from envcompile.diagnostics.errors import EnvcompileError, InvalidInputError, Un
 from envcompile.net.process import run_process
 from envcompile.platforms import PLATFORMS
 from envcompile.resolve.model import Effects, PipRequest, Unsolvable
-from envcompile.resolve.pip.pip_tools import PipTools, running
-from envcompile.resolve.pip.uv import Uv
+from envcompile.resolve.pip.pip_tools import PipToolsResolver, find_running_interpreter
+from envcompile.resolve.pip.uv import UvResolver
 from envcompile.spec.model import ExtraIndex
 from tests.resolve.loopback import Index, Wheel, certificates, proxy, served, world, write
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Ask = Callable[..., tuple[PipPackage, ...]]
 
-HERE = running()
+HERE = find_running_interpreter()
 MACHINE = HERE.machine or platform.machine()
 GLIBC = HERE.glibc or "2.36"
 WORLD = world(MACHINE, HERE.python)
@@ -41,15 +41,15 @@ def index() -> Iterator[Index]:
 
 @pytest.fixture(
     params=[
-        Uv,
+        UvResolver,
         pytest.param(
-            PipTools, marks=pytest.mark.skipif(not find_spec("piptools"), reason="pip-tools is not installed")
+            PipToolsResolver, marks=pytest.mark.skipif(not find_spec("piptools"), reason="pip-tools is not installed")
         ),
     ]
 )
 def resolver(request: pytest.FixtureRequest) -> PipResolver:
     made: PipResolver = request.param()
-    if isinstance(made, PipTools) and not HERE.glibc:
+    if isinstance(made, PipToolsResolver) and not HERE.glibc:
         pytest.skip("pip-tools resolves for CPython on Linux with glibc only")
     return made
 
@@ -255,7 +255,7 @@ def test_an_index_that_is_not_there(ask: Ask) -> None:
 
 def test_a_page_that_is_refused_is_no_answer(ask: Ask, resolver: PipResolver, request: pytest.FixtureRequest) -> None:
     """Not even when an older release, which does not need that project, would do."""
-    if isinstance(resolver, Uv):
+    if isinstance(resolver, UvResolver):
         request.applymarker(pytest.mark.xfail(reason="uv takes a 403 for a project that is not there"))
     with served(Index((*WORLD, Wheel("app", "3.0", ("walled",))), refused=frozenset({"walled"}))) as index:
         with pytest.raises(UnavailableError) as raised:
@@ -314,7 +314,7 @@ def test_the_specs_default_index(ask: Ask, resolver: PipResolver) -> None:
         assert pins(ask("lib", index=own.url())) == ["lib==7.0"]
         extra = ExtraIndex("cpu", torch.url(), ("torch",))
         assert pins(ask("lib", "torch", index=own.url(), indexes=(extra,))) == ["lib==7.0", "torch==2.9.1+cpu"]
-        if isinstance(resolver, Uv):
+        if isinstance(resolver, UvResolver):
             own.password = CANARY
             named = {"UV_INDEX_DEFAULT_USERNAME": "me", "UV_INDEX_DEFAULT_PASSWORD": CANARY}
             assert pins(ask("lib <8", index=own.url(), environment=named)) == ["lib==7.0"]
@@ -336,7 +336,7 @@ CANARY = "c4nary"
 
 @pytest.mark.parametrize("place", ["netrc", "variables", "keyring", "uv's store", "bearer"])
 def test_credentials_of_an_extra_index(ask: Ask, resolver: PipResolver, tmp_path: Path, place: str) -> None:
-    if place != "netrc" and not isinstance(resolver, Uv):
+    if place != "netrc" and not isinstance(resolver, UvResolver):
         pytest.skip("pip knows credentials from URLs, netrc and keyrings, and none that are not basic")
     environment: dict[str, str] = {}
     secret = {"token": CANARY} if place == "bearer" else {"password": CANARY}
@@ -380,7 +380,7 @@ def test_credentials_in_the_users_url_of_the_default_index(ask: Ask, resolver: P
     with served(Index(WORLD, password=CANARY)) as public, served(cpu()) as torch:
         extra = ExtraIndex("cpu", torch.url(), ("torch",))
         url = public.url(f"me:{CANARY}@")
-        if isinstance(resolver, Uv):
+        if isinstance(resolver, UvResolver):
             assert pins(ask("lib", "torch", url=f"named={url}", indexes=(extra,))) == ["lib==2.0", "torch==2.9.1+cpu"]
             return
         with pytest.raises(InvalidInputError) as raised:

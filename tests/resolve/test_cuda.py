@@ -16,7 +16,7 @@ from envcompile.diagnostics.errors import EXIT_FAILED
 from envcompile.diagnostics.toml_source import TomlSource
 from envcompile.lock.model import BaseImage, CondaPackage, PipPackage, PlatformLock
 from envcompile.net.process import run_process
-from envcompile.resolve.fixpoint import Choosing, choose_bases
+from envcompile.resolve.fixpoint import BaseImageChoice, choose_base_images
 from envcompile.resolve.model import Effects, Unsolvable
 from envcompile.spec.decode import parse_spec
 from tests.resolve.conda_channels import made_channel
@@ -127,13 +127,13 @@ def test_another_cuda_is_an_error(asked: str | None, locked: tuple[CondaPackage 
     one = tuple(each for each in locked if isinstance(each, PipPackage))
     other = tuple(each for each in locked if isinstance(each, CondaPackage))
     platform = PlatformLock("linux-64", None, base, base, (), one, other)
-    choosing = Choosing(load_default_catalogue(), Anybody(), {}, {}, {}, {})
+    choosing = BaseImageChoice(load_default_catalogue(), Anybody(), {}, {}, {}, {})
     if not said:
-        (found,) = choose_bases(source, parse_spec(source), (platform,), choosing)
+        (found,) = choose_base_images(source, parse_spec(source), (platform,), choosing)
         assert found.base_decision
         return
     with pytest.raises(DiagnosticsError) as raised:
-        choose_bases(source, parse_spec(source), (platform,), choosing)
+        choose_base_images(source, parse_spec(source), (platform,), choosing)
     (mistake,) = raised.value.diagnostics
     assert (raised.value.exit_code, mistake.path) == (EXIT_FAILED, ("cuda", "version"))
     assert said in mistake.message

@@ -11,7 +11,7 @@ from envcompile.diagnostics.diagnostic import DiagnosticsError
 from envcompile.diagnostics.errors import UnavailableError
 from envcompile.diagnostics.toml_source import TomlSource
 from envcompile.lock.model import Lock, PlatformLock
-from envcompile.resolve.images import Ground, lay_ground
+from envcompile.resolve.images import BuildContext, resolve_base_images
 from envcompile.spec.decode import parse_spec
 
 DIGEST = "sha256:" + "1" * 64
@@ -36,13 +36,13 @@ class Registry:
         return self._facts
 
 
-def laid(text: str, registry: Registry, earlier: Lock | None = None, *, upgrade: bool = False) -> Ground:
+def laid(text: str, registry: Registry, earlier: Lock | None = None, *, upgrade: bool = False) -> BuildContext:
     source = TomlSource("envcompile.toml", f'name = "x"\n{text}')
-    (ground,) = lay_ground(source, parse_spec(source), earlier, registry, upgrade=upgrade).values()
+    (ground,) = resolve_base_images(source, parse_spec(source), earlier, registry, upgrade=upgrade).values()
     return ground
 
 
-def locked(ground: Ground, *, conda: bool = False) -> Lock:
+def locked(ground: BuildContext, *, conda: bool = False) -> Lock:
     python = None if conda else ground.python
     platform = PlatformLock("linux-64", python, ground.base, ground.base, ground.tools, ())
     return Lock(DIGEST, DIGEST, (platform,))
@@ -84,7 +84,9 @@ def test_the_digests_of_a_broken_lock_are_kept() -> None:
     there, other = f"debian:bookworm-slim@sha256:{'2' * 64}", f"debian:trixie-slim@sha256:{'3' * 64}"
     for upgrade in (False, True):
         registry = Registry()
-        grounds = lay_ground(source, parse_spec(source), None, registry, upgrade=upgrade, broken=(there, other))
+        grounds = resolve_base_images(
+            source, parse_spec(source), None, registry, upgrade=upgrade, broken=(there, other)
+        )
         (ground,) = grounds.values()
         assert (ground.base.image == there) is not upgrade
         assert ("debian:bookworm-slim" in registry.asked) is upgrade

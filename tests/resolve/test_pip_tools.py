@@ -10,9 +10,16 @@ from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
 from envcompile.net.process import ProcessResult
 from envcompile.platforms import PLATFORMS
 from envcompile.resolve.model import Effects, PipRequest, Unsolvable
-from envcompile.resolve.pip.pip_tools import Here, PipTools, failure, index_url, refuse_elsewhere, skipped_page
+from envcompile.resolve.pip.pip_tools import (
+    PipToolsResolver,
+    RunningInterpreter,
+    check_running_platform,
+    create_failure,
+    create_skipped_page_error,
+    find_index_url,
+)
 from envcompile.resolve.pip.simple_index import IndexFile, SimpleIndex
-from envcompile.resolve.pip.wheels import check, packages, unseen
+from envcompile.resolve.pip.wheels import check_requirements, find_newer_glibc_wheel, select_packages
 from tests.resolve.loopback import Index, Wheel, served
 
 if TYPE_CHECKING:
@@ -24,22 +31,28 @@ REQUEST = PipRequest(("lib >=1",), (), PLATFORMS["linux-64"], "3.12.4", "2.36")
 @pytest.mark.parametrize(
     ("here", "said"),
     [
-        (Here("3.12.4", "aarch64", "2.36"), "the machine it runs on, `aarch64`, and `linux-64` is `x86_64`"),
-        (Here("3.12.5", "x86_64", "2.36"), "the Python it runs in, `3.12.5`, and the base image has `3.12.4`"),
-        (Here("3.11.4", "x86_64", "2.36"), "`3.11.4`"),
-        (Here("3.12.4", "", ""), "CPython on Linux with glibc"),
+        (
+            RunningInterpreter("3.12.4", "aarch64", "2.36"),
+            "the machine it runs on, `aarch64`, and `linux-64` is `x86_64`",
+        ),
+        (
+            RunningInterpreter("3.12.5", "x86_64", "2.36"),
+            "the Python it runs in, `3.12.5`, and the base image has `3.12.4`",
+        ),
+        (RunningInterpreter("3.11.4", "x86_64", "2.36"), "`3.11.4`"),
+        (RunningInterpreter("3.12.4", "", ""), "CPython on Linux with glibc"),
     ],
 )
-def test_refuses_what_it_cannot_resolve_for(here: Here, said: str) -> None:
+def test_refuses_what_it_cannot_resolve_for(here: RunningInterpreter, said: str) -> None:
     with pytest.raises(InvalidInputError) as raised:
-        refuse_elsewhere(REQUEST, here)
+        check_running_platform(REQUEST, here)
     assert said in raised.value.message
     assert 'resolver = "uv"' in str(raised.value.hint)
 
 
 @pytest.mark.parametrize("glibc", ["2.31", "2.36", "2.41"])
 def test_another_glibc_is_no_reason_to_refuse(glibc: str) -> None:
-    refuse_elsewhere(REQUEST, Here("3.12.4", "x86_64", glibc))
+    check_running_platform(REQUEST, RunningInterpreter("3.12.4", "x86_64", glibc))
 
 
 def wheel(version: str, tag: str = "py3-none-any", sha256: str = "0" * 64, **fields: object) -> IndexFile:
@@ -61,23 +74,23 @@ def wheel(version: str, tag: str = "py3-none-any", sha256: str = "0" * 64, **fie
 )
 def test_what_an_older_glibc_hides(files: list[IndexFile], expected: str | None) -> None:
     projects = {"lib": (wheel("1"), *files)}
-    assert unseen(projects, {"lib": "1"}, REQUEST, "2.31") == expected
-    assert unseen(projects, {"lib": "1"}, REQUEST, "2.36") is None
+    assert find_newer_glibc_wheel(projects, {"lib": "1"}, REQUEST, "2.31") == expected
+    assert find_newer_glibc_wheel(projects, {"lib": "1"}, REQUEST, "2.36") is None
 
 
 def test_a_file_without_a_digest_or_for_another_platform_is_no_answer() -> None:
     for file in (wheel("1", sha256=""), wheel("1", "py3-none-win_amd64"), wheel("1", requires_python="<3")):
         with pytest.raises(Unsolvable):
-            packages({"lib": "1"}, {"lib": set()}, {"lib": (file,)}, REQUEST)
+            select_packages({"lib": "1"}, {"lib": set()}, {"lib": (file,)}, REQUEST)
 
 
 def test_the_answer_is_checked() -> None:
     from packaging.requirements import Requirement
 
-    answer = packages({"lib": "1"}, {"lib": {"gone"}}, {"lib": (wheel("1"),)}, REQUEST)
+    answer = select_packages({"lib": "1"}, {"lib": {"gone"}}, {"lib": (wheel("1"),)}, REQUEST)
     for asked, named in (("lib >1", "lib"), ("other", "other"), ("lib", "gone")):
         with pytest.raises(Unsolvable) as raised:
-            check(answer, [Requirement(asked)], REQUEST)
+            check_requirements(answer, [Requirement(asked)], REQUEST)
         assert named in raised.value.reason
 
 
@@ -95,7 +108,7 @@ def test_the_answer_is_checked() -> None:
     ],
 )
 def test_an_end_that_is_not_about_requirements(errors: str, said: str) -> None:
-    error = failure("", errors, REQUEST, ())
+    error = create_failure("", errors, REQUEST, ())
     assert isinstance(error, UnavailableError)
     assert said in error.message
     assert "s3cret" not in error.message
@@ -103,9 +116,11 @@ def test_an_end_that_is_not_about_requirements(errors: str, said: str) -> None:
 
 def test_the_log_tells_of_pages_that_were_passed_over() -> None:
     line = "2026-01-02T03:04:05,678   Could not fetch URL https://me:s3cret@host/simple/lib/: {} - skipping\n"
-    assert skipped_page(line.format("404 Client Error: Not Found for url: https://host/simple/lib/")) is None
+    assert (
+        create_skipped_page_error(line.format("404 Client Error: Not Found for url: https://host/simple/lib/")) is None
+    )
     for reason in ("connection error: [Errno 111] Connection refused", "403 Client Error: no", "429 Too Many Requests"):
-        error = skipped_page(line.format(reason))
+        error = create_skipped_page_error(line.format(reason))
         assert error
         assert reason in error.message
         assert "`lib`" in error.message
@@ -119,8 +134,8 @@ def test_the_index_is_the_users_else_what_pip_says() -> None:
         return ProcessResult(0, "some warning\nhttps://index.example/simple")
 
     leaking = {"PIP_FIND_LINKS": "/wheels", "PYTHONPATH": "/elsewhere"}
-    assert index_url(Effects(run, leaking), "here") == "https://index.example/simple"
-    assert index_url(Effects(run, {"PIP_INDEX_URL": "https://mine/simple"}), "here") == "https://mine/simple"
+    assert find_index_url(Effects(run, leaking), "here") == "https://index.example/simple"
+    assert find_index_url(Effects(run, {"PIP_INDEX_URL": "https://mine/simple"}), "here") == "https://mine/simple"
 
 
 def test_without_pip_the_hint_says_what_to_install() -> None:
@@ -128,7 +143,7 @@ def test_without_pip_the_hint_says_what_to_install() -> None:
         return ProcessResult(1, "No module named 'pip'")
 
     with pytest.raises(UnavailableError) as raised:
-        index_url(Effects(run, {}), "here")
+        find_index_url(Effects(run, {}), "here")
     assert "envcompile[engines]" in str(raised.value.hint)
 
 
@@ -157,4 +172,4 @@ def test_it_refuses_before_anything_runs() -> None:
 
     elsewhere = PipRequest((), (), PLATFORMS["linux-64"], "3.99.0", "2.36")
     with pytest.raises(InvalidInputError):
-        PipTools().resolve(elsewhere, Effects(run, {}))
+        PipToolsResolver().resolve(elsewhere, Effects(run, {}))

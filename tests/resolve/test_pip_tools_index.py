@@ -10,10 +10,10 @@ import pytest
 from envcompile.net.process import run_process
 from envcompile.platforms import PLATFORMS
 from envcompile.resolve.model import Effects, PipRequest
-from envcompile.resolve.pip.pip_tools import PipTools, running
-from envcompile.resolve.pip.uv import Uv
+from envcompile.resolve.pip.pip_tools import PipToolsResolver, find_running_interpreter
+from envcompile.resolve.pip.uv import UvResolver
 
-HERE = running()
+HERE = find_running_interpreter()
 REQUIREMENTS = ("numpy >=1.26", "pandas", "requests[socks] ; python_version >= '3'", "setuptools")
 
 pytestmark = [
@@ -37,20 +37,20 @@ def effects() -> Effects:
 @pytest.mark.parametrize("newer", [None, "2025-06-01T00:00:00Z"])
 def test_with_uvs_pins_the_lock_is_the_same(effects: Effects, newer: str | None) -> None:
     """Name, version, file, hash, size and who needs whom."""
-    expected = Uv().resolve(question(*REQUIREMENTS, exclude_newer=newer), effects)
+    expected = UvResolver().resolve(question(*REQUIREMENTS, exclude_newer=newer), effects)
     asked = question(*REQUIREMENTS, exclude_newer=newer, preferences=expected)
-    assert PipTools().resolve(asked, effects) == expected
+    assert PipToolsResolver().resolve(asked, effects) == expected
 
 
 def test_an_older_glibc_gets_the_same_files(effects: Effects) -> None:
-    expected = Uv().resolve(question(*REQUIREMENTS, glibc="2.17"), effects)
-    assert PipTools().resolve(question(*REQUIREMENTS, glibc="2.17", preferences=expected), effects) == expected
+    expected = UvResolver().resolve(question(*REQUIREMENTS, glibc="2.17"), effects)
+    assert PipToolsResolver().resolve(question(*REQUIREMENTS, glibc="2.17", preferences=expected), effects) == expected
 
 
 def test_a_free_solve_holds(effects: Effects) -> None:
     """Whatever it chose, uv finds every requirement of every package answered by it, with the same files."""
-    ours, theirs = (each.resolve(question(*REQUIREMENTS), effects) for each in (PipTools(), Uv()))
+    ours, theirs = (each.resolve(question(*REQUIREMENTS), effects) for each in (PipToolsResolver(), UvResolver()))
     for package in sorted(set(ours) ^ set(theirs), key=lambda each: each.name):
         print("pip-tools" if package in ours else "uv", package)
     exact = [f"{package.name} =={package.version}" for package in ours]
-    assert Uv().resolve(question(*REQUIREMENTS, *exact), effects) == ours
+    assert UvResolver().resolve(question(*REQUIREMENTS, *exact), effects) == ours

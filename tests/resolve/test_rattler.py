@@ -14,8 +14,8 @@ import pytest
 from envcompile.diagnostics.errors import UnavailableError
 from envcompile.lock.model import Channel
 from envcompile.net.process import ProcessResult, run_process
-from envcompile.resolve.conda.channels import channel
-from envcompile.resolve.conda.rattler import Rattler
+from envcompile.resolve.conda.channels import parse_channel
+from envcompile.resolve.conda.rattler import RattlerResolver
 from envcompile.resolve.model import Effects
 from tests.made import FIXTURES
 from tests.resolve.conda_channels import request
@@ -36,7 +36,7 @@ def effects(tmp_path: Path) -> Effects:
 
 
 def solve(effects: Effects, *requirements: str, **more: Any) -> dict[str, CondaPackage]:
-    (packages,) = Rattler().resolve((request(*requirements, **more),), effects)
+    (packages,) = RattlerResolver().resolve((request(*requirements, **more),), effects)
     assert [package.name for package in packages] == sorted(package.name for package in packages)
     return {package.name: package for package in packages}
 
@@ -86,13 +86,13 @@ def test_no_answer_is_an_error(tmp_path: Path) -> None:
     (broken / "resolve" / "conda" / "rattler_worker.py").write_text("import nothing_of_that_name\n", "utf-8")
     effects = Effects(run_process, {**os.environ, "PYTHONPATH": str(tmp_path)})
     with pytest.raises(UnavailableError, match="ended without an answer"):
-        Rattler().resolve((request("numpy"),), effects)
+        RattlerResolver().resolve((request("numpy"),), effects)
 
 
 def test_names_urls_and_paths(tmp_path: Path) -> None:
-    strange = channel("./a b", tmp_path)
+    strange = parse_channel("./a b", tmp_path)
     assert (strange.name, strange.url) == ("a-b", (tmp_path / "a b").as_uri())
-    assert channel(f"{strange.url}/", tmp_path) == strange
-    assert channel("conda-forge", tmp_path).url.endswith("/conda-forge")
-    assert channel("https://example.invalid/a/b/", tmp_path) == Channel("a/b", "https://example.invalid/a/b")
-    assert channel("./here", tmp_path) == Channel("here", (tmp_path / "here").as_uri())
+    assert parse_channel(f"{strange.url}/", tmp_path) == strange
+    assert parse_channel("conda-forge", tmp_path).url.endswith("/conda-forge")
+    assert parse_channel("https://example.invalid/a/b/", tmp_path) == Channel("a/b", "https://example.invalid/a/b")
+    assert parse_channel("./here", tmp_path) == Channel("here", (tmp_path / "here").as_uri())

@@ -12,7 +12,7 @@ from envcompile.lock.writer import format_lock, parse_lock
 from envcompile.net.process import run_process
 from envcompile.resolve.model import Effects
 from envcompile.resolve.pip.sdists import read_sdist
-from envcompile.resolve.pip.uv import default_index
+from envcompile.resolve.pip.uv import find_default_index
 from tests.resolve.loopback import Index, Wheel, served
 from tests.sdists import Sdist, metadata, system
 from tests.test_lock_several import HERE, envcompile
@@ -213,4 +213,4 @@ def test_a_damaged_archive_is_said_to_be_one() -> None:
 def test_the_users_default_index_has_its_whole_address() -> None:
     for said in ("https://index.example.invalid/simple?key=1", "mine=https://index.example.invalid/simple?key=1"):
         effects = Effects(run_process, {"UV_DEFAULT_INDEX": said})
-        assert default_index(effects) == "https://index.example.invalid/simple?key=1"
+        assert find_default_index(effects) == "https://index.example.invalid/simple?key=1"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from envcompile.resolve.pip.wheels import best
+from envcompile.resolve.pip.wheels import find_best_wheel
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,6 @@ from envcompile.resolve.pip.wheels import best
     ],
 )
 def test_best(files: list[str], machine: str, glibc: str, python: str, expected: int | None) -> None:
-    answer = best(files, machine, glibc, python)
+    answer = find_best_wheel(files, machine, glibc, python)
     assert answer == (None if expected is None else files[expected])
-    assert best(reversed(files), machine, glibc, python) == answer
+    assert find_best_wheel(reversed(files), machine, glibc, python) == answer

@@ -10,35 +10,35 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-Part: TypeAlias = "int | tuple[int, ...]"
-Key: TypeAlias = "tuple[int, tuple[Part, ...], tuple[Part, ...]]"
+VersionPart: TypeAlias = "int | tuple[int, ...]"
+VersionKey: TypeAlias = "tuple[int, tuple[VersionPart, ...], tuple[VersionPart, ...]]"
 
-_RUNS = re.compile(r"([^0-9]*)([0-9]*)")
-_LETTERS_FIRST = 256
+_VERSION_RUNS = re.compile(r"([^0-9]*)([0-9]*)")
+_NON_LETTER_OFFSET = 256
 
 
 @lru_cache(maxsize=1 << 14)  # the same few versions are compared again and again
-def key(version: str) -> Key:
+def version_sort_key(version: str) -> VersionKey:
     """What sorts as `dpkg --compare-versions` does: [epoch:]upstream[-revision]."""
     epoch, colon, rest = version.partition(":")
     if not (colon and epoch.isdecimal()):
         epoch, rest = "0", version
     upstream, dash, revision = rest.rpartition("-")
-    return (int(epoch), _runs(upstream if dash else rest), _runs(revision if dash else ""))
+    return (int(epoch), _split_runs(upstream if dash else rest), _split_runs(revision if dash else ""))
 
 
-def _runs(text: str) -> tuple[Part, ...]:
+def _split_runs(text: str) -> tuple[VersionPart, ...]:
     """Letters and numbers by turns, the last run of letters empty: an end is more than `~` and less than all else."""
-    found: list[Part] = []
+    found: list[VersionPart] = []
     # No revision is as good as revision 0.
-    for letters, digits in _RUNS.findall(text or "0"):
-        found += [(*map(_weight, letters), 0), int(digits or 0)]
+    for letters, digits in _VERSION_RUNS.findall(text or "0"):
+        found += [(*map(_character_weight, letters), 0), int(digits or 0)]
     # The regular expression's last match is empty.
     return tuple(found[:-1])
 
 
-def _weight(letter: str) -> int:
-    return -1 if letter == "~" else ord(letter) + (0 if letter.isalpha() else _LETTERS_FIRST)
+def _character_weight(letter: str) -> int:
+    return -1 if letter == "~" else ord(letter) + (0 if letter.isalpha() else _NON_LETTER_OFFSET)
 
 
 # Debian control files (deb822): an archive's Packages, dpkg's status. Only what is asked for is parsed.
@@ -54,7 +54,7 @@ _FIELD = re.compile(r"^([A-Za-z][A-Za-z0-9-]*):[ \t]*(.*(?:\n[ \t].*)*)", re.MUL
 _PRIORITIES = ("required", "important", "standard", "optional")
 
 
-class Relation(NamedTuple):
+class PackageRelation(NamedTuple):
     """One alternative of a relation: a name, and a version that it must compare with (`<<`, `<=`, `=`, `>=`, `>>`)."""
 
     name: str
@@ -65,11 +65,11 @@ class Relation(NamedTuple):
         return f"{self.name} ({self.operator} {self.version})" if self.operator else self.name
 
 
-Alternatives: TypeAlias = "tuple[Relation, ...]"
+Alternatives: TypeAlias = "tuple[PackageRelation, ...]"
 
 
 @dataclass(frozen=True, slots=True)
-class Package:
+class ControlPackage:
     """One version of a package, as a paragraph of a control file has it.
 
     `depends` holds Pre-Depends too, `conflicts` also Breaks; `provides` are names with the version provided, if any;
@@ -80,21 +80,21 @@ class Package:
     version: str
     architecture: str
     depends: tuple[Alternatives, ...] = ()
-    conflicts: tuple[Relation, ...] = ()
-    provides: tuple[Relation, ...] = ()
+    conflicts: tuple[PackageRelation, ...] = ()
+    provides: tuple[PackageRelation, ...] = ()
     priority: int = len(_PRIORITIES)
     path: str = ""
     size: int | None = None
     sha256: str = ""
 
 
-class Index:
+class PackageIndex:
     """The paragraphs of a control file, by name."""
 
     def __init__(self, text: str) -> None:
         self._paragraphs: dict[str, list[str]] = {}
         self._providers: dict[str, list[str]] = {}
-        self._parsed: dict[str, tuple[Package, ...]] = {}
+        self._parsed: dict[str, tuple[ControlPackage, ...]] = {}
         for paragraph in text.split("\n\n"):
             # Everything that writes such files writes the name first; where not, it is searched for.
             start = 9 if paragraph.startswith("Package: ") else paragraph.find("\nPackage: ") + 10
@@ -106,43 +106,43 @@ class Index:
             at = paragraph.find("\nProvides: ")
             if at >= 0:
                 end = paragraph.find("\n", at + 11)
-                for relation in _relations(paragraph[at + 11 : end if end >= 0 else None]):
+                for relation in _parse_alternatives(paragraph[at + 11 : end if end >= 0 else None]):
                     self._providers.setdefault(relation.name, []).append(name)
 
-    def names(self) -> set[str]:
+    def list_names(self) -> set[str]:
         """Every real package's name."""
         return set(self._paragraphs)
 
-    def versions(self, name: str) -> tuple[Package, ...]:
+    def find_versions(self, name: str) -> tuple[ControlPackage, ...]:
         """Every version of a package that stands in the file."""
         if name not in self._parsed:
-            found = (package(text) for text in self._paragraphs.get(name, ()))
+            found = (parse_package(text) for text in self._paragraphs.get(name, ()))
             self._parsed[name] = tuple(each for each in found if each is not None)
         return self._parsed[name]
 
-    def providers(self, name: str) -> tuple[str, ...]:
+    def find_providers(self, name: str) -> tuple[str, ...]:
         """The names of the packages of which some version provides a name, sorted."""
         return tuple(sorted(set(self._providers.get(name, ()))))
 
 
-def fields(paragraph: str) -> dict[str, str]:
+def parse_fields(paragraph: str) -> dict[str, str]:
     """The fields of one paragraph, by name; of more lines, the lines."""
     return {name: value.strip() for name, value in _FIELD.findall(paragraph)}
 
 
-def package(paragraph: str) -> Package | None:
+def parse_package(paragraph: str) -> ControlPackage | None:
     """The package of a paragraph; None for one that dpkg does not count as installed."""
-    found = fields(paragraph)
+    found = parse_fields(paragraph)
     if not found.get("Status", "ok installed").endswith(" installed") or "Version" not in found:
         return None
     priority = found.get("Priority", "")
-    return Package(
+    return ControlPackage(
         name=found["Package"],
         version=found["Version"],
         architecture=found.get("Architecture", ""),
-        depends=(*_clauses(found.get("Pre-Depends", "")), *_clauses(found.get("Depends", ""))),
-        conflicts=(*_relations(found.get("Conflicts", "")), *_relations(found.get("Breaks", ""))),
-        provides=_relations(found.get("Provides", "")),
+        depends=(*_parse_clauses(found.get("Pre-Depends", "")), *_parse_clauses(found.get("Depends", ""))),
+        conflicts=(*_parse_alternatives(found.get("Conflicts", "")), *_parse_alternatives(found.get("Breaks", ""))),
+        provides=_parse_alternatives(found.get("Provides", "")),
         priority=_PRIORITIES.index(priority) if priority in _PRIORITIES else len(_PRIORITIES),
         path=found.get("Filename", ""),
         size=int(found["Size"]) if found.get("Size", "").isdecimal() else None,
@@ -150,21 +150,23 @@ def package(paragraph: str) -> Package | None:
     )
 
 
-def _clauses(text: str) -> tuple[Alternatives, ...]:
-    return tuple(tuple(_relation(each) for each in clause.split("|")) for clause in text.split(",") if clause.strip())
+def _parse_clauses(text: str) -> tuple[Alternatives, ...]:
+    return tuple(
+        tuple(_parse_relation(each) for each in clause.split("|")) for clause in text.split(",") if clause.strip()
+    )
 
 
-def _relations(text: str) -> tuple[Relation, ...]:
-    return tuple(_relation(each) for each in text.split(",") if each.strip())
+def _parse_alternatives(text: str) -> tuple[PackageRelation, ...]:
+    return tuple(_parse_relation(each) for each in text.split(",") if each.strip())
 
 
-def _relation(text: str) -> Relation:
+def _parse_relation(text: str) -> PackageRelation:
     found = _RELATION.fullmatch(text)
     if found is None:
-        return Relation(text.strip())
+        return PackageRelation(text.strip())
     # `<` and `>` are the obsolete spellings of `<=` and `>=`.
     operator = {"<": "<=", ">": ">="}.get(found[2], found[2])
-    return Relation(found[1], operator, found[3])
+    return PackageRelation(found[1], operator, found[3])
 
 
 # What has to be added to a base so that the packages that are asked for can run: Depends and Pre-Depends, closed.
@@ -175,14 +177,14 @@ def _relation(text: str) -> Relation:
 # choice: archives of a release are made so that none is needed, and where one is, the answer is an error.
 
 
-class Added(NamedTuple):
+class InstalledPackage(NamedTuple):
     """One package to install, and the names of the others of the list that it needs, sorted."""
 
-    package: Package
+    package: ControlPackage
     depends: tuple[str, ...]
 
 
-class Unmet(Exception):  # noqa: N818 - it names an answer
+class UnmetDependenciesError(Exception):
     """The packages do not go together; `reasons` are sentences."""
 
     def __init__(self, reasons: Sequence[str]) -> None:
@@ -190,66 +192,69 @@ class Unmet(Exception):  # noqa: N818 - it names an answer
         self.reasons = tuple(reasons)
 
 
-def candidate(indexes: Iterable[Index], name: str) -> Package | None:
+def find_candidate(indexes: Iterable[PackageIndex], name: str) -> ControlPackage | None:
     """The newest version of a package that the archive has; of the same in two suites, that of the first."""
-    found = [each for index in indexes for each in index.versions(name)]
-    return max(found, key=lambda each: key(each.version), default=None)
+    found = [each for index in indexes for each in index.find_versions(name)]
+    return max(found, key=lambda each: version_sort_key(each.version), default=None)
 
 
-def close(asked: Iterable[str], indexes: Sequence[Index], installed: Index) -> tuple[Added, ...]:
+def compute_closure(
+    asked: Iterable[str], indexes: Sequence[PackageIndex], installed: PackageIndex
+) -> tuple[InstalledPackage, ...]:
     """What to install for the names that are asked for, sorted by name; of what is there already, only newer versions.
 
     Every name must be in one of the indexes. Raises `UnmetNeed`.
     """
-    work = _Closure(indexes, installed)
-    work.ask(sorted(asked))
-    if reasons := [*work.unmet, *work.conflicts()]:
-        raise Unmet(list(dict.fromkeys(reasons)))
-    return tuple(Added(work.chosen[name], work.needs(name)) for name in sorted(work.chosen))
+    work = _ClosureSolver(indexes, installed)
+    work.request_package(sorted(asked))
+    if reasons := [*work.unmet, *work.explain_conflicts()]:
+        raise UnmetDependenciesError(list(dict.fromkeys(reasons)))
+    return tuple(InstalledPackage(work.chosen[name], work.find_dependencies(name)) for name in sorted(work.chosen))
 
 
-class _Closure:
-    def __init__(self, indexes: Sequence[Index], installed: Index) -> None:
+class _ClosureSolver:
+    def __init__(self, indexes: Sequence[PackageIndex], installed: PackageIndex) -> None:
         self._indexes = indexes
-        self._base = {name: found[0] for name in installed.names() if (found := installed.versions(name))}
-        self._there: dict[str, Package] = {}
-        self._providers: dict[str, dict[str, Relation]] = {}
-        self._open: list[tuple[Package, Alternatives]] = []
-        self.chosen: dict[str, Package] = {}
+        self._base = {name: found[0] for name in installed.list_names() if (found := installed.find_versions(name))}
+        self._there: dict[str, ControlPackage] = {}
+        self._providers: dict[str, dict[str, PackageRelation]] = {}
+        self._open: list[tuple[ControlPackage, Alternatives]] = []
+        self.chosen: dict[str, ControlPackage] = {}
         self.unmet: list[str] = []
         for package in self._base.values():
-            self._put(package)
+            self._add_package(package)
 
-    def ask(self, names: Sequence[str]) -> None:
+    def request_package(self, names: Sequence[str]) -> None:
         """Choose these, as new as the archive has them, and all they need."""
         for name in names:
-            self._choose(name)
+            self._choose_alternative(name)
         while self._open:
             package, alternatives = self._open.pop()
             # What was put in the place of this very package has clauses of its own.
-            if self._there[package.name] is package and not self._met(alternatives):
-                self._meet(package, alternatives)
+            if self._there[package.name] is package and not self._is_satisfied(alternatives):
+                self._satisfy_alternatives(package, alternatives)
 
-    def needs(self, name: str) -> tuple[str, ...]:
+    def find_dependencies(self, name: str) -> tuple[str, ...]:
         """The chosen packages by which the dependencies of a chosen one are met."""
         found = {
             each
             for alternatives in self.chosen[name].depends
             for relation in alternatives
-            for each in self._by(relation)
+            for each in self._find_satisfying_packages(relation)
             if each in self.chosen and each != name
         }
         return tuple(sorted(found))
 
-    def conflicts(self) -> Iterator[str]:
+    def explain_conflicts(self) -> Iterator[str]:
         """Sentences on what can not be there together, as far as something chosen has a part in it."""
         for package in self._there.values():
             for relation in package.conflicts:
-                for name in self._by(relation):
+                for name in self._find_satisfying_packages(relation):
                     if name != package.name and (name in self.chosen or package.name in self.chosen):
-                        yield f"{self._told(package)} cannot be beside {self._told(self._there[name])}"
+                        other = self._format_package(self._there[name])
+                        yield f"{self._format_package(package)} cannot be beside {other}"
 
-    def _put(self, package: Package) -> None:
+    def _add_package(self, package: ControlPackage) -> None:
         before = self._there.get(package.name)
         for relation in before.provides if before else ():
             self._providers[relation.name].pop(package.name, None)
@@ -257,97 +262,102 @@ class _Closure:
         for relation in package.provides:
             self._providers.setdefault(relation.name, {})[package.name] = relation
 
-    def _choose(self, name: str) -> None:
+    def _choose_alternative(self, name: str) -> None:
         """Put the archive's newest version, unless what is there is as new; with it goes what would break by it."""
-        package, before = self._candidate(name), self._there.get(name)
-        if package is None or (before and key(before.version) >= key(package.version)):
+        package, before = self._find_candidate(name), self._there.get(name)
+        if package is None or (before and version_sort_key(before.version) >= version_sort_key(package.version)):
             return
-        self._put(package)
+        self._add_package(package)
         self.chosen[name] = package
         self._open += [(package, clause) for clause in reversed(package.depends)]
         for relation in package.conflicts:
-            for other in list(self._by(relation)):
+            for other in list(self._find_satisfying_packages(relation)):
                 if other in self._base and other != name:
-                    self._choose(other)
+                    self._choose_alternative(other)
         if before:
             # Those of the base that needed the very version that was replaced.
             for each in self._base.values():
-                if self._there[each.name] is each and self._breaks(each, before):
-                    self._choose(each.name)
+                if self._there[each.name] is each and self._breaks_dependency(each, before):
+                    self._choose_alternative(each.name)
                     self._open += [(self._there[each.name], clause) for clause in self._there[each.name].depends]
 
-    def _breaks(self, package: Package, replaced: Package) -> bool:
+    def _breaks_dependency(self, package: ControlPackage, replaced: ControlPackage) -> bool:
         """Whether something that a package needs, and that another was, is not there any more."""
         names = {replaced.name, *(relation.name for relation in replaced.provides)}
         clauses = (clause for clause in package.depends if any(relation.name in names for relation in clause))
-        return not all(self._met(clause) for clause in clauses)
+        return not all(self._is_satisfied(clause) for clause in clauses)
 
-    def _meet(self, package: Package, alternatives: Alternatives) -> None:
-        found = [name for relation in alternatives for name in self._solutions(relation)]
+    def _satisfy_alternatives(self, package: ControlPackage, alternatives: Alternatives) -> None:
+        found = [name for relation in alternatives for name in self._find_solutions(relation)]
         # What the base has in an older version is upgraded before anything new is brought in.
         ordered = sorted(dict.fromkeys(found), key=lambda name: name not in self._base)
-        fitting = [name for name in ordered if not self._clashes(name)]
+        fitting = [name for name in ordered if not self._has_conflict(name)]
         for name in fitting or ordered:
-            self._choose(name)
-            if self._met(alternatives):
+            self._choose_alternative(name)
+            if self._is_satisfied(alternatives):
                 return
-        self.unmet.append(self._sentence(package, alternatives))
+        self.unmet.append(self._format_relation(package, alternatives))
 
-    def _met(self, alternatives: Alternatives) -> bool:
-        return any(True for relation in alternatives for _ in self._by(relation))
+    def _is_satisfied(self, alternatives: Alternatives) -> bool:
+        return any(True for relation in alternatives for _ in self._find_satisfying_packages(relation))
 
-    def _by(self, relation: Relation) -> Iterator[str]:
+    def _find_satisfying_packages(self, relation: PackageRelation) -> Iterator[str]:
         """The names of what is there and answers a relation."""
         real = self._there.get(relation.name)
-        if real and _fits(relation, real.version):
+        if real and _is_version_allowed(relation, real.version):
             yield real.name
         for name, provided in self._providers.get(relation.name, {}).items():
-            if name != relation.name and _provides(relation, provided):
+            if name != relation.name and _is_provided(relation, provided):
                 yield name
 
-    def _solutions(self, relation: Relation) -> Iterator[str]:
+    def _find_solutions(self, relation: PackageRelation) -> Iterator[str]:
         """The packages of the archive whose newest version answers a relation: the real one, then its providers."""
-        real = self._candidate(relation.name)
-        if real and _fits(relation, real.version):
+        real = self._find_candidate(relation.name)
+        if real and _is_version_allowed(relation, real.version):
             yield real.name
-        names = {name for index in self._indexes for name in index.providers(relation.name)} - {relation.name}
-        providers = [each for name in names if (each := self._candidate(name))]
+        names = {name for index in self._indexes for name in index.find_providers(relation.name)} - {relation.name}
+        providers = [each for name in names if (each := self._find_candidate(name))]
         for each in sorted(providers, key=lambda each: (each.priority, each.name)):
-            if any(provided.name == relation.name and _provides(relation, provided) for provided in each.provides):
+            if any(provided.name == relation.name and _is_provided(relation, provided) for provided in each.provides):
                 yield each.name
 
-    def _clashes(self, name: str) -> bool:
+    def _has_conflict(self, name: str) -> bool:
         """Whether the newest version of a package cannot be beside what is chosen already."""
-        package = self._candidate(name)
+        package = self._find_candidate(name)
         if package is None:
             return True
-        if any(other in self.chosen for relation in package.conflicts for other in self._by(relation) if other != name):
+        if any(
+            other in self.chosen
+            for relation in package.conflicts
+            for other in self._find_satisfying_packages(relation)
+            if other != name
+        ):
             return True
         others = (each for each in self.chosen.values() if each.name != name)
         excluded = (relation for other in others for relation in other.conflicts if relation.name == name)
-        return any(_fits(relation, package.version) for relation in excluded)
+        return any(_is_version_allowed(relation, package.version) for relation in excluded)
 
-    def _candidate(self, name: str) -> Package | None:
-        return candidate(self._indexes, name)
+    def _find_candidate(self, name: str) -> ControlPackage | None:
+        return find_candidate(self._indexes, name)
 
-    def _sentence(self, package: Package, alternatives: Alternatives) -> str:
-        said = f"{self._told(package)} needs `{' | '.join(map(str, alternatives))}`"
+    def _format_relation(self, package: ControlPackage, alternatives: Alternatives) -> str:
+        said = f"{self._format_package(package)} needs `{' | '.join(map(str, alternatives))}`"
         names = [relation.name for relation in alternatives]
         there = next((self._base[name] for name in names if name in self._base), None)
         if there:
-            return f"{said}, and the base has {self._told(there)}"
-        newest = next((each for name in names if (each := self._candidate(name))), None)
-        return f"{said}, and the archive has {self._told(newest) if newest else 'no such package'}"
+            return f"{said}, and the base has {self._format_package(there)}"
+        newest = next((each for name in names if (each := self._find_candidate(name))), None)
+        return f"{said}, and the archive has {self._format_package(newest) if newest else 'no such package'}"
 
-    def _told(self, package: Package) -> str:
+    def _format_package(self, package: ControlPackage) -> str:
         return f"`{package.name} {package.version}`"
 
 
-def _fits(relation: Relation, version: str) -> bool:
+def _is_version_allowed(relation: PackageRelation, version: str) -> bool:
     """Whether a version is one that a relation allows."""
     if relation.operator is None or relation.version is None:
         return True
-    one, other = key(version), key(relation.version)
+    one, other = version_sort_key(version), version_sort_key(relation.version)
     fits: Mapping[str, bool] = {
         "<<": one < other,
         "<=": one <= other,
@@ -358,6 +368,8 @@ def _fits(relation: Relation, version: str) -> bool:
     return fits[relation.operator]
 
 
-def _provides(relation: Relation, provided: Relation) -> bool:
+def _is_provided(relation: PackageRelation, provided: PackageRelation) -> bool:
     """Whether a provided name answers a relation: one with a version is answered by a provided version alone."""
-    return relation.operator is None or (provided.version is not None and _fits(relation, provided.version))
+    return relation.operator is None or (
+        provided.version is not None and _is_version_allowed(relation, provided.version)
+    )

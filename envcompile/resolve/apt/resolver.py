@@ -14,7 +14,7 @@ from envcompile.lock.model import AptPackage
 from envcompile.lock.reader import APT_PATTERNS
 from envcompile.plan.apt import DISTRIBUTION_RELEASES
 from envcompile.platforms import PLATFORMS
-from envcompile.resolve.apt.closure import Index, Unmet, candidate, close
+from envcompile.resolve.apt.closure import PackageIndex, UnmetDependenciesError, compute_closure, find_candidate
 from envcompile.resolve.model import Unsolvable
 from envcompile.spec.solver_inputs import recorded_inputs
 
@@ -24,67 +24,75 @@ if TYPE_CHECKING:
     from envcompile.diagnostics.toml_source import KeyPath, TomlSource
     from envcompile.lock.model import BaseImage, Lock, PlatformLock
     from envcompile.registry.image_contents import DebianSystem
-    from envcompile.resolve.apt.archive import Archives
-    from envcompile.resolve.apt.closure import Added
-    from envcompile.resolve.environment import Earlier
+    from envcompile.resolve.apt.archive import ArchiveClient
+    from envcompile.resolve.apt.closure import InstalledPackage
+    from envcompile.resolve.environment import EarlierLock
     from envcompile.spec.model import Spec
 
-_FORM = "%Y-%m-%dT%H:%M:%SZ"
-_MOMENT = re.compile(r"([0-9-]{10}T[0-9:]{8})(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})")
+_TIMESTAMP_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+_TIMESTAMP = re.compile(r"([0-9-]{10}T[0-9:]{8})(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})")
 
 
-class Systems(Protocol):
+class DebianSystemReader(Protocol):
     """Whoever knows what is installed in images: a registry client. Raises `UnavailableError`."""
 
     def read_debian_system(self, reference: str, platform: str, keyring: str) -> DebianSystem:
         """What apt would find in `name[:tag]@digest`, for a platform as docker spells it."""
 
 
-class Apt(NamedTuple):
+class AptSources(NamedTuple):
     """Who knows images and archives, and the time: `now` is RFC 3339 in UTC."""
 
-    systems: Systems
-    archives: Archives
+    systems: DebianSystemReader
+    archives: ArchiveClient
     now: str
 
 
-class Answer(NamedTuple):
+class AptResolution(NamedTuple):
     """The moment of the archive, and for each platform what is added to the bases of the run and the build stage."""
 
     snapshot: str
     packages: Mapping[str, tuple[tuple[AptPackage, ...], tuple[AptPackage, ...]]]
 
-    def into(self, lock: Lock) -> Lock:
+    def apply_to_lock(self, lock: Lock) -> Lock:
         """The lock with its Debian packages."""
         added = ((each, self.packages[each.platform]) for each in lock.platforms)
         platforms = tuple(replace(each, apt=run, apt_build=build) for each, (run, build) in added)
         return replace(lock, platforms=platforms, snapshot=self.snapshot)
 
 
-def lock_apt(  # noqa: PLR0913 - every effect is an argument
-    source: TomlSource, spec: Spec, platforms: Sequence[PlatformLock], earlier: Earlier, apt: Apt, *, upgrade: bool
-) -> Answer:
+def resolve_apt_packages(  # noqa: PLR0913 - every effect is an argument
+    source: TomlSource,
+    spec: Spec,
+    platforms: Sequence[PlatformLock],
+    earlier: EarlierLock,
+    apt: AptSources,
+    *,
+    upgrade: bool,
+) -> AptResolution:
     """What is added to the bases: what the spec asks for, and what their choice has brought with it.
 
     What the earlier lock holds stays where neither the spec nor a base has changed.
     Raises `DiagnosticsError` with the place in the spec, `Unsolvable`, `UnavailableError`.
     """
-    if kept := None if upgrade else _kept(spec, platforms, earlier.lock):
+    if kept := None if upgrade else _reuse_earlier_lock(spec, platforms, earlier.lock):
         return kept
-    _refuse_future(source, spec, apt.now)
+    _check_not_in_future(source, spec, apt.now)
     bases = {(each.platform, base) for each in platforms for base in (each.run, each.build)}
-    systems = {(name, base): _system(source, name, base, apt.systems) for name, base in sorted(bases, key=str)}
+    systems = {
+        (name, base): _read_base_system(source, name, base, apt.systems) for name, base in sorted(bases, key=str)
+    }
     before = None if upgrade else earlier.snapshot
-    snapshot = _snapshot(source, spec, [each.created for each in systems.values()], before, apt.now)
+    snapshot = _choose_snapshot(source, spec, [each.created for each in systems.values()], before, apt.now)
     found = {}
     for each in platforms:
-        stages = ((each.run, _asked(spec, each, "packages")), (each.build, _asked(spec, each, "build")))
-        on = [_Stage(base, systems[each.platform, base], asked) for base, asked in stages]
-        found[each.platform] = _platform(source, each.platform, on, apt.archives, snapshot)
-    return Answer(snapshot, found)
+        stages = ((each.run, _collect_names(spec, each, "packages")), (each.build, _collect_names(spec, each, "build")))
+        on = [_StageRequest(base, systems[each.platform, base], asked) for base, asked in stages]
+        found[each.platform] = _resolve_platform(source, each.platform, on, apt.archives, snapshot)
+    return AptResolution(snapshot, found)
 
 
-class _Stage(NamedTuple):
+class _StageRequest(NamedTuple):
     """A base, what it has, and the names that are asked for with their places in the spec."""
 
     base: BaseImage
@@ -92,7 +100,7 @@ class _Stage(NamedTuple):
     asked: tuple[tuple[str, KeyPath], ...]
 
 
-def _asked(spec: Spec, platform: PlatformLock, key: str) -> tuple[tuple[str, KeyPath], ...]:
+def _collect_names(spec: Spec, platform: PlatformLock, key: str) -> tuple[tuple[str, KeyPath], ...]:
     """The names for a stage: the spec's own, and those that the choice of the base asks for."""
     own, more = spec.apt.packages, platform.base_decision.apt if platform.base_decision else ()
     if key == "build":
@@ -101,35 +109,38 @@ def _asked(spec: Spec, platform: PlatformLock, key: str) -> tuple[tuple[str, Key
     return (*named, *((name, ("image", "base")) for name in more if name not in own))
 
 
-def _kept(spec: Spec, platforms: Sequence[PlatformLock], earlier: Lock | None) -> Answer | None:
+def _reuse_earlier_lock(spec: Spec, platforms: Sequence[PlatformLock], earlier: Lock | None) -> AptResolution | None:
     """The earlier answer, if it is one to the very same question."""
     if earlier is None or earlier.snapshot is None or earlier.recorded_inputs is None:
         return None
-    if _question(recorded_inputs(spec)) != _question({each.key: each.values for each in earlier.recorded_inputs}):
+    if _collect_inputs(recorded_inputs(spec)) != _collect_inputs(
+        {each.key: each.values for each in earlier.recorded_inputs}
+    ):
         return None
     same = all(
         (before := earlier.find_platform(each.platform)) is not None
-        and (before.run, before.build, _names(before)) == (each.run, each.build, _names(each))
+        and (before.run, before.build, _read_requested_names(before))
+        == (each.run, each.build, _read_requested_names(each))
         for each in platforms
     )
     return (
-        Answer(earlier.snapshot, {each.platform: (each.apt, each.apt_build) for each in earlier.platforms})
+        AptResolution(earlier.snapshot, {each.platform: (each.apt, each.apt_build) for each in earlier.platforms})
         if same
         else None
     )
 
 
-def _names(platform: PlatformLock) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _read_requested_names(platform: PlatformLock) -> tuple[tuple[str, ...], tuple[str, ...]]:
     decided = platform.base_decision
     return (decided.apt, decided.apt_build) if decided else ((), ())
 
 
-def _question(asked: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+def _collect_inputs(asked: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     """What the answer depends on, of what a spec asks."""
     return {key: values for key, values in asked.items() if key.startswith("apt.") or key == "exclude-newer"}
 
 
-def _system(source: TomlSource, platform: str, base: BaseImage, systems: Systems) -> DebianSystem:
+def _read_base_system(source: TomlSource, platform: str, base: BaseImage, systems: DebianSystemReader) -> DebianSystem:
     """What the base has. Raises `DiagnosticsError` for a base whose distribution's archive has no snapshots."""
     path: KeyPath = ("image", "base")
     release = DISTRIBUTION_RELEASES.get(base.os)
@@ -150,12 +161,14 @@ def _system(source: TomlSource, platform: str, base: BaseImage, systems: Systems
     return found
 
 
-def _snapshot(source: TomlSource, spec: Spec, created: Sequence[str | None], before: str | None, now: str) -> str:
+def _choose_snapshot(
+    source: TomlSource, spec: Spec, created: Sequence[str | None], before: str | None, now: str
+) -> str:
     """The moment: given, else kept, else the last midnight: by then the services have taken everything in.
 
     Never older than a base: its packages would be newer than the archive's.
     """
-    earliest = max((_second(each) for each in created if each), default="")
+    earliest = max((_normalize_timestamp(each) for each in created if each), default="")
     given = spec.apt.snapshot or spec.exclude_newer
     if given is None:
         return before if before and before >= earliest else max(f"{now[:10]}T00:00:00Z", earliest)
@@ -167,7 +180,7 @@ def _snapshot(source: TomlSource, spec: Spec, created: Sequence[str | None], bef
     return given
 
 
-def _refuse_future(source: TomlSource, spec: Spec, now: str) -> None:
+def _check_not_in_future(source: TomlSource, spec: Spec, now: str) -> None:
     given = spec.apt.snapshot or spec.exclude_newer
     if given and given > now:
         message = f"{given} is not over yet: what the archive will hold then nobody knows"
@@ -175,9 +188,9 @@ def _refuse_future(source: TomlSource, spec: Spec, now: str) -> None:
         raise DiagnosticsError(source, [Diagnostic("snapshot", message, path, "name a moment in the past, or none")])
 
 
-def _second(moment: str) -> str:
+def _normalize_timestamp(moment: str) -> str:
     """RFC 3339 of any zone and precision, in UTC, to the second and never earlier. What is no moment is before all."""
-    parts = _MOMENT.fullmatch(moment)
+    parts = _TIMESTAMP.fullmatch(moment)
     try:
         exact = datetime.fromisoformat(parts[1] + parts[3].replace("Z", "+00:00")) if parts else None
     except ValueError:
@@ -185,25 +198,32 @@ def _second(moment: str) -> str:
     if exact is None or parts is None:
         return ""
     return (exact.astimezone(timezone.utc) + timedelta(seconds=1 if (parts[2] or "").strip(".0") else 0)).strftime(
-        _FORM
+        _TIMESTAMP_FORMAT
     )
 
 
-def _platform(
-    source: TomlSource, name: str, stages: Sequence[_Stage], archives: Archives, snapshot: str
+def _resolve_platform(
+    source: TomlSource, name: str, stages: Sequence[_StageRequest], archives: ArchiveClient, snapshot: str
 ) -> tuple[tuple[AptPackage, ...], tuple[AptPackage, ...]]:
     added: list[tuple[AptPackage, ...]] = []
     missing: list[Diagnostic] = []
     for base, system, asked in stages:
-        indexes = archives.indexes(
+        indexes = archives.read_indexes(
             DISTRIBUTION_RELEASES[base.os], snapshot, PLATFORMS[name].docker_arch, system.keyring or b""
         )
-        missing += _missing(asked, indexes, f"{base.os} at {snapshot}")
+        missing += _report_missing_packages(asked, indexes, f"{base.os} at {snapshot}")
         if missing:
             continue
         try:
-            added.append(tuple(map(_pinned, close([word for word, _ in asked], indexes, Index(system.status or "")))))
-        except Unmet as answer:
+            added.append(
+                tuple(
+                    map(
+                        _pin_packages,
+                        compute_closure([word for word, _ in asked], indexes, PackageIndex(system.status or "")),
+                    )
+                )
+            )
+        except UnmetDependenciesError as answer:
             raise Unsolvable(name, "\n".join(answer.reasons), "apt") from None
     if missing:
         raise DiagnosticsError(source, dict.fromkeys(missing))
@@ -211,24 +231,26 @@ def _platform(
     return run, build
 
 
-def _missing(asked: Sequence[tuple[str, KeyPath]], indexes: Sequence[Index], archive: str) -> Iterator[Diagnostic]:
+def _report_missing_packages(
+    asked: Sequence[tuple[str, KeyPath]], indexes: Sequence[PackageIndex], archive: str
+) -> Iterator[Diagnostic]:
     """A mistake for each name that the archive does not have."""
     for name, path in asked:
-        if candidate(indexes, name):
+        if find_candidate(indexes, name):
             continue
-        providers = sorted({each for index in indexes for each in index.providers(name)})
+        providers = sorted({each for index in indexes for each in index.find_providers(name)})
         if providers:
             listed = ", ".join(f"`{each}`" for each in providers[:8])
             yield Diagnostic(
                 "apt-package", f"`{name}` is a name that several packages provide", path, f"write one of {listed}"
             )
             continue
-        near = get_close_matches(name, sorted({each for index in indexes for each in index.names()}), n=3)
+        near = get_close_matches(name, sorted({each for index in indexes for each in index.list_names()}), n=3)
         hint = f"near are {', '.join(f'`{each}`' for each in near)}" if near else None
         yield Diagnostic("apt-package", f"`{name}` is no package of {archive}", path, hint)
 
 
-def _pinned(added: Added) -> AptPackage:
+def _pin_packages(added: InstalledPackage) -> AptPackage:
     package = added.package
     if package.size is None or not all(
         pattern.fullmatch(str(getattr(package, name))) for name, pattern in APT_PATTERNS.items()

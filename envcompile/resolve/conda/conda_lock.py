@@ -17,20 +17,29 @@ from urllib.parse import unquote
 
 from envcompile.diagnostics.diagnostic import redact_secrets
 from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
-from envcompile.resolve.conda.rattler import KEPT, ask, gone, packages, question
+from envcompile.resolve.conda.rattler import (
+    INHERITED_VARIABLES,
+    create_no_answer_error,
+    format_request,
+    parse_answer,
+    run_worker,
+)
 from envcompile.spec.conda import parse_match_spec
 
 if TYPE_CHECKING:
     from envcompile.lock.model import CondaPackage
     from envcompile.resolve.model import CondaRequest, Effects
 
-_PROGRAMS = ("conda", "mamba", "micromamba")
-_KEPT = KEPT | {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"}  # what conda has for SSL_CERT_FILE
-_INSTEAD = 'write `resolver = "rattler"` under `[conda]`'
-_CREATE = "from envcompile.resolve.conda.conda_lock_shim import main\n\nmain()\n"
+_CONDA_PROGRAMS = ("conda", "mamba", "micromamba")
+_INHERITED_VARIABLES = INHERITED_VARIABLES | {
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+}  # what conda has for SSL_CERT_FILE
+_RATTLER_HINT = 'write `resolver = "rattler"` under `[conda]`'
+_SHIM_PROGRAM = "from envcompile.resolve.conda.conda_lock_shim import main\n\nmain()\n"
 
 
-class CondaLock:
+class CondaLockResolver:
     """conda-lock; see `CondaResolver`. `timeout` is the seconds that one download may take, where py-rattler solves."""
 
     def __init__(self, timeout: int = 300) -> None:
@@ -44,17 +53,17 @@ class CondaLock:
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - 8 ms, for this resolver only
 
         with ThreadPoolExecutor(len(requests)) as pool:
-            return tuple(pool.map(lambda request: self._one(request, effects), requests))
+            return tuple(pool.map(lambda request: self._resolve_platform(request, effects), requests))
 
-    def _one(self, request: CondaRequest, effects: Effects) -> tuple[CondaPackage, ...]:
-        asked, program = question(request), _program(effects)
+    def _resolve_platform(self, request: CondaRequest, effects: Effects) -> tuple[CondaPackage, ...]:
+        asked, program = format_request(request), _find_conda_program(effects)
         if program:
             unasked = {"exclude-newer": request.exclude_newer, "cuda.version": request.cuda}
             for key in filter(unasked.get, unasked):
                 said = f"`{Path(program).stem}`, which `conda-lock` runs, cannot be asked for `{key}`"
-                raise InvalidInputError(said, _INSTEAD)
+                raise InvalidInputError(said, _RATTLER_HINT)
             # What cannot be read is told by py-rattler, whoever solves.
-            packages(request, self._look_up(request, [], effects))
+            parse_answer(request, self._look_up_records(request, [], effects))
         with TemporaryDirectory(prefix="envcompile-") as name:
             folder = Path(name).resolve()
             whole = {
@@ -64,73 +73,76 @@ class CondaLock:
                 "requirements": request.requirements,
                 "program": program,
                 # To keep, as requirements: no conda program can be asked to keep them in another way.
-                "pins": {each.name: f"{each.name}={each.version}={each.build}" for each in request.kept()},
+                "pins": {each.name: f"{each.name}={each.version}={each.build}" for each in request.kept_pins()},
                 "exact": [f"{name} =={version}" for name, version in request.exact.items()],
             }
-            _write(folder, request, whole)
-            chosen = _chosen(request, _run(folder, request, program, effects))
-        found = packages(request, self._look_up(request, [*chosen], effects))
-        _compare(request, chosen, found)
+            _write_inputs(folder, request, whole)
+            chosen = _parse_explicit_list(request, _run_conda_lock(folder, request, program, effects))
+        found = parse_answer(request, self._look_up_records(request, [*chosen], effects))
+        _check_archives(request, chosen, found)
         return found
 
-    def _look_up(self, request: CondaRequest, files: list[tuple[str, ...]], effects: Effects) -> dict[str, Any]:
-        (answer,) = ask([{**question(request), "files": files}], effects, self._timeout)
+    def _look_up_records(self, request: CondaRequest, files: list[tuple[str, ...]], effects: Effects) -> dict[str, Any]:
+        (answer,) = run_worker([{**format_request(request), "files": files}], effects, self._timeout)
         return answer
 
 
-def _program(effects: Effects) -> str | None:
+def _find_conda_program(effects: Effects) -> str | None:
     path = effects.environment.get("PATH", "")
-    return next((found for name in _PROGRAMS if (found := shutil.which(name, path=path))), None)
+    return next((found for name in _CONDA_PROGRAMS if (found := shutil.which(name, path=path))), None)
 
 
-def _write(folder: Path, request: CondaRequest, whole: dict[str, Any]) -> None:
+def _write_inputs(folder: Path, request: CondaRequest, whole: dict[str, Any]) -> None:
     """Everything that is read in the folder. JSON is YAML, too."""
     (asked,) = whole["requests"]
     virtual = {name: f"{version} {build}" for name, version, build in asked["virtual"]}
     files = {
         "question.json": whole,
-        "environment.yml": {"channels": asked["channels"], "dependencies": list(map(spelled, request.requirements))},
+        "environment.yml": {
+            "channels": asked["channels"],
+            "dependencies": list(map(format_for_conda_lock, request.requirements)),
+        },
         "virtual-packages.yml": {"subdirs": {request.platform.name: {"packages": virtual}}},
         # What conda's packages are called on pip's side, which it would otherwise ask the network for.
         "names.json": {},
     }
     for file, value in files.items():
         (folder / file).write_text(json.dumps(value), "utf-8")
-    (folder / "create").write_text(_CREATE, "utf-8")
+    (folder / "create").write_text(_SHIM_PROGRAM, "utf-8")
 
 
-def spelled(text: str) -> str:
+def format_for_conda_lock(text: str) -> str:
     """The requirement in the one spelling of its meaning, which conda-lock reads best."""
     name, version, build, channel, *_ = parse_match_spec(text)
     words = [f"{channel}::{name}" if channel else name, *([version or "*"] if version or build else ())]
     return " ".join([*words, *([build] if build else ())])
 
 
-def _run(folder: Path, request: CondaRequest, program: str | None, effects: Effects) -> str:
+def _run_conda_lock(folder: Path, request: CondaRequest, program: str | None, effects: Effects) -> str:
     """The explicit list that conda-lock writes. Raises what stands in its way."""
     argv = (
         *(sys.executable, "-m", "conda_lock", "lock", "--conda", sys.executable, "--file", "environment.yml"),
         *("--platform", request.platform.name, "--virtual-package-spec", "virtual-packages.yml"),
         *("--pypi_to_conda_lookup_file", "names.json", "--kind", "explicit", "--log-level", "WARNING"),
     )
-    environment = {key: value for key, value in effects.environment.items() if key in _KEPT}
+    environment = {key: value for key, value in effects.environment.items() if key in _INHERITED_VARIABLES}
     # Its own temporary files go with the folder, however it ends.
     environment |= dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
     if program:
-        environment = {**environment, **_settings(folder, offline=effects.offline)}
+        environment = {**environment, **_build_environment(folder, offline=effects.offline)}
     finished = effects.run(argv, str(folder), environment)
     answer, written = folder / "answer.json", folder / f"conda-{request.platform.name}.lock"
     said = json.loads(answer.read_text("utf-8")) if answer.exists() else {"kind": "solved"}
     if said["kind"] != "solved":
-        _refuse(request, said, program, folder)
+        _raise_failure(request, said, program, folder)
     if not written.exists():
         if "No module named conda_lock" in finished.stderr:
             raise UnavailableError("`conda-lock` is not there", "run `pip install 'envcompile[engines]'`")
-        raise gone(finished._replace(stderr=finished.stderr.replace(str(folder), "")))
+        raise create_no_answer_error(finished._replace(stderr=finished.stderr.replace(str(folder), "")))
     return written.read_text("utf-8")
 
 
-def _settings(folder: Path, *, offline: bool) -> dict[str, str]:
+def _build_environment(folder: Path, *, offline: bool) -> dict[str, str]:
     """What a conda program must be told, and none of the user's own settings: a home of its own, in the folder."""
     asked = {"CHANNEL_PRIORITY": "strict", "OFFLINE": str(offline).lower()}
     settings = {f"{prefix}_{key}": value for prefix in ("CONDA", "MAMBA") for key, value in asked.items()}
@@ -138,20 +150,20 @@ def _settings(folder: Path, *, offline: bool) -> dict[str, str]:
     return {**settings, "MAMBA_NO_RC": "true", **dict.fromkeys(homes, str(folder))}
 
 
-def _refuse(request: CondaRequest, said: dict[str, Any], program: str | None, folder: Path) -> None:
+def _raise_failure(request: CondaRequest, said: dict[str, Any], program: str | None, folder: Path) -> None:
     """Raises what `conda_program` says is in the way."""
     if said["kind"] == "respelled":
-        raise InvalidInputError(f"`conda-lock` takes `{said['asked']}` for `{said['read']}`", _INSTEAD)
+        raise InvalidInputError(f"`conda-lock` takes `{said['asked']}` for `{said['read']}`", _RATTLER_HINT)
     # conda names the channels that it looked in; among them is one of conda-lock's own, in the folder.
     lines = [line for line in redact_secrets(str(said["problem"])).splitlines() if str(folder) not in line]
     if said["kind"] == "program":
         name = Path(program or "").stem
         problem = next(filter(str.strip, lines), "it does not say why").strip()
-        raise UnavailableError(f"`{name}`, which `conda-lock` runs, gives no answer: {problem}", _INSTEAD)
-    packages(request, {**said, "problem": "\n".join(lines)})
+        raise UnavailableError(f"`{name}`, which `conda-lock` runs, gives no answer: {problem}", _RATTLER_HINT)
+    parse_answer(request, {**said, "problem": "\n".join(lines)})
 
 
-def _chosen(request: CondaRequest, explicit: str) -> dict[tuple[str, ...], str]:
+def _parse_explicit_list(request: CondaRequest, explicit: str) -> dict[tuple[str, ...], str]:
     """Of each archive in the list the package's name, its channel's URL, subdir and file; with the md5, if any."""
     chosen: dict[tuple[str, ...], str] = {}
     for line in explicit.splitlines():
@@ -162,13 +174,13 @@ def _chosen(request: CondaRequest, explicit: str) -> dict[tuple[str, ...], str]:
         channel = next((each.url for each in request.channels if unquote(each.url) == place), None)
         if channel is None:
             raise UnavailableError(
-                f"`conda-lock` chose `{file}` from a channel that is not one of the spec's", _INSTEAD
+                f"`conda-lock` chose `{file}` from a channel that is not one of the spec's", _RATTLER_HINT
             )
         chosen[file.rsplit("-", 2)[0], channel, subdir, file] = md5.replace("None", "")
     return chosen
 
 
-def _compare(request: CondaRequest, chosen: dict[tuple[str, ...], str], found: tuple[CondaPackage, ...]) -> None:
+def _check_archives(request: CondaRequest, chosen: dict[tuple[str, ...], str], found: tuple[CondaPackage, ...]) -> None:
     """Raises unless each archive that was chosen is in its channel, with the hash that it was chosen by."""
     urls = {each.name: each.url for each in request.channels}
     there = {(each.name, urls[each.channel], each.subdir, each.file): each.md5 for each in found}

@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from envcompile.spec.conda import MatchSpec
 
 # How conda names what no set of packages is the answer to; mamba and micromamba have `solver_problems` instead.
-_UNSOLVABLE = "Unsatisfiable|Packages?NotFound"
+_UNSOLVABLE_EXIT = "Unsatisfiable|Packages?NotFound"
 
 
 def main() -> None:
     """Answer conda-lock, and the folder that this script lies in."""
     folder = Path(sys.argv[0]).resolve().parent
     question = json.loads((folder / "question.json").read_text("utf-8"))
-    answer = _answer(question, sys.argv[1:])
+    answer = _answer_solve(question, sys.argv[1:])
     (folder / "answer.json").write_text(json.dumps(answer), "utf-8")
     solved = answer["kind"] == "solved"
     sys.stdout.write(json.dumps({"actions": {"FETCH": answer["fetch"]}} if solved else {"message": answer["problem"]}))
@@ -44,24 +44,24 @@ def main() -> None:
     os._exit(0 if solved else 1)
 
 
-def _answer(question: dict[str, Any], arguments: Sequence[str]) -> dict[str, Any]:
+def _answer_solve(question: dict[str, Any], arguments: Sequence[str]) -> dict[str, Any]:
     (request,) = question["requests"]
-    specs = _specs(arguments)
+    specs = _read_requirements(arguments)
     for text, spec in zip_longest(question["requirements"], specs, fillvalue=""):
-        if _parsed(spec) != parse_match_spec(text):
+        if _parse_arguments(spec) != parse_match_spec(text):
             return {"kind": "respelled", "problem": "", "asked": text, "read": spec}
     if not question["program"]:
-        return _solved(question)
+        return _solve_with_rattler(question)
     # A channel by its URL, for what is called so elsewhere is another one.
     names = {each: parse_match_spec(each).name for each in specs if "::" in each}
     urls = {each: f"{request['only_channel'][name]}::{each.partition('::')[2]}" for each, name in names.items()}
     options = arguments[: len(arguments) - len(specs)]
     # Those that must be of a version are required of it, which no reason lets go.
     asked = (*(urls.get(each, each) for each in specs), *question["exact"])
-    return _forwarded((question["program"], "create", *options, *asked), question["pins"])
+    return _run_conda_program((question["program"], "create", *options, *asked), question["pins"])
 
 
-def _specs(arguments: Sequence[str]) -> list[str]:
+def _read_requirements(arguments: Sequence[str]) -> list[str]:
     """The requirements in conda-lock's spelling, in the order they were asked in."""
     parser = argparse.ArgumentParser()
     for flag in ("--dry-run", "--json", "--override-channels"):
@@ -74,32 +74,32 @@ def _specs(arguments: Sequence[str]) -> list[str]:
     return [each.replace("=[", "[") for each in specs]
 
 
-def _parsed(spec: str) -> MatchSpec | None:
+def _parse_arguments(spec: str) -> MatchSpec | None:
     try:
         return parse_match_spec(spec)
     except RequirementError:
         return None
 
 
-def _solved(question: dict[str, Any]) -> dict[str, Any]:
-    from envcompile.resolve.conda.rattler_worker import answers  # noqa: PLC0415 - py-rattler, where no conda program is
+def _solve_with_rattler(question: dict[str, Any]) -> dict[str, Any]:
+    from envcompile.resolve.conda.rattler_worker import solve_requests  # noqa: PLC0415 - py-rattler, where no conda program is
 
-    (answer,) = answers(question)
+    (answer,) = solve_requests(question)
     if answer["kind"] == "solved":
         (request,) = question["requests"]
         virtual = [{"name": name, "version": version, "url": name} for name, version, _ in request["virtual"]]
-        answer["fetch"] = [*virtual, *map(_fetch, answer["packages"])]
+        answer["fetch"] = [*virtual, *map(_format_fetch_row, answer["packages"])]
     return answer
 
 
-def _fetch(row: dict[str, Any]) -> dict[str, Any]:
+def _format_fetch_row(row: dict[str, Any]) -> dict[str, Any]:
     """A row as conda tells it: no hash, rather than an empty one. Of dependencies conda-lock needs the names alone."""
     url = f"{row['channel']}/{row['subdir']}/{row['file']}"
     names = [re.split(r"[ =<>!~\[]", each.rpartition("::")[2], maxsplit=1)[0] for each in row["depends"]]
     return {**{key: value for key, value in row.items() if value is not None}, "url": url, "depends": names}
 
 
-def _forwarded(argv: Sequence[str], pins: dict[str, str]) -> dict[str, Any]:
+def _run_conda_program(argv: Sequence[str], pins: dict[str, str]) -> dict[str, Any]:
     """What the machine's own program answers, with pins to keep as requirements, and fewer of them where it must be.
 
     Of the pins, those that its reason names are let go; when it names none, all. What is there for a pin's sake alone
@@ -115,9 +115,9 @@ def _forwarded(argv: Sequence[str], pins: dict[str, str]) -> dict[str, Any]:
         return {"kind": "solved", "fetch": said["actions"].get("FETCH", [])}
     last = (done.stderr.strip() or done.stdout.strip()).rpartition("\n")[2]
     problem = said.get("message") or "\n".join(said.get("solver_problems", ())) or last
-    if "solver_problems" not in said and not re.search(_UNSOLVABLE, said.get("exception_name", "")):
+    if "solver_problems" not in said and not re.search(_UNSOLVABLE_EXIT, said.get("exception_name", "")):
         return {"kind": "program", "problem": problem}
     if not pins:
         return {"kind": "unsolvable", "problem": problem, "missing": {}}
     named = {name for name in pins if re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", problem)}
-    return _forwarded(argv, {name: pin for name, pin in pins.items() if named and name not in named})
+    return _run_conda_program(argv, {name: pin for name, pin in pins.items() if named and name not in named})

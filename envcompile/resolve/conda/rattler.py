@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from envcompile.diagnostics.diagnostic import redact_secrets
 from envcompile.diagnostics.errors import EnvcompileError, InvalidInputError, UnavailableError
 from envcompile.lock.model import CondaPackage
-from envcompile.resolve.model import Unsolvable, free
+from envcompile.resolve.model import Unsolvable, allows_upgrades
 from envcompile.spec.conda import parse_match_spec
 
 if TYPE_CHECKING:
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
     from envcompile.spec.conda import MatchSpec
 
 # Where the network is and who the user is there; nothing that changes an answer.
-KEPT = frozenset(
+INHERITED_VARIABLES = frozenset(
     "PATH HOME USER LOGNAME TMPDIR TEMP TMP SYSTEMROOT APPDATA LOCALAPPDATA USERPROFILE XDG_CACHE_HOME XDG_CONFIG_HOME "
     "XDG_DATA_HOME XDG_RUNTIME_DIR DBUS_SESSION_BUS_ADDRESS HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY http_proxy "
     "https_proxy all_proxy no_proxy SSL_CERT_FILE SSL_CERT_DIR NETRC RATTLER_CACHE_DIR RATTLER_AUTH_FILE PYTHONPATH "
     "PYTHONHOME VIRTUAL_ENV LD_LIBRARY_PATH".split()
 )
 # As `-m` would start it, and without the 3 ms that looking for it takes.
-_PROGRAM = "from envcompile.resolve.conda.rattler_worker import run; run()"
-_LOGIN = "log in with `rattler auth login`, or name the file that holds them in `RATTLER_AUTH_FILE`"
+_WORKER_PROGRAM = "from envcompile.resolve.conda.rattler_worker import run_worker_program; run_worker_program()"
+_LOGIN_HINT = "log in with `rattler auth login`, or name the file that holds them in `RATTLER_AUTH_FILE`"
 
 
-class Rattler:
+class RattlerResolver:
     """The solver of py-rattler; see `CondaResolver`. `timeout` is the seconds that one download may take."""
 
     def __init__(self, timeout: int = 300) -> None:
@@ -50,32 +50,32 @@ class Rattler:
 
         Raises `Unsolvable`, `UnavailableError` or `InvalidInputError`.
         """
-        answers = ask([question(request) for request in requests], effects, self._timeout)
-        return tuple(packages(request, answer) for request, answer in zip(requests, answers, strict=True))
+        answers = run_worker([format_request(request) for request in requests], effects, self._timeout)
+        return tuple(parse_answer(request, answer) for request, answer in zip(requests, answers, strict=True))
 
 
-def ask(questions: list[dict[str, Any]], effects: Effects, timeout: int) -> list[dict[str, Any]]:
+def run_worker(questions: list[dict[str, Any]], effects: Effects, timeout: int) -> list[dict[str, Any]]:
     """The answers of one process to some questions, in their order. Raises `UnavailableError` when there are none."""
     with TemporaryDirectory(prefix="envcompile-") as folder:
         asked, answer = Path(folder, "question.json"), Path(folder, "answer.json")
         asked.write_text(json.dumps({"requests": questions, "offline": effects.offline, "timeout": timeout}), "utf-8")
-        environment = {key: value for key, value in effects.environment.items() if key in KEPT}
-        argv = (sys.executable, "-c", _PROGRAM, str(asked), str(answer))
+        environment = {key: value for key, value in effects.environment.items() if key in INHERITED_VARIABLES}
+        argv = (sys.executable, "-c", _WORKER_PROGRAM, str(asked), str(answer))
         finished = effects.run(argv, folder, environment)
         if not answer.exists():
-            raise gone(finished)
+            raise create_no_answer_error(finished)
         answers: list[dict[str, Any]] = json.loads(answer.read_text("utf-8"))
     return answers
 
 
-def question(request: CondaRequest) -> dict[str, Any]:
+def format_request(request: CondaRequest) -> dict[str, Any]:
     """A request in the words of `rattler_solve`.
 
     Raises `InvalidInputError` for a channel that is not one of the request's.
     """
-    urls = _urls(request.channels)
+    urls = _find_channel_urls(request.channels)
     parsed = [parse_match_spec(text) for text in request.requirements]
-    specs = [_spec(text, each, urls) for text, each in zip(request.requirements, parsed, strict=True)]
+    specs = [_format_requirement(text, each, urls) for text, each in zip(request.requirements, parsed, strict=True)]
     if len(urls) > 1:
         # Asked for by its name too, the first channel that has a package at all is the one that counts.
         specs += [each.name for each in parsed if not each.channel]
@@ -84,19 +84,22 @@ def question(request: CondaRequest) -> dict[str, Any]:
         "specs": specs,
         "channels": list(urls.values()),
         "subdirs": [request.platform.name, "noarch"],
-        "virtual": _virtual(request),
-        "constraints": [*_constraints(request.cuda), *(f"{name} =={each}" for name, each in request.exact.items())],
+        "virtual": _list_virtual_packages(request),
+        "constraints": [
+            *_list_constraints(request.cuda),
+            *(f"{name} =={each}" for name, each in request.exact.items()),
+        ],
         "cuda": request.cuda if isinstance(request.cuda, str) else None,
         "exclude_newer": request.exclude_newer,
-        "free": free(request.upgrade, request.exact),
-        "preferences": [[each.name, each.subdir, each.file] for each in request.kept()],
+        "free": allows_upgrades(request.upgrade, request.exact),
+        "preferences": [[each.name, each.subdir, each.file] for each in request.kept_pins()],
         # Names that may come from one channel, or from one of its folders, alone.
         "only_channel": {each.name: urls[each.channel] for each in parsed if each.channel},
         "only_subdir": {each.name: each.subdir for each in parsed if each.subdir},
     }
 
 
-def _urls(channels: tuple[Channel, ...]) -> dict[str, str]:
+def _find_channel_urls(channels: tuple[Channel, ...]) -> dict[str, str]:
     urls: dict[str, str] = {}
     for each in channels:
         if urls.setdefault(each.name, each.url) != each.url:
@@ -104,7 +107,7 @@ def _urls(channels: tuple[Channel, ...]) -> dict[str, str]:
     return urls
 
 
-def _spec(text: str, parsed: MatchSpec, urls: Mapping[str, str]) -> str:
+def _format_requirement(text: str, parsed: MatchSpec, urls: Mapping[str, str]) -> str:
     """The requirement with the URL of its channel for the name, wherever it stood; else as the user wrote it."""
     if not parsed.channel:
         return text
@@ -116,7 +119,7 @@ def _spec(text: str, parsed: MatchSpec, urls: Mapping[str, str]) -> str:
     return f"{urls[parsed.channel]}::{parsed.name}" + (f"[{brackets}]" if brackets else "")
 
 
-def _virtual(request: CondaRequest) -> list[tuple[str, str, str]]:
+def _list_virtual_packages(request: CondaRequest) -> list[tuple[str, str, str]]:
     """What the target is said to have, whatever this machine is: system, C library, processor, driver."""
     rows = [("__unix", "0", "0"), ("__linux", "0", "0"), ("__glibc", request.glibc, "0")]
     rows.append(("__archspec", "1", request.platform.machine))
@@ -126,14 +129,14 @@ def _virtual(request: CondaRequest) -> list[tuple[str, str, str]]:
     return rows
 
 
-def _constraints(cuda: str | bool | None) -> list[str]:
+def _list_constraints(cuda: str | bool | None) -> list[str]:
     """What may be there in no other version: conda-forge's one package that every CUDA build depends on."""
     if cuda is None or cuda is True:
         return []
     return ["cuda-version <0a0"] if cuda is False else [f"cuda-version {cuda}.*"]
 
 
-def gone(finished: ProcessResult) -> UnavailableError:
+def create_no_answer_error(finished: ProcessResult) -> UnavailableError:
     """Why there is no answer, after a process that was to write one."""
     code, errors = finished
     if "No module named 'rattler'" in errors:
@@ -147,13 +150,15 @@ def gone(finished: ProcessResult) -> UnavailableError:
     return UnavailableError(f"the conda resolver ended without an answer: {last}", "run the command again with `-v`")
 
 
-def packages(request: CondaRequest, answer: Mapping[str, Any]) -> tuple[CondaPackage, ...]:
+def parse_answer(request: CondaRequest, answer: Mapping[str, Any]) -> tuple[CondaPackage, ...]:
     """What an answer says, sorted by name; or what it says is in the way, raised."""
     problem = redact_secrets(str(answer.get("problem", "")))
     if answer["kind"] == "unsolvable":
-        raise Unsolvable(request.platform.name, _reason(request, problem, answer["missing"]), "conda")
+        raise Unsolvable(request.platform.name, _format_reason(request, problem, answer["missing"]), "conda")
     if answer["kind"] != "solved":
-        raise _unread(answer["kind"], problem, _failed(request.channels, problem, answer.get("reading")))
+        raise _create_channel_error(
+            answer["kind"], problem, _create_worker_error(request.channels, problem, answer.get("reading"))
+        )
     names = {channel.url: channel.name for channel in request.channels}
     found = [
         CondaPackage(**{**row, "channel": names[row["channel"]], "depends": tuple(row["depends"])})
@@ -166,9 +171,9 @@ def packages(request: CondaRequest, answer: Mapping[str, Any]) -> tuple[CondaPac
     return tuple(sorted(found, key=lambda package: package.name))
 
 
-def _reason(request: CondaRequest, problem: str, missing: Mapping[str, Mapping[str, list[str]]]) -> str:
+def _format_reason(request: CondaRequest, problem: str, missing: Mapping[str, Mapping[str, list[str]]]) -> str:
     """The solver's explanation with the channels' names for their URLs, and a line for each name that is not there."""
-    for name, url in _urls(request.channels).items():
+    for name, url in _find_channel_urls(request.channels).items():
         problem = problem.replace(f"{url}/", name).replace(url, name)
     problem = problem.removeprefix("Cannot solve the request because of: ")
     # A constraint stands there once for each candidate that it leaves out.
@@ -184,13 +189,13 @@ def _reason(request: CondaRequest, problem: str, missing: Mapping[str, Mapping[s
     return "\n".join(lines)
 
 
-def _failed(channels: tuple[Channel, ...], problem: str, reading: int | None) -> Channel:
+def _create_worker_error(channels: tuple[Channel, ...], problem: str, reading: int | None) -> Channel:
     if reading is not None:
         return channels[reading]
     return next((channel for channel in channels if channel.url in problem), channels[0])
 
 
-def _unread(kind: str, problem: str, channel: Channel) -> EnvcompileError:
+def _create_channel_error(kind: str, problem: str, channel: Channel) -> EnvcompileError:
     name = f"the conda channel `{channel.name}`"
     # Of a chain of causes, what was tried and what stood in its way.
     first, *causes = " ".join(problem.split()).split(" Caused by: ")
@@ -204,7 +209,7 @@ def _unread(kind: str, problem: str, channel: Channel) -> EnvcompileError:
             f"there is no channel `{channel.name}` at `{channel.url}`", "check its name or its place"
         )
     if kind == "refused":
-        return UnavailableError(f"{name} lets nobody in without credentials: {problem}", _LOGIN)
+        return UnavailableError(f"{name} lets nobody in without credentials: {problem}", _LOGIN_HINT)
     if kind == "uncached":
         return UnavailableError(
             f"{name} is not in the cache, and `--offline` looks nowhere else", "run without it once"

@@ -18,14 +18,14 @@ from rattler.exceptions import ConfigError, GatewayError, SolverError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_ELSEWHERE = ("linux-64", "linux-aarch64", "osx-64", "osx-arm64", "win-64")
+_OTHER_SUBDIRS = ("linux-64", "linux-aarch64", "osx-64", "osx-arm64", "win-64")
 # What every build for CUDA depends on: conda-forge's choice of its release, and the driver.
 _CUDA = re.compile(r"(?:cuda-version|__cuda)(?![\w.-])")
 _NOT_FOUND = r"candidates were found for ([\w.-]+)|─ ([\w.-]+)[^\n]*, for which no candidates were found"
 Records = list[rattler.RepoDataRecord]
 
 
-class Asked(NamedTuple):
+class SolveInputs(NamedTuple):
     """One request, with what it is asked of, and the names of which only CUDA builds count."""
 
     request: dict[str, Any]
@@ -38,29 +38,29 @@ class Asked(NamedTuple):
         found = await self.gateway.query(self.channels, platforms, names, recursive=False, channel_relations="disabled")
         return [record for records in found for record in records]
 
-    def counts(self, record: rattler.RepoDataRecord) -> bool:
+    def is_usable(self, record: rattler.RepoDataRecord) -> bool:
         """Whether the spec's own words leave the record in: the subdir it names, the builds for the CUDA it names."""
         name = record.name.normalized
         in_place = self.request["only_subdir"].get(name, record.subdir) == record.subdir
-        return in_place and (name not in self.cuda or bool(_cuda_needs(record)))
+        return in_place and (name not in self.cuda or bool(_find_cuda_needs(record)))
 
 
-class Narrowed:
+class FilteredChannel:
     """A channel with only those records that count."""
 
-    def __init__(self, asked: Asked, channel: rattler.Channel) -> None:
+    def __init__(self, asked: SolveInputs, channel: rattler.Channel) -> None:
         self._asked = asked._replace(channels=[channel])
 
     async def fetch_package_records(self, platform: rattler.Subdir, name: rattler.PackageName) -> Records:
         """What the solver asks for, one name at a time."""
-        return [each for each in await self._asked.query([platform], [name.normalized]) if self._asked.counts(each)]
+        return [each for each in await self._asked.query([platform], [name.normalized]) if self._asked.is_usable(each)]
 
     def package_names(self, _: rattler.Subdir) -> list[str]:
         """Unused by a solve."""
         return []
 
 
-async def with_cuda(asked: Asked) -> Asked:
+async def with_cuda(asked: SolveInputs) -> SolveInputs:
     """The same, with the names asked for that have a build for the CUDA that is asked for.
 
     Of one version a CUDA build is preferred as it is, by its build number; a newer version that was built for the
@@ -75,20 +75,20 @@ async def with_cuda(asked: Asked) -> Asked:
     built = frozenset(
         record.name.normalized
         for record in await asked.query(asked.request["subdirs"], names)
-        if (needs := _cuda_needs(record))
+        if (needs := _find_cuda_needs(record))
         and any(all(need.matches(version) for need in needs) for version in versions)
         and rattler.MatchSpec(specs[record.name.normalized], strict=False).matches(record)
     )
     return asked._replace(cuda=built)
 
 
-def _cuda_needs(record: rattler.RepoDataRecord) -> list[rattler.VersionSpec]:
+def _find_cuda_needs(record: rattler.RepoDataRecord) -> list[rattler.VersionSpec]:
     """The versions of CUDA that a build needs, of the libraries or of the driver; none if it is for the processor."""
     asked = [rattler.MatchSpec(each, strict=False) for each in record.depends if _CUDA.match(each)]
     return [rattler.VersionSpec(each.version or "*") for each in asked]
 
 
-async def missing_names(asked: Asked, reason: str) -> dict[str, dict[str, list[str]]]:
+async def missing_names(asked: SolveInputs, reason: str) -> dict[str, dict[str, list[str]]]:
     """The names that no channel has for this platform: where they are `there` for another, and those `near` to them."""
     names = [*asked.request["names"], *(one or other for one, other in re.findall(_NOT_FOUND, reason))]
     import difflib  # noqa: PLC0415 - only for what is not there
@@ -102,24 +102,24 @@ async def missing_names(asked: Asked, reason: str) -> dict[str, dict[str, list[s
         plain = sorted(each.normalized for each in known)
         for name in names:
             missing[name] = {"there": [], "near": difflib.get_close_matches(name, plain, cutoff=0.75)}
-        found = await asked.query(_ELSEWHERE, names)
+        found = await asked.query(_OTHER_SUBDIRS, names)
         for name, subdir in sorted({(each.name.normalized, each.subdir) for each in found}):
             missing[name]["there"].append(subdir)
     return missing
 
 
-def channel_of(record: rattler.RepoDataRecord) -> str:
+def find_channel_url(record: rattler.RepoDataRecord) -> str:
     """The URL of its channel."""
     return (record.channel or "").rstrip("/")
 
 
-def row(record: rattler.RepoDataRecord) -> dict[str, Any]:
+def record_to_json(record: rattler.RepoDataRecord) -> dict[str, Any]:
     """What the lock needs of a record, as JSON; `channel` is its URL, and without a hash `sha256` is empty."""
     return {
         "name": record.name.normalized,
         "version": str(record.version),
         "build": str(getattr(record.build, "build_string", record.build)),
-        "channel": channel_of(record),
+        "channel": find_channel_url(record),
         "subdir": record.subdir,
         "file": record.file_name,
         "sha256": record.sha256.hex() if record.sha256 else "",
@@ -142,10 +142,10 @@ def row(record: rattler.RepoDataRecord) -> dict[str, Any]:
 # other channels are joined to those asked for (CEP 42) unless that is forbidden.
 
 
-_RETRIES = 2
+_MAX_RETRIES = 2
 # No package is called so: asking for it reads where the channel keeps what, and nothing else.
-_NOBODY = "envcompile.nobody"
-_WHY_NOT = {
+_UNUSED_NAME = "envcompile.nobody"
+_FAILURE_KINDS = {
     "could not find subdir": "absent",
     "no usable repodata cache": "uncached",
     "401 Unauthorized": "refused",
@@ -153,7 +153,7 @@ _WHY_NOT = {
 }
 
 
-async def _preferred(asked: Asked) -> Records:
+async def _preferred(asked: SolveInputs) -> Records:
     """The records of the pins to keep, looked up again: the channel's word counts, not the lock's."""
     wanted = {(subdir, file): name for name, subdir, file in asked.request["preferences"]}
     if not wanted:
@@ -161,18 +161,18 @@ async def _preferred(asked: Asked) -> Records:
     found = await asked.query(asked.request["subdirs"], sorted({*wanted.values()}))
     channels = dict(asked.request["only_channel"])
     for each in found:
-        channels.setdefault(each.name.normalized, channel_of(each))
+        channels.setdefault(each.name.normalized, find_channel_url(each))
     return [
         each
         for each in found
         if (each.subdir, each.file_name) in wanted
-        and channel_of(each) == channels[each.name.normalized]
-        and asked.counts(each)
+        and find_channel_url(each) == channels[each.name.normalized]
+        and asked.is_usable(each)
     ]
 
 
 async def _answer(request: dict[str, Any], gateway: rattler.Gateway) -> dict[str, Any]:
-    asked = Asked(request, gateway, [rattler.Channel(url) for url in request["channels"]])
+    asked = SolveInputs(request, gateway, [rattler.Channel(url) for url in request["channels"]])
     try:
         await _read(asked)
         records = await (_look_up(asked) if "files" in request else _solve(await with_cuda(asked)))
@@ -180,46 +180,46 @@ async def _answer(request: dict[str, Any], gateway: rattler.Gateway) -> dict[str
         text = str(problem).strip()
         return {"kind": "unsolvable", "problem": text, "missing": await missing_names(asked, text)}
     except GatewayError as problem:
-        kind = next((kind for words, kind in _WHY_NOT.items() if words in str(problem)), "channel")
+        kind = next((kind for words, kind in _FAILURE_KINDS.items() if words in str(problem)), "channel")
         return {"kind": kind, "problem": str(problem), "reading": request.get("reading")}
-    return {"kind": "solved", "packages": [row(record) for record in records]}
+    return {"kind": "solved", "packages": [record_to_json(record) for record in records]}
 
 
-async def _read(asked: Asked) -> None:
+async def _read(asked: SolveInputs) -> None:
     """Each channel for itself: so it is known which one fails, which rattler's messages do not always say."""
-    alone = (asked._replace(channels=[each]).query(asked.request["subdirs"], [_NOBODY]) for each in asked.channels)
+    alone = (asked._replace(channels=[each]).query(asked.request["subdirs"], [_UNUSED_NAME]) for each in asked.channels)
     for index, result in enumerate(await asyncio.gather(*alone, return_exceptions=True)):
         if isinstance(result, BaseException):
             asked.request["reading"] = index
             raise result
 
 
-async def _look_up(asked: Asked) -> Records:
+async def _look_up(asked: SolveInputs) -> Records:
     """The records of the archives that are asked for, those of them that are there."""
     names = {(channel, subdir, file): name for name, channel, subdir, file in asked.request["files"]}
     found = await asked.query(asked.request["subdirs"], sorted({*names.values()}))
-    return [each for each in found if (channel_of(each), each.subdir, each.file_name) in names]
+    return [each for each in found if (find_channel_url(each), each.subdir, each.file_name) in names]
 
 
-async def _solve(asked: Asked) -> Records:
+async def _solve(asked: SolveInputs) -> Records:
     """With every pin held, so that what is new comes as it fits; only preferred where a name is free to move."""
     pins = await _preferred(asked)
     if pins and not asked.request["free"]:
         with suppress(SolverError):
-            held = [f"{each['name']} =={each['version']} {each['build']}" for each in map(row, pins)]
+            held = [f"{each['name']} =={each['version']} {each['build']}" for each in map(record_to_json, pins)]
             return await _solve_with(asked, pins, held)
     return await _solve_with(asked, pins)
 
 
-async def _solve_with(asked: Asked, pins: Records, held: Sequence[str] = ()) -> Records:
+async def _solve_with(asked: SolveInputs, pins: Records, held: Sequence[str] = ()) -> Records:
     newer, narrowed = asked.request["exclude_newer"], asked.request["only_subdir"] or asked.cuda
     return await rattler.solve(
-        [Narrowed(asked, each) for each in asked.channels] if narrowed else asked.channels,
+        [FilteredChannel(asked, each) for each in asked.channels] if narrowed else asked.channels,
         [rattler.MatchSpec(text, strict=False) for text in asked.request["specs"]],
         constraints=[rattler.MatchSpec(text, strict=False) for text in (*asked.request["constraints"], *held)],
         gateway=asked.gateway,
         platforms=asked.request["subdirs"],
-        virtual_packages=[_virtual(*each) for each in asked.request["virtual"]],
+        virtual_packages=[_parse_virtual_packages(*each) for each in asked.request["virtual"]],
         locked_packages=pins,
         channel_priority=rattler.ChannelPriority.Strict,
         channel_relations="disabled",
@@ -229,7 +229,7 @@ async def _solve_with(asked: Asked, pins: Records, held: Sequence[str] = ()) -> 
     )
 
 
-def _virtual(name: str, version: str, build: str) -> rattler.GenericVirtualPackage:
+def _parse_virtual_packages(name: str, version: str, build: str) -> rattler.GenericVirtualPackage:
     return rattler.GenericVirtualPackage(
         rattler.PackageName(name), rattler.Version(version), rattler.BuildString(build)
     )
@@ -243,28 +243,28 @@ async def _all(question: dict[str, Any]) -> list[dict[str, Any]]:
         return [{"kind": "settings", "problem": str(problem)} for _ in requests]
     folder = os.environ.get("RATTLER_CACHE_DIR")
     cache = Path(folder, "repodata") if folder else None
-    client = rattler.Client.from_config(config, max_retries=_RETRIES, timeout=question["timeout"])
+    client = rattler.Client.from_config(config, max_retries=_MAX_RETRIES, timeout=question["timeout"])
     source = rattler.SourceConfig(cache_action="force-cache-only" if question["offline"] else "cache-or-fetch")
     gateway = rattler.Gateway(cache, default_config=source, client=client)
     return list(await asyncio.gather(*(_answer(request, gateway) for request in requests)))
 
 
-def answers(question: dict[str, Any]) -> list[dict[str, Any]]:
+def solve_requests(question: dict[str, Any]) -> list[dict[str, Any]]:
     """The answer to each request of a question, in its order."""
     return asyncio.run(_all(question))
 
 
-def main(question: Path, answer: Path) -> None:
+def write_answer(question: Path, answer: Path) -> None:
     """Solve what stands in `question`, and write `answer` in one step."""
-    said = answers(json.loads(question.read_text("utf-8")))
+    said = solve_requests(json.loads(question.read_text("utf-8")))
     part = answer.with_suffix(".part")
     part.write_text(json.dumps(said), "utf-8")
     part.replace(answer)
 
 
-def run() -> None:
+def run_worker_program() -> None:
     """The program: its words are QUESTION and ANSWER."""
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    write_answer(Path(sys.argv[1]), Path(sys.argv[2]))
     sys.stderr.flush()
     # Without taking the interpreter apart: that is where it can crash.
     os._exit(0)

@@ -22,7 +22,7 @@ def find_file_urls(pip: PipSpec, packages: Iterable[PipPackage], effects: Effect
     Raises `UnavailableError` where an index does not answer or has not got the file any more.
     """
     from envcompile.resolve.pip.simple_index import SimpleIndex  # noqa: PLC0415 - brings `ssl` and `http`
-    from envcompile.resolve.pip.uv import default_index  # noqa: PLC0415 - uv alone says which index is the default
+    from envcompile.resolve.pip.uv import find_default_index  # noqa: PLC0415 - uv alone says which index is the default
 
     by_index: dict[str, list[PipPackage]] = {}
     for package in packages:
@@ -32,7 +32,7 @@ def find_file_urls(pip: PipSpec, packages: Iterable[PipPackage], effects: Effect
         raise UnavailableError(said, "run without it once")
     known, found = collect_index_urls(pip), {}
     for index, wanted in sorted(by_index.items()):
-        pages = SimpleIndex(known.get(index) or default_index(effects), effects.environment).files(
+        pages = SimpleIndex(known.get(index) or find_default_index(effects), effects.environment).files(
             sorted({each.name for each in wanted})
         )
         for package in wanted:

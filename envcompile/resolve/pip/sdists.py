@@ -19,10 +19,10 @@ from packaging.utils import InvalidSdistFilename, parse_sdist_filename
 from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
 from envcompile.diagnostics.errors import InvalidInputError, RequirementError, UnavailableError
 from envcompile.lock.model import SdistBuild
-from envcompile.resolve.model import Told, Unsolvable
+from envcompile.resolve.model import SdistMetadata, Unsolvable
 from envcompile.resolve.pip.simple_index import SimpleIndex
-from envcompile.resolve.pip.uv import default_index
-from envcompile.resolve.pip.wheels import best, usable, wheels_of
+from envcompile.resolve.pip.uv import find_default_index
+from envcompile.resolve.pip.wheels import find_best_wheel, is_installable, list_wheels
 from envcompile.spec.model import SdistMetadataOverride
 from envcompile.spec.pip import find_index_name, normalize_name, parse_package_name, parse_requirement
 
@@ -38,27 +38,27 @@ if TYPE_CHECKING:
     from envcompile.spec.model import PipSpec
 
 # The largest of these files known is a hundredth of it.
-_LIMIT = 1 << 20
+_MAX_ARCHIVE_BYTES = 1 << 20
 # What a build asks its backend for, and the backend for itself (`get_requires_for_build_wheel`): that is code, and is
 # not run. setuptools before 70.1, and every release for `setup.py bdist_wheel`; mesonpy/__init__.py and
 # scikit_build_core/builder/get_requires.py where the system has neither.
-_OF_BACKENDS = {
+_BACKEND_REQUIREMENTS = {
     "setuptools.build_meta": ("wheel",),
     "mesonpy": ("ninja",),
     "scikit_build_core.build": ("cmake", "ninja"),
     "scikit_build_core.setuptools.build_meta": ("cmake", "ninja", "wheel"),
 }
 # PEP 517 and PEP 518: what a project without a word of it is built with.
-_DEFAULT = ("setuptools", "wheel")
-_NEEDS = frozenset(("requires-dist", "requires-python", "provides-extra"))
-_UNREADABLE = (
+_DEFAULT_BUILD_REQUIREMENTS = ("setuptools", "wheel")
+_DYNAMIC_FIELDS = frozenset(("requires-dist", "requires-python", "provides-extra"))
+_READ_ERRORS = (
     *(OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile),
     *(KeyError, TypeError, AttributeError),  # a table that is none
 )
-_OLD = ("1.0", "1.1", "1.2", "2.0", "2.1")
+_OLD_METADATA_VERSIONS = ("1.0", "1.1", "1.2", "2.0", "2.1")
 
 
-class Needs(NamedTuple):
+class SdistDependencies(NamedTuple):
     """What an installed release needs: requirements (PEP 508), a range of Pythons or "", and its extras."""
 
     requires: tuple[str, ...]
@@ -66,69 +66,75 @@ class Needs(NamedTuple):
     extras: tuple[str, ...]
 
 
-class Sdist(NamedTuple):
+class SdistContents(NamedTuple):
     """`needs` is None where only the code of the sdist could tell; `build` are the requirements of its build."""
 
-    needs: Needs | None
+    needs: SdistDependencies | None
     build: tuple[str, ...]
 
 
-def read_sdist(file: str, data: bytes) -> Sdist:
+def read_sdist(file: str, data: bytes) -> SdistContents:
     """What is said in the archive named `file`. Raises `ValueError` when it cannot be read."""
     try:
-        texts = _texts(file, data)
+        texts = _read_metadata_files(file, data)
         project = tomli.loads(texts.get("pyproject.toml", ""))
-        needs = _of_metadata(texts.get("PKG-INFO", "")) or _of_project(project.get("project"))
-        return Sdist(needs, _parse_build_system(project.get("build-system")))
-    except _UNREADABLE as problem:
+        needs = _dependencies_from_pkg_info(texts.get("PKG-INFO", "")) or _dependencies_from_pyproject(
+            project.get("project")
+        )
+        return SdistContents(needs, _parse_build_system(project.get("build-system")))
+    except _READ_ERRORS as problem:
         raise ValueError(str(problem)) from problem
 
 
-def _texts(file: str, data: bytes) -> dict[str, str]:
+def _read_metadata_files(file: str, data: bytes) -> dict[str, str]:
     """The two files at the top of the one folder that an sdist holds."""
     wanted = ("PKG-INFO", "pyproject.toml")
     found: dict[str, str] = {}
     if file.endswith(".zip"):
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for info in archive.infolist():
-                if (name := _top(info.filename)) in wanted and info.file_size <= _LIMIT:
+                if (name := _read_top_file(info.filename)) in wanted and info.file_size <= _MAX_ARCHIVE_BYTES:
                     found[name] = archive.read(info).decode()
         return found
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as tar:
         for member in tar:
-            if (name := _top(member.name)) in wanted and member.isfile() and member.size <= _LIMIT:
+            if (
+                (name := _read_top_file(member.name)) in wanted
+                and member.isfile()
+                and member.size <= _MAX_ARCHIVE_BYTES
+            ):
                 content = tar.extractfile(member)
                 found[name] = content.read().decode() if content else ""
     return found
 
 
-def _top(path: str) -> str:
+def _read_top_file(path: str) -> str:
     _, _, rest = path.removeprefix("./").partition("/")
     return rest
 
 
-def _of_metadata(text: str) -> Needs | None:
+def _dependencies_from_pkg_info(text: str) -> SdistDependencies | None:
     """PEP 643: from version 2.2 on, what is not said to be dynamic is the same in every wheel."""
     message = HeaderParser().parsestr(text)
     dynamic = {each.lower() for each in message.get_all("Dynamic", [])}
-    if message.get("Metadata-Version", "1.0").strip() in _OLD or dynamic & _NEEDS:
+    if message.get("Metadata-Version", "1.0").strip() in _OLD_METADATA_VERSIONS or dynamic & _DYNAMIC_FIELDS:
         return None
     extras = tuple(message.get_all("Provides-Extra", []))
-    return Needs(tuple(message.get_all("Requires-Dist", [])), message.get("Requires-Python", ""), extras)
+    return SdistDependencies(tuple(message.get_all("Requires-Dist", [])), message.get("Requires-Python", ""), extras)
 
 
-def _of_project(project: Any) -> Needs | None:
+def _dependencies_from_pyproject(project: Any) -> SdistDependencies | None:
     """PEP 621: a backend may add nothing to what the table does not name as dynamic."""
     dynamic = set(project.get("dynamic", ())) if isinstance(project, dict) else None
     if dynamic is None or dynamic & {"dependencies", "optional-dependencies", "requires-python"}:
         return None
     optional = project.get("optional-dependencies", {})
     requires = [*project.get("dependencies", ())]
-    requires += [_with(each, extra) for extra, group in optional.items() for each in group]
-    return Needs(tuple(requires), project.get("requires-python", ""), tuple(optional))
+    requires += [_add_extra_marker(each, extra) for extra, group in optional.items() for each in group]
+    return SdistDependencies(tuple(requires), project.get("requires-python", ""), tuple(optional))
 
 
-def _with(text: str, extra: str) -> str:
+def _add_extra_marker(text: str, extra: str) -> str:
     head, semicolon, marker = text.partition(";")
     return (
         f'{head.strip()} ; ({marker.strip()}) and extra == "{extra}"' if semicolon else f'{text} ; extra == "{extra}"'
@@ -137,9 +143,9 @@ def _with(text: str, extra: str) -> str:
 
 def _parse_build_system(system: Any) -> tuple[str, ...]:
     if not isinstance(system, dict) or "requires" not in system:
-        return _DEFAULT
+        return _DEFAULT_BUILD_REQUIREMENTS
     backend = system.get("build-backend", "setuptools.build_meta:__legacy__").partition(":")[0]
-    return (*map(str, system["requires"]), *_OF_BACKENDS.get(backend, ()))
+    return (*map(str, system["requires"]), *_BACKEND_REQUIREMENTS.get(backend, ()))
 
 
 # Sdists among the pip packages: what a resolver is told of them, and what each is built with.
@@ -151,17 +157,17 @@ def _parse_build_system(system: Any) -> tuple[str, ...]:
 
 
 # conda has them for its own pip. What is built may ask for others.
-_TOOLS = ("pip", "setuptools", "wheel")
+_BUILD_TOOLS = ("pip", "setuptools", "wheel")
 
 
-class Answer(NamedTuple):
+class SdistResolution(NamedTuple):
     """The packages, sdists among them, and what these are built with."""
 
     packages: tuple[PipPackage, ...]
     builds: tuple[SdistBuild, ...]
 
 
-class _Found(NamedTuple):
+class _SdistRelease(NamedTuple):
     """One release that there is only an sdist of."""
 
     file: IndexFile
@@ -175,7 +181,7 @@ def resolve_with_sdists(  # noqa: PLR0913, PLR0917 - every effect is an argument
     before: Iterable[SdistBuild],
     resolver: PipResolver,
     effects: Effects,
-) -> Answer:
+) -> SdistResolution:
     """The packages for one platform. `before` is what sdists were built with in the earlier lock.
 
     Raises `DiagnosticsError` for an sdist that does not say what it needs, `Unsolvable`, `UnavailableError`, and
@@ -186,21 +192,23 @@ def resolve_with_sdists(  # noqa: PLR0913, PLR0917 - every effect is an argument
         raise InvalidInputError(
             "sdists are read from their index each time, and `--offline` lets nobody be asked", "lock online"
         )
-    reading = _Reading(source, pip, request, effects)
+    reading = _SdistReader(source, pip, request, effects)
     while True:
         asked = replace(request, sdists=reading.told)
         packages = resolver.resolve(asked, effects)
-        if not reading.learn(packages):
+        if not reading.read_new_sdists(packages):
             break
     builds = tuple(
-        _build(each, reading, packages, {row.name: row.packages for row in before}, resolver, effects)
+        _resolve_build_environment(
+            each, reading, packages, {row.name: row.packages for row in before}, resolver, effects
+        )
         for each in packages
         if each.kind == "sdist"
     )
-    return Answer(packages, builds)
+    return SdistResolution(packages, builds)
 
 
-class _Reading:
+class _SdistReader:
     """The sdists that are allowed on one platform, and what is known of them by now."""
 
     def __init__(self, source: TomlSource, pip: PipSpec, request: PipRequest, effects: Effects) -> None:
@@ -208,13 +216,15 @@ class _Reading:
         self.said = {each.name: each for each in pip.metadata}
         self.builds: dict[tuple[str, str], tuple[str, ...]] = {}
         names = [name for name in map(normalize_name, pip.allow_sdist) if name not in request.provided]
-        self.found = {name: _releases(name, request, effects) for name in names}
+        self.found = {name: _find_sdist_releases(name, request, effects) for name in names}
         self.told = {
-            name: {version: _told(each.file, None, self.said.get(name)) for version, each in releases.items()}
+            name: {
+                version: _metadata_from_spec(each.file, None, self.said.get(name)) for version, each in releases.items()
+            }
             for name, releases in self.found.items()
         }
 
-    def learn(self, packages: Iterable[PipPackage]) -> bool:
+    def read_new_sdists(self, packages: Iterable[PipPackage]) -> bool:
         """Read the sdists of an answer that have not been read. Whether there was one."""
         fresh = [each for each in packages if each.kind == "sdist" and (each.name, each.version) not in self.builds]
         for each in fresh:
@@ -225,58 +235,62 @@ class _Reading:
             try:
                 sdist = read_sdist(each.file, data)
             except ValueError as problem:
-                raise self.problem(each, f"cannot be read: {problem}", "ask for another release") from None
+                raise self.explain_problem(each, f"cannot be read: {problem}", "ask for another release") from None
             said = self.said.get(each.name)
             if sdist.needs is None and (said is None or said.requires_dist is None):
                 hint = f"add `[pip.metadata.{each.name}]` with `requires-dist = [...]`, or ask for another release"
-                raise self.problem(each, "does not say for certain what it needs, and its code is not run here", hint)
-            self.told[each.name][each.version] = _told(file, sdist.needs, said)
+                raise self.explain_problem(
+                    each, "does not say for certain what it needs, and its code is not run here", hint
+                )
+            self.told[each.name][each.version] = _metadata_from_spec(file, sdist.needs, said)
             self.builds[each.name, each.version] = (*sdist.build, *(said.build_requires if said else ()))
         return bool(fresh)
 
-    def problem(self, package: PipPackage, said: str, hint: str) -> DiagnosticsError:
+    def explain_problem(self, package: PipPackage, said: str, hint: str) -> DiagnosticsError:
         """The mistake, at the name in `allow-sdist`."""
         place = [normalize_name(each) for each in self.pip.allow_sdist].index(package.name)
         path = ("pip", "allow-sdist", place)
         return DiagnosticsError(self.source, [Diagnostic("sdist", f"the sdist `{package.file}` {said}", path, hint)], 1)
 
 
-def _releases(name: str, request: PipRequest, effects: Effects) -> dict[str, _Found]:
+def _find_sdist_releases(name: str, request: PipRequest, effects: Effects) -> dict[str, _SdistRelease]:
     """The releases of a package that this platform has no wheel of, by version."""
-    index = SimpleIndex(_url(name, request, effects), effects.environment)
-    files = [file for file in index.files([name])[name] if usable(file, request)]
+    index = SimpleIndex(_find_index_url(name, request, effects), effects.environment)
+    files = [file for file in index.files([name])[name] if is_installable(file, request)]
     by_version: dict[Version, list[str]] = {}
-    for version, file in wheels_of(name, files):
+    for version, file in list_wheels(name, files):
         by_version.setdefault(version, []).append(file.name)
-    found: dict[str, _Found] = {}
+    found: dict[str, _SdistRelease] = {}
     for file in files:
         with suppress(InvalidSdistFilename):
             project, version = parse_sdist_filename(file.name)
             names = by_version.get(version, ())
-            fits = best(names, request.platform.machine, request.glibc, request.python)
+            fits = find_best_wheel(names, request.platform.machine, request.glibc, request.python)
             if project == name and file.sha256 and not file.yanked and not fits:
-                found[str(version)] = _Found(file, index)
+                found[str(version)] = _SdistRelease(file, index)
     return found
 
 
-def _url(name: str, request: PipRequest, effects: Effects) -> str:
+def _find_index_url(name: str, request: PipRequest, effects: Effects) -> str:
     own = next((each.url for each in request.indexes if each.name == find_index_name(name, request.indexes)), None)
-    return own or request.index or default_index(effects)
+    return own or request.index or find_default_index(effects)
 
 
-def _told(file: IndexFile, needs: Needs | None, said: SdistMetadataOverride | None) -> Told:
-    known = needs or Needs((), file.requires_python, ())
+def _metadata_from_spec(
+    file: IndexFile, needs: SdistDependencies | None, said: SdistMetadataOverride | None
+) -> SdistMetadata:
+    known = needs or SdistDependencies((), file.requires_python, ())
     requires = said.requires_dist if said and said.requires_dist is not None else known.requires
     python = (said.requires_python if said else None) or known.python
     with suppress(InvalidSpecifier):
         SpecifierSet(python)
-        return Told(file.name, file.sha256, file.size, requires, python, known.extras)
-    return Told(file.name, file.sha256, file.size, requires, "", known.extras)
+        return SdistMetadata(file.name, file.sha256, file.size, requires, python, known.extras)
+    return SdistMetadata(file.name, file.sha256, file.size, requires, "", known.extras)
 
 
-def _build(  # noqa: PLR0913, PLR0917 - a request is made of all that was decided before
+def _resolve_build_environment(  # noqa: PLR0913, PLR0917 - a request is made of all that was decided before
     sdist: PipPackage,
-    reading: _Reading,
+    reading: _SdistReader,
     packages: tuple[PipPackage, ...],
     before: Mapping[str, tuple[PipPackage, ...]],
     resolver: PipResolver,
@@ -290,17 +304,17 @@ def _build(  # noqa: PLR0913, PLR0917 - a request is made of all that was decide
             parse_requirement(text)
     except RequirementError as refusal:
         said = f"is built with something that no lock can pin: {refusal.message}"
-        raise reading.problem(sdist, said, "ask for another release") from None
+        raise reading.explain_problem(sdist, said, "ask for another release") from None
     described = reading.said.get(sdist.name, SdistMetadataOverride(sdist.name))
     own = {each.name: each for each in packages if each.kind == "wheel"}
-    earlier = replace(request, preferences=before.get(sdist.name, ())).kept()
+    earlier = replace(request, preferences=before.get(sdist.name, ())).kept_pins()
     asked = replace(
         request,
         requirements=tuple(dict.fromkeys(wanted)),
         exclude=(),
         preferences=(*own.values(), *(each for each in earlier if each.name not in own)),
         upgrade=frozenset(),
-        provided={name: version for name, version in request.provided.items() if name not in _TOOLS},
+        provided={name: version for name, version in request.provided.items() if name not in _BUILD_TOOLS},
         # What is named in the spec is what the sdist is compiled against.
         exact={
             name: own[name].version

@@ -25,7 +25,7 @@ from urllib.request import (  # type: ignore[attr-defined] # typeshed does not k
 )
 
 from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
-from envcompile.resolve.model import CERTIFICATES
+from envcompile.resolve.model import CERTIFICATE_HINT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -239,7 +239,7 @@ class SimpleIndex:
 def silent(reason: str, name: str) -> UnavailableError:
     """The error of an index that does not answer for a project; `reason` without credentials."""
     refused = _REFUSED.match(reason)
-    hint = CERTIFICATES if "certificate" in reason.lower() else "check the network"
+    hint = CERTIFICATE_HINT if "certificate" in reason.lower() else "check the network"
     if refused:
         hint = "give its credentials where the package clients look for them, such as netrc"
     return UnavailableError(f"the package index did not answer for `{name}`: {reason.strip()}", hint)

@@ -23,29 +23,29 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
     from envcompile.lock.model import CondaPackage
-    from envcompile.resolve.model import PipRequest, Told
+    from envcompile.resolve.model import PipRequest, SdistMetadata
     from envcompile.resolve.pip.simple_index import IndexFile
 
 # Legacy names of the older manylinux policies (PEP 600), by the glibc they stand for.
-_LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
+_LEGACY_POLICIES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 
 
-def _platform_tags(machine: str, glibc: str) -> Iterator[str]:
+def _list_platform_tags(machine: str, glibc: str) -> Iterator[str]:
     """Platform tags from the newest glibc down to the oldest policy, most specific first."""
     major, minor = (int(part) for part in glibc.split("."))
     # manylinux1 and manylinux2010 were defined for x86 only; other machines start at 2.17.
     oldest = 5 if machine == "x86_64" else 17
     for older in range(minor, oldest - 1, -1):
         yield f"manylinux_{major}_{older}_{machine}"
-        if older in _LEGACY:
-            yield f"{_LEGACY[older]}_{machine}"
+        if older in _LEGACY_POLICIES:
+            yield f"{_LEGACY_POLICIES[older]}_{machine}"
     yield f"linux_{machine}"
 
 
 @cache
-def _ranks(machine: str, glibc: str, python: str) -> dict[Tag, int]:
+def _rank_tags(machine: str, glibc: str, python: str) -> dict[Tag, int]:
     major, minor = (int(part) for part in python.split(".")[:2])
-    platforms = list(_platform_tags(machine, glibc))
+    platforms = list(_list_platform_tags(machine, glibc))
     tags = [
         *cpython_tags((major, minor), platforms=platforms),
         *compatible_tags((major, minor), interpreter=f"cp{major}{minor}", platforms=platforms),
@@ -53,12 +53,12 @@ def _ranks(machine: str, glibc: str, python: str) -> dict[Tag, int]:
     return {tag: rank for rank, tag in reversed(list(enumerate(tags)))}
 
 
-def best(files: Iterable[str], machine: str, glibc: str, python: str) -> str | None:
+def find_best_wheel(files: Iterable[str], machine: str, glibc: str, python: str) -> str | None:
     """The file name of the wheel that installers prefer on this platform, None when no wheel fits.
 
     `python` is X.Y or X.Y.Z of CPython. Of wheels with equal tags the highest build number wins, then the name.
     """
-    ranks = _ranks(machine, glibc, python)
+    ranks = _rank_tags(machine, glibc, python)
     candidates: list[tuple[int, tuple[int, str], str]] = []
     for file in files:
         try:
@@ -75,7 +75,7 @@ def best(files: Iterable[str], machine: str, glibc: str, python: str) -> str | N
 # Who needs whom, as uv and pip-compile write it beside the pins.
 
 
-def graph(text: str) -> dict[str, set[str]]:
+def parse_annotations(text: str) -> dict[str, set[str]]:
     """Package to what it needs, from lines such as `numpy==2.3.5 # via pandas, -r requirements.in, -c list.txt`."""
     needs: dict[str, set[str]] = {}
     for line in text.splitlines():
@@ -94,31 +94,31 @@ def graph(text: str) -> dict[str, set[str]]:
 # package at all. A stub has no dependencies (conda has solved them) and a local version that no index has.
 
 
-LOCAL = "conda"
+STUB_LOCAL_VERSION = "conda"
 
 
-def provided(packages: Iterable[CondaPackage]) -> dict[str, str]:
+def list_stub_versions(packages: Iterable[CondaPackage]) -> dict[str, str]:
     """Distribution name to its version with the stub's local part, such as `2.9.0+conda`, sorted by name."""
-    return {name: f"{version}+{LOCAL}" for name, version in find_provided_versions(packages).items()}
+    return {name: f"{version}+{STUB_LOCAL_VERSION}" for name, version in find_provided_versions(packages).items()}
 
 
-def write_sdists(folder: Path, sdists: Mapping[str, Mapping[str, Told]]) -> None:
+def write_sdists(folder: Path, sdists: Mapping[str, Mapping[str, SdistMetadata]]) -> None:
     """One wheel for each version of each sdist, with what is known of its needs: no resolver looks into the sdist."""
     for name, versions in sdists.items():
         for version, told in versions.items():
             lines = [f"Requires-Python: {told.python}"] if told.python else []
             lines += [f"Requires-Dist: {each}" for each in told.requires]
             lines += [f"Provides-Extra: {each}" for each in told.extras]
-            _write(folder, name, version, "".join(f"{line}\n" for line in lines))
+            _write_stub_wheel(folder, name, version, "".join(f"{line}\n" for line in lines))
 
 
 def write_stubs(folder: Path, distributions: dict[str, str]) -> None:
     """One wheel for each distribution."""
     for name, version in distributions.items():
-        _write(folder, name, version)
+        _write_stub_wheel(folder, name, version)
 
 
-def _write(folder: Path, name: str, version: str, more: str = "") -> None:
+def _write_stub_wheel(folder: Path, name: str, version: str, more: str = "") -> None:
     stem = f"{name.replace('-', '_')}-{version}"
     with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w") as wheel:
         info = f"{stem}.dist-info"
@@ -130,27 +130,29 @@ def _write(folder: Path, name: str, version: str, more: str = "") -> None:
 # From pip-compile's pins and the index's pages to packages, each with its one file; and the check of the answer.
 
 
-def packages(
+def select_packages(
     pins: Mapping[str, str],
     needs: Mapping[str, set[str]],
     projects: Mapping[str, tuple[IndexFile, ...]],
     request: PipRequest,
 ) -> tuple[PipPackage, ...]:
     """One package for each key of `needs`, sorted. Raises `Unsolvable` when none of a pin's files will do."""
-    kept = {package.name: package for package in request.kept()}
+    kept = {package.name: package for package in request.kept_pins()}
     answer = []
     for name in sorted(needs):
-        file = _file(name, pins[name], projects[name], request, kept.get(name))
+        file = _select_file(name, pins[name], projects[name], request, kept.get(name))
         depends = tuple(sorted(needs[name]))
         answer.append(PipPackage(name, pins[name], file.name, file.sha256, file.size, depends=depends))
     return tuple(answer)
 
 
-def _file(
+def _select_file(
     name: str, pin: str, files: Iterable[IndexFile], request: PipRequest, earlier: PipPackage | None
 ) -> IndexFile:
     # Usable is asked last: reading what Python a file requires takes longer than all the rest.
-    release = [file for version, file in wheels_of(name, files) if version == Version(pin) and usable(file, request)]
+    release = [
+        file for version, file in list_wheels(name, files) if version == Version(pin) and is_installable(file, request)
+    ]
     # A yanked file is for those who pin it, and then only where nothing else is left (PEP 592).
     wheels = {file.name: file for file in [each for each in release if not each.yanked] or release}
     if earlier and earlier.version == pin:
@@ -158,7 +160,7 @@ def _file(
         same = next((file for file in release if (file.name, file.sha256) == (earlier.file, earlier.sha256)), None)
         if same:
             return same
-    chosen = best(wheels, request.platform.machine, request.glibc, request.python)
+    chosen = find_best_wheel(wheels, request.platform.machine, request.glibc, request.python)
     if chosen is None:
         raise Unsolvable(request.platform.name, f"{name} {pin} has no wheel for this platform")
     if not wheels[chosen].sha256:
@@ -166,7 +168,7 @@ def _file(
     return wheels[chosen]
 
 
-def wheels_of(name: str, files: Iterable[IndexFile]) -> Iterator[tuple[Version, IndexFile]]:
+def list_wheels(name: str, files: Iterable[IndexFile]) -> Iterator[tuple[Version, IndexFile]]:
     """The wheels among a project's files, with their versions."""
     for file in files:
         project, _, rest = file.name.partition("-")
@@ -175,7 +177,7 @@ def wheels_of(name: str, files: Iterable[IndexFile]) -> Iterator[tuple[Version, 
                 yield Version(rest.partition("-")[0]), file
 
 
-def usable(file: IndexFile, request: PipRequest) -> bool:
+def is_installable(file: IndexFile, request: PipRequest) -> bool:
     """Whether pip could have taken it on some platform: for this Python, and not too new."""
     # Both are RFC 3339 in UTC (PEP 700): without the Z they sort as text, also where only one has a fraction.
     limit = request.exclude_newer
@@ -187,35 +189,35 @@ def usable(file: IndexFile, request: PipRequest) -> bool:
         return True  # as pip does
 
 
-def unseen(
+def find_newer_glibc_wheel(
     projects: Mapping[str, tuple[IndexFile, ...]], pins: Mapping[str, str], request: PipRequest, glibc: str
 ) -> str | None:
     """A file that fits the base but is newer than this machine's `glibc`, so that pip passed over its release.
 
     Only where this machine's is the older one; and only of packages in the answer, which it might have changed.
     """
-    if _parts(glibc) >= _parts(request.glibc):
+    if _parse_wheel_name(glibc) >= _parse_wheel_name(request.glibc):
         return None
     for name, files in projects.items():
         here: set[Version] = set()
         there: dict[Version, str] = {}
-        for version, file in wheels_of(name, files):
-            if version <= Version(pins[name]) or not usable(file, request):
+        for version, file in list_wheels(name, files):
+            if version <= Version(pins[name]) or not is_installable(file, request):
                 continue
-            if best([file.name], request.platform.machine, glibc, request.python):
+            if find_best_wheel([file.name], request.platform.machine, glibc, request.python):
                 here.add(version)
-            elif best([file.name], request.platform.machine, request.glibc, request.python):
+            elif find_best_wheel([file.name], request.platform.machine, request.glibc, request.python):
                 there[version] = file.name
         if hidden := [there[version] for version in sorted(there) if version not in here]:
             return hidden[-1]
     return None
 
 
-def _parts(glibc: str) -> tuple[int, ...]:
+def _parse_wheel_name(glibc: str) -> tuple[int, ...]:
     return tuple(int(part) for part in glibc.split("."))
 
 
-def check(answer: tuple[PipPackage, ...], asked: Iterable[Requirement], request: PipRequest) -> None:
+def check_requirements(answer: tuple[PipPackage, ...], asked: Iterable[Requirement], request: PipRequest) -> None:
     """Raises `Unsolvable` unless every requirement has its package in the range it asks for, and every edge its end.
 
     What packages require of one another stands in their metadata, which only pip has read: of that, only that the

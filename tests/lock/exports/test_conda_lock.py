@@ -20,7 +20,7 @@ from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.export import ExportInput, export_lock
 from envcompile.export.common import derive_file_urls
 from envcompile.export.conda_lock import compute_content_hash, merge_dependencies
-from envcompile.resolve.conda.channels import channel
+from envcompile.resolve.conda.channels import parse_channel
 from tests.made import FIXTURES, parsed, spec_of
 from tests.property.test_match_spec import parsed as requirement
 from tests.property.test_match_spec import specs
@@ -82,7 +82,7 @@ def placed(case: str) -> ExportInput:
 
 def given_of(spec: Spec) -> ExportInput:
     """With a lock whose every channel has been used: what is locked is nothing to these files."""
-    channels = tuple(channel(text, Path("/srv")) for text in spec.conda.channels)
+    channels = tuple(parse_channel(text, Path("/srv")) for text in spec.conda.channels)
     return ExportInput(spec, replace(parsed("conda-several")[1], channels=channels))
 
 

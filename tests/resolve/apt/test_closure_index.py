@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.resolve.apt.closure import Index, close
+from envcompile.resolve.apt.closure import PackageIndex, compute_closure
 from tests.resolve.apt.real_apt import RealApt
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ class World:
     def __init__(self, folder: Path, architecture: str) -> None:
         self.apt = RealApt(folder, architecture)
         self.apt.update()
-        self.indexes = [Index(text) for text in self.apt.indexes()]
+        self.indexes = [PackageIndex(text) for text in self.apt.indexes()]
         self.minimal = self.apt.minimal()
 
     def ours(self, status: Path, *names: str) -> dict[str, str]:
-        closed = close(names, self.indexes, Index(status.read_text("utf-8")))
+        closed = compute_closure(names, self.indexes, PackageIndex(status.read_text("utf-8")))
         chosen = {each.package.name: each for each in closed}
         for each in closed:
             assert set(each.depends) <= set(chosen)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from envcompile.resolve.apt.closure import key
+from envcompile.resolve.apt.closure import version_sort_key
 
 _RUN = st.text("0123456789.+~-abzAZ", max_size=8)
 VERSIONS = st.builds(
@@ -41,5 +41,5 @@ def by_dpkg(one: str, other: str) -> int:
 def test_as_dpkg_has_it(one: str, other: str) -> None:
     if one.endswith("-") or other.endswith("-"):  # dpkg: revision number in version is empty
         return
-    ours = (key(one) > key(other)) - (key(one) < key(other))
+    ours = (version_sort_key(one) > version_sort_key(other)) - (version_sort_key(one) < version_sort_key(other))
     assert ours == by_dpkg(one, other)

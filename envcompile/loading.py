@@ -7,9 +7,15 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envcompile.diagnostics.errors import MAX_SPEC_BYTES, InvalidInputError
+from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.lock.writer import parse_lock
-from envcompile.project.discovery import PYPROJECT_FILE_NAME, SPEC_FILE_NAME, find_nearest_spec, lock_path_from_spec
+from envcompile.project.discovery import (
+    MAX_SPEC_BYTES,
+    PYPROJECT_FILE_NAME,
+    SPEC_FILE_NAME,
+    find_nearest_spec,
+    lock_path_from_spec,
+)
 from envcompile.project.files import display_path, read_bytes
 from envcompile.project.settings import read_catalogue_path
 from envcompile.spec.decode import source_from_bytes

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from envcompile.diagnostics.toml_source import KeyPath
+    from envcompile.diagnostics.source import KeyPath
 
 _DIGEST = "sha256:" + 64 * "a"
 _MOMENT = datetime(2026, 11, 1, tzinfo=timezone.utc)

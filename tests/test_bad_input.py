@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from envcompile.diagnostics.toml_source import KeyPath
+    from envcompile.diagnostics.source import KeyPath
 
 LOCK = (FIXTURES / "compile" / "ml" / "envcompile.lock").read_bytes()
 GOOD = 'name = "ml"\npython = "3.12"\n\n[pip]\npackages = ["numpy"]\n'

@@ -14,7 +14,7 @@ from envcompile.diagnostics.toml_source import TomlSource
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from envcompile.diagnostics.toml_source import KeyPath
+    from envcompile.diagnostics.source import KeyPath
 
 _WHITESPACE = re.compile(r"[ \t\r\n]*")
 _JSON_DECODER = json.JSONDecoder()

@@ -11,7 +11,7 @@ from envcompile.spec.image_reference import split_image_reference
 from envcompile.spec.model import BaseImageSpec
 
 if TYPE_CHECKING:
-    from envcompile.diagnostics.toml_source import KeyPath
+    from envcompile.diagnostics.source import KeyPath
     from envcompile.spec.model import Spec
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from envcompile.base_image.catalogue import Catalogue, CudaImage
     from envcompile.base_image.model import BaseImageDiagnostic, BaseImageResult, StageImage
     from envcompile.base_image.needs import DecisionInputs
-    from envcompile.diagnostics.toml_source import KeyPath
+    from envcompile.diagnostics.source import KeyPath
     from envcompile.spec.model import Spec
 
 

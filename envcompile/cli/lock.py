@@ -201,7 +201,7 @@ def _normalize_locked_name(text: str, earlier: EarlierLock) -> str:
     if text not in known and any(text == each.name for one in platforms for each in (*one.apt, *one.apt_build)):
         said = f"`{text}` is a Debian package: these move together, with the snapshot of the archive"
         raise InvalidInputError(said, "run `envcompile lock -U`, or write a later `snapshot` under `[apt]`")
-    from envcompile.diagnostics.errors import RequirementError  # noqa: PLC0415 - only with -P
+    from envcompile.diagnostics.diagnostic import RequirementError  # noqa: PLC0415 - only with -P
     from envcompile.spec.pip import parse_package_name  # noqa: PLC0415
 
     try:
@@ -220,7 +220,7 @@ def _normalize_locked_name(text: str, earlier: EarlierLock) -> str:
 
 def _check_version(name: str, version: str, pins: Collection[Pins]) -> None:
     """Raises `InvalidInputError` unless the version can be asked of whoever has the package pinned."""
-    from envcompile.diagnostics.errors import RequirementError  # noqa: PLC0415
+    from envcompile.diagnostics.diagnostic import RequirementError  # noqa: PLC0415
     from envcompile.spec.conda import parse_match_spec  # noqa: PLC0415 - only with a version
     from envcompile.spec.pip import parse_requirement  # noqa: PLC0415
 

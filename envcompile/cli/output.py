@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from envcompile.diagnostics.diagnostic import Diagnostic
     from envcompile.diagnostics.errors import EnvcompileError
-    from envcompile.diagnostics.toml_source import TomlSource
+    from envcompile.diagnostics.source import SourceText
 
 
 class OutputArtifact(NamedTuple):
@@ -114,12 +114,12 @@ def _create_error_rows(error: EnvcompileError) -> Iterator[dict[str, str | int |
     yield from (_create_diagnostic_row(found, error.source, "error") for found in error.diagnostics)
 
 
-def format_diagnostic_line(found: Diagnostic, source: TomlSource, level: str, form: str) -> str:
+def format_diagnostic_line(found: Diagnostic, source: SourceText, level: str, form: str) -> str:
     """One line for a mistake or a warning with its place; the keys are those of `lines`."""
     return format_row(_create_diagnostic_row(found, source, level), form)
 
 
-def _create_diagnostic_row(found: Diagnostic, source: TomlSource, level: str) -> dict[str, str | int | None]:
+def _create_diagnostic_row(found: Diagnostic, source: SourceText, level: str) -> dict[str, str | int | None]:
     span = find_span(found, source)
     start, end = source.locate_offset(span.start), source.locate_offset(span.end)
     return {
@@ -199,7 +199,7 @@ class Reporter:
         else:
             self._write(format_warning_line(text, hint, self._format))
 
-    def warn_of_diagnostics(self, source: TomlSource, found: Iterable[Diagnostic]) -> None:
+    def warn_of_diagnostics(self, source: SourceText, found: Iterable[Diagnostic]) -> None:
         """Warnings about the spec, with their places."""
         for each in found:
             if self._format == "text":

@@ -157,13 +157,9 @@ def find_nodes(drawn: dict[str, PlatformGraph], name: str) -> dict[str, tuple[Pa
 
 
 def _normalize_name(name: str) -> str:
-    from envcompile.diagnostics.errors import RequirementError  # noqa: PLC0415 - for a name that is not conda's
-    from envcompile.spec.pip import parse_package_name  # noqa: PLC0415
+    from envcompile.spec.pip import parse_package_name  # noqa: PLC0415 - for a name that is not conda's
 
-    try:
-        return parse_package_name(name)
-    except RequirementError as refusal:
-        raise InvalidInputError(refusal.message, refusal.hint) from None
+    return parse_package_name(name)
 
 
 def select_style() -> TreeStyle:

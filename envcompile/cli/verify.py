@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from envcompile.api import managed_files, parse_locked_spec
 from envcompile.cli.fast_verify import find_specs, format_fresh_message, is_fresh_by_digest
 from envcompile.diagnostics.errors import EXIT_OK, CheckFailedError, EnvcompileError, InvalidInputError
-from envcompile.diagnostics.toml_source import TomlSyntaxError
 from envcompile.loading import find_lock_path, find_spec, read_lock, read_source
 from envcompile.lock.freshness import RELOCK_HINT
 from envcompile.project.discovery import PYPROJECT_FILE_NAME, find_dockerfiles, find_nearest_spec
@@ -70,7 +69,7 @@ def _only_mentions_table(spec: str) -> bool:
         return False
     try:
         tool = read_source(path).parse().get("tool")
-    except (TomlSyntaxError, EnvcompileError):
+    except EnvcompileError:
         return False
     return not isinstance(tool, dict) or "envcompile" not in tool
 

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from envcompile.diagnostics.errors import EXIT_INVALID_INPUT, EnvcompileError
+from envcompile.diagnostics.errors import EXIT_INVALID_INPUT, EnvcompileError, InvalidInputError
 from envcompile.diagnostics.rules import RULES
+from envcompile.diagnostics.source import TextSpan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from envcompile.diagnostics.toml_source import KeyPath, TextPosition, TextSpan, TomlSource
+    from envcompile.diagnostics.source import KeyPath, SourceText, TextPosition
 
 # What may be a secret: all between `//` and `@` (with a slash in it only after a colon that starts no port, or the path
 # before a revision would be starred), what follows a colon where `https://` was forgotten, a conda channel's token.
@@ -53,13 +54,25 @@ class DiagnosticsError(EnvcompileError):
     exit_code = EXIT_INVALID_INPUT
 
     def __init__(
-        self, source: TomlSource, diagnostics: Iterable[Diagnostic], exit_code: int = EXIT_INVALID_INPUT
+        self, source: SourceText, diagnostics: Iterable[Diagnostic], exit_code: int = EXIT_INVALID_INPUT
     ) -> None:
         self.source = source
         ordered = sorted(diagnostics, key=lambda found: (find_span(found, source).start, found.message))
         self.diagnostics, self.total = ordered[:_MAX_DIAGNOSTICS], len(ordered)
         self.exit_code = exit_code
         super().__init__(f"`{source.name}` has {format_count(self.total, 'mistake')}")
+
+
+class RequirementError(InvalidInputError):
+    """A string that is not a valid requirement, as a diagnostic without a location: only the caller knows it."""
+
+    def __init__(self, rule: str, message: str, hint: str | None = None) -> None:
+        super().__init__(message, hint)
+        self.rule = rule
+
+    def make_diagnostic(self, path: KeyPath, target: str = "value") -> Diagnostic:
+        """The diagnostic at its location in the spec."""
+        return Diagnostic(self.rule, self.message, path, self.hint, target)
 
 
 def format_count(number: int, noun: str) -> str:
@@ -88,10 +101,8 @@ def replace_unprintable(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\t\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
-def find_span(diagnostic: Diagnostic, source: TomlSource) -> TextSpan:
+def find_span(diagnostic: Diagnostic, source: SourceText) -> TextSpan:
     """Where the diagnostic points, in characters; the beginning of the text when it is about the whole."""
-    from envcompile.diagnostics.toml_source import TextSpan  # noqa: PLC0415 - brings the TOML parser
-
     if diagnostic.offset is not None:
         return TextSpan(diagnostic.offset, diagnostic.offset + 1)
     exact = source.find_key(diagnostic.path) if diagnostic.target == "key" else source.find_value(diagnostic.path)
@@ -113,7 +124,7 @@ TERMINAL_COLORS = ColorScheme(error="\x1b[1;31m", location="\x1b[1;34m", hint="\
 
 
 def format_diagnostic(
-    diagnostic: Diagnostic, source: TomlSource, colors: ColorScheme = NO_COLORS, level: str = "error"
+    diagnostic: Diagnostic, source: SourceText, colors: ColorScheme = NO_COLORS, level: str = "error"
 ) -> str:
     """The diagnostic for a person: the sentence, file:line:column, the line, a caret, the hint. Ends with a newline.
 
@@ -133,7 +144,7 @@ def format_diagnostic(
     return "\n".join(lines) + "\n"
 
 
-def _format_excerpt(source: TomlSource, span: TextSpan, place: TextPosition, colors: ColorScheme) -> Sequence[str]:
+def _format_excerpt(source: SourceText, span: TextSpan, place: TextPosition, colors: ColorScheme) -> Sequence[str]:
     text = source.get_line(place.line)
     if not text.strip():
         return ()

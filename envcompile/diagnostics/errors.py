@@ -47,25 +47,3 @@ class UnavailableError(EnvcompileError):
     """Something outside is missing: a program, a registry, the network."""
 
     exit_code = EXIT_UNAVAILABLE
-
-
-# Why a string is not taken.
-
-
-LOCAL_CODE_HINT = (
-    "build the environment without it, then put your own code on top: `FROM repository:tag`, `COPY . /app`"
-)
-# In bytes. A spec is some kilobytes, and no TOML of this size keeps the parser busy for a second.
-MAX_SPEC_BYTES = 256 << 10
-# More than people write in a requirement; what reads one may take the square of its length, and recurses.
-MAX_REQUIREMENT_LENGTH, MAX_REQUIREMENT_DEPTH = 2000, 20
-# How the names of files end.
-ARCHIVE_SUFFIXES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz")
-
-
-class RequirementError(Exception):
-    """Why a string is no requirement for a spec: the rule's slug, a sentence, a hint."""
-
-    def __init__(self, rule: str, message: str, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.rule, self.message, self.hint = rule, message, hint

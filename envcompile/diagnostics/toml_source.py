@@ -6,12 +6,14 @@ The scanner judges nothing: it may assume that tomli accepts the text, and where
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import tomli
+
+from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
+from envcompile.diagnostics.source import KeyPath, SourceText, TextSpan
 
 # tomli's time grows with the square of a key's parts: its own limit (1,000) allows 9 seconds for 1 MiB. The longest
 # key of the 57,132 in real files had 5.
@@ -177,52 +179,21 @@ class TomlScanner:
         return mark in ("]", "}")
 
 
-# A file's text, and where each key sits in it.
-#
-# tomli alone decides whether a text is TOML and what it says. The scanner only finds positions, and runs only
-# when a position is needed: a valid file costs nothing beyond tomli.
-
-
-KeyPath = tuple[str | int, ...]
-
-SAFE_INTEGER_DIGITS = 640  # Python never refuses an integer as short as this
-
-
-@dataclass(frozen=True, slots=True)
-class TextSpan:
-    """A piece of a text: offsets in characters, `end` exclusive."""
-
-    start: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
-class TextPosition:
-    """A point in a text as people count it: line and column from 1, the column in characters."""
-
-    line: int
-    column: int
-
-
-class TomlSyntaxError(Exception):
-    """The text is not TOML: why, in plain words, and the offset in characters where tomli stopped."""
-
-    def __init__(self, message: str, offset: int) -> None:
-        super().__init__(message)
-        self.message = message
-        self.offset = offset
+SAFE_INTEGER_DIGITS = 640  # Python parses any integer with at most this many digits
 
 
 @dataclass(frozen=True)
-class TomlSource:
-    """A text and the name it is shown under. Key paths start at the table `root`."""
+class TomlSource(SourceText):
+    """A TOML text. Key paths start at the table `root`.
 
-    name: str
-    text: str = field(repr=False)
+    tomli alone decides whether a text is TOML and what its value is. `TomlScanner` only finds positions, and runs only
+    if a position is needed: a valid file costs nothing beyond tomli.
+    """
+
     root: KeyPath = ()
 
     def parse(self) -> dict[str, Any]:
-        """The value of the text. Raises SyntaxProblem when it is not TOML."""
+        """The value of the text. Raises `DiagnosticsError` if it is not TOML."""
         long_key = self._find_long_key()
         try:
             value = tomli.loads(self.text if long_key is None else self.text[: long_key.end])
@@ -230,13 +201,13 @@ class TomlSource:
             # tomli may point one past the end of a text that ends in the middle of an escape.
             offset = min(_restore_carriage_returns(self.text, error.pos), len(self.text))
             if long_key is None or offset < long_key.end:
-                raise TomlSyntaxError(_format_tomli_message(error.msg), offset) from None
+                raise self._create_error(_format_tomli_message(error.msg), offset) from None
         except RecursionError:
-            raise TomlSyntaxError("nested too deeply", self._scanner.deepest_position) from None
+            raise self._create_error("nested too deeply", self._scanner.deepest_position) from None
         except ValueError:  # Python refuses to read more than 4,300 decimal digits
-            raise TomlSyntaxError("a number of too many digits", _find_long_number(self.text)) from None
+            raise self._create_error("a number of too many digits", _find_long_number(self.text)) from None
         if long_key is not None:
-            raise TomlSyntaxError(f"a key of more than {MAX_KEY_PARTS} parts", long_key.start)
+            raise self._create_error(f"a key of more than {MAX_KEY_PARTS} parts", long_key.start)
         return value
 
     def find_key(self, path: KeyPath) -> TextSpan | None:
@@ -253,31 +224,13 @@ class TomlSource:
         node = self._scanner.find_node(self.root + path)
         return TextSpan(*node.value) if node and self.root + path else None
 
-    def find_nearest_value(self, path: KeyPath) -> TextSpan | None:
-        """`value(path)`, or that of the longest beginning of `path` that has a place."""
-        prefixes = (path[:length] for length in range(len(path), -1, -1))
-        return next((span for prefix in prefixes if (span := self.find_value(prefix))), None)
-
-    def locate_offset(self, offset: int) -> TextPosition:
-        """The line and column of an offset."""
-        line = bisect_right(self._line_starts, offset)
-        return TextPosition(line, offset - self._line_starts[line - 1] + 1)
-
-    def get_line(self, number: int) -> str:
-        """The text of a line, counted from 1, without its end; empty outside the text."""
-        if not 1 <= number <= len(self._line_starts):
-            return ""
-        start = self._line_starts[number - 1]
-        end = self.text.find("\n", start)
-        return self.text[start:] if end < 0 else self.text[start:end].removesuffix("\r")
-
-    @cached_property
-    def _line_starts(self) -> list[int]:
-        return [0, *(found.end() for found in re.finditer("\n", self.text))]
-
     @cached_property
     def _scanner(self) -> TomlScanner:
         return TomlScanner(self.text)
+
+    def _create_error(self, reason: str, offset: int) -> DiagnosticsError:
+        found = Diagnostic("toml-syntax", reason, hint=_find_syntax_hint(reason), offset=offset)
+        return DiagnosticsError(self, [found])
 
     def _find_long_key(self) -> TextSpan | None:
         """The first key of too many parts.
@@ -316,10 +269,7 @@ def _find_long_number(text: str) -> int:
     return len(text)
 
 
-# What mends a text that is not TOML.
-
-
-# By the words of the reason, as source.py gives it; the first that fits.
+# Hints by words of tomli's reason. The first row that matches counts.
 _SYNTAX_HINTS = (
     ("after a statement", "one key and one value per line; a version or a text stands in quotes"),
     ("expected '='", "write `key = value`; a key with other characters than letters, digits, `-`, `_` in quotes"),
@@ -341,8 +291,8 @@ _SYNTAX_HINTS = (
 _DUPLICATE_WORDS = ("overwrite", "twice", "duplicate", "namespace")
 
 
-def find_syntax_hint(reason: str) -> str:
-    """What to do about a reason of `TomlSyntaxError`."""
+def _find_syntax_hint(reason: str) -> str:
+    """What to do about a syntax error."""
     if any(word in reason for word in _DUPLICATE_WORDS):
         return "give each key and each table once"
     return next(

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from envcompile.diagnostics.diagnostic import format_count
-from envcompile.diagnostics.errors import RequirementError
+from envcompile.diagnostics.diagnostic import RequirementError, format_count
 from envcompile.lock.graph import PACKAGE_LABELS, PackageNode, build_graph, parse_dependency_name
 from envcompile.lock.model import AptPackage, CondaPackage
 from envcompile.spec.conda import matches_package, parse_match_spec

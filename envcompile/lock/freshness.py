@@ -6,8 +6,7 @@ from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
-from envcompile.diagnostics.diagnostic import Diagnostic
-from envcompile.diagnostics.errors import RequirementError
+from envcompile.diagnostics.diagnostic import Diagnostic, RequirementError
 from envcompile.digests import compute_text_digest, compute_value_digest
 from envcompile.lock.graph import unrequired_packages
 from envcompile.lock.header import LAYOUT_VERSION
@@ -21,7 +20,7 @@ from envcompile.spec.values import display_text
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 
-    from envcompile.diagnostics.toml_source import KeyPath
+    from envcompile.diagnostics.source import KeyPath
     from envcompile.lock.model import CondaPackage, Lock, PlatformLock
     from envcompile.spec.model import Spec
 

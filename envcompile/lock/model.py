@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from envcompile.lock.header import LAYOUT_VERSION
 
 if TYPE_CHECKING:
-    from envcompile.diagnostics.toml_source import KeyPath
+    from envcompile.diagnostics.source import KeyPath
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from envcompile.base_image.catalogue import Catalogue
-    from envcompile.diagnostics.toml_source import KeyPath, TomlSource
+    from envcompile.diagnostics.source import KeyPath
+    from envcompile.diagnostics.toml_source import TomlSource
     from envcompile.lock.model import Channel, CondaPackage, Lock, PipPackage, SdistBuild
     from envcompile.resolve.apt.resolver import AptSources
     from envcompile.resolve.images import BuildContext, ImageReader

@@ -6,8 +6,7 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from envcompile.diagnostics.diagnostic import Diagnostic, redact_secrets
-from envcompile.diagnostics.errors import RequirementError
+from envcompile.diagnostics.diagnostic import Diagnostic, RequirementError, redact_secrets
 from envcompile.project.generated_files import EXPORT_FILES
 from envcompile.spec.conda import parse_match_spec
 from envcompile.spec.image_reference import split_image_reference
@@ -17,7 +16,7 @@ from envcompile.spec.values import CONTROL_CHARACTER, display_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from envcompile.diagnostics.toml_source import KeyPath
+    from envcompile.diagnostics.source import KeyPath
 
 # What makes an environment, and with it a build stage.
 _BUILD_STAGE_KEYS = (("pip", "packages"), ("conda", "packages"), ("python",))
@@ -100,7 +99,7 @@ def _check_requirements(value: dict[str, Any]) -> Iterator[Diagnostic]:
         try:
             parsed = parse_requirement(text)
         except RequirementError as refusal:
-            yield Diagnostic(refusal.rule, refusal.message, path, refusal.hint)
+            yield refusal.make_diagnostic(path)
             continue
         normal, marker = parse_package_name(parsed.name), str(parsed.marker)
         if (normal, marker) in seen:
@@ -120,7 +119,7 @@ def _check_conda(value: dict[str, Any]) -> Iterator[Diagnostic]:
         try:
             parsed = parse_match_spec(text)
         except RequirementError as refusal:
-            yield Diagnostic(refusal.rule, refusal.message, path, refusal.hint)
+            yield refusal.make_diagnostic(path)
             continue
         if parsed.name in seen:
             message = (
@@ -143,7 +142,7 @@ def _check_package_names(value: dict[str, Any], key: str) -> Iterator[Diagnostic
         try:
             normal = parse_package_name(text)
         except RequirementError as refusal:
-            yield Diagnostic(refusal.rule, refusal.message, path, refusal.hint)
+            yield refusal.make_diagnostic(path)
             continue
         if normal in seen:
             yield Diagnostic("duplicate", f"`{normal}` is named twice in `{key}`", path, "keep one")
@@ -240,7 +239,7 @@ def check_sdists(pip: object) -> Iterator[Diagnostic]:
             normal = parse_package_name(each)
         except RequirementError as refusal:
             if not CONTROL_CHARACTER.search(each):
-                yield Diagnostic(refusal.rule, refusal.message, path, refusal.hint, "key")
+                yield refusal.make_diagnostic(path, "key")
             continue
         if normal in seen:
             yield Diagnostic("duplicate", f"`{normal}` is described twice in `metadata`", path, "keep one", "key")
@@ -259,7 +258,7 @@ def _check_metadata_table(path: KeyPath, row: dict[str, Any]) -> Iterator[Diagno
                 try:
                     parse_requirement(text)
                 except RequirementError as refusal:
-                    yield Diagnostic(refusal.rule, refusal.message, (*path, key, index), refusal.hint)
+                    yield refusal.make_diagnostic((*path, key, index))
     python = row.get("requires-python")
     if isinstance(python, str):
         from packaging.specifiers import InvalidSpecifier, SpecifierSet  # noqa: PLC0415 - for sdists only

@@ -12,10 +12,9 @@ import re
 from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
 
-from envcompile.diagnostics.diagnostic import redact_secrets
-from envcompile.diagnostics.errors import ARCHIVE_SUFFIXES, LOCAL_CODE_HINT, MAX_REQUIREMENT_LENGTH, RequirementError
+from envcompile.diagnostics.diagnostic import RequirementError, redact_secrets
 from envcompile.platforms import PLATFORMS
-from envcompile.spec.values import display_text
+from envcompile.spec.values import ARCHIVE_SUFFIXES, LOCAL_CODE_HINT, MAX_REQUIREMENT_LENGTH, display_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
-from envcompile.diagnostics.errors import MAX_SPEC_BYTES
+from envcompile.project.discovery import MAX_SPEC_BYTES
 from envcompile.project.generated_files import EXPORT_FILES
 from envcompile.spec.model import (
     AptSpec,
@@ -57,7 +57,8 @@ from envcompile.spec.values import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from envcompile.diagnostics.toml_source import KeyPath, TomlSource
+    from envcompile.diagnostics.source import KeyPath
+    from envcompile.diagnostics.toml_source import TomlSource
     from envcompile.spec.values import Diagnostics, ValueReader
 
 
@@ -262,15 +263,7 @@ def parse_checked_spec(source: TomlSource) -> Spec:
 
 def parse_spec_value(source: TomlSource) -> dict[str, Any]:
     """The TOML value of a spec's text. Raises `DiagnosticsError`."""
-    from envcompile.diagnostics.toml_source import TomlSyntaxError, find_syntax_hint  # noqa: PLC0415 - together with the parser
-
-    try:
-        value = source.parse()
-    except TomlSyntaxError as problem:
-        found = Diagnostic(
-            "toml-syntax", problem.message, hint=find_syntax_hint(problem.message), offset=problem.offset
-        )
-        raise DiagnosticsError(source, [found]) from None
+    value = source.parse()
     where = ".".join(str(part) for part in source.root)
     for part in source.root:
         value = value.get(str(part), {})

@@ -7,23 +7,22 @@ from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from envcompile.diagnostics.diagnostic import Diagnostic, redact_secrets
-from envcompile.diagnostics.errors import (
+from envcompile.diagnostics.diagnostic import Diagnostic, RequirementError, redact_secrets
+from envcompile.spec.model import ExtraIndex
+from envcompile.spec.values import (
     ARCHIVE_SUFFIXES,
     LOCAL_CODE_HINT,
     MAX_REQUIREMENT_DEPTH,
     MAX_REQUIREMENT_LENGTH,
-    RequirementError,
+    display_text,
 )
-from envcompile.spec.model import ExtraIndex
-from envcompile.spec.values import display_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from packaging.requirements import Requirement
 
-    from envcompile.diagnostics.toml_source import KeyPath
+    from envcompile.diagnostics.source import KeyPath
     from envcompile.spec.model import PipSpec
 
 _PACKAGE_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")

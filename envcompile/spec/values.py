@@ -15,12 +15,19 @@ from envcompile.platforms import PLATFORM_ALIASES, PLATFORMS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from envcompile.diagnostics.toml_source import KeyPath
+    from envcompile.diagnostics.source import KeyPath
 
     Diagnostics = list[Diagnostic]
     Value = TypeVar("Value")
     ValueReader = Callable[[Diagnostics, KeyPath, Any], Value | None]
 
+LOCAL_CODE_HINT = (
+    "build the environment without it, then put your own code on top: `FROM repository:tag`, `COPY . /app`"
+)
+# Longer or deeper than any requirement in use: `packaging` recurses, and its time grows with the square of the length.
+MAX_REQUIREMENT_LENGTH, MAX_REQUIREMENT_DEPTH = 2000, 20
+# File name suffixes of the archives that pip installs.
+ARCHIVE_SUFFIXES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz")
 CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 _LINE_ENDING = re.compile(r"[\n\r\x0b\x0c\x85\u2028\u2029]")
 # What mends a value of a wrong type: by what is expected and, where that tells more, by what is there.

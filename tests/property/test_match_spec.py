@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from envcompile.diagnostics.errors import RequirementError
+from envcompile.diagnostics.diagnostic import RequirementError
 from envcompile.lock.model import CondaPackage
 from envcompile.spec.conda import (
     MatchSpec,

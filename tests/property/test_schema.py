@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from envcompile.diagnostics.toml_source import KeyPath
+    from envcompile.diagnostics.source import KeyPath
 
 # Rules that need more than the shape of one value of the spec: no schema can say them, and `decode` does not.
 MEANING = {

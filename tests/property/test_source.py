@@ -9,11 +9,14 @@ import tomli
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envcompile.diagnostics.toml_source import KeyPath, TomlSource, TomlSyntaxError
+from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
+from envcompile.diagnostics.toml_source import TomlSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from random import Random
+
+    from envcompile.diagnostics.source import KeyPath
 
 Names = tuple[str, ...]
 
@@ -184,11 +187,12 @@ def names_of(header: str) -> Names:
     return names
 
 
-def problem_of(source: TomlSource) -> TomlSyntaxError | None:
+def problem_of(source: TomlSource) -> Diagnostic | None:
     try:
         source.parse()
-    except TomlSyntaxError as problem:
-        return problem
+    except DiagnosticsError as problem:
+        (found,) = problem.diagnostics
+        return found
     return None
 
 
@@ -220,13 +224,14 @@ def test_the_text_at_a_keys_place_parses_to_its_value(table: dict[str, Any], ran
 @settings(max_examples=200, deadline=None)
 @given(table=TABLES, random=st.randoms(use_true_random=False))
 def test_a_broken_text_has_a_reason_and_an_offset(table: dict[str, Any], random: Random) -> None:
-    """Whatever the text, `parse` gives a value or a SyntaxProblem inside the text, and no place is outside it."""
+    """Whatever the text, `parse` gives a value or a diagnostic inside the text, and no place is outside it."""
     text = Writer(random).document(table)
     cut = random.randint(0, len(text))
     source = TomlSource("s", text[:cut] + random.choice(["", *"'\"[]{}=.,#\\\r\n\0", "a.b", '"""']) + text[cut + 1 :])
     problem = problem_of(source)
     if problem:
         assert problem.message
+        assert problem.offset is not None
         assert 0 <= problem.offset <= len(source.text)
         place = source.locate_offset(problem.offset)
         assert 0 < place.column <= len(source.get_line(place.line)) + 2

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import pytest
 
-from envcompile.diagnostics.errors import MAX_REQUIREMENT_LENGTH, RequirementError
+from envcompile.diagnostics.diagnostic import RequirementError
 from envcompile.lock.model import CondaPackage
 from envcompile.spec.conda import (
     MatchSpec,
@@ -19,6 +19,7 @@ from envcompile.spec.conda import (
     parse_conda_version,
     parse_match_spec,
 )
+from envcompile.spec.values import MAX_REQUIREMENT_LENGTH
 
 READ = {
     "numpy": (None, None),

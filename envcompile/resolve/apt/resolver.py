@@ -21,7 +21,8 @@ from envcompile.spec.solver_inputs import recorded_inputs
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from envcompile.diagnostics.toml_source import KeyPath, TomlSource
+    from envcompile.diagnostics.source import KeyPath
+    from envcompile.diagnostics.toml_source import TomlSource
     from envcompile.lock.model import BaseImage, Lock, PlatformLock
     from envcompile.registry.image_contents import DebianSystem
     from envcompile.resolve.apt.archive import ArchiveClient

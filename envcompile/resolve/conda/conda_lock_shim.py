@@ -19,7 +19,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from envcompile.diagnostics.errors import RequirementError
+from envcompile.diagnostics.diagnostic import RequirementError
 from envcompile.spec.conda import parse_match_spec
 
 if TYPE_CHECKING:

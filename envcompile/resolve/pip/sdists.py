@@ -16,8 +16,8 @@ import tomli
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import InvalidSdistFilename, parse_sdist_filename
 
-from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
-from envcompile.diagnostics.errors import InvalidInputError, RequirementError, UnavailableError
+from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError, RequirementError
+from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
 from envcompile.lock.model import SdistBuild
 from envcompile.resolve.model import SdistMetadata, Unsolvable
 from envcompile.resolve.pip.simple_index import SimpleIndex

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.lock.writer import parse_lock
+from envcompile.project import MAX_SPEC_BYTES
 from envcompile.project.discovery import (
-    MAX_SPEC_BYTES,
     PYPROJECT_FILE_NAME,
     SPEC_FILE_NAME,
     find_nearest_spec,

@@ -10,8 +10,8 @@ import sys
 
 from envcompile.digests import compute_sha256
 from envcompile.lock.header import read_spec_digests
+from envcompile.project import MAX_SPEC_BYTES
 from envcompile.project.discovery import (
-    MAX_SPEC_BYTES,
     PYPROJECT_FILE_NAME,
     find_dockerfiles,
     find_nearest_spec,

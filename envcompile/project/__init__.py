@@ -2,3 +2,6 @@
 
 This module imports nothing: `verify` starts through it.
 """
+
+# A spec has a few kilobytes, and no TOML of this size keeps the parser busy for a second.
+MAX_SPEC_BYTES = 256 << 10

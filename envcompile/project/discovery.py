@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import os
 
+from envcompile.project import MAX_SPEC_BYTES
 from envcompile.project.generated_files import EXPORT_HEADER, format_export_name, parse_spec_stem
 
 SPEC_FILE_NAME = "envcompile.toml"
 PYPROJECT_FILE_NAME = "pyproject.toml"
 DOCKERFILE_NAME = "Dockerfile"
-# A spec has a few kilobytes, and no TOML of this size keeps the parser busy for a second.
-MAX_SPEC_BYTES = 256 << 10
 # As they stand in the first bytes of what is ours.
 _TABLE_MARKER = b"tool.envcompile"
 _DOCKERFILE_HEADER = b"# Made by envcompile "

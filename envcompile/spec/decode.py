@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
-from envcompile.project.discovery import MAX_SPEC_BYTES
+from envcompile.project import MAX_SPEC_BYTES
 from envcompile.project.generated_files import EXPORT_FILES
 from envcompile.spec.model import (
     AptSpec,

@@ -39,13 +39,13 @@ def resolve_spec(
     from envcompile.lock.model import Lock, RecordedInput  # noqa: PLC0415 - only on the way to a lock
     from envcompile.resolve.environment import explain_unsolvable  # noqa: PLC0415
     from envcompile.resolve.fixpoint import resolve_until_stable  # noqa: PLC0415
-    from envcompile.resolve.model import Unsolvable  # noqa: PLC0415
+    from envcompile.resolve.model import UnsolvableError  # noqa: PLC0415
     from envcompile.resolve.pip.index_router import private_indexes  # noqa: PLC0415
     from envcompile.spec.solver_inputs import recorded_inputs  # noqa: PLC0415
 
     try:
         platforms, channels, apt = resolve_until_stable(source, spec, earlier, solvers, upgrade)
-    except Unsolvable as answer:
+    except UnsolvableError as answer:
         raise explain_unsolvable(answer, source, spec, upgrade.exact) from None
     lock = Lock(
         compute_value_digest(parse_spec_value(source)),

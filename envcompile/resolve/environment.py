@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from envcompile.lock.model import Channel, CondaPackage, Lock, PipPackage, SdistBuild
     from envcompile.resolve.apt.resolver import AptSources
     from envcompile.resolve.images import BuildContext, ImageReader
-    from envcompile.resolve.model import CondaResolver, Effects, PipResolver, Unsolvable
+    from envcompile.resolve.model import CondaResolver, Effects, PipResolver, UnsolvableError
     from envcompile.spec.model import Spec
 
 # Where conda puts its Python: the environment is made there and stays there.
@@ -72,7 +72,7 @@ class Solvers(NamedTuple):
     images: ImageReader
     channels: tuple[Channel, ...]
     effects: Effects
-    apt: Callable[[], AptSources]
+    create_apt_sources: Callable[[], AptSources]
     catalogue: Catalogue
 
 
@@ -86,7 +86,7 @@ def solve_environment(  # noqa: PLR0913, PLR0917 - every effect is an argument
 ) -> tuple[tuple[PlatformLock, ...], tuple[Channel, ...]]:
     """What is pinned for each platform, sorted, and the channels it comes from.
 
-    Raises `Unsolvable`, `UnavailableError`, or `DiagnosticsError` when a package is asked of conda and of pip.
+    Raises `UnsolvableError`, `UnavailableError`, or `DiagnosticsError` when a package is asked of conda and of pip.
     """
     names = sorted(spec.platforms)
     conda = dict(zip(names, _solve_conda(spec, names, grounds, earlier, solvers, upgrade), strict=True))
@@ -182,7 +182,7 @@ def _solve_pip(  # noqa: PLR0913, PLR0917 - a request is made of all that was de
         exact=upgrade.exact_versions(earlier.pins_for(name).pip),
         index=spec.pip.index,
         indexes=spec.pip.extra_indexes,
-        bounds=make_cuda_constraints(spec.cuda.version, solvers.catalogue),
+        extra_constraints=make_cuda_constraints(spec.cuda.version, solvers.catalogue),
     )
     built: tuple[SdistBuild, ...] = ()
     if spec.pip.allow_sdist:
@@ -214,7 +214,7 @@ def _run_in_parallel(one: Callable[[str], PlatformLock], names: list[str]) -> li
 
 
 def explain_unsolvable(
-    answer: Unsolvable, source: TomlSource, spec: Spec, exact: Mapping[str, str]
+    answer: UnsolvableError, source: TomlSource, spec: Spec, exact: Mapping[str, str]
 ) -> DiagnosticsError:
     """The answer as diagnostics: the line of every requirement that the reason says is required, the reason below.
 
@@ -236,7 +236,7 @@ def explain_unsolvable(
     return DiagnosticsError(source, found, EXIT_FAILED)
 
 
-def _find_blamed_requirements(answer: Unsolvable, spec: Spec) -> list[KeyPath]:
+def _find_blamed_requirements(answer: UnsolvableError, spec: Spec) -> list[KeyPath]:
     """The requirements that the reason says "you require", else those it names at all."""
     if answer.table == "conda":
         names = [parse_match_spec(text).name for text in spec.conda.packages]

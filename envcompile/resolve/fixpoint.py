@@ -29,7 +29,7 @@ from envcompile.diagnostics.errors import EXIT_FAILED, CheckFailedError
 from envcompile.lock.model import BaseImage, PythonInterpreter, Step
 from envcompile.resolve.environment import solve_environment
 from envcompile.resolve.images import BuildContext, collect_pinned_images, pin_image, pin_tools, resolve_base_images
-from envcompile.resolve.model import Unsolvable
+from envcompile.resolve.model import UnsolvableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -47,19 +47,21 @@ if TYPE_CHECKING:
 _APT_PYTHON_SOURCES = ("distribution", "standalone")
 
 
-class BaseImageChoice(NamedTuple):
+class BaseImageInputs(NamedTuple):
     """What choosing needs: the facts, who knows digests, and those that are kept (`name:tag` to the same with it)."""
 
     catalogue: Catalogue
     images: ImageReader
-    kept: Mapping[str, str]
+    pinned_images: Mapping[str, str]
     systems: Mapping[str, str]  # by platform: the one that was chosen before, and stays
-    before: Mapping[str, tuple[Step, ...]]  # by platform: how it came to this pass
-    held: Mapping[str, tuple[str, ...]]  # by platform: requirements of pip that were resolved with for the base's sake
+    earlier_steps: Mapping[str, tuple[Step, ...]]  # by platform: how it came to this pass
+    requested_wheels: Mapping[
+        str, tuple[str, ...]
+    ]  # by platform: requirements of pip that were resolved with for the base's sake
 
 
 def choose_base_images(
-    source: TomlSource, spec: Spec, platforms: Iterable[PlatformLock], choosing: BaseImageChoice
+    source: TomlSource, spec: Spec, platforms: Iterable[PlatformLock], choosing: BaseImageInputs
 ) -> tuple[PlatformLock, ...]:
     """The same packages on the bases that they need.
 
@@ -71,21 +73,21 @@ def choose_base_images(
         decision, wheels = _decide_with_wheels(spec, platform, choosing)
         found += [make_diagnostic(each, spec) for each in decision.errors]
         if decision.build and decision.run:
-            chosen.append(_keep_default_base(spec, platform, decision, wheels, choosing))
+            chosen.append(_apply_decision(spec, platform, decision, wheels, choosing))
     if found:
         raise DiagnosticsError(source, dict.fromkeys(found), EXIT_FAILED)
     return tuple(chosen)
 
 
 def _decide_with_wheels(
-    spec: Spec, platform: PlatformLock, choosing: BaseImageChoice
+    spec: Spec, platform: PlatformLock, choosing: BaseImageInputs
 ) -> tuple[BaseImageResult, tuple[str, ...]]:
     """The decision, and what pip must bring for it: then it is the one that follows when pip has."""
     catalogue = choosing.catalogue
     asked = make_base_image_request(spec, platform, catalogue, choosing.systems.get(platform.platform))
     held = select_packages(spec, platform, catalogue)
     decision = _check_requested_cuda(
-        asked, held, platform, _request_with_python(spec, asked, held, catalogue), catalogue
+        asked, held, platform, _decide_with_python(spec, asked, held, catalogue), catalogue
     )
     if decision.errors:
         return decision, ()
@@ -93,13 +95,13 @@ def _decide_with_wheels(
     if isinstance(wheels, BaseImageDiagnostic):
         return _create_rejection(decision, wheels), ()
     if not wheels:
-        return decision, choosing.held.get(platform.platform, ())
+        return decision, choosing.requested_wheels.get(platform.platform, ())
     if not spec.pip.packages:
-        return _create_rejection(decision, _adapt_to_conda(wheels)), ()
+        return _create_rejection(decision, _create_unpinned_error(wheels)), ()
     expected = predict_packages(wheels, catalogue)
     names = {each.name for each in expected}
     then = tuple(each for each in held if each.name not in names)
-    return _request_with_python(spec, asked, (*then, *expected), catalogue), wheels
+    return _decide_with_python(spec, asked, (*then, *expected), catalogue), wheels
 
 
 def _check_requested_cuda(
@@ -120,7 +122,7 @@ def _check_requested_cuda(
     return decision
 
 
-def _request_with_python(
+def _decide_with_python(
     spec: Spec, asked: BaseImageRequest, held: tuple[PackageSummary, ...], catalogue: Catalogue
 ) -> BaseImageResult:
     """The decision, on a system of NVIDIA's images that has the Python where the base must have it."""
@@ -130,10 +132,10 @@ def _request_with_python(
         run is None
         or run.python_source not in _APT_PYTHON_SOURCES
         or not _needs_interpreter(spec)
-        or _has_package(run.system, asked.python, catalogue)
+        or _has_python(run.system, asked.python, catalogue)
     ):
         return decision
-    others = (each for each in catalogue.policy.systems if _has_package(each, asked.python, catalogue))
+    others = (each for each in catalogue.policy.systems if _has_python(each, asked.python, catalogue))
     answers = (_retry_with_older_glibc(replace(asked, system=each), held, catalogue) for each in others)
     fitting = next((each for each in answers if not each.errors), None)
     return fitting or _create_rejection(decision, _create_missing_python_error(asked.python, run, catalogue))
@@ -161,7 +163,7 @@ def _needs_interpreter(spec: Spec) -> bool:
     return uses_base_python(spec) and spec.image.base is None
 
 
-def _has_package(system: str, python: str | None, catalogue: Catalogue) -> bool:
+def _has_python(system: str, python: str | None, catalogue: Catalogue) -> bool:
     return catalogue.systems[system].python_version == python
 
 
@@ -172,22 +174,22 @@ def _create_missing_python_error(python: str | None, stage: StageImage, catalogu
     return BaseImageDiagnostic("E_NO_PYTHON", message, hint)
 
 
-def _adapt_to_conda(wheels: tuple[str, ...]) -> BaseImageDiagnostic:
+def _create_unpinned_error(wheels: tuple[str, ...]) -> BaseImageDiagnostic:
     message = f"a locked package needs what {' and '.join(f'`{each}`' for each in wheels)} holds, of pip"
     return BaseImageDiagnostic(
         "E_UNPINNED", message, "add conda's package of the same, such as `cuda-cudart-dev`, to `packages`"
     )
 
 
-def _keep_default_base(
-    spec: Spec, platform: PlatformLock, decision: BaseImageResult, wheels: tuple[str, ...], choosing: BaseImageChoice
+def _apply_decision(
+    spec: Spec, platform: PlatformLock, decision: BaseImageResult, wheels: tuple[str, ...], choosing: BaseImageInputs
 ) -> PlatformLock:
     catalogue = choosing.catalogue
     if decision.build is None or decision.run is None:
         raise AssertionError("a decision without errors has both stages")
     build, run = (_pin_stage_image(stage, platform.run, choosing) for stage in (decision.build, decision.run))
     python = ".".join((platform.python.version if platform.python else "").split(".")[:2])
-    before = choosing.before.get(platform.platform, ())
+    before = choosing.earlier_steps.get(platform.platform, ())
     if idle := find_idle_gpu_packages(spec, platform, catalogue):
         said = "no GPU is asked for, and no CUDA that it finds is locked: it runs on the processor"
         before = (*before, Step(2, "without-gpu", tuple(map(str, idle)), said, source="docs/base.md, step 2"))
@@ -225,17 +227,17 @@ def _add_compiler(spec: Spec, run: StageImage, decided: BaseImageDecision) -> Ba
     return replace(decided, apt=tuple(sorted({*decided.apt, "gcc", "libc6-dev"})), explanation=trail)
 
 
-def _pin_stage_image(stage: StageImage, ground: BaseImage, choosing: BaseImageChoice) -> BaseImage:
+def _pin_stage_image(stage: StageImage, ground: BaseImage, choosing: BaseImageInputs) -> BaseImage:
     """By digest; the ground that everything was resolved for is known already."""
     if stage.image == ground.image.partition("@")[0] or stage.image == ground.image:
         return ground
-    return BaseImage(pin_image(stage.image, choosing.kept, choosing.images), stage.os, stage.glibc)
+    return BaseImage(pin_image(stage.image, choosing.pinned_images, choosing.images), stage.os, stage.glibc)
 
 
 # Packages and bases together: resolved for the usual base, and once more where the packages need another one.
 
 
-_FIRST, _AGAIN = "resolved", "resolved-again"
+_FIRST_PASS_RULE, _SECOND_PASS_RULE = "resolved", "resolved-again"
 _PATCH_VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")
 
 
@@ -263,14 +265,15 @@ def resolve_until_stable(
     """Two passes at most; both stand in the trail.
 
     The ground of an earlier lock that stands elsewhere is tried first: a lock that is current asks for nothing anew.
-    Raises `DiagnosticsError`, `Unsolvable`, `UnavailableError`, and `CheckFailedError` where two passes do not settle
+    Raises `DiagnosticsError`, `UnsolvableError`, `UnavailableError`, and `CheckFailedError` where two passes do not
+    settle
     it.
     """
     _check_known_cuda(source, spec, solvers.catalogue)
     asked = _ResolveInputs(source, spec, earlier, solvers, upgrade)
     if grounds := _contexts_of_earlier_lock(asked):
         # What the spec asks for now may need another ground: then this one is no answer, and no mistake either.
-        with suppress(Unsolvable, DiagnosticsError):
+        with suppress(UnsolvableError, DiagnosticsError):
             found = _run_pass(asked, grounds, {}, {name: _steps_of_earlier_lock(earlier, name) for name in grounds})
             if not _find_changed_contexts(found, grounds) and all(
                 _keeps_images(each, earlier) for each in found.platforms
@@ -322,7 +325,7 @@ def _run_pass(
     kept = {} if renew else collect_pinned_images(earlier.lock, earlier.images)
     kept |= {image.partition("@")[0]: image for each in platforms for image in (each.build.image, each.run.image)}
     held = {name: ground.wheels for name, ground in grounds.items()}
-    choosing = BaseImageChoice(solvers.catalogue, solvers.images, kept, systems, rows, held)
+    choosing = BaseImageInputs(solvers.catalogue, solvers.images, kept, systems, rows, held)
     platforms = tuple(
         _keep_earlier_decision(each, earlier) for each in choose_base_images(source, spec, platforms, choosing)
     )
@@ -331,7 +334,7 @@ def _run_pass(
         return ResolvedEnvironment(platforms, channels, None)
     from envcompile.resolve.apt.resolver import resolve_apt_packages  # noqa: PLC0415 - for Debian packages only
 
-    apt = resolve_apt_packages(source, spec, platforms, earlier, solvers.apt(), upgrade=renew)
+    apt = resolve_apt_packages(source, spec, platforms, earlier, solvers.create_apt_sources(), upgrade=renew)
     return ResolvedEnvironment(tuple(_with_locked_python(each, apt) for each in platforms), channels, apt)
 
 
@@ -389,7 +392,7 @@ def _create_pass_step(ground: BuildContext, why: tuple[str, ...] = ()) -> Step:
     python = f", Python {ground.python.version}" if ground.python else ""
     decision = f"for {ground.base.os}, glibc {ground.base.glibc}{python}"
     said = f"resolved once more {decision}: {'; '.join(why)}" if why else f"resolved {decision}"
-    return Step(0, _AGAIN if why else _FIRST, (), said, source="docs/base.md, before and after")
+    return Step(0, _SECOND_PASS_RULE if why else _FIRST_PASS_RULE, (), said, source="docs/base.md, before and after")
 
 
 def _contexts_of_earlier_lock(asked: _ResolveInputs) -> dict[str, BuildContext]:
@@ -418,7 +421,7 @@ def _uses_other_base(platform: PlatformLock, spec: Spec) -> bool:
     """Whether it does not simply stand on the usual base."""
     if platform.base_decision is None:
         return False
-    again = any(row.rule == _AGAIN for row in platform.base_decision.explanation)
+    again = any(row.rule == _SECOND_PASS_RULE for row in platform.base_decision.explanation)
     return again or platform.run.image.partition("@")[0] != find_base_image(spec).image
 
 

@@ -48,13 +48,13 @@ class PipRequest:
     exact: Mapping[str, str] = field(default_factory=dict)
     index: str | None = None
     indexes: tuple[ExtraIndex, ...] = ()
-    bounds: tuple[str, ...] = ()
+    extra_constraints: tuple[str, ...] = ()
     sdists: Mapping[str, Mapping[str, SdistMetadata]] = field(default_factory=dict)
 
     def list_constraints(self) -> str:
         """The lines of a constraints file: what may be in the answer in no other version."""
         exact = (f"{name}=={version}" for name, version in {**self.exact, **self.provided}.items())
-        return "".join(f"{line}\n" for line in (*exact, *self.bounds))
+        return "".join(f"{line}\n" for line in (*exact, *self.extra_constraints))
 
     def kept_pins(self) -> tuple[PipPackage, ...]:
         """The preferences that are not to be upgraded."""
@@ -77,7 +77,7 @@ class SdistMetadata:
     sha256: str
     size: int | None
     requires: tuple[str, ...] = ()
-    python: str = ""
+    requires_python: str = ""
     extras: tuple[str, ...] = ()
 
 
@@ -93,14 +93,14 @@ class Effects:
 class PipResolver(Protocol):
     """A back end: requirements in, exactly one wheel per package out, sorted by name.
 
-    Raises `Unsolvable`, or `UnavailableError` when the program or the network is not there.
+    Raises `UnsolvableError`, or `UnavailableError` when the program or the network is not there.
     """
 
     def resolve(self, request: PipRequest, effects: Effects) -> tuple[PipPackage, ...]:
         """The packages for one platform."""
 
 
-class Unsolvable(CheckFailedError):  # noqa: N818
+class UnsolvableError(CheckFailedError):
     """No set of packages answers the requirements of a table; `reason` is the resolver's own text."""
 
     def __init__(self, platform: str, reason: str, table: str = "pip") -> None:
@@ -142,7 +142,7 @@ class CondaRequest:
 class CondaResolver(Protocol):
     """A back end: requirements in, the one archive of each package out.
 
-    Raises `Unsolvable`; `InvalidInputError` when there is no such channel; `UnavailableError` when a channel, the
+    Raises `UnsolvableError`; `InvalidInputError` when there is no such channel; `UnavailableError` when a channel, the
     program or the
     network does not answer.
     """
@@ -168,11 +168,11 @@ def allows_upgrades(upgrade: frozenset[str] | bool, exact: Mapping[str, str]) ->
 def solve_keeping_pins(solve: Callable[[Mapping[str, str]], Answer], pins: Mapping[str, str]) -> Answer:
     """The answer with the pins (name to version) held that the resolver's own reasons leave alone.
 
-    Raises `Unsolvable` where there is none without any.
+    Raises `UnsolvableError` where there is none without any.
     """
     try:
         return solve(pins)
-    except Unsolvable as answer:
+    except UnsolvableError as answer:
         if not pins:
             raise
         named = set(_PACKAGE_NAME.findall(re.sub(r"[-_.]+", "-", answer.reason).lower()))

@@ -18,7 +18,7 @@ from envcompile.net.process import run_process
 from envcompile.resolve.conda.channels import parse_channel
 from envcompile.resolve.conda.conda_lock import CondaLockResolver
 from envcompile.resolve.conda.rattler import RattlerResolver
-from envcompile.resolve.model import Effects, Unsolvable
+from envcompile.resolve.model import Effects, UnsolvableError
 from tests.resolve.conda_channels import made_channel, request, served
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def test_what_is_new_comes_as_it_fits(solve: Solve, tmp_path: Path) -> None:
     assert answer("lib", "new", upgrade=frozenset({"lib"}), exact={"lib": "2"}) == {"lib": "2", "new": "2"}
     # It asks for nothing itself, and must be there.
     assert answer("lib", exact={"new": "2"}) == {"lib": "1"}
-    with pytest.raises(Unsolvable):
+    with pytest.raises(UnsolvableError):
         answer("lib", exact={"lib": "3"}, upgrade=frozenset({"lib"}))
 
 
@@ -165,7 +165,7 @@ def test_channels_are_strict_and_can_be_named(solve: Solve, tmp_path: Path) -> N
     both = (first, second)
     assert solve("a", channels=both)["a"].version == "1"
     assert solve("second::a", channels=both)["a"].channel == "second"
-    with pytest.raises(Unsolvable):
+    with pytest.raises(UnsolvableError):
         solve("a >=2", channels=both)
 
 
@@ -186,7 +186,7 @@ def test_a_dependency_comes_from_the_first_channel_too(solve: Solve, tmp_path: P
     second = made_channel(
         tmp_path / "second", {"name": "a", "version": "2"}, {"name": "e", "version": "1", "depends": ["a >=2"]}
     )
-    with pytest.raises(Unsolvable) as said:
+    with pytest.raises(UnsolvableError) as said:
         solve("e", channels=(first, second))
     assert "strict channel priority not using this option from: 'second'" in said.value.reason
     freed = solve("e", "second::a", channels=(first, second))
@@ -201,7 +201,7 @@ def test_other_channels_are_not_joined(solve: Solve, tmp_path: Path) -> None:
         value = json.loads(file.read_text("utf-8"))
         value["info"]["channel_relations"] = {"base": "../other"}
         file.write_text(json.dumps(value), "utf-8")
-    with pytest.raises(Unsolvable, match="no set"):
+    with pytest.raises(UnsolvableError, match="no set"):
         solve("a", channels=(asked,))
 
 
@@ -214,7 +214,7 @@ def test_brackets_say_the_same(solve: Solve, tmp_path: Path) -> None:
     assert solve('gpu::a[version="<3", build="gpu*"]', **made)["a"].version == "2"
     assert solve("a[channel=gpu,version='1|2']", **made)["a"].version == "2"
     assert solve("gpu::a = 1 gpu_*", **made)["a"].version == "1"
-    with pytest.raises(Unsolvable):
+    with pytest.raises(UnsolvableError):
         solve("a * gpu*", **made)
 
 
@@ -233,7 +233,7 @@ def test_virtual_packages_and_rings(solve: Solve, tmp_path: Path) -> None:
         {"name": "c", "version": "1", "depends": ["a"]},
     )
     assert list(solve("a", "__glibc >=2.36", channels=(made,))) == ["a", "b", "c"]
-    with pytest.raises(Unsolvable):
+    with pytest.raises(UnsolvableError):
         solve("a", "__glibc >=2.37", channels=(made,))
 
 
@@ -252,7 +252,7 @@ def test_a_spec_may_name_the_subdir_or_the_hash(solve: Solve, engine: Engine, tm
             continue
         old = solve(text, channels=(made,), preferences=(newest,))["a"]
         assert (old.version, old.subdir) == ("1", "linux-64")
-    with pytest.raises(InvalidInputError if engine is CondaLockResolver else Unsolvable):
+    with pytest.raises(InvalidInputError if engine is CondaLockResolver else UnsolvableError):
         solve("a >=2[subdir=linux-64]", channels=(made,))
 
 
@@ -270,25 +270,25 @@ def test_the_driver_decides_the_build(solve: Solve) -> None:
     asked = ("pytorch ==2.7.1", "python 3.12.*")
     assert solve(*asked)["pytorch"].build.startswith("cpu_mkl_py312")
     assert solve(*asked, cuda="12.9")["pytorch"].build.startswith("cuda129_mkl_py312")
-    with pytest.raises(Unsolvable) as said:
+    with pytest.raises(UnsolvableError) as said:
         solve("pytorch * cuda*", "python 3.12.*")
     assert said.value.reason.endswith("__cuda is there when `version` under `[cuda]` says which one.")
 
 
 def test_unsolvable_says_why(solve: Solve, tmp_path: Path) -> None:
-    with pytest.raises(Unsolvable) as said:
+    with pytest.raises(UnsolvableError) as said:
         solve("numpy >=99")
     assert "numpy >=99" in said.value.reason
     assert said.value.table == "conda"
     arm = made_channel(tmp_path / "arm", {"name": "b", "version": "1"}, subdir="linux-aarch64")
-    with pytest.raises(Unsolvable, match="no set of packages") as said:
+    with pytest.raises(UnsolvableError, match="no set of packages") as said:
         solve("b", channels=(arm,))
     assert "b is there for linux-aarch64, and not for linux-64" in said.value.reason
     deep = made_channel(tmp_path / "deep", {"name": "c", "version": "1", "depends": ["b"]})
-    with pytest.raises(Unsolvable) as said:
+    with pytest.raises(UnsolvableError) as said:
         solve("c", channels=(arm, deep))
     assert said.value.reason.splitlines()[-1] == "b is there for linux-aarch64, and not for linux-64."
-    with pytest.raises(Unsolvable) as said:
+    with pytest.raises(UnsolvableError) as said:
         solve("nunpy")
     assert said.value.reason.splitlines() == [
         "No candidates were found for nunpy *.",
@@ -352,7 +352,7 @@ def test_credentials_are_those_of_rattler(solve: Solve, effects: Effects, tmp_pa
             solve("a", channels=(Channel("x", url),))
         file.write_text(json.dumps({"127.0.0.1": {"BearerToken": "opensesame"}}), "utf-8")
         assert solve("a", channels=(Channel("x", url),), effects=mine)["a"].version == "1"
-        with pytest.raises(Unsolvable) as unsolvable:
+        with pytest.raises(UnsolvableError) as unsolvable:
             solve("b", channels=(Channel("x", url),), effects=mine)
         assert "opensesame" not in f"{raised.value.message}{unsolvable.value.reason}"
 

@@ -21,7 +21,7 @@ from envcompile.net.process import ProcessResult, run_process
 from envcompile.resolve.conda.channels import parse_channel
 from envcompile.resolve.conda.conda_lock import CondaLockResolver, format_for_conda_lock
 from envcompile.resolve.conda.rattler import RattlerResolver
-from envcompile.resolve.model import Effects, Unsolvable
+from envcompile.resolve.model import Effects, UnsolvableError
 from envcompile.spec.conda import parse_match_spec
 from tests.made import FIXTURES
 from tests.resolve.conda_channels import made_channel, request, served
@@ -209,7 +209,7 @@ def test_a_program_keeps_the_pins_that_it_can(program: Effects, tmp_path: Path) 
     moved = solve(program, "a", "d", channels=(made,), preferences=pins, **exact)
     assert {name: each.version for name, each in moved.items()} == {"a": "2", "b": "2", "c": "1", "d": "1"}
     # It is not let go as a pin is.
-    with pytest.raises(Unsolvable):
+    with pytest.raises(UnsolvableError):
         solve(program, "a ==1", channels=(made,), preferences=pins, **exact)
 
 
@@ -226,7 +226,7 @@ def test_what_a_program_cannot_be_asked_is_refused(program: Effects, key: str, m
 
 
 def test_a_program_without_an_answer(program: Effects, tmp_path: Path) -> None:
-    with pytest.raises(Unsolvable) as unsolvable:
+    with pytest.raises(UnsolvableError) as unsolvable:
         solve(program, "numpy >=99")
     assert unsolvable.value.reason.startswith("No candidates were found for numpy >=99")
     made = made_channel(tmp_path / "x", {"name": "a", "version": "1"})
@@ -257,7 +257,7 @@ sys.exit(1)
     folder = Path(world.environment["PATH"])
     (folder / "conda").write_text(script, "utf-8")
     (folder / "conda").chmod(0o755)
-    with pytest.raises(Unsolvable) as raised:
+    with pytest.raises(UnsolvableError) as raised:
         solve(world, "a >=2", channels=(made_channel(tmp_path / "x", {"name": "a", "version": "1"}),))
     assert raised.value.reason.splitlines()[2:] == ["  - a >=2", "", "Current channels:", "", "  - x"]
 

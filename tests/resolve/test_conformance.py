@@ -12,7 +12,7 @@ import pytest
 from envcompile.diagnostics.errors import EnvcompileError, InvalidInputError, UnavailableError
 from envcompile.net.process import run_process
 from envcompile.platforms import PLATFORMS
-from envcompile.resolve.model import Effects, PipRequest, Unsolvable
+from envcompile.resolve.model import Effects, PipRequest, UnsolvableError
 from envcompile.resolve.pip.pip_tools import PipToolsResolver, find_running_interpreter
 from envcompile.resolve.pip.uv import UvResolver
 from envcompile.spec.model import ExtraIndex
@@ -133,7 +133,7 @@ def test_exact_versions(ask: Ask) -> None:
     earlier = ask("strict ==2.0", "app ==1.0")
     lower = ask("strict", "app", preferences=earlier, upgrade=frozenset({"lib"}), exact={"lib": "1.0"})
     assert pins(lower) == ["app==1.0", "lib==1.0", "strict==1.0"]
-    with pytest.raises(Unsolvable) as raised:
+    with pytest.raises(UnsolvableError) as raised:
         ask("lib >=2", exact={"lib": "1.0"})
     assert "1.0" in raised.value.reason
 
@@ -173,9 +173,9 @@ def test_the_glibc_of_the_base_decides(ask: Ask) -> None:
 def test_exclude_newer(ask: Ask) -> None:
     assert pins(ask("lib", exclude_newer="2025-06-01T00:00:00Z")) == ["lib==1.1"]
     assert pins(ask("lib", exclude_newer="2024-06-01T00:00:00Z")) == ["lib==1.0"]
-    with pytest.raises(Unsolvable):
+    with pytest.raises(UnsolvableError):
         ask("lib", exclude_newer="2024-01-01T00:00:00Z")
-    with served(Index(WORLD, html=True)) as untold, pytest.raises(Unsolvable):
+    with served(Index(WORLD, html=True)) as untold, pytest.raises(UnsolvableError):
         ask("lib", exclude_newer="2025-06-01T00:00:00Z", url=untold.url())
 
 
@@ -191,7 +191,7 @@ def test_exclude_newer(ask: Ask) -> None:
     ids=["range", "conflict", "missing", "missing below", "no wheel"],
 )
 def test_unsolvable_names_the_requirement(ask: Ask, requirements: list[str], named: list[str]) -> None:
-    with pytest.raises(Unsolvable) as raised:
+    with pytest.raises(UnsolvableError) as raised:
         ask(*requirements)
     assert all(name in raised.value.reason for name in named)
     assert not any(word in raised.value.reason for word in ("Traceback", "-r requirements", "/tmp", "\n\n\n"))
@@ -232,7 +232,7 @@ def test_credentials_are_used_and_never_shown(ask: Ask, tmp_path: Path, place: s
         answer = ask("app", url=url)
         assert pins(answer) == ["app==2.0", "lib==2.0"]
         assert "s3cret" not in repr(answer)
-        with pytest.raises(Unsolvable) as raised:
+        with pytest.raises(UnsolvableError) as raised:
             ask("lib >=50", "lost", url=url)
         assert "s3cret" not in shown(raised.value)
         index.password = "another"
@@ -298,7 +298,7 @@ def test_each_package_comes_from_the_index_it_is_named_for_and_from_no_other(ask
         assert all("acme" in path for path in corp.asked)
         assert not any("torch" in path or "acme" in path for path in public.asked)
         # What an index does not have is nowhere, whoever else offers it.
-        with pytest.raises(Unsolvable) as raised:
+        with pytest.raises(UnsolvableError) as raised:
             ask("lib", "two-words", url=public.url(), indexes=(ExtraIndex("corp", corp.url(), ("two-*",)),))
         assert "two-words" in raised.value.reason
         assert "index `corp`" in raised.value.reason

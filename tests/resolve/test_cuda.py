@@ -16,8 +16,8 @@ from envcompile.diagnostics.errors import EXIT_FAILED
 from envcompile.diagnostics.toml_source import TomlSource
 from envcompile.lock.model import BaseImage, CondaPackage, PipPackage, PlatformLock
 from envcompile.net.process import run_process
-from envcompile.resolve.fixpoint import BaseImageChoice, choose_base_images
-from envcompile.resolve.model import Effects, Unsolvable
+from envcompile.resolve.fixpoint import BaseImageInputs, choose_base_images
+from envcompile.resolve.model import Effects, UnsolvableError
 from envcompile.spec.decode import parse_spec
 from tests.resolve.conda_channels import made_channel
 from tests.resolve.test_rattler import solve
@@ -51,7 +51,7 @@ def test_only_what_asks_for_cuda_gets_it(effects: Effects) -> None:
     assert "cuda-version" not in solve(effects, "numpy", cuda="12.9")
     assert solve(effects, "pytorch * cpu*", cuda="12.9")["pytorch"].build.startswith("cpu")
     assert not find_cuda_releases(solve(effects, "pytorch", "numpy", cuda=False).values(), ())
-    with pytest.raises(Unsolvable):
+    with pytest.raises(UnsolvableError):
         solve(effects, "cuda-version", cuda=False)
 
 
@@ -127,7 +127,7 @@ def test_another_cuda_is_an_error(asked: str | None, locked: tuple[CondaPackage 
     one = tuple(each for each in locked if isinstance(each, PipPackage))
     other = tuple(each for each in locked if isinstance(each, CondaPackage))
     platform = PlatformLock("linux-64", None, base, base, (), one, other)
-    choosing = BaseImageChoice(load_default_catalogue(), Anybody(), {}, {}, {}, {})
+    choosing = BaseImageInputs(load_default_catalogue(), Anybody(), {}, {}, {}, {})
     if not said:
         (found,) = choose_base_images(source, parse_spec(source), (platform,), choosing)
         assert found.base_decision

@@ -9,7 +9,7 @@ import pytest
 from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
 from envcompile.net.process import ProcessResult
 from envcompile.platforms import PLATFORMS
-from envcompile.resolve.model import Effects, PipRequest, Unsolvable
+from envcompile.resolve.model import Effects, PipRequest, UnsolvableError
 from envcompile.resolve.pip.pip_tools import (
     PipToolsResolver,
     RunningInterpreter,
@@ -80,7 +80,7 @@ def test_what_an_older_glibc_hides(files: list[IndexFile], expected: str | None)
 
 def test_a_file_without_a_digest_or_for_another_platform_is_no_answer() -> None:
     for file in (wheel("1", sha256=""), wheel("1", "py3-none-win_amd64"), wheel("1", requires_python="<3")):
-        with pytest.raises(Unsolvable):
+        with pytest.raises(UnsolvableError):
             select_packages({"lib": "1"}, {"lib": set()}, {"lib": (file,)}, REQUEST)
 
 
@@ -89,7 +89,7 @@ def test_the_answer_is_checked() -> None:
 
     answer = select_packages({"lib": "1"}, {"lib": {"gone"}}, {"lib": (wheel("1"),)}, REQUEST)
     for asked, named in (("lib >1", "lib"), ("other", "other"), ("lib", "gone")):
-        with pytest.raises(Unsolvable) as raised:
+        with pytest.raises(UnsolvableError) as raised:
             check_requirements(answer, [Requirement(asked)], REQUEST)
         assert named in raised.value.reason
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from envcompile.resolve.conda.channels import _load_name_table, _normalize_name, find_distributions
+from envcompile.resolve.conda.channels import _load_name_table, _parse_row_name, find_distributions
 
 
 def test_the_rows_are_sorted_by_name_each_name_once() -> None:
     """It is what the search relies on."""
-    names = [_normalize_name(row) for row in _load_name_table()]
+    names = [_parse_row_name(row) for row in _load_name_table()]
     assert names == sorted(set(names))
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from envcompile.diagnostics.toml_source import TomlSource
 from envcompile.resolve.environment import explain_unsolvable
-from envcompile.resolve.model import Unsolvable
+from envcompile.resolve.model import UnsolvableError
 from envcompile.spec.decode import parse_spec
 
 PACKAGES = ["flash", "flash-attn >=2", "Zope.Interface", "torch", "torch-scatter"]
@@ -26,6 +26,6 @@ PACKAGES = ["flash", "flash-attn >=2", "Zope.Interface", "torch", "torch-scatter
 def test_the_requirements_of_the_reason_are_pointed_at(reason: str, blamed: list[int]) -> None:
     """Promise 11: every mistake points at the text. The name in any of its spellings, and no longer one."""
     source = TomlSource("envcompile.toml", f'name = "x"\npython = "3.12"\n[pip]\npackages = {PACKAGES}\n')
-    problems = explain_unsolvable(Unsolvable("linux-64", reason), source, parse_spec(source), {})
+    problems = explain_unsolvable(UnsolvableError("linux-64", reason), source, parse_spec(source), {})
     assert [each.path for each in problems.diagnostics] == [("pip", "packages", index) for index in blamed]
     assert reason.partition("\n")[0] in str(problems.diagnostics[-1].hint)

@@ -99,7 +99,7 @@ def verify_signature(text: str, keyring: bytes, effects: Effects) -> bool:
 _MAX_IN_RELEASE_BYTES = 8 << 20
 _MAX_INDEX_BYTES = 128 << 20  # compressed; Debian's largest has 9 MB, Ubuntu's 20
 _MAX_UNPACKED_BYTES = 1 << 30
-_RETRY_POLICY = 900.0  # seconds for one index: snapshot services are slow
+_INDEX_TIMEOUT_SECONDS = 900.0  # seconds for one index: snapshot services are slow
 
 
 class ArchiveClient:
@@ -111,9 +111,9 @@ class ArchiveClient:
     def __init__(
         self, web: HttpClient, mirrors: Mapping[str, str], cache: Path, effects: Effects, tell: Callable[[str], None]
     ) -> None:
-        self._web, self._mirrors, self._cache, self._effects, self._tell = web, mirrors, cache, effects, tell
-        self._signed: dict[str, ArchiveRelease] = {}
-        self._told = False
+        self._http, self._mirrors, self._cache, self._effects, self._warn = web, mirrors, cache, effects, tell
+        self._releases: dict[str, ArchiveRelease] = {}
+        self._has_warned = False
 
     def read_indexes(
         self, release: DistributionRelease, snapshot: str, architecture: str, keyring: bytes
@@ -133,8 +133,8 @@ class ArchiveClient:
     def _read_release(
         self, base: str, archive: SnapshotArchive, suite: str, snapshot: str, keyring: bytes
     ) -> ArchiveRelease:
-        if base in self._signed:
-            return self._signed[base]
+        if base in self._releases:
+            return self._releases[base]
         text = self._download_file(f"{base}/InRelease", _MAX_IN_RELEASE_BYTES, archive).decode("utf-8", "replace")
         try:
             signed, checked = parse_in_release(text), verify_signature(text, keyring, self._effects)
@@ -149,10 +149,10 @@ class ArchiveClient:
             raise _create_archive_error(
                 archive, f"its index of `{suite}` is of {signed.date}, and {snapshot} is asked for"
             )
-        if not checked and not self._told:
-            self._told = True
-            self._tell("no `gpgv` is here to check the archive's signature: the build will, with the base's own key")
-        self._signed[base] = signed
+        if not checked and not self._has_warned:
+            self._has_warned = True
+            self._warn("no `gpgv` is here to check the archive's signature: the build will, with the base's own key")
+        self._releases[base] = signed
         return signed
 
     def _read_package_index(self, base: str, path: str, archive: SnapshotArchive, signed: ArchiveRelease) -> str:
@@ -177,7 +177,9 @@ class ArchiveClient:
             said = f"`{archive.host}` would have to be asked for its index, and `--offline` lets nobody be asked"
             raise UnavailableError(said, "run without it once: what is locked then stays")
         hint = "check `snapshot` in the spec, and `[mirrors]` in your settings"
-        answer = self._web.send(Request(url, {}, total_timeout=_RETRY_POLICY, hint=hint), create_body_reader(cap))
+        answer = self._http.send(
+            Request(url, {}, total_timeout=_INDEX_TIMEOUT_SECONDS, hint=hint), create_body_reader(cap)
+        )
         if answer.value is None:
             raise UnavailableError(f"`{archive.host}` does not give `{url}` (HTTP {answer.status})", hint)
         return answer.value

@@ -46,11 +46,11 @@ def _character_weight(letter: str) -> int:
 # An index of 64,000 packages is 50 MB of text: it is split and its names are read, and no more (0.4 s).
 
 
-_RELATION = re.compile(
+_RELATION_PATTERN = re.compile(
     r"\s*([a-z0-9][a-z0-9.+-]*)(?::[a-z0-9-]+)?\s*(?:\(\s*(<<|<=|=|>=|>>|<|>)\s*([^\s)]+)\s*\))?\s*(?:\[[^\]]*\])?\s*",
     re.IGNORECASE,
 )
-_FIELD = re.compile(r"^([A-Za-z][A-Za-z0-9-]*):[ \t]*(.*(?:\n[ \t].*)*)", re.MULTILINE)
+_FIELD_PATTERN = re.compile(r"^([A-Za-z][A-Za-z0-9-]*):[ \t]*(.*(?:\n[ \t].*)*)", re.MULTILINE)
 _PRIORITIES = ("required", "important", "standard", "optional")
 
 
@@ -106,7 +106,7 @@ class PackageIndex:
             at = paragraph.find("\nProvides: ")
             if at >= 0:
                 end = paragraph.find("\n", at + 11)
-                for relation in _parse_alternatives(paragraph[at + 11 : end if end >= 0 else None]):
+                for relation in _parse_relations(paragraph[at + 11 : end if end >= 0 else None]):
                     self._providers.setdefault(relation.name, []).append(name)
 
     def list_names(self) -> set[str]:
@@ -127,7 +127,7 @@ class PackageIndex:
 
 def parse_fields(paragraph: str) -> dict[str, str]:
     """The fields of one paragraph, by name; of more lines, the lines."""
-    return {name: value.strip() for name, value in _FIELD.findall(paragraph)}
+    return {name: value.strip() for name, value in _FIELD_PATTERN.findall(paragraph)}
 
 
 def parse_package(paragraph: str) -> ControlPackage | None:
@@ -141,8 +141,8 @@ def parse_package(paragraph: str) -> ControlPackage | None:
         version=found["Version"],
         architecture=found.get("Architecture", ""),
         depends=(*_parse_clauses(found.get("Pre-Depends", "")), *_parse_clauses(found.get("Depends", ""))),
-        conflicts=(*_parse_alternatives(found.get("Conflicts", "")), *_parse_alternatives(found.get("Breaks", ""))),
-        provides=_parse_alternatives(found.get("Provides", "")),
+        conflicts=(*_parse_relations(found.get("Conflicts", "")), *_parse_relations(found.get("Breaks", ""))),
+        provides=_parse_relations(found.get("Provides", "")),
         priority=_PRIORITIES.index(priority) if priority in _PRIORITIES else len(_PRIORITIES),
         path=found.get("Filename", ""),
         size=int(found["Size"]) if found.get("Size", "").isdecimal() else None,
@@ -156,12 +156,12 @@ def _parse_clauses(text: str) -> tuple[Alternatives, ...]:
     )
 
 
-def _parse_alternatives(text: str) -> tuple[PackageRelation, ...]:
+def _parse_relations(text: str) -> tuple[PackageRelation, ...]:
     return tuple(_parse_relation(each) for each in text.split(",") if each.strip())
 
 
 def _parse_relation(text: str) -> PackageRelation:
-    found = _RELATION.fullmatch(text)
+    found = _RELATION_PATTERN.fullmatch(text)
     if found is None:
         return PackageRelation(text.strip())
     # `<` and `>` are the obsolete spellings of `<=` and `>=`.
@@ -177,7 +177,7 @@ def _parse_relation(text: str) -> PackageRelation:
 # choice: archives of a release are made so that none is needed, and where one is, the answer is an error.
 
 
-class InstalledPackage(NamedTuple):
+class PackageAddition(NamedTuple):
     """One package to install, and the names of the others of the list that it needs, sorted."""
 
     package: ControlPackage
@@ -200,38 +200,40 @@ def find_candidate(indexes: Iterable[PackageIndex], name: str) -> ControlPackage
 
 def compute_closure(
     asked: Iterable[str], indexes: Sequence[PackageIndex], installed: PackageIndex
-) -> tuple[InstalledPackage, ...]:
+) -> tuple[PackageAddition, ...]:
     """What to install for the names that are asked for, sorted by name; of what is there already, only newer versions.
 
     Every name must be in one of the indexes. Raises `UnmetNeed`.
     """
     work = _ClosureSolver(indexes, installed)
-    work.request_package(sorted(asked))
+    work.request_packages(sorted(asked))
     if reasons := [*work.unmet, *work.explain_conflicts()]:
         raise UnmetDependenciesError(list(dict.fromkeys(reasons)))
-    return tuple(InstalledPackage(work.chosen[name], work.find_dependencies(name)) for name in sorted(work.chosen))
+    return tuple(PackageAddition(work.chosen[name], work.find_dependencies(name)) for name in sorted(work.chosen))
 
 
 class _ClosureSolver:
     def __init__(self, indexes: Sequence[PackageIndex], installed: PackageIndex) -> None:
         self._indexes = indexes
-        self._base = {name: found[0] for name in installed.list_names() if (found := installed.find_versions(name))}
-        self._there: dict[str, ControlPackage] = {}
+        self._base_packages = {
+            name: found[0] for name in installed.list_names() if (found := installed.find_versions(name))
+        }
+        self._present: dict[str, ControlPackage] = {}
         self._providers: dict[str, dict[str, PackageRelation]] = {}
-        self._open: list[tuple[ControlPackage, Alternatives]] = []
+        self._pending: list[tuple[ControlPackage, Alternatives]] = []
         self.chosen: dict[str, ControlPackage] = {}
         self.unmet: list[str] = []
-        for package in self._base.values():
+        for package in self._base_packages.values():
             self._add_package(package)
 
-    def request_package(self, names: Sequence[str]) -> None:
+    def request_packages(self, names: Sequence[str]) -> None:
         """Choose these, as new as the archive has them, and all they need."""
         for name in names:
             self._choose_alternative(name)
-        while self._open:
-            package, alternatives = self._open.pop()
+        while self._pending:
+            package, alternatives = self._pending.pop()
             # What was put in the place of this very package has clauses of its own.
-            if self._there[package.name] is package and not self._is_satisfied(alternatives):
+            if self._present[package.name] is package and not self._is_satisfied(alternatives):
                 self._satisfy_alternatives(package, alternatives)
 
     def find_dependencies(self, name: str) -> tuple[str, ...]:
@@ -247,39 +249,39 @@ class _ClosureSolver:
 
     def explain_conflicts(self) -> Iterator[str]:
         """Sentences on what can not be there together, as far as something chosen has a part in it."""
-        for package in self._there.values():
+        for package in self._present.values():
             for relation in package.conflicts:
                 for name in self._find_satisfying_packages(relation):
                     if name != package.name and (name in self.chosen or package.name in self.chosen):
-                        other = self._format_package(self._there[name])
+                        other = self._format_package(self._present[name])
                         yield f"{self._format_package(package)} cannot be beside {other}"
 
     def _add_package(self, package: ControlPackage) -> None:
-        before = self._there.get(package.name)
+        before = self._present.get(package.name)
         for relation in before.provides if before else ():
             self._providers[relation.name].pop(package.name, None)
-        self._there[package.name] = package
+        self._present[package.name] = package
         for relation in package.provides:
             self._providers.setdefault(relation.name, {})[package.name] = relation
 
     def _choose_alternative(self, name: str) -> None:
         """Put the archive's newest version, unless what is there is as new; with it goes what would break by it."""
-        package, before = self._find_candidate(name), self._there.get(name)
+        package, before = self._find_candidate(name), self._present.get(name)
         if package is None or (before and version_sort_key(before.version) >= version_sort_key(package.version)):
             return
         self._add_package(package)
         self.chosen[name] = package
-        self._open += [(package, clause) for clause in reversed(package.depends)]
+        self._pending += [(package, clause) for clause in reversed(package.depends)]
         for relation in package.conflicts:
             for other in list(self._find_satisfying_packages(relation)):
-                if other in self._base and other != name:
+                if other in self._base_packages and other != name:
                     self._choose_alternative(other)
         if before:
             # Those of the base that needed the very version that was replaced.
-            for each in self._base.values():
-                if self._there[each.name] is each and self._breaks_dependency(each, before):
+            for each in self._base_packages.values():
+                if self._present[each.name] is each and self._breaks_dependency(each, before):
                     self._choose_alternative(each.name)
-                    self._open += [(self._there[each.name], clause) for clause in self._there[each.name].depends]
+                    self._pending += [(self._present[each.name], clause) for clause in self._present[each.name].depends]
 
     def _breaks_dependency(self, package: ControlPackage, replaced: ControlPackage) -> bool:
         """Whether something that a package needs, and that another was, is not there any more."""
@@ -290,20 +292,20 @@ class _ClosureSolver:
     def _satisfy_alternatives(self, package: ControlPackage, alternatives: Alternatives) -> None:
         found = [name for relation in alternatives for name in self._find_solutions(relation)]
         # What the base has in an older version is upgraded before anything new is brought in.
-        ordered = sorted(dict.fromkeys(found), key=lambda name: name not in self._base)
+        ordered = sorted(dict.fromkeys(found), key=lambda name: name not in self._base_packages)
         fitting = [name for name in ordered if not self._has_conflict(name)]
         for name in fitting or ordered:
             self._choose_alternative(name)
             if self._is_satisfied(alternatives):
                 return
-        self.unmet.append(self._format_relation(package, alternatives))
+        self.unmet.append(self._format_unmet_dependency(package, alternatives))
 
     def _is_satisfied(self, alternatives: Alternatives) -> bool:
         return any(True for relation in alternatives for _ in self._find_satisfying_packages(relation))
 
     def _find_satisfying_packages(self, relation: PackageRelation) -> Iterator[str]:
         """The names of what is there and answers a relation."""
-        real = self._there.get(relation.name)
+        real = self._present.get(relation.name)
         if real and _is_version_allowed(relation, real.version):
             yield real.name
         for name, provided in self._providers.get(relation.name, {}).items():
@@ -340,10 +342,10 @@ class _ClosureSolver:
     def _find_candidate(self, name: str) -> ControlPackage | None:
         return find_candidate(self._indexes, name)
 
-    def _format_relation(self, package: ControlPackage, alternatives: Alternatives) -> str:
+    def _format_unmet_dependency(self, package: ControlPackage, alternatives: Alternatives) -> str:
         said = f"{self._format_package(package)} needs `{' | '.join(map(str, alternatives))}`"
         names = [relation.name for relation in alternatives]
-        there = next((self._base[name] for name in names if name in self._base), None)
+        there = next((self._base_packages[name] for name in names if name in self._base_packages), None)
         if there:
             return f"{said}, and the base has {self._format_package(there)}"
         newest = next((each for name in names if (each := self._find_candidate(name))), None)

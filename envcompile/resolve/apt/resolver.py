@@ -15,7 +15,7 @@ from envcompile.lock.reader import APT_PATTERNS
 from envcompile.plan.apt import DISTRIBUTION_RELEASES
 from envcompile.platforms import PLATFORMS
 from envcompile.resolve.apt.closure import PackageIndex, UnmetDependenciesError, compute_closure, find_candidate
-from envcompile.resolve.model import Unsolvable
+from envcompile.resolve.model import UnsolvableError
 from envcompile.spec.solver_inputs import recorded_inputs
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from envcompile.lock.model import BaseImage, Lock, PlatformLock
     from envcompile.registry.image_contents import DebianSystem
     from envcompile.resolve.apt.archive import ArchiveClient
-    from envcompile.resolve.apt.closure import InstalledPackage
+    from envcompile.resolve.apt.closure import PackageAddition
     from envcompile.resolve.environment import EarlierLock
     from envcompile.spec.model import Spec
 
@@ -74,7 +74,7 @@ def resolve_apt_packages(  # noqa: PLR0913 - every effect is an argument
     """What is added to the bases: what the spec asks for, and what their choice has brought with it.
 
     What the earlier lock holds stays where neither the spec nor a base has changed.
-    Raises `DiagnosticsError` with the place in the spec, `Unsolvable`, `UnavailableError`.
+    Raises `DiagnosticsError` with the place in the spec, `UnsolvableError`, `UnavailableError`.
     """
     if kept := None if upgrade else _reuse_earlier_lock(spec, platforms, earlier.lock):
         return kept
@@ -98,7 +98,7 @@ class _StageRequest(NamedTuple):
 
     base: BaseImage
     system: DebianSystem
-    asked: tuple[tuple[str, KeyPath], ...]
+    requested_names: tuple[tuple[str, KeyPath], ...]
 
 
 def _collect_names(spec: Spec, platform: PlatformLock, key: str) -> tuple[tuple[str, KeyPath], ...]:
@@ -120,8 +120,8 @@ def _reuse_earlier_lock(spec: Spec, platforms: Sequence[PlatformLock], earlier: 
         return None
     same = all(
         (before := earlier.find_platform(each.platform)) is not None
-        and (before.run, before.build, _read_requested_names(before))
-        == (each.run, each.build, _read_requested_names(each))
+        and (before.run, before.build, _list_decided_packages(before))
+        == (each.run, each.build, _list_decided_packages(each))
         for each in platforms
     )
     return (
@@ -131,7 +131,7 @@ def _reuse_earlier_lock(spec: Spec, platforms: Sequence[PlatformLock], earlier: 
     )
 
 
-def _read_requested_names(platform: PlatformLock) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _list_decided_packages(platform: PlatformLock) -> tuple[tuple[str, ...], tuple[str, ...]]:
     decided = platform.base_decision
     return (decided.apt, decided.apt_build) if decided else ((), ())
 
@@ -219,13 +219,13 @@ def _resolve_platform(
             added.append(
                 tuple(
                     map(
-                        _pin_packages,
+                        _pin_package,
                         compute_closure([word for word, _ in asked], indexes, PackageIndex(system.status or "")),
                     )
                 )
             )
         except UnmetDependenciesError as answer:
-            raise Unsolvable(name, "\n".join(answer.reasons), "apt") from None
+            raise UnsolvableError(name, "\n".join(answer.reasons), "apt") from None
     if missing:
         raise DiagnosticsError(source, dict.fromkeys(missing))
     run, build = added
@@ -251,7 +251,7 @@ def _report_missing_packages(
         yield Diagnostic("apt-package", f"`{name}` is no package of {archive}", path, hint)
 
 
-def _pin_packages(added: InstalledPackage) -> AptPackage:
+def _pin_package(added: PackageAddition) -> AptPackage:
     package = added.package
     if package.size is None or not all(
         pattern.fullmatch(str(getattr(package, name))) for name, pattern in APT_PATTERNS.items()

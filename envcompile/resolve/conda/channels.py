@@ -55,14 +55,14 @@ def find_distributions(name: str) -> tuple[str, ...]:
     """The normalised names (PEP 503) of the distributions in a conda package, sorted; () when it is none or unknown."""
     # Looked for in the sorted rows: reading all 20,000 into a table took a tenth of the time of a small lock.
     rows = _load_name_table()
-    index = bisect_left(rows, name, key=_normalize_name)
-    if index == len(rows) or _normalize_name(rows[index]) != name:
+    index = bisect_left(rows, name, key=_parse_row_name)
+    if index == len(rows) or _parse_row_name(rows[index]) != name:
         return ()
     _, _, distributions = rows[index].partition("=")
     return tuple(distributions.split(",")) if distributions else (name,)
 
 
-def _normalize_name(row: str) -> str:
+def _parse_row_name(row: str) -> str:
     return row.partition("=")[0]
 
 

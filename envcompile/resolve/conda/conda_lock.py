@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from envcompile.resolve.model import CondaRequest, Effects
 
 _CONDA_PROGRAMS = ("conda", "mamba", "micromamba")
-_INHERITED_VARIABLES = INHERITED_VARIABLES | {
+_CONDA_LOCK_VARIABLES = INHERITED_VARIABLES | {
     "REQUESTS_CA_BUNDLE",
     "CURL_CA_BUNDLE",
 }  # what conda has for SSL_CERT_FILE
@@ -48,7 +48,7 @@ class CondaLockResolver:
     def resolve(self, requests: tuple[CondaRequest, ...], effects: Effects) -> tuple[tuple[CondaPackage, ...], ...]:
         """The packages of each request, sorted by name.
 
-        Raises `Unsolvable`, `UnavailableError` or `InvalidInputError`.
+        Raises `UnsolvableError`, `UnavailableError` or `InvalidInputError`.
         """
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - 8 ms, for this resolver only
 
@@ -125,7 +125,7 @@ def _run_conda_lock(folder: Path, request: CondaRequest, program: str | None, ef
         *("--platform", request.platform.name, "--virtual-package-spec", "virtual-packages.yml"),
         *("--pypi_to_conda_lookup_file", "names.json", "--kind", "explicit", "--log-level", "WARNING"),
     )
-    environment = {key: value for key, value in effects.environment.items() if key in _INHERITED_VARIABLES}
+    environment = {key: value for key, value in effects.environment.items() if key in _CONDA_LOCK_VARIABLES}
     # Its own temporary files go with the folder, however it ends.
     environment |= dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
     if program:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from envcompile.spec.conda import MatchSpec
 
 # How conda names what no set of packages is the answer to; mamba and micromamba have `solver_problems` instead.
-_UNSOLVABLE_EXIT = "Unsatisfiable|Packages?NotFound"
+_UNSOLVABLE_EXCEPTIONS = "Unsatisfiable|Packages?NotFound"
 
 
 def main() -> None:
@@ -48,7 +48,7 @@ def _answer_solve(question: dict[str, Any], arguments: Sequence[str]) -> dict[st
     (request,) = question["requests"]
     specs = _read_requirements(arguments)
     for text, spec in zip_longest(question["requirements"], specs, fillvalue=""):
-        if _parse_arguments(spec) != parse_match_spec(text):
+        if _parse_valid_match_spec(spec) != parse_match_spec(text):
             return {"kind": "respelled", "problem": "", "asked": text, "read": spec}
     if not question["program"]:
         return _solve_with_rattler(question)
@@ -74,7 +74,7 @@ def _read_requirements(arguments: Sequence[str]) -> list[str]:
     return [each.replace("=[", "[") for each in specs]
 
 
-def _parse_arguments(spec: str) -> MatchSpec | None:
+def _parse_valid_match_spec(spec: str) -> MatchSpec | None:
     try:
         return parse_match_spec(spec)
     except RequirementError:
@@ -115,7 +115,7 @@ def _run_conda_program(argv: Sequence[str], pins: dict[str, str]) -> dict[str, A
         return {"kind": "solved", "fetch": said["actions"].get("FETCH", [])}
     last = (done.stderr.strip() or done.stdout.strip()).rpartition("\n")[2]
     problem = said.get("message") or "\n".join(said.get("solver_problems", ())) or last
-    if "solver_problems" not in said and not re.search(_UNSOLVABLE_EXIT, said.get("exception_name", "")):
+    if "solver_problems" not in said and not re.search(_UNSOLVABLE_EXCEPTIONS, said.get("exception_name", "")):
         return {"kind": "program", "problem": problem}
     if not pins:
         return {"kind": "unsolvable", "problem": problem, "missing": {}}

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from envcompile.diagnostics.diagnostic import redact_secrets
 from envcompile.diagnostics.errors import EnvcompileError, InvalidInputError, UnavailableError
 from envcompile.lock.model import CondaPackage
-from envcompile.resolve.model import Unsolvable, allows_upgrades
+from envcompile.resolve.model import UnsolvableError, allows_upgrades
 from envcompile.spec.conda import parse_match_spec
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class RattlerResolver:
     def resolve(self, requests: tuple[CondaRequest, ...], effects: Effects) -> tuple[tuple[CondaPackage, ...], ...]:
         """The packages of each request, sorted by name.
 
-        Raises `Unsolvable`, `UnavailableError` or `InvalidInputError`.
+        Raises `UnsolvableError`, `UnavailableError` or `InvalidInputError`.
         """
         answers = run_worker([format_request(request) for request in requests], effects, self._timeout)
         return tuple(parse_answer(request, answer) for request, answer in zip(requests, answers, strict=True))
@@ -154,10 +154,10 @@ def parse_answer(request: CondaRequest, answer: Mapping[str, Any]) -> tuple[Cond
     """What an answer says, sorted by name; or what it says is in the way, raised."""
     problem = redact_secrets(str(answer.get("problem", "")))
     if answer["kind"] == "unsolvable":
-        raise Unsolvable(request.platform.name, _format_reason(request, problem, answer["missing"]), "conda")
+        raise UnsolvableError(request.platform.name, _format_reason(request, problem, answer["missing"]), "conda")
     if answer["kind"] != "solved":
         raise _create_channel_error(
-            answer["kind"], problem, _create_worker_error(request.channels, problem, answer.get("reading"))
+            answer["kind"], problem, _find_failed_channel(request.channels, problem, answer.get("reading"))
         )
     names = {channel.url: channel.name for channel in request.channels}
     found = [
@@ -189,7 +189,7 @@ def _format_reason(request: CondaRequest, problem: str, missing: Mapping[str, Ma
     return "\n".join(lines)
 
 
-def _create_worker_error(channels: tuple[Channel, ...], problem: str, reading: int | None) -> Channel:
+def _find_failed_channel(channels: tuple[Channel, ...], problem: str, reading: int | None) -> Channel:
     if reading is not None:
         return channels[reading]
     return next((channel for channel in channels if channel.url in problem), channels[0])

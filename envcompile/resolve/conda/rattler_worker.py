@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _OTHER_SUBDIRS = ("linux-64", "linux-aarch64", "osx-64", "osx-arm64", "win-64")
 # What every build for CUDA depends on: conda-forge's choice of its release, and the driver.
-_CUDA = re.compile(r"(?:cuda-version|__cuda)(?![\w.-])")
-_NOT_FOUND = r"candidates were found for ([\w.-]+)|─ ([\w.-]+)[^\n]*, for which no candidates were found"
+_CUDA_DEPENDENCY = re.compile(r"(?:cuda-version|__cuda)(?![\w.-])")
+_NOT_FOUND_PATTERN = r"candidates were found for ([\w.-]+)|─ ([\w.-]+)[^\n]*, for which no candidates were found"
 Records = list[rattler.RepoDataRecord]
 
 
@@ -31,7 +31,7 @@ class SolveInputs(NamedTuple):
     request: dict[str, Any]
     gateway: rattler.Gateway
     channels: list[rattler.Channel]
-    cuda: frozenset[str] = frozenset()
+    cuda_names: frozenset[str] = frozenset()
 
     async def query(self, platforms: Sequence[Any], names: Sequence[str]) -> Records:
         """All records of some names, the first channel's first."""
@@ -42,25 +42,27 @@ class SolveInputs(NamedTuple):
         """Whether the spec's own words leave the record in: the subdir it names, the builds for the CUDA it names."""
         name = record.name.normalized
         in_place = self.request["only_subdir"].get(name, record.subdir) == record.subdir
-        return in_place and (name not in self.cuda or bool(_find_cuda_needs(record)))
+        return in_place and (name not in self.cuda_names or bool(_find_cuda_needs(record)))
 
 
 class FilteredChannel:
     """A channel with only those records that count."""
 
     def __init__(self, asked: SolveInputs, channel: rattler.Channel) -> None:
-        self._asked = asked._replace(channels=[channel])
+        self._inputs = asked._replace(channels=[channel])
 
     async def fetch_package_records(self, platform: rattler.Subdir, name: rattler.PackageName) -> Records:
         """What the solver asks for, one name at a time."""
-        return [each for each in await self._asked.query([platform], [name.normalized]) if self._asked.is_usable(each)]
+        return [
+            each for each in await self._inputs.query([platform], [name.normalized]) if self._inputs.is_usable(each)
+        ]
 
     def package_names(self, _: rattler.Subdir) -> list[str]:
         """Unused by a solve."""
         return []
 
 
-async def with_cuda(asked: SolveInputs) -> SolveInputs:
+async def select_cuda_builds(asked: SolveInputs) -> SolveInputs:
     """The same, with the names asked for that have a build for the CUDA that is asked for.
 
     Of one version a CUDA build is preferred as it is, by its build number; a newer version that was built for the
@@ -79,18 +81,18 @@ async def with_cuda(asked: SolveInputs) -> SolveInputs:
         and any(all(need.matches(version) for need in needs) for version in versions)
         and rattler.MatchSpec(specs[record.name.normalized], strict=False).matches(record)
     )
-    return asked._replace(cuda=built)
+    return asked._replace(cuda_names=built)
 
 
 def _find_cuda_needs(record: rattler.RepoDataRecord) -> list[rattler.VersionSpec]:
     """The versions of CUDA that a build needs, of the libraries or of the driver; none if it is for the processor."""
-    asked = [rattler.MatchSpec(each, strict=False) for each in record.depends if _CUDA.match(each)]
+    asked = [rattler.MatchSpec(each, strict=False) for each in record.depends if _CUDA_DEPENDENCY.match(each)]
     return [rattler.VersionSpec(each.version or "*") for each in asked]
 
 
-async def missing_names(asked: SolveInputs, reason: str) -> dict[str, dict[str, list[str]]]:
+async def find_missing_names(asked: SolveInputs, reason: str) -> dict[str, dict[str, list[str]]]:
     """The names that no channel has for this platform: where they are `there` for another, and those `near` to them."""
-    names = [*asked.request["names"], *(one or other for one, other in re.findall(_NOT_FOUND, reason))]
+    names = [*asked.request["names"], *(one or other for one, other in re.findall(_NOT_FOUND_PATTERN, reason))]
     import difflib  # noqa: PLC0415 - only for what is not there
 
     missing: dict[str, dict[str, list[str]]] = {}
@@ -153,7 +155,7 @@ _FAILURE_KINDS = {
 }
 
 
-async def _preferred(asked: SolveInputs) -> Records:
+async def _find_pinned_records(asked: SolveInputs) -> Records:
     """The records of the pins to keep, looked up again: the channel's word counts, not the lock's."""
     wanted = {(subdir, file): name for name, subdir, file in asked.request["preferences"]}
     if not wanted:
@@ -171,21 +173,23 @@ async def _preferred(asked: SolveInputs) -> Records:
     ]
 
 
-async def _answer(request: dict[str, Any], gateway: rattler.Gateway) -> dict[str, Any]:
+async def _answer_request(request: dict[str, Any], gateway: rattler.Gateway) -> dict[str, Any]:
     asked = SolveInputs(request, gateway, [rattler.Channel(url) for url in request["channels"]])
     try:
-        await _read(asked)
-        records = await (_look_up(asked) if "files" in request else _solve(await with_cuda(asked)))
+        await _check_channels(asked)
+        records = await (
+            _find_archive_records(asked) if "files" in request else _solve_request(await select_cuda_builds(asked))
+        )
     except SolverError as problem:
         text = str(problem).strip()
-        return {"kind": "unsolvable", "problem": text, "missing": await missing_names(asked, text)}
+        return {"kind": "unsolvable", "problem": text, "missing": await find_missing_names(asked, text)}
     except GatewayError as problem:
         kind = next((kind for words, kind in _FAILURE_KINDS.items() if words in str(problem)), "channel")
         return {"kind": kind, "problem": str(problem), "reading": request.get("reading")}
     return {"kind": "solved", "packages": [record_to_json(record) for record in records]}
 
 
-async def _read(asked: SolveInputs) -> None:
+async def _check_channels(asked: SolveInputs) -> None:
     """Each channel for itself: so it is known which one fails, which rattler's messages do not always say."""
     alone = (asked._replace(channels=[each]).query(asked.request["subdirs"], [_UNUSED_NAME]) for each in asked.channels)
     for index, result in enumerate(await asyncio.gather(*alone, return_exceptions=True)):
@@ -194,25 +198,25 @@ async def _read(asked: SolveInputs) -> None:
             raise result
 
 
-async def _look_up(asked: SolveInputs) -> Records:
+async def _find_archive_records(asked: SolveInputs) -> Records:
     """The records of the archives that are asked for, those of them that are there."""
     names = {(channel, subdir, file): name for name, channel, subdir, file in asked.request["files"]}
     found = await asked.query(asked.request["subdirs"], sorted({*names.values()}))
     return [each for each in found if (find_channel_url(each), each.subdir, each.file_name) in names]
 
 
-async def _solve(asked: SolveInputs) -> Records:
+async def _solve_request(asked: SolveInputs) -> Records:
     """With every pin held, so that what is new comes as it fits; only preferred where a name is free to move."""
-    pins = await _preferred(asked)
+    pins = await _find_pinned_records(asked)
     if pins and not asked.request["free"]:
         with suppress(SolverError):
             held = [f"{each['name']} =={each['version']} {each['build']}" for each in map(record_to_json, pins)]
-            return await _solve_with(asked, pins, held)
-    return await _solve_with(asked, pins)
+            return await _run_rattler(asked, pins, held)
+    return await _run_rattler(asked, pins)
 
 
-async def _solve_with(asked: SolveInputs, pins: Records, held: Sequence[str] = ()) -> Records:
-    newer, narrowed = asked.request["exclude_newer"], asked.request["only_subdir"] or asked.cuda
+async def _run_rattler(asked: SolveInputs, pins: Records, held: Sequence[str] = ()) -> Records:
+    newer, narrowed = asked.request["exclude_newer"], asked.request["only_subdir"] or asked.cuda_names
     return await rattler.solve(
         [FilteredChannel(asked, each) for each in asked.channels] if narrowed else asked.channels,
         [rattler.MatchSpec(text, strict=False) for text in asked.request["specs"]],
@@ -235,7 +239,7 @@ def _parse_virtual_packages(name: str, version: str, build: str) -> rattler.Gene
     )
 
 
-async def _all(question: dict[str, Any]) -> list[dict[str, Any]]:
+async def _answer_all_requests(question: dict[str, Any]) -> list[dict[str, Any]]:
     requests = question["requests"]
     try:
         config = rattler.Config.load_from_default_locations("rattler")
@@ -246,12 +250,12 @@ async def _all(question: dict[str, Any]) -> list[dict[str, Any]]:
     client = rattler.Client.from_config(config, max_retries=_MAX_RETRIES, timeout=question["timeout"])
     source = rattler.SourceConfig(cache_action="force-cache-only" if question["offline"] else "cache-or-fetch")
     gateway = rattler.Gateway(cache, default_config=source, client=client)
-    return list(await asyncio.gather(*(_answer(request, gateway) for request in requests)))
+    return list(await asyncio.gather(*(_answer_request(request, gateway) for request in requests)))
 
 
 def solve_requests(question: dict[str, Any]) -> list[dict[str, Any]]:
     """The answer to each request of a question, in its order."""
-    return asyncio.run(_all(question))
+    return asyncio.run(_answer_all_requests(question))
 
 
 def write_answer(question: Path, answer: Path) -> None:

@@ -17,7 +17,7 @@ from packaging.tags import sys_tags
 from packaging.utils import canonicalize_name
 
 from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
-from envcompile.resolve.model import Effects, Unsolvable, solve_keeping_pins
+from envcompile.resolve.model import Effects, UnsolvableError, solve_keeping_pins
 from envcompile.resolve.pip.index_router import Signpost, signpost
 from envcompile.resolve.pip.simple_index import SimpleIndex, silent
 from envcompile.resolve.pip.wheels import check_requirements, find_newer_glibc_wheel, parse_annotations, select_packages
@@ -74,7 +74,7 @@ def create_failure(log: str, errors: str, request: PipRequest, requirements: tup
         reason = _REASON_LINE.sub(lambda found: requirements[int(found[1]) - 1], _REASON_END.split(parts[-1])[0])
         missing = dict.fromkeys(name for name, said in _SKIPPED_PAGE.findall(text) if said.startswith("404"))
         notes = [f"{_format_index_name(name, request)} has no package {name}." for name in missing]
-        return Unsolvable(request.platform.name, "\n".join([*_clean_lines(reason), *notes]))
+        return UnsolvableError(request.platform.name, "\n".join([*_clean_lines(reason), *notes]))
     return _create_unexpected_error(_USERINFO.sub("***", errors), request)
 
 
@@ -103,7 +103,7 @@ def _create_unexpected_error(errors: str, request: PipRequest) -> EnvcompileErro
     said = re.sub(r"^(?:[\w.]+\.\w+|Error): ", "", last)
     if "upload-time metadata" in said:
         reason = "the index does not tell when files were uploaded, so `exclude-newer` cannot be answered"
-        return Unsolvable(request.platform.name, reason)
+        return UnsolvableError(request.platform.name, reason)
     if _NETWORK_ERROR.search(errors):
         return UnavailableError(f"the package index did not answer: {said}", "check the network")
     return UnavailableError(f"`pip-tools` failed: {said}", f"its pip may not fit it: {INSTALL_HINT}")
@@ -155,7 +155,7 @@ class PipToolsResolver:
         ):
             outer = asked.environment(effects.environment) if request.indexes else effects.environment
             text = _run_solver(request, Effects(effects.run, outer), Path(folder), asked.url)
-        pins = dict(pin for line in text.splitlines() if (pin := _format_pin(line)))
+        pins = dict(pin for line in text.splitlines() if (pin := _parse_pin(line)))
         needs = _remove_excluded(request, pins, parse_annotations(text))
         where = {name: asked.served[name] if request.indexes else DEFAULT_INDEX for name in sorted(needs)}
         projects = _fetch_projects(where, asked.indexes, effects)
@@ -284,7 +284,7 @@ def _list_requirements(request: PipRequest) -> list[Requirement]:
     ]
 
 
-def _format_pin(line: str) -> tuple[str, str] | None:
+def _parse_pin(line: str) -> tuple[str, str] | None:
     found = _PIN_LINE.match(line)
     return (canonicalize_name(found[1]), found[2]) if found else None
 

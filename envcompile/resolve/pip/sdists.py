@@ -19,7 +19,7 @@ from packaging.utils import InvalidSdistFilename, parse_sdist_filename
 from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError, RequirementError
 from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
 from envcompile.lock.model import SdistBuild
-from envcompile.resolve.model import SdistMetadata, Unsolvable
+from envcompile.resolve.model import SdistMetadata, UnsolvableError
 from envcompile.resolve.pip.simple_index import SimpleIndex
 from envcompile.resolve.pip.uv import find_default_index
 from envcompile.resolve.pip.wheels import find_best_wheel, is_installable, list_wheels
@@ -62,7 +62,7 @@ class SdistDependencies(NamedTuple):
     """What an installed release needs: requirements (PEP 508), a range of Pythons or "", and its extras."""
 
     requires: tuple[str, ...]
-    python: str
+    requires_python: str
     extras: tuple[str, ...]
 
 
@@ -93,13 +93,13 @@ def _read_metadata_files(file: str, data: bytes) -> dict[str, str]:
     if file.endswith(".zip"):
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for info in archive.infolist():
-                if (name := _read_top_file(info.filename)) in wanted and info.file_size <= _MAX_ARCHIVE_BYTES:
+                if (name := _strip_top_folder(info.filename)) in wanted and info.file_size <= _MAX_ARCHIVE_BYTES:
                     found[name] = archive.read(info).decode()
         return found
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as tar:
         for member in tar:
             if (
-                (name := _read_top_file(member.name)) in wanted
+                (name := _strip_top_folder(member.name)) in wanted
                 and member.isfile()
                 and member.size <= _MAX_ARCHIVE_BYTES
             ):
@@ -108,7 +108,7 @@ def _read_metadata_files(file: str, data: bytes) -> dict[str, str]:
     return found
 
 
-def _read_top_file(path: str) -> str:
+def _strip_top_folder(path: str) -> str:
     _, _, rest = path.removeprefix("./").partition("/")
     return rest
 
@@ -171,7 +171,7 @@ class _SdistRelease(NamedTuple):
     """One release that there is only an sdist of."""
 
     file: IndexFile
-    of: SimpleIndex
+    source_index: SimpleIndex
 
 
 def resolve_with_sdists(  # noqa: PLR0913, PLR0917 - every effect is an argument
@@ -184,7 +184,7 @@ def resolve_with_sdists(  # noqa: PLR0913, PLR0917 - every effect is an argument
 ) -> SdistResolution:
     """The packages for one platform. `before` is what sdists were built with in the earlier lock.
 
-    Raises `DiagnosticsError` for an sdist that does not say what it needs, `Unsolvable`, `UnavailableError`, and
+    Raises `DiagnosticsError` for an sdist that does not say what it needs, `UnsolvableError`, `UnavailableError`, and
     `InvalidInputError` when
     nobody may be asked.
     """
@@ -194,7 +194,7 @@ def resolve_with_sdists(  # noqa: PLR0913, PLR0917 - every effect is an argument
         )
     reading = _SdistReader(source, pip, request, effects)
     while True:
-        asked = replace(request, sdists=reading.told)
+        asked = replace(request, sdists=reading.metadata)
         packages = resolver.resolve(asked, effects)
         if not reading.read_new_sdists(packages):
             break
@@ -213,40 +213,45 @@ class _SdistReader:
 
     def __init__(self, source: TomlSource, pip: PipSpec, request: PipRequest, effects: Effects) -> None:
         self.source, self.pip, self.request = source, pip, request
-        self.said = {each.name: each for each in pip.metadata}
-        self.builds: dict[tuple[str, str], tuple[str, ...]] = {}
+        self.overrides = {each.name: each for each in pip.metadata}
+        self.build_requirements: dict[tuple[str, str], tuple[str, ...]] = {}
         names = [name for name in map(normalize_name, pip.allow_sdist) if name not in request.provided]
-        self.found = {name: _find_sdist_releases(name, request, effects) for name in names}
-        self.told = {
+        self.releases = {name: _find_sdist_releases(name, request, effects) for name in names}
+        self.metadata = {
             name: {
-                version: _metadata_from_spec(each.file, None, self.said.get(name)) for version, each in releases.items()
+                version: _create_sdist_metadata(each.file, None, self.overrides.get(name))
+                for version, each in releases.items()
             }
-            for name, releases in self.found.items()
+            for name, releases in self.releases.items()
         }
 
     def read_new_sdists(self, packages: Iterable[PipPackage]) -> bool:
         """Read the sdists of an answer that have not been read. Whether there was one."""
-        fresh = [each for each in packages if each.kind == "sdist" and (each.name, each.version) not in self.builds]
+        fresh = [
+            each
+            for each in packages
+            if each.kind == "sdist" and (each.name, each.version) not in self.build_requirements
+        ]
         for each in fresh:
-            file, index = self.found[each.name][each.version]
+            file, index = self.releases[each.name][each.version]
             data, _ = index.piece(each.name, file.url)
             if sha256(data).hexdigest() != each.sha256:
                 raise UnavailableError(f"`{each.file}` is another file than the index says: its sha256 differs")
             try:
                 sdist = read_sdist(each.file, data)
             except ValueError as problem:
-                raise self.explain_problem(each, f"cannot be read: {problem}", "ask for another release") from None
-            said = self.said.get(each.name)
+                raise self.create_error(each, f"cannot be read: {problem}", "ask for another release") from None
+            said = self.overrides.get(each.name)
             if sdist.needs is None and (said is None or said.requires_dist is None):
                 hint = f"add `[pip.metadata.{each.name}]` with `requires-dist = [...]`, or ask for another release"
-                raise self.explain_problem(
+                raise self.create_error(
                     each, "does not say for certain what it needs, and its code is not run here", hint
                 )
-            self.told[each.name][each.version] = _metadata_from_spec(file, sdist.needs, said)
-            self.builds[each.name, each.version] = (*sdist.build, *(said.build_requires if said else ()))
+            self.metadata[each.name][each.version] = _create_sdist_metadata(file, sdist.needs, said)
+            self.build_requirements[each.name, each.version] = (*sdist.build, *(said.build_requires if said else ()))
         return bool(fresh)
 
-    def explain_problem(self, package: PipPackage, said: str, hint: str) -> DiagnosticsError:
+    def create_error(self, package: PipPackage, said: str, hint: str) -> DiagnosticsError:
         """The mistake, at the name in `allow-sdist`."""
         place = [normalize_name(each) for each in self.pip.allow_sdist].index(package.name)
         path = ("pip", "allow-sdist", place)
@@ -276,12 +281,12 @@ def _find_index_url(name: str, request: PipRequest, effects: Effects) -> str:
     return own or request.index or find_default_index(effects)
 
 
-def _metadata_from_spec(
+def _create_sdist_metadata(
     file: IndexFile, needs: SdistDependencies | None, said: SdistMetadataOverride | None
 ) -> SdistMetadata:
     known = needs or SdistDependencies((), file.requires_python, ())
     requires = said.requires_dist if said and said.requires_dist is not None else known.requires
-    python = (said.requires_python if said else None) or known.python
+    python = (said.requires_python if said else None) or known.requires_python
     with suppress(InvalidSpecifier):
         SpecifierSet(python)
         return SdistMetadata(file.name, file.sha256, file.size, requires, python, known.extras)
@@ -298,14 +303,14 @@ def _resolve_build_environment(  # noqa: PLR0913, PLR0917 - a request is made of
 ) -> SdistBuild:
     """What an sdist is built with: the environment's own releases where its build takes them, and wheels alone."""
     request = reading.request
-    wanted = reading.builds[sdist.name, sdist.version]
+    wanted = reading.build_requirements[sdist.name, sdist.version]
     try:
         for text in wanted:
             parse_requirement(text)
     except RequirementError as refusal:
         said = f"is built with something that no lock can pin: {refusal.message}"
-        raise reading.explain_problem(sdist, said, "ask for another release") from None
-    described = reading.said.get(sdist.name, SdistMetadataOverride(sdist.name))
+        raise reading.create_error(sdist, said, "ask for another release") from None
+    described = reading.overrides.get(sdist.name, SdistMetadataOverride(sdist.name))
     own = {each.name: each for each in packages if each.kind == "wheel"}
     earlier = replace(request, preferences=before.get(sdist.name, ())).kept_pins()
     asked = replace(
@@ -325,6 +330,6 @@ def _resolve_build_environment(  # noqa: PLR0913, PLR0917 - a request is made of
     )
     try:
         return SdistBuild(sdist.name, resolver.resolve(asked, effects))
-    except Unsolvable as answer:
+    except UnsolvableError as answer:
         reason = f"What `{sdist.name}` {sdist.version} is built with:\n{answer.reason}"
-        raise Unsolvable(answer.platform, reason) from None
+        raise UnsolvableError(answer.platform, reason) from None

@@ -17,9 +17,9 @@ import tomli
 
 from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
 from envcompile.lock.model import PipPackage
-from envcompile.resolve.model import CERTIFICATE_HINT, Unsolvable, allows_upgrades, solve_keeping_pins
+from envcompile.resolve.model import CERTIFICATE_HINT, UnsolvableError, allows_upgrades, solve_keeping_pins
 from envcompile.resolve.pip.index_router import signpost
-from envcompile.resolve.pip.wheels import find_best_wheel, parse_annotations, write_sdists, write_stubs
+from envcompile.resolve.pip.wheels import find_best_wheel, parse_annotations, write_sdist_stubs, write_stubs
 from envcompile.spec.pip import DEFAULT_INDEX, find_index_name
 
 if TYPE_CHECKING:
@@ -42,11 +42,11 @@ class UvSettings(NamedTuple):
 
     options: tuple[str, ...]
     environment: Mapping[str, str]
-    signpost: Signpost | None = None
+    router: Signpost | None = None
 
-    def index_of(self, package: str) -> str:
+    def find_index_name(self, package: str) -> str:
         """The name of the index that a package of the answer came from. Raises `KeyError` for one nobody asked for."""
-        return self.signpost.served[package] if self.signpost else DEFAULT_INDEX
+        return self.router.served[package] if self.router else DEFAULT_INDEX
 
 
 def read_uv_default_url(uv: str, effects: Effects, folder: str) -> str:
@@ -126,23 +126,23 @@ class UvResolver:
             (here / "exclude.txt").write_text("".join(f"{name}\n" for name in request.exclude), "utf-8")
             (here / "stubs").mkdir()
             write_stubs(here / "stubs", dict(request.provided))
-            write_sdists(here / "stubs", request.sdists)
+            write_sdist_stubs(here / "stubs", request.sdists)
             if kept := request.kept_pins():
                 (here / "pylock.toml").write_text(
                     _format_preferences((each.name, each.version) for each in kept), "utf-8"
                 )
             held = {} if allows_upgrades(request.upgrade, request.exact) else {each.name: each.version for each in kept}
-            solve_keeping_pins(lambda pins: self._solve_keeping_pins(request, effects, here, indexes, pins), held)
+            solve_keeping_pins(lambda pins: self._solve_with_pins(request, effects, here, indexes, pins), held)
             packages = tomli.loads((here / "pylock.toml").read_text("utf-8")).get("packages", [])
             needs = self._resolve_graph(request, effects, here, indexes, packages)
         return _parse_packages(packages, needs, request, indexes)
 
-    def _solve_keeping_pins(
+    def _solve_with_pins(
         self, request: PipRequest, effects: Effects, here: Path, indexes: UvSettings, held: Mapping[str, str]
     ) -> None:
         pins = "".join(f"{name}=={version}\n" for name, version in held.items())
         (here / "constraints.txt").write_text(request.list_constraints() + pins, "utf-8")
-        self._run_pip_compile(request, effects, str(here), indexes, ("--format", "pylock.toml", "-o", "pylock.toml"))
+        self._run_uv(request, effects, str(here), indexes, ("--format", "pylock.toml", "-o", "pylock.toml"))
 
     def _resolve_graph(
         self,
@@ -157,16 +157,16 @@ class UvResolver:
         (here / "graph.txt").write_text(pins, "utf-8")
         form = ("--format", "requirements.txt", "--annotation-style", "line", "-o", "graph.txt")
         try:
-            self._run_pip_compile(request, replace(effects, offline=True), str(here), indexes, form)
-        except (Unsolvable, UnavailableError):
+            self._run_uv(request, replace(effects, offline=True), str(here), indexes, form)
+        except (UnsolvableError, UnavailableError):
             if effects.offline:
                 raise
             # No cache, or one that another process has just cleaned: the same question with the network.
             (here / "graph.txt").write_text(pins, "utf-8")
-            self._run_pip_compile(request, effects, str(here), indexes, form)
+            self._run_uv(request, effects, str(here), indexes, form)
         return parse_annotations((here / "graph.txt").read_text("utf-8"))
 
-    def _run_pip_compile(
+    def _run_uv(
         self, request: PipRequest, effects: Effects, folder: str, indexes: UvSettings, form: tuple[str, ...]
     ) -> None:
         platform = f"{request.platform.machine}-manylinux_2_{_choose_manylinux_policy(request.glibc)}"
@@ -194,7 +194,7 @@ class UvResolver:
         )
         finished = effects.run(argv, folder, indexes.environment)
         if finished.exit_code:
-            said = indexes.signpost.shown(finished.stderr) if indexes.signpost else finished.stderr
+            said = indexes.router.shown(finished.stderr) if indexes.router else finished.stderr
             raise _create_failure(said, request)
 
 
@@ -239,7 +239,7 @@ def find_uv(environment: Mapping[str, str]) -> str:
     return found
 
 
-def _create_failure(errors: str, request: PipRequest) -> Unsolvable | UnavailableError:
+def _create_failure(errors: str, request: PipRequest) -> UnsolvableError | UnavailableError:
     text = re.sub(r"(?<=://)[^/\s@]+(?=@)", "***", errors).strip()
     reason = re.sub(r"^error: ", "", text)
     if _NETWORK_DISABLED in text:
@@ -255,7 +255,7 @@ def _create_failure(errors: str, request: PipRequest) -> Unsolvable | Unavailabl
         notes = [
             f"{name} is asked of the index `{index}` alone." for name, index in extra.items() if index != DEFAULT_INDEX
         ]
-        return Unsolvable(request.platform.name, "\n".join([_NO_WHEEL_LINE.sub(_SDIST_HINT, reason), *notes]))
+        return UnsolvableError(request.platform.name, "\n".join([_NO_WHEEL_LINE.sub(_SDIST_HINT, reason), *notes]))
     if _NETWORK_ERROR.search(text):
         hint = CERTIFICATE_HINT if "certificate" in text else "check the network"
         return UnavailableError(f"the package index did not answer: {_shorten_output(reason)}", hint)
@@ -280,7 +280,7 @@ def _parse_packages(
     # What conda has brought is in the answer as a stub, and not in the lock.
     own = [row for row in rows if row["name"] not in request.provided]
     packages = [
-        replace(_parse_package(row, needs, request, kept.get(row["name"])), index=indexes.index_of(row["name"]))
+        replace(_parse_package(row, needs, request, kept.get(row["name"])), index=indexes.find_index_name(row["name"]))
         for row in own
     ]
     return tuple(sorted(packages, key=lambda package: package.name))
@@ -300,10 +300,10 @@ def _parse_package(
         file = earlier.file
     file = file or find_best_wheel(wheels, request.platform.machine, request.glibc, request.python)
     if file is None:
-        raise Unsolvable(request.platform.name, f"{name} {version} has no wheel for this platform")
+        raise UnsolvableError(request.platform.name, f"{name} {version} has no wheel for this platform")
     sha256 = _read_sha256(wheels[file])
     if not sha256:
-        raise Unsolvable(request.platform.name, f"the index tells no sha256 of {file}")
+        raise UnsolvableError(request.platform.name, f"the index tells no sha256 of {file}")
     return PipPackage(name, version, file, sha256, wheels[file].get("size"), depends=tuple(sorted(needs.get(name, ()))))
 
 

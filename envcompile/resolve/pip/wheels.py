@@ -14,7 +14,7 @@ from packaging.version import InvalidVersion, Version
 
 from envcompile.lock.freshness_pip import find_provided_versions
 from envcompile.lock.model import PipPackage
-from envcompile.resolve.model import Unsolvable
+from envcompile.resolve.model import UnsolvableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -102,11 +102,11 @@ def list_stub_versions(packages: Iterable[CondaPackage]) -> dict[str, str]:
     return {name: f"{version}+{STUB_LOCAL_VERSION}" for name, version in find_provided_versions(packages).items()}
 
 
-def write_sdists(folder: Path, sdists: Mapping[str, Mapping[str, SdistMetadata]]) -> None:
+def write_sdist_stubs(folder: Path, sdists: Mapping[str, Mapping[str, SdistMetadata]]) -> None:
     """One wheel for each version of each sdist, with what is known of its needs: no resolver looks into the sdist."""
     for name, versions in sdists.items():
         for version, told in versions.items():
-            lines = [f"Requires-Python: {told.python}"] if told.python else []
+            lines = [f"Requires-Python: {told.requires_python}"] if told.requires_python else []
             lines += [f"Requires-Dist: {each}" for each in told.requires]
             lines += [f"Provides-Extra: {each}" for each in told.extras]
             _write_stub_wheel(folder, name, version, "".join(f"{line}\n" for line in lines))
@@ -136,7 +136,7 @@ def select_packages(
     projects: Mapping[str, tuple[IndexFile, ...]],
     request: PipRequest,
 ) -> tuple[PipPackage, ...]:
-    """One package for each key of `needs`, sorted. Raises `Unsolvable` when none of a pin's files will do."""
+    """One package for each key of `needs`, sorted. Raises `UnsolvableError` when none of a pin's files will do."""
     kept = {package.name: package for package in request.kept_pins()}
     answer = []
     for name in sorted(needs):
@@ -162,9 +162,9 @@ def _select_file(
             return same
     chosen = find_best_wheel(wheels, request.platform.machine, request.glibc, request.python)
     if chosen is None:
-        raise Unsolvable(request.platform.name, f"{name} {pin} has no wheel for this platform")
+        raise UnsolvableError(request.platform.name, f"{name} {pin} has no wheel for this platform")
     if not wheels[chosen].sha256:
-        raise Unsolvable(request.platform.name, f"the index tells no sha256 of {chosen}")
+        raise UnsolvableError(request.platform.name, f"the index tells no sha256 of {chosen}")
     return wheels[chosen]
 
 
@@ -196,7 +196,7 @@ def find_newer_glibc_wheel(
 
     Only where this machine's is the older one; and only of packages in the answer, which it might have changed.
     """
-    if _parse_wheel_name(glibc) >= _parse_wheel_name(request.glibc):
+    if _parse_glibc_version(glibc) >= _parse_glibc_version(request.glibc):
         return None
     for name, files in projects.items():
         here: set[Version] = set()
@@ -213,12 +213,12 @@ def find_newer_glibc_wheel(
     return None
 
 
-def _parse_wheel_name(glibc: str) -> tuple[int, ...]:
+def _parse_glibc_version(glibc: str) -> tuple[int, ...]:
     return tuple(int(part) for part in glibc.split("."))
 
 
 def check_requirements(answer: tuple[PipPackage, ...], asked: Iterable[Requirement], request: PipRequest) -> None:
-    """Raises `Unsolvable` unless every requirement has its package in the range it asks for, and every edge its end.
+    """Raise `UnsolvableError` unless each requirement and each dependency is met by a package of the answer.
 
     What packages require of one another stands in their metadata, which only pip has read: of that, only that the
     package is there can be checked.
@@ -228,7 +228,7 @@ def check_requirements(answer: tuple[PipPackage, ...], asked: Iterable[Requireme
         version = versions.get(canonicalize_name(requirement.name), "")
         if not version or not requirement.specifier.contains(version, prereleases=True):
             said = f"pip-tools answers {requirement} with {version or 'nothing'}"
-            raise Unsolvable(request.platform.name, said)
+            raise UnsolvableError(request.platform.name, said)
     for package in answer:
         if lost := [name for name in package.depends if name not in versions]:
-            raise Unsolvable(request.platform.name, f"pip-tools leaves out {lost[0]}, which {package.name} needs")
+            raise UnsolvableError(request.platform.name, f"pip-tools leaves out {lost[0]}, which {package.name} needs")

@@ -37,6 +37,28 @@ _REQUEST_FIELDS = {
     "cmake_args": "cmake",
     "allow_eol": "accept_old",
 }
+# Case files name the rules by these codes, or by their slugs.
+RULE_CODES = {
+    "cuda-mixed": "E_MIXED_CUDA_MAJOR",
+    "cuda-conflict": "E_CUDA_CONFLICT",
+    "cuda-too-old": "E_CUDA_TOO_OLD",
+    "cuda-unknown": "E_UNKNOWN_CUDA",
+    "cuda-deleted": "E_TAG_DELETED",
+    "cuda-no-image": "E_NO_IMAGE",
+    "cudnn-no-match": "E_NO_CUDNN_MATCH",
+    "cuda-no-platform": "E_ARCH_NO_IMAGE",
+    "base-glibc": "E_GLIBC",
+    "base-musl": "E_MUSL",
+    "driver-too-old": "E_DRIVER_TOO_OLD",
+    "compute-unsupported": "E_SM_UNSUPPORTED",
+    "conda-cpu-build": "E_CONDA_CPU_BUILD",
+    "cpu-only-wheel": "W_CPU_ONLY_WHEEL",
+    "onnxruntime-preload": "W_ORT_PRELOAD",
+    "cuda-minor-differs": "W_CUDA_MINOR_DIFFERS",
+    "driver-minor-only": "W_MINOR_COMPAT_ONLY",
+    "nvcc-minor-differs": "W_NVCC_MINOR_DIFFERS",
+    "cuda-old-image": "W_EOL_TAG",
+}
 _PACKAGE_KEYS = {"pip", "conda", "platform", "platforms", "sm"}
 
 
@@ -98,8 +120,8 @@ def read_packages(given: dict[str, Any]) -> tuple[PackageSummary, ...]:
 
 def _find_differences(expect: dict[str, Any], decision: BaseImageResult) -> list[str]:
     """What differs, key by key. Where an error is expected there must be that one alone, and else none."""
-    errors = sorted({each.code for each in decision.errors})
-    wanted = [expect["error"]] if "error" in expect else []
+    errors = sorted({_find_code(each.rule) for each in decision.errors})
+    wanted = [_find_code(expect["error"])] if "error" in expect else []
     wrong = [] if errors == wanted else [f"errors: {errors}, not {wanted}"]
     if wrong or wanted:
         return wrong
@@ -111,7 +133,7 @@ def _find_differences(expect: dict[str, Any], decision: BaseImageResult) -> list
 
 
 def _find_actual_value(key: str, decision: BaseImageResult) -> object:
-    lists = {"warnings": sorted(each.code for each in decision.warnings), "sm": list(decision.compute)}
+    lists = {"warnings": sorted(_find_code(each.rule) for each in decision.warnings), "sm": list(decision.compute)}
     plain = {"build": _find_image(decision.build), "run": _find_image(decision.run), "cuda": decision.cuda}
     rest = {
         "env": dict(decision.env),
@@ -131,6 +153,11 @@ def _is_equal_value(key: str, told: object, found: object) -> bool:
     if isinstance(told, list) and isinstance(found, list):
         return sorted(map(str, told)) == sorted(map(str, found))
     return told == found
+
+
+def _find_code(rule: str) -> str:
+    """The code of a rule in case files; the slug itself if there is none."""
+    return RULE_CODES.get(rule, rule)
 
 
 def _find_image(stage: StageImage | None) -> str | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.base_image.compatibility import explain_unsupported_compute, normalize_compute
 from envcompile.base_image.default import PYTHON_IMAGE
-from envcompile.base_image.model import BaseImageDiagnostic, StageImage
+from envcompile.base_image.model import StageImage
 from envcompile.base_image.versions import (
     is_cudnn_compatible,
     is_older_driver,
@@ -16,6 +16,7 @@ from envcompile.base_image.versions import (
     platform_architecture,
     version_numbers,
 )
+from envcompile.diagnostics.diagnostic import Diagnostic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,14 +25,9 @@ if TYPE_CHECKING:
     from envcompile.base_image.needs import DecisionInputs
     from envcompile.lock.model import Step
 
-# What can stand in the way of an image that is there otherwise, in the order in which it is told, and its code.
-OBSTACLE_CODES = {
-    "driver": "E_DRIVER_TOO_OLD",
-    "compute": "E_SM_UNSUPPORTED",
-    "cudnn": "E_NO_CUDNN_MATCH",
-    "architecture": "E_ARCH_NO_IMAGE",
-    "glibc": "E_GLIBC",
-}
+# The rules by which an existing image can be rejected. If none is left, the first one that alone is to blame is
+# reported.
+OBSTACLES = ("driver-too-old", "compute-unsupported", "cudnn-no-match", "cuda-no-platform", "base-glibc")
 
 
 class ImagePair(NamedTuple):
@@ -116,7 +112,7 @@ def image_candidates(case: DecisionInputs, without: str = "") -> Iterator[ImageP
     free = run or case.locked_cuda.toolkit is None
     for release in rank_run_releases(case) if free else [find_target_release(case)]:
         for other in rank_build_releases(case, release) if build else [""]:
-            for system in find_candidate_systems(case, any_glibc=without == "glibc"):
+            for system in find_candidate_systems(case, any_glibc=without == "base-glibc"):
                 first = find_newest_image(case, other, system, "build", without) if build else None
                 second = find_newest_image(case, release, system, "run", without) if run else None
                 if (first or not build) and (second or not run):
@@ -150,15 +146,15 @@ def rejections(case: DecisionInputs, image: CudaImage, stage: str) -> dict[str, 
     release = minor_release(image.cuda)
     missing = [each for each in case.request.platforms if platform_architecture(each) not in image.architectures]
     if missing:
-        found["architecture"] = f"there is none for {' and '.join(missing)}"
+        found["cuda-no-platform"] = f"there is none for {' and '.join(missing)}"
     for each in case.request.compute:
         if why := explain_unsupported_compute(case, normalize_compute(each), release):
-            found["compute"] = f"GPU architecture {normalize_compute(each)}: {why}"
+            found["compute-unsupported"] = f"GPU architecture {normalize_compute(each)}: {why}"
     if stage == "run":
         if why := _explain_driver_refusal(case, image):
-            found["driver"] = why
+            found["driver-too-old"] = why
         if why := _explain_cudnn_mismatch(case, image):
-            found["cudnn"] = why
+            found["cudnn-no-match"] = why
     return found
 
 
@@ -191,7 +187,7 @@ class StageChoice(NamedTuple):
 
     build: StageImage | None
     run: StageImage | None
-    diagnostics: tuple[BaseImageDiagnostic, ...]
+    diagnostics: tuple[Diagnostic, ...]
     explanation: tuple[Step, ...]
 
 
@@ -226,7 +222,7 @@ def choose_python_source(case: DecisionInputs, own: str, conda: bool) -> str:
     return "distribution" if same and not case.needs.needs_headers else "standalone"
 
 
-def image_warnings(case: DecisionInputs, pair: ImagePair) -> Iterator[BaseImageDiagnostic]:
+def image_warnings(case: DecisionInputs, pair: ImagePair) -> Iterator[Diagnostic]:
     """What is to be said of the images although they fit."""
     toolkit = case.locked_cuda.toolkit
     differs = next(
@@ -239,18 +235,18 @@ def image_warnings(case: DecisionInputs, pair: ImagePair) -> Iterator[BaseImageD
     )
     if differs and toolkit and compiles:
         message = f"what is locked is for CUDA {toolkit}, and the nearest image with its nvcc is {differs.cuda}"
-        yield BaseImageDiagnostic(
-            "W_NVCC_MINOR_DIFFERS", message, "a difference of minor versions mostly compiles; try the result"
+        yield Diagnostic(
+            "nvcc-minor-differs", message, hint="a difference of minor versions mostly compiles; try the result"
         )
     old = next((each for each in pair[1:] if each and each.status in {"eol", "superseded"}), None)
     if old and not case.request.accept_old:
         word = "is superseded by a newer patch" if old.status == "superseded" else "is no longer supported"
         message = f"the image of CUDA {old.cuda} {word} and may be deleted"
-        yield BaseImageDiagnostic("W_EOL_TAG", message, "another release may have an image that is maintained")
+        yield Diagnostic("cuda-old-image", message, hint="another release may have an image that is maintained")
 
 
-def make_glibc_error(case: DecisionInputs, name: str) -> BaseImageDiagnostic:
+def make_glibc_error(case: DecisionInputs, name: str) -> Diagnostic:
     """The system has an older C library than what is locked needs."""
     has = case.catalogue.systems[name].glibc if name in case.catalogue.systems else "another"
     message = f"what is locked needs glibc {case.request.glibc} or newer, and `{name}` has {has}"
-    return BaseImageDiagnostic("E_GLIBC", message, "take a newer system, or older releases of the packages")
+    return Diagnostic("base-glibc", message, hint="take a newer system, or older releases of the packages")

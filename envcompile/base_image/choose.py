@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from envcompile.base_image.candidates import (
-    OBSTACLE_CODES,
+    OBSTACLES,
     ImagePair,
     StageChoice,
     choose_python_source,
@@ -22,8 +22,9 @@ from envcompile.base_image.candidates import (
 )
 from envcompile.base_image.compatibility import is_image_deleted
 from envcompile.base_image.explain import explain_nvidia_images, explain_plain_image, explain_python
-from envcompile.base_image.model import BaseImageDiagnostic, StageImage
+from envcompile.base_image.model import StageImage
 from envcompile.base_image.versions import minor_release, version_numbers
+from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.lock.model import Step
 from envcompile.spec.image_reference import split_image_reference
 
@@ -61,11 +62,11 @@ def choose_requested_image(case: DecisionInputs, conda: bool) -> StageChoice:
     said = list(_iter_requested_image_diagnostics(case, stage, found[0] if found else None, sure=sure))
     if name.endswith(catalogue.repository) and not found and is_image_deleted(tag.partition("-")[0], catalogue):
         message = f"the image `{image}` was deleted by NVIDIA"
-        said = [BaseImageDiagnostic("E_TAG_DELETED", message, "take one of a newer release")]
+        said = [Diagnostic("cuda-deleted", message, hint="take one of a newer release")]
     needed = sorted(case.needs.run_features | case.needs.build_features)
     word = f"; that it has {' and '.join(needed)} is the spec's word" if needed and not sure else ""
     row = Step(7, "image.given", (image,), f"both stages: {image}, as the spec says{word}", source="the spec")
-    if any(each.code.startswith("E_") for each in said):
+    if any(each.is_error for each in said):
         return StageChoice(None, None, tuple(said), (row,))
     return StageChoice(stage, stage, tuple(said), (row, explain_python(("both stages", stage))))
 
@@ -78,19 +79,17 @@ def _find_tagged_image(case: DecisionInputs, tag: str) -> tuple[CudaImage, str] 
 
 def _iter_requested_image_diagnostics(
     case: DecisionInputs, stage: StageImage, image: CudaImage | None, *, sure: bool
-) -> Iterator[BaseImageDiagnostic]:
+) -> Iterator[Diagnostic]:
     if stage.system and not is_glibc_sufficient(case, stage.system):
         yield make_glibc_error(case, stage.system)
     missing = sorted((case.needs.run_features | case.needs.build_features) - _FLAVOUR_FEATURES[stage.flavour])
     if missing and sure:
         names = [*case.needs.compiled_packages, *(each.package for each in case.needs.unmet_needs)]
         message = f"`{stage.image}` has no {' and no '.join(missing)}, which {' and '.join(names)} needs"
-        yield BaseImageDiagnostic("E_NO_IMAGE", message, "leave `base` out of `[image]`, and one that fits is chosen")
+        yield Diagnostic("cuda-no-image", message, hint="leave `base` out of `[image]`, and one that fits is chosen")
     elif image:
         for obstacle, why in rejections(case, image, "run").items():
-            yield BaseImageDiagnostic(
-                OBSTACLE_CODES[obstacle], f"`{stage.image}` does not do: {why}", "leave `base` out of `[image]`"
-            )
+            yield Diagnostic(obstacle, f"`{stage.image}` does not do: {why}", hint="leave `base` out of `[image]`")
         yield from image_warnings(case, ImagePair(stage.system, None, image))
 
 
@@ -129,7 +128,7 @@ def _choose_plain_image(case: DecisionInputs, conda: bool) -> StageChoice:
     if old_nvcc and version_numbers(stage.glibc) >= _GLIBC_WITH_NEW_HEADERS:
         message = f"nvcc of CUDA {toolkit} does not read the headers of glibc {stage.glibc}, which `{stage.image}` has"
         return StageChoice(
-            None, None, (BaseImageDiagnostic("E_GLIBC", message, "take an older system, such as `bookworm`"),), ()
+            None, None, (Diagnostic("base-glibc", message, hint="take an older system, such as `bookworm`"),), ()
         )
     return StageChoice(stage, stage, (), tuple(explain_plain_image(case, stage)))
 
@@ -154,9 +153,9 @@ def _make_stage(case: DecisionInputs, pair: ImagePair, image: CudaImage | None, 
     return StageImage(name, system.name, system.glibc, has, kind, image.cuda, digest)
 
 
-def _make_unknown_system_error(name: str, case: DecisionInputs) -> BaseImageDiagnostic:
+def _make_unknown_system_error(name: str, case: DecisionInputs) -> Diagnostic:
     known = ", ".join(f"`{each}`" for each in case.catalogue.systems)
-    return BaseImageDiagnostic("E_NO_IMAGE", f"`{name}` is no system that is known", f"known are {known}")
+    return Diagnostic("cuda-no-image", f"`{name}` is no system that is known", hint=f"known are {known}")
 
 
 def _explain_missing_image(case: DecisionInputs) -> StageChoice:
@@ -168,17 +167,17 @@ def _explain_missing_image(case: DecisionInputs) -> StageChoice:
     cuda = case.requested_cuda or (
         minor_release(case.locked_cuda.toolkit) if case.locked_cuda.toolkit else case.cuda_major
     )
-    said = BaseImageDiagnostic(
-        "E_NO_IMAGE",
+    said = Diagnostic(
+        "cuda-no-image",
         f"there is no image of CUDA {cuda} ({kinds}) on {where} that is known with enough confidence",
-        "ask for another `version` or another system; or take wheels that bring their CUDA, which need no such image",
+        hint="request another `version` or system, or wheels that contain CUDA: they need no such image",
     )
-    for obstacle, code in OBSTACLE_CODES.items():
+    for obstacle in OBSTACLES:
         if pair := next(image_candidates(case, without=obstacle), None):
             _, why = _find_obstructed_image(case, pair, obstacle)
             message = f"no image of CUDA {cuda} ({kinds}) on {where} fits: {why}"
             hint = f"{_suggest_request(case, obstacle)}; wheels that bring their CUDA need no such image"
-            said = BaseImageDiagnostic(code, message, hint)
+            said = Diagnostic(obstacle, message, hint=hint)
             break
     inputs = (*case.needs.compiled_packages, *(each.package for each in case.needs.unmet_needs))
     return StageChoice(None, None, (said,), (Step(7, "image.none", inputs, said.message, source="catalogue"),))

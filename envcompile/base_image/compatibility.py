@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.base_image.locked_cuda import group_by_major
-from envcompile.base_image.model import BaseImageDiagnostic
 from envcompile.base_image.versions import is_in_range, is_older_driver, major_version, minor_release, version_numbers
+from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.lock.model import Step
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _suggest_cuda_for_compute(row: GpuArchitecture, case: DecisionInputs) -> str
     return hint
 
 
-def iter_compute_errors(case: DecisionInputs) -> Iterator[BaseImageDiagnostic]:
+def iter_compute_errors(case: DecisionInputs) -> Iterator[Diagnostic]:
     """GPU architectures of the spec that what the lock brings has no code for, or that the driver has left (step 4)."""
     toolkit = case.locked_cuda.toolkit
     for each in case.request.compute:
@@ -147,38 +147,27 @@ def iter_compute_errors(case: DecisionInputs) -> Iterator[BaseImageDiagnostic]:
         row = case.catalogue.gpu_architectures.get(name)
         if row is None:
             message = f"`{each}` is no GPU architecture that is known ({case.catalogue.date})"
-            yield BaseImageDiagnostic("E_SM_UNSUPPORTED", message, "write it like `8.0`")
+            yield Diagnostic("compute-unsupported", message, hint="write it like `8.0`")
         elif toolkit and (why := explain_unsupported_compute(case, name, minor_release(toolkit))):
-            yield BaseImageDiagnostic(
-                "E_SM_UNSUPPORTED",
+            yield Diagnostic(
+                "compute-unsupported",
                 f"GPU architecture {name} is not served: {why}",
-                _suggest_cuda_for_compute(row, case),
+                hint=_suggest_cuda_for_compute(row, case),
             )
         elif row.last_driver and major_version(case.request.driver or "") > int(row.last_driver):
             message = (
                 f"GPU architecture {name} had its last driver with R{row.last_driver}, before {case.request.driver}"
             )
-            yield BaseImageDiagnostic(
-                "E_SM_UNSUPPORTED", message, f'say `driver = "{row.last_driver}"`, or leave the architecture out'
+            yield Diagnostic(
+                "compute-unsupported",
+                message,
+                hint=f'say `driver = "{row.last_driver}"`, or leave the architecture out',
             )
 
 
 # What contradicts itself: versions of CUDA, and drivers (steps 3 and 5).
 
 
-_VERSION_STEP = 3
-_STEP_CODES = {
-    3: {
-        "E_MIXED_CUDA_MAJOR",
-        "E_CUDA_CONFLICT",
-        "E_CUDA_TOO_OLD",
-        "E_UNKNOWN_CUDA",
-        "E_TAG_DELETED",
-        "W_CUDA_MINOR_DIFFERS",
-    },
-    4: {"E_SM_UNSUPPORTED"},
-    5: {"E_DRIVER_TOO_OLD", "W_MINOR_COMPAT_ONLY"},
-}
 _STEP_SOURCES = {
     3: "docs/base.md, step 3",
     4: "NVIDIA's toolkit, driver and architecture matrix; torch's wheels as measured by cog",
@@ -187,23 +176,42 @@ _STEP_SOURCES = {
 _VERSION_PATTERN = re.compile(r"[0-9]+(?:\.[0-9]+){0,2}")
 
 
-def check_requested_cuda(case: DecisionInputs) -> BaseImageDiagnostic | None:
+class Conflicts(NamedTuple):
+    """The diagnostics of steps 3 to 5: CUDA versions, GPU architectures, drivers."""
+
+    versions: tuple[Diagnostic, ...] = ()
+    compute: tuple[Diagnostic, ...] = ()
+    drivers: tuple[Diagnostic, ...] = ()
+
+
+def find_conflicts(case: DecisionInputs) -> Conflicts:
+    """Check the locked packages against each other and against the request."""
+    versions = tuple(iter_version_conflicts(case))
+    if any(each.rule == "cuda-mixed" for each in versions):
+        return Conflicts(versions)  # without one major version there is nothing to compare GPUs and drivers with
+    minor, driver = check_minor_release(case), check_driver_support(case)
+    return Conflicts(
+        (*versions, *([minor] if minor else [])), tuple(iter_compute_errors(case)), (driver,) if driver else ()
+    )
+
+
+def check_requested_cuda(case: DecisionInputs) -> Diagnostic | None:
     """Whether the version that the spec asks for is one at all, and one whose images are there."""
     asked, catalogue = case.requested_cuda, case.catalogue
     if not asked:
         return None
     if case.needs_cuda_image and is_image_deleted(asked, catalogue):
         message = f"the images of CUDA {asked} were deleted by NVIDIA"
-        return BaseImageDiagnostic("E_TAG_DELETED", message, f"ask for {_suggest_releases(asked, catalogue)}")
+        return Diagnostic("cuda-deleted", message, hint=f"ask for {_suggest_releases(asked, catalogue)}")
     return check_cuda_release(asked, catalogue)
 
 
-def check_cuda_release(version: str, catalogue: Catalogue) -> BaseImageDiagnostic | None:
+def check_cuda_release(version: str, catalogue: Catalogue) -> Diagnostic | None:
     """Whether a version is one that there is no toolkit of."""
     if _VERSION_PATTERN.fullmatch(version) and version in catalogue.toolkit_releases:
         return None
     message = f"`{version}` is no version of CUDA that is known ({catalogue.date})"
-    return BaseImageDiagnostic("E_UNKNOWN_CUDA", message, f"ask for {_suggest_releases(version, catalogue)}")
+    return Diagnostic("cuda-unknown", message, hint=f"ask for {_suggest_releases(version, catalogue)}")
 
 
 def is_image_deleted(version: str, catalogue: Catalogue) -> bool:
@@ -220,7 +228,7 @@ def _suggest_releases(asked: str, catalogue: Catalogue) -> str:
     return " or ".join(f"`{each}`" for each in sorted(close, key=version_numbers))
 
 
-def iter_version_conflicts(case: DecisionInputs) -> Iterator[BaseImageDiagnostic]:
+def iter_version_conflicts(case: DecisionInputs) -> Iterator[Diagnostic]:
     """Majors that differ among the packages, or from the spec's; a spec that is older than what a package needs."""
     found: dict[int, list[str]] = group_by_major(case.locked_cuda)
     for release, names in case.needs.cuda_majors.items():
@@ -230,27 +238,25 @@ def iter_version_conflicts(case: DecisionInputs) -> Iterator[BaseImageDiagnostic
     )
     if len(found) > 1:
         hint = "take releases that are built for the same major version"
-        yield BaseImageDiagnostic("E_MIXED_CUDA_MAJOR", f"packages of more than one CUDA are locked: {told}", hint)
+        yield Diagnostic("cuda-mixed", f"packages of more than one CUDA are locked: {told}", hint=hint)
     elif case.request.cuda is False and (found or case.needs_cuda_image):
         needing = ", ".join(
             f"`{name}`" for name in (*case.needs.compiled_packages, *(each.package for each in case.needs.unmet_needs))
         )
         message = f"the spec keeps CUDA out, and what is locked uses it: {told or needing}"
         hint = "ask for builds without it: conda's `pytorch * cpu*`, or pip's from an index of such in `extra-indexes`"
-        yield BaseImageDiagnostic("E_CUDA_CONFLICT", message, hint)
+        yield Diagnostic("cuda-conflict", message, hint=hint)
     elif case.requested_cuda and found and major_version(case.requested_cuda) not in found:
         message = f"the spec asks for CUDA {case.requested_cuda}, and what is locked is for another: {told}"
-        yield BaseImageDiagnostic(
-            "E_CUDA_CONFLICT", message, "ask for that one, or for packages that are built for yours"
-        )
+        yield Diagnostic("cuda-conflict", message, hint="ask for that one, or for packages that are built for yours")
     elif "." in case.requested_cuda:
         for package, need in case.needs.unmet_needs:
             if need.minimum and version_numbers(minor_release(case.requested_cuda)) < version_numbers(need.minimum):
                 message = f"the spec asks for CUDA {case.requested_cuda}, and `{package}` needs {need.minimum} or newer"
-                yield BaseImageDiagnostic("E_CUDA_TOO_OLD", message, f"ask for `{need.minimum}` or newer")
+                yield Diagnostic("cuda-too-old", message, hint=f"ask for `{need.minimum}` or newer")
 
 
-def check_minor_release(case: DecisionInputs) -> BaseImageDiagnostic | None:
+def check_minor_release(case: DecisionInputs) -> Diagnostic | None:
     """The lock has another minor version than the spec asks for: its own is used."""
     toolkit, asked = case.locked_cuda.toolkit, case.requested_cuda
     if (
@@ -261,11 +267,12 @@ def check_minor_release(case: DecisionInputs) -> BaseImageDiagnostic | None:
     ):
         message = f"the spec asks for CUDA {asked}, and what is locked brings {toolkit}, which is used"
         hint = f"ask for `{minor_release(toolkit)}`, or for packages that are built for {minor_release(asked)}"
-        return BaseImageDiagnostic("W_CUDA_MINOR_DIFFERS", message, hint)
+        # A warning here: only a lock requires that the two are equal.
+        return Diagnostic("cuda-minor-differs", message, hint=hint, severity="warning")
     return None
 
 
-def check_driver_support(case: DecisionInputs) -> BaseImageDiagnostic | None:
+def check_driver_support(case: DecisionInputs) -> Diagnostic | None:
     """A driver below the major version's floor runs none of it; below the minor's it runs it with limits (step 5)."""
     told, toolkit = case.request.driver, case.locked_cuda.toolkit
     if not told or not (toolkit or case.needs_cuda_image):
@@ -280,14 +287,14 @@ def check_driver_support(case: DecisionInputs) -> BaseImageDiagnostic | None:
             if best
             else "no CUDA that is known runs on it: take a newer driver"
         )
-        return BaseImageDiagnostic("E_DRIVER_TOO_OLD", message, hint)
+        return Diagnostic("driver-too-old", message, hint=hint)
     native = (
         case.catalogue.find_native_driver(minor_release(toolkit)) if toolkit and not needs_cuda_compat(case) else None
     )
     if native and is_older_driver(told, native):
         message = f"driver {told} is older than CUDA {toolkit}, which came with {native}"
-        return BaseImageDiagnostic(
-            "W_MINOR_COMPAT_ONLY", message, "it runs by minor version compatibility; PTX of it does not"
+        return Diagnostic(
+            "driver-minor-only", message, hint="it runs by minor version compatibility; PTX of it does not"
         )
     return None
 
@@ -299,17 +306,18 @@ def needs_cuda_compat(case: DecisionInputs) -> bool:
     return bool(told and used and floor and case.request.data_centre and is_older_driver(told, floor))
 
 
-def explain_conflicts(case: DecisionInputs, said: list[BaseImageDiagnostic]) -> Iterator[Step]:
-    """What was compared, with what came of it."""
-    spec = (f"cuda {case.requested_cuda}",) if case.requested_cuda else ()
-    for step, rule, inputs in (
-        (3, "versions", spec),
-        (4, "compute", case.request.compute),
-        (5, "driver", (f"driver {case.request.driver}",) if case.request.driver else ()),
-    ):
-        if inputs or step == _VERSION_STEP:
-            yield _make_step(step, rule, inputs, [each.message for each in said if each.code in _STEP_CODES[step]])
+def explain_conflicts(case: DecisionInputs, conflicts: Conflicts) -> Iterator[Step]:
+    """The explanation of steps 3 to 5. A step without input is left out, except the comparison of versions."""
+    request = case.request
+    version = (f"cuda {case.requested_cuda}",) if case.requested_cuda else ()
+    driver = (f"driver {request.driver}",) if request.driver else ()
+    yield _make_step(3, "versions", version, conflicts.versions)
+    if request.compute:
+        yield _make_step(4, "compute", request.compute, conflicts.compute)
+    if driver:
+        yield _make_step(5, "driver", driver, conflicts.drivers)
 
 
-def _make_step(step: int, rule: str, inputs: tuple[str, ...], found: list[str]) -> Step:
-    return Step(step, rule, inputs, "; ".join(found) or "nothing against it", source=_STEP_SOURCES[step])
+def _make_step(step: int, rule: str, inputs: tuple[str, ...], found: tuple[Diagnostic, ...]) -> Step:
+    decision = "; ".join(each.message for each in found) or "nothing against it"
+    return Step(step, rule, inputs, decision, source=_STEP_SOURCES[step])

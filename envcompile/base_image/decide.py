@@ -9,19 +9,16 @@ from typing import TYPE_CHECKING
 from envcompile.base_image.candidates import is_musl_requested, normalize_system_name
 from envcompile.base_image.choose import choose_stages
 from envcompile.base_image.compatibility import (
-    check_driver_support,
-    check_minor_release,
+    Conflicts,
     check_requested_cuda,
     explain_conflicts,
     find_common_compute,
-    iter_compute_errors,
-    iter_version_conflicts,
+    find_conflicts,
     needs_cuda_compat,
     normalize_compute,
 )
 from envcompile.base_image.locked_cuda import cuda_in_lock, explain_locked_cuda
 from envcompile.base_image.model import (
-    BaseImageDiagnostic,
     BaseImageRequest,
     BaseImageResult,
     PackageSummary,
@@ -30,6 +27,7 @@ from envcompile.base_image.model import (
 )
 from envcompile.base_image.needs import DecisionInputs, gather_needs, is_gpu_requested
 from envcompile.base_image.versions import find_wheel_glibc, major_version, minor_release, version_numbers
+from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.lock.model import SizeSaving, Step
 from envcompile.platforms import PLATFORMS
 
@@ -118,7 +116,7 @@ _HEADERS_PACKAGE, _COMPILER_PACKAGE = "cuda-cudart-dev", "cuda-nvcc"
 _FIRST_UNSUFFIXED_MAJOR = 13
 
 
-def find_replacement_wheels(decision: BaseImageResult, catalogue: Catalogue) -> tuple[str, ...] | BaseImageDiagnostic:
+def find_replacement_wheels(decision: BaseImageResult, catalogue: Catalogue) -> tuple[str, ...] | Diagnostic:
     """Requirements of pip in the place of NVIDIA's apt packages, sorted; a mistake where no wheel holds the same."""
     wheels: set[str] = set()
     for found in filter(None, map(_CUDA_APT_NAME.fullmatch, decision.apt_run)):
@@ -133,7 +131,7 @@ def find_replacement_wheels(decision: BaseImageResult, catalogue: Catalogue) -> 
                 f"a locked package compiles CUDA {release} code at run time, and no wheel of it holds the compiler"
             )
             hint = f"add `cuda-nvcc {release}.*` to `packages` in `[conda]`, or take releases for CUDA 13 or newer"
-            return BaseImageDiagnostic("E_UNPINNED", message, hint)
+            return Diagnostic("cuda-unpinned", message, hint=hint)
     return tuple(sorted(wheels))
 
 
@@ -295,30 +293,24 @@ def decide_base_images(
         case = case._replace(locked_cuda=found._replace(pins=(), libraries={}))
     elif needs_cuda_compat(case):
         needed.run_features.add("base")
-    said = list(_iter_diagnostics(case))
-    rows = [explain_locked_cuda(case.locked_cuda), *needed.explanation, *explain_conflicts(case, said)]
-    if any(each.code.startswith("E_") for each in said):
+    said, conflicts = _find_diagnostics(case)
+    rows = [explain_locked_cuda(case.locked_cuda), *needed.explanation, *explain_conflicts(case, conflicts)]
+    if any(each.is_error for each in said):
         return _make_result(case, None, said, rows)
     choice = choose_stages(case, packages)
     return _make_result(case, choice, [*said, *choice.diagnostics], [*rows, *choice.explanation])
 
 
-def _iter_diagnostics(case: DecisionInputs) -> Iterable[BaseImageDiagnostic]:
-    """Every mistake and warning before the images are looked for."""
+def _find_diagnostics(case: DecisionInputs) -> tuple[list[Diagnostic], Conflicts]:
+    """All diagnostics of steps 1 to 5, and those among them that are conflicts."""
     if is_musl_requested(case):
         message = "the base asked for has musl, and everything is locked for glibc"
-        yield BaseImageDiagnostic("E_MUSL", message, "take a base of Debian or Ubuntu")
-        return
-    if said := check_requested_cuda(case):
-        yield said
-        return
-    yield from case.needs.errors
-    wrong = list(iter_version_conflicts(case))
-    yield from wrong
-    if not any(each.code == "E_MIXED_CUDA_MAJOR" for each in wrong):
-        yield from iter_compute_errors(case)
-        yield from (said for said in [check_driver_support(case), check_minor_release(case)] if said)
-    yield from case.needs.warnings
+        return [Diagnostic("base-musl", message, hint="take a base of Debian or Ubuntu")], Conflicts()
+    if wrong := check_requested_cuda(case):
+        return [wrong], Conflicts(versions=(wrong,))
+    conflicts = find_conflicts(case)
+    found = (case.needs.errors, *conflicts, case.needs.warnings)
+    return [each for group in found for each in group], conflicts
 
 
 def _find_required_glibc(question: BaseImageRequest, packages: tuple[PackageSummary, ...]) -> str | None:
@@ -328,10 +320,10 @@ def _find_required_glibc(question: BaseImageRequest, packages: tuple[PackageSumm
 
 
 def _make_result(
-    case: DecisionInputs, choice: StageChoice | None, said: list[BaseImageDiagnostic], rows: list[Step]
+    case: DecisionInputs, choice: StageChoice | None, said: list[Diagnostic], rows: list[Step]
 ) -> BaseImageResult:
-    errors = tuple(each for each in said if each.code.startswith("E_"))
-    warnings = tuple(each for each in said if each.code.startswith("W_"))
+    errors = tuple(each for each in said if each.is_error)
+    warnings = tuple(each for each in said if not each.is_error)
     build, run = (choice.build, choice.run) if choice else (None, None)
     cuda = find_used_cuda(case, run)
     driver = find_minimum_driver(case, cuda)

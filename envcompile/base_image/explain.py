@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from envcompile.base_image.candidates import (
     find_candidate_systems,
@@ -14,64 +15,28 @@ from envcompile.base_image.candidates import (
 )
 from envcompile.base_image.model import ENVIRONMENT_PATH
 from envcompile.base_image.versions import minor_release, version_numbers
-from envcompile.diagnostics.diagnostic import Diagnostic
-from envcompile.lock.model import BaseImageDecision, RecordedDiagnostic, RejectedImage, Step
+from envcompile.diagnostics.rules import RULES
+from envcompile.lock.model import BaseImageDecision, RejectedImage, Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from envcompile.base_image.candidates import ImagePair
     from envcompile.base_image.catalogue import Catalogue, CudaImage
-    from envcompile.base_image.model import BaseImageDiagnostic, BaseImageResult, StageImage
+    from envcompile.base_image.model import BaseImageResult, StageImage
     from envcompile.base_image.needs import DecisionInputs
+    from envcompile.diagnostics.diagnostic import Diagnostic
     from envcompile.diagnostics.source import KeyPath
     from envcompile.spec.model import Spec
 
 
-class DiagnosticCode(NamedTuple):
-    """`slug` as in `envcompile.diagnostics.rules`, `key` the spec's key that it is about."""
-
-    slug: str
-    key: tuple[str, ...]
-
-
-_CUDA_VERSION_KEY = ("cuda", "version")
-_BASE_IMAGE_KEY = ("image", "base")
-
-DIAGNOSTIC_CODES = {
-    "E_MIXED_CUDA_MAJOR": DiagnosticCode("cuda-mixed", ("pip", "packages")),
-    "E_CUDA_CONFLICT": DiagnosticCode("cuda-conflict", _CUDA_VERSION_KEY),
-    "E_CUDA_TOO_OLD": DiagnosticCode("cuda-too-old", _CUDA_VERSION_KEY),
-    "E_UNKNOWN_CUDA": DiagnosticCode("cuda-unknown", _CUDA_VERSION_KEY),
-    "E_TAG_DELETED": DiagnosticCode("cuda-deleted", _CUDA_VERSION_KEY),
-    "E_NO_IMAGE": DiagnosticCode("cuda-no-image", _BASE_IMAGE_KEY),
-    "E_NO_CUDNN_MATCH": DiagnosticCode("cudnn-no-match", _BASE_IMAGE_KEY),
-    "E_ARCH_NO_IMAGE": DiagnosticCode("cuda-no-platform", ("platforms",)),
-    "E_GLIBC": DiagnosticCode("base-glibc", _BASE_IMAGE_KEY),
-    "E_MUSL": DiagnosticCode("base-musl", _BASE_IMAGE_KEY),
-    "E_DRIVER_TOO_OLD": DiagnosticCode("driver-too-old", ("cuda", "driver")),
-    "E_SM_UNSUPPORTED": DiagnosticCode("compute-unsupported", ("cuda", "compute")),
-    "E_NO_PYTHON": DiagnosticCode("base-python", ("python",)),
-    "E_UNPINNED": DiagnosticCode("cuda-unpinned", _BASE_IMAGE_KEY),
-    "E_CONDA_CPU_BUILD": DiagnosticCode("conda-cpu-build", ("conda", "packages")),
-    "W_CPU_ONLY_WHEEL": DiagnosticCode("cpu-only-wheel", ("pip", "packages")),
-    "W_ORT_PRELOAD": DiagnosticCode("onnxruntime-preload", ("pip", "packages")),
-    "W_CUDA_MINOR_DIFFERS": DiagnosticCode("cuda-minor-differs", _CUDA_VERSION_KEY),
-    "W_MINOR_COMPAT_ONLY": DiagnosticCode("driver-minor-only", ("cuda", "driver")),
-    "W_NVCC_MINOR_DIFFERS": DiagnosticCode("nvcc-minor-differs", _BASE_IMAGE_KEY),
-    "W_EOL_TAG": DiagnosticCode("cuda-old-image", _CUDA_VERSION_KEY),
-    "W_GPU_UNUSED": DiagnosticCode("gpu-unused", ("pip", "packages")),
-}
-_KEYS_BY_SLUG = {code.slug: code.key for code in DIAGNOSTIC_CODES.values()}
-
-
-def make_diagnostic(said: BaseImageDiagnostic | RecordedDiagnostic, spec: Spec) -> Diagnostic:
-    """What was said, as a diagnostic at the key of the spec that it is about, or the nearest that the spec has."""
-    slug = DIAGNOSTIC_CODES[said[0]].slug if said[0] in DIAGNOSTIC_CODES else said[0]
-    place: KeyPath = _find_spec_key(_KEYS_BY_SLUG[slug], spec)
-    if place == ("pip", "packages"):
-        place = (*place, *_find_requirement_index(said.message, spec.pip.packages))
-    return Diagnostic(slug, said.message, place, said.hint)
+def locate_in_spec(diagnostic: Diagnostic, spec: Spec) -> Diagnostic:
+    """The diagnostic at the key of the spec that its rule is about, or at the nearest key that the spec has."""
+    rule = RULES.get(diagnostic.rule)  # None for a warning in a lock of another release
+    path: KeyPath = _find_spec_key(rule.key, spec) if rule else ()
+    if path == ("pip", "packages"):
+        path = (*path, *_find_requirement_index(diagnostic.message, spec.pip.packages))
+    return replace(diagnostic, path=path)
 
 
 def _find_requirement_index(message: str, requirements: tuple[str, ...]) -> tuple[int, ...]:
@@ -84,8 +49,8 @@ def _find_requirement_index(message: str, requirements: tuple[str, ...]) -> tupl
 
 def _find_spec_key(key: tuple[str, ...], spec: Spec) -> tuple[str, ...]:
     there: dict[tuple[str, ...], object] = {
-        _BASE_IMAGE_KEY: spec.image.base,
-        _CUDA_VERSION_KEY: spec.cuda.version is not None,
+        ("image", "base"): spec.image.base,
+        ("cuda", "version"): spec.cuda.version is not None,
         ("pip", "packages"): spec.pip.packages,
         ("conda", "packages"): spec.conda.packages,
     }
@@ -250,9 +215,7 @@ def record_decision(
         apt=tuple(sorted(each for each in decision.apt_run if not each.startswith("cuda-"))),
         apt_build=tuple(sorted(decision.apt_build)),
         saving=decision.saving,
-        warnings=tuple(
-            RecordedDiagnostic(DIAGNOSTIC_CODES[each.code].slug, each.message, each.hint) for each in decision.warnings
-        ),
+        warnings=decision.warnings,
         explanation=tuple(sorted((*before, *decision.explanation), key=lambda row: row.step)),
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from envcompile.base_image.model import BaseImageDiagnostic
 from envcompile.base_image.versions import (
     CONDA_RUNTIME_PACKAGES,
     PIP_RUNTIME_PATTERNS,
@@ -14,6 +13,7 @@ from envcompile.base_image.versions import (
     parse_local_release,
     version_numbers,
 )
+from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.lock.model import Step
 
 if TYPE_CHECKING:
@@ -148,13 +148,13 @@ def _infer_libraries(
     }
 
 
-def check_nvcc_release(found: LockedCuda) -> BaseImageDiagnostic | None:
+def check_nvcc_release(found: LockedCuda) -> Diagnostic | None:
     """A locked nvcc of another minor version than what is compiled against: torch only warns of it, and so do we."""
     nvcc, toolkit = found.libraries.get("nvcc"), found.toolkit
     if not nvcc or not toolkit or minor_release(nvcc.version) == minor_release(toolkit):
         return None
     message = f"what is locked is for CUDA {toolkit}, and the nvcc in the lock is {nvcc.version}"
-    return BaseImageDiagnostic("W_NVCC_MINOR_DIFFERS", message, "pin `cuda-nvcc` to the same release")
+    return Diagnostic("nvcc-minor-differs", message, hint="pin `cuda-nvcc` to the same release")
 
 
 def group_by_major(found: LockedCuda) -> dict[int, list[str]]:
@@ -183,7 +183,7 @@ _GPU_LIBRARY_PATTERN = re.compile(
 _CPU_ALTERNATIVES = {"xgboost": "xgboost-cpu"}
 
 
-def iter_unused_libraries(platform: PlatformLock) -> Iterator[BaseImageDiagnostic]:
+def iter_unused_libraries(platform: PlatformLock) -> Iterator[Diagnostic]:
     """A warning for each such library. Only to be asked where nothing that is locked uses a GPU."""
     for package in platform.pip:
         if not _GPU_LIBRARY_PATTERN.fullmatch(package.name):
@@ -198,4 +198,4 @@ def iter_unused_libraries(platform: PlatformLock) -> Iterator[BaseImageDiagnosti
             for each in needing
             if each in _CPU_ALTERNATIVES
         ]
-        yield BaseImageDiagnostic("W_GPU_UNUSED", message, ", or ".join([*twins, leave]))
+        yield Diagnostic("gpu-unused", message, hint=", or ".join([*twins, leave]))

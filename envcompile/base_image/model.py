@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from envcompile.diagnostics.diagnostic import Diagnostic
     from envcompile.lock.model import CondaPackage, PipPackage, SizeSaving, Step
 
 
@@ -61,14 +62,6 @@ def summarize_packages(pip: tuple[PipPackage, ...], conda: tuple[CondaPackage, .
     )
 
 
-class BaseImageDiagnostic(NamedTuple):
-    """A mistake (E_...) or a warning (W_...): its code, one sentence, and what mends it."""
-
-    code: str
-    message: str
-    hint: str
-
-
 class StageImage(NamedTuple):
     """A stage's base: its image by tag, the digest where one is known, its system, glibc (X.Y) and what Python it has.
 
@@ -111,8 +104,8 @@ class BaseImageResult:
     labels: tuple[tuple[str, str], ...] = ()
     apt_build: tuple[str, ...] = ()
     apt_run: tuple[str, ...] = ()
-    errors: tuple[BaseImageDiagnostic, ...] = ()
-    warnings: tuple[BaseImageDiagnostic, ...] = ()
+    errors: tuple[Diagnostic, ...] = ()
+    warnings: tuple[Diagnostic, ...] = ()
     explanation: tuple[Step, ...] = ()
     saving: SizeSaving | None = None
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.base_image.locked_cuda import check_nvcc_release, group_by_major
-from envcompile.base_image.model import BaseImageDiagnostic
 from envcompile.base_image.versions import (
     is_cudnn_compatible,
     is_in_range,
@@ -17,6 +16,7 @@ from envcompile.base_image.versions import (
     platform_architecture,
     version_numbers,
 )
+from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.lock.model import Step
 
 if TYPE_CHECKING:
@@ -105,8 +105,8 @@ class ImageNeeds:
     needs_headers: bool = False
     needs_driver: bool = False
     cuda_home: str = ""
-    errors: list[BaseImageDiagnostic] = field(default_factory=list)
-    warnings: list[BaseImageDiagnostic] = field(default_factory=list)
+    errors: list[Diagnostic] = field(default_factory=list)
+    warnings: list[Diagnostic] = field(default_factory=list)
     explanation: list[Step] = field(default_factory=list)
 
 
@@ -192,14 +192,14 @@ def _apply_cpu_only_need(
         hint = (
             "take a release or an index that has builds with CUDA; or keep CUDA out with `version = false` in `[cuda]`"
         )
-        gathered.warnings.append(BaseImageDiagnostic("W_CPU_ONLY_WHEEL", message, hint))
+        gathered.warnings.append(Diagnostic("cpu-only-wheel", message, hint=hint))
 
 
 def _apply_conda_need(gathered: ImageNeeds, need: PackageNeed, package: PackageSummary) -> None:
     if "cpu" in package.build.split("_"):
         message = f"conda locked `{package.name}` {package.version} as `{package.build}`, a build without CUDA"
         hint = "ask for a CUDA in `[cuda]`, so that the solver is told of one; or keep it out with `version = false`"
-        gathered.errors.append(BaseImageDiagnostic("E_CONDA_CPU_BUILD", message, hint))
+        gathered.errors.append(Diagnostic("conda-cpu-build", message, hint=hint))
     else:
         decision = "conda brings the CUDA libraries; of the image it needs the driver alone"
         gathered.explanation.append(Step(2, "bundled", (str(package),), decision, source=need.source))
@@ -223,7 +223,7 @@ def _apply_run_need(gathered: ImageNeeds, need: PackageNeed, package: PackageSum
         if finds == "preload":
             message = f"`{package.name}` {package.version} does not find the locked CUDA libraries by itself"
             hint = "call `onnxruntime.preload_dlls()`, from 1.21 on, or import torch first"
-            gathered.warnings.append(BaseImageDiagnostic("W_ORT_PRELOAD", message, hint))
+            gathered.warnings.append(Diagnostic("onnxruntime-preload", message, hint=hint))
         return
     gathered.run_features |= set(need.run)
     gathered.unmet_needs.append(UnmetNeed(str(package), need))

@@ -7,10 +7,11 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING
 
-from envcompile.base_image.explain import make_diagnostic
+from envcompile.base_image.explain import locate_in_spec
 from envcompile.diagnostics.diagnostic import did_you_mean
 from envcompile.diagnostics.errors import EXIT_OK, InvalidInputError
 from envcompile.diagnostics.rules import RULES
+from envcompile.lock.reader import rows_from_warnings
 
 if TYPE_CHECKING:
     import argparse
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 def collect_warnings(lock: Lock, spec: Spec) -> list[Diagnostic]:
     """Each warning once, whatever the number of platforms."""
     decided = (each.base_decision for each in lock.platforms if each.base_decision)
-    return list(dict.fromkeys(make_diagnostic(warned, spec) for each in decided for warned in each.warnings))
+    return list(dict.fromkeys(locate_in_spec(warned, spec) for each in decided for warned in each.warnings))
 
 
 def format_decisions(lock: Lock) -> Iterator[str]:
@@ -102,7 +103,7 @@ def _convert_decision(decided: BaseImageDecision) -> dict[str, object]:
         "apt-build": decided.apt_build,
         "wheels": decided.wheels,
         "saving": decided.saving and decided.saving._asdict(),
-        "warnings": [each._asdict() for each in decided.warnings],
+        "warnings": list(rows_from_warnings(decided)),
         "trail": [
             {**row._asdict(), "rejected": [each._asdict() for each in row.rejected]} for row in decided.explanation
         ],

@@ -111,19 +111,19 @@ def _create_error_rows(error: EnvcompileError) -> Iterator[dict[str, str | int |
         hint = redact_secrets(error.hint) if error.hint else None
         yield {"level": "error", "code": None, "message": redact_secrets(error.message), "hint": hint, **where}
         return
-    yield from (_create_diagnostic_row(found, error.source, "error") for found in error.diagnostics)
+    yield from (_create_diagnostic_row(found, error.source) for found in error.diagnostics)
 
 
-def format_diagnostic_line(found: Diagnostic, source: SourceText, level: str, form: str) -> str:
+def format_diagnostic_line(found: Diagnostic, source: SourceText, form: str) -> str:
     """One line for a mistake or a warning with its place; the keys are those of `lines`."""
-    return format_row(_create_diagnostic_row(found, source, level), form)
+    return format_row(_create_diagnostic_row(found, source), form)
 
 
-def _create_diagnostic_row(found: Diagnostic, source: SourceText, level: str) -> dict[str, str | int | None]:
+def _create_diagnostic_row(found: Diagnostic, source: SourceText) -> dict[str, str | int | None]:
     span = find_span(found, source)
     start, end = source.locate_offset(span.start), source.locate_offset(span.end)
     return {
-        "level": level,
+        "level": found.severity,
         "code": found.rule,
         "message": redact_secrets(found.message),
         "hint": redact_secrets(found.hint) if found.hint else None,
@@ -204,9 +204,9 @@ class Reporter:
         for each in found:
             if self._format == "text":
                 self._clear_line()
-                self._write(format_diagnostic(each, source, self._colors, "warning"))
+                self._write(format_diagnostic(each, source, self._colors))
             else:
-                self._write(format_diagnostic_line(each, source, "warning", self._format))
+                self._write(format_diagnostic_line(each, source, self._format))
 
     def show_error(self, error: EnvcompileError) -> None:
         """What ended the work. Said even when quiet."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from envcompile.diagnostics.errors import EXIT_INVALID_INPUT, EnvcompileError, InvalidInputError
 from envcompile.diagnostics.rules import RULES
@@ -17,6 +17,7 @@ from envcompile.diagnostics.source import TextSpan
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from envcompile.diagnostics.rules import Severity
     from envcompile.diagnostics.source import KeyPath, SourceText, TextPosition
 
 # What may be a secret: all between `//` and `@` (with a slash in it only after a colon that starts no port, or the path
@@ -34,10 +35,10 @@ _MAX_DIAGNOSTICS = 100
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One mistake: the rule's slug, one sentence, where it is, and what mends it.
+    """A violation of a rule: the rule's slug, one sentence, a location, a hint how to fix it, and a severity.
 
-    `path` leads to the key in the spec; `of` says whether the key or its value is meant. `offset`, in characters,
-    is for mistakes that are found before there are keys.
+    The location is the `target` ("key" or "value") at `path`, or `offset` (in characters) for mistakes found before
+    there are keys. Without `severity`, that of the rule applies.
     """
 
     rule: str
@@ -46,6 +47,16 @@ class Diagnostic:
     hint: str | None = None
     target: str = "value"
     offset: int | None = None
+    severity: Severity | Literal[""] = ""
+
+    def __post_init__(self) -> None:
+        if not self.severity:
+            object.__setattr__(self, "severity", RULES[self.rule].severity)
+
+    @property
+    def is_error(self) -> bool:
+        """Whether the diagnostic stops the command."""
+        return self.severity == "error"
 
 
 class DiagnosticsError(EnvcompileError):
@@ -123,17 +134,12 @@ NO_COLORS = ColorScheme()
 TERMINAL_COLORS = ColorScheme(error="\x1b[1;31m", location="\x1b[1;34m", hint="\x1b[1;36m", end="\x1b[0m")
 
 
-def format_diagnostic(
-    diagnostic: Diagnostic, source: SourceText, colors: ColorScheme = NO_COLORS, level: str = "error"
-) -> str:
-    """The diagnostic for a person: the sentence, file:line:column, the line, a caret, the hint. Ends with a newline.
-
-    `level` is error or warning.
-    """
+def format_diagnostic(diagnostic: Diagnostic, source: SourceText, colors: ColorScheme = NO_COLORS) -> str:
+    """The diagnostic for a person: the sentence, file:line:column, the line, a caret, the hint. Ends with a newline."""
     span = find_span(diagnostic, source)
     place = source.locate_offset(span.start)
     message = replace_unprintable(redact_secrets(diagnostic.message))
-    lines = [f"{colors.error}{level}[{RULES[diagnostic.rule].slug}]{colors.end}: {message}"]
+    lines = [f"{colors.error}{diagnostic.severity}[{diagnostic.rule}]{colors.end}: {message}"]
     gutter = " " * len(str(place.line))
     lines.append(f"{gutter}{colors.location}-->{colors.end} {source.name}:{place.line}:{place.column}")
     lines.extend(_format_excerpt(source, span, place, colors))

@@ -1,356 +1,460 @@
-"""One row of the table of rules."""
+"""The table of diagnostic rules: one row for each mistake that envcompile reports.
+
+A slug never changes after a release. `envcompile explain SLUG` prints the summary and the explanation. Every row has a
+folder of the same name in `fixtures/errors/`, and every folder a row; a test compares the two.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+# `text`: the bytes are not a TOML text. `value`: one value is wrong, which the JSON Schema says too. `spec`: valid
+# values contradict each other or the outside world. `lock`: found after resolving, so `lock` exits with 1 instead of 2.
+Phase = Literal["text", "value", "spec", "lock"]
+Severity = Literal["error", "warning"]
 
 
 class DiagnosticRule(NamedTuple):
-    """One kind of mistake: `slug` is stable, `summary` one line, `explanation` what to know and to do."""
+    """One kind of mistake. `key` is the key to point at when the code that reports the rule does not see the spec."""
 
     slug: str
     summary: str
     explanation: str
+    phase: Phase = "value"
+    severity: Severity = "error"
+    key: tuple[str, ...] = ()
 
 
-# The rules about base images and CUDA, rows of the table in `rules`.
-
-
-_BASE_IMAGE_RULES = (
-    DiagnosticRule(
-        "cuda-mixed",
-        "locked packages bring or need more than one major version of CUDA",
-        "Two CUDA runtimes of different major versions in one process crash or hide each other. Take releases of "
-        "the packages that are built for the same major version.",
-    ),
-    DiagnosticRule(
-        "cuda-too-old",
-        "a package needs a newer CUDA than the spec asks for",
-        "A package that takes CUDA from the image was built with a newer minor version than the one asked for.",
-    ),
-    DiagnosticRule(
-        "cuda-unknown",
-        "no such version of CUDA is known",
-        "The version is neither a toolkit nor an image that the catalogue knows. There never was a 12.7: "
-        "`nvidia-smi` shows what the driver supports, which is no release of the toolkit.",
-    ),
-    DiagnosticRule(
-        "cuda-deleted",
-        "the images of this version of CUDA were deleted",
-        "NVIDIA deletes images of versions that are no longer supported: 10.x and older, and all but the last patch "
-        "of each 11.x.",
-    ),
-    DiagnosticRule(
-        "cuda-no-image",
-        "no nvidia/cuda image fits",
-        "What the packages need of the image, the system and the version of CUDA together exist in no image that is "
-        "known with enough confidence.",
-    ),
-    DiagnosticRule(
-        "cudnn-no-match",
-        "no nvidia/cuda image has the cuDNN that a package needs",
-        "cuDNN must be of the same major version and of at least the same minor version as the one a package was "
-        "built with.",
-    ),
-    DiagnosticRule(
-        "cuda-no-platform",
-        "the nvidia/cuda image that fits is not there for a platform",
-        "Images of older versions and of some systems are for amd64 only.",
-    ),
-    DiagnosticRule(
-        "base-glibc",
-        "the base's C library is too old for what is locked, or too new for its compiler",
-        "A wheel runs with the glibc of its tag (manylinux_2_31) or newer; and nvcc up to 12.9 does not read the "
-        "headers of glibc 2.41.",
-    ),
-    DiagnosticRule(
-        "base-musl",
-        "the base has musl, and what is locked needs glibc",
-        "Packages are locked for glibc, and there is no CUDA for Alpine.",
-    ),
-    DiagnosticRule(
-        "driver-too-old",
-        "the oldest driver to support cannot run this CUDA",
-        "A major version of CUDA has an oldest driver, whatever its minor version; an nvidia/cuda image starts only "
-        "on drivers of its own minor version.",
-    ),
-    DiagnosticRule(
-        "compute-unsupported",
-        "what is locked has no code for a GPU architecture",
-        "A toolkit compiles for a range of GPU architectures, and a wheel holds code for some of them.",
-    ),
-    DiagnosticRule(
-        "base-python",
-        "the base that is needed has no such Python",
-        "An nvidia/cuda image has no Python of its own, and takes its distribution's: 3.12 with Ubuntu 24.04, 3.10 "
-        "with 22.04, 3.8 with 20.04. Conda brings any Python.",
-    ),
-    DiagnosticRule(
-        "cuda-unpinned",
-        "a package needs what only NVIDIA's own archive has, which has no snapshot",
-        "Debian packages of NVIDIA are not kept: what is locked today cannot be had in a year. What they hold is "
-        "taken from wheels or from conda packages instead, which have hashes.",
-    ),
-    DiagnosticRule(
-        "conda-cpu-build",
-        "conda locked a build without CUDA",
-        "A solver that is told of no CUDA takes builds for the CPU in silence.",
-    ),
-    DiagnosticRule(
-        "cpu-only-wheel",
-        "the locked wheel has no CUDA",
-        "It runs on the CPU only, whatever the image brings.",
-    ),
-    DiagnosticRule(
-        "onnxruntime-preload",
-        "onnxruntime finds CUDA only when it is told to look",
-        "Call `onnxruntime.preload_dlls()` (from 1.21) or import torch first: it does not look into other wheels.",
-    ),
-    DiagnosticRule(
-        "cuda-minor-differs",
-        "what is locked brings another minor version of CUDA than the spec asks for",
-        "The locked one is used. Drivers of a major version run all of its minor versions.",
-    ),
-    DiagnosticRule(
-        "driver-minor-only",
-        "the oldest driver to support is older than this CUDA",
-        "It runs by minor version compatibility: what newer drivers added is missing, and PTX of a newer minor "
-        "version cannot be compiled by it.",
-    ),
-    DiagnosticRule(
-        "nvcc-minor-differs",
-        "nvcc is of another minor version of CUDA than the packages",
-        "There is no image of their minor version, and the nearest one of the same major version is taken.",
-    ),
-    DiagnosticRule(
-        "cuda-old-image",
-        "the image is superseded, or its version no longer supported",
-        "NVIDIA maintains the newest patch of a minor version only, and deletes the others after six months or more.",
-    ),
-    DiagnosticRule(
-        "gpu-unused",
-        "libraries for a GPU in an environment that uses none",
-        "Some packages bring NVIDIA's libraries whether or not there is a GPU: hundreds of megabytes that nothing "
-        "loads. A build without them may have a name of its own (`xgboost-cpu`), or `exclude` under `[pip]` leaves "
-        "them out.",
-    ),
-)
-
-
-# The table of rules: one row for each mistake a spec can hold.
-#
-# A row is a slug that never changes, a summary, and the explanation that `envcompile explain SLUG` prints.
-# Each row has a folder of its name in `fixtures/errors/`, and each folder a row: a test sees to it.
-
+_BASE_IMAGE_KEY = ("image", "base")
+_CUDA_VERSION_KEY = ("cuda", "version")
+_CONDA_PACKAGES_KEY = ("conda", "packages")
+_PIP_PACKAGES_KEY = ("pip", "packages")
 
 _ALL_RULES = (
     # The file as a whole.
     DiagnosticRule(
         "toml-syntax",
-        "the file is not TOML",
-        "The text breaks TOML's grammar at the marked place, so nothing in it can be read.",
+        "the file is not valid TOML",
+        "The text does not follow the grammar of TOML at the marked position, so the file cannot be read.",
+        phase="text",
     ),
     DiagnosticRule(
         "encoding",
         "the file is not UTF-8 text",
-        "TOML is UTF-8 without a byte order mark and without NUL bytes. Save the file as plain UTF-8.",
+        "TOML files are UTF-8 without a byte order mark and without NUL bytes. Save the file as plain UTF-8.",
+        phase="text",
     ),
     DiagnosticRule(
         "too-large",
-        "the file is larger than any spec",
-        "A spec is read only up to 256 KiB: a larger file is a mistake or an attack on the parser.",
+        "the file is too large for a spec",
+        "envcompile reads specs of at most 256 KiB. A larger file is a mistake, or an attempt to overload the parser.",
+        phase="text",
     ),
     DiagnosticRule(
         "control-character",
-        "a string holds a control character",
-        "Control characters, a newline above all, have no place in any value: in a Dockerfile a newline starts an "
-        "instruction of its own. Tabs are allowed.",
+        "a string contains a control character",
+        "Control characters are not allowed in any value. A newline, for example, would start a new instruction in the "
+        "Dockerfile. Tabs are allowed.",
     ),
-    # Keys and shapes.
+    # Keys and types.
     DiagnosticRule(
         "unknown-key",
-        "a key that this table does not have",
-        "Every key of a spec means something: one that is not known is a spelling mistake or a wish, and is never "
-        "skipped in silence.",
+        "the table has no such key",
+        "An unknown key is a spelling mistake or a feature that envcompile does not have. It is never ignored.",
     ),
-    DiagnosticRule("missing-key", "a key that must be there is not", "The table is incomplete without the named key."),
-    DiagnosticRule(
-        "wrong-type", "a value of another type is expected", "The key is known, and its value is of the wrong type."
-    ),
+    DiagnosticRule("missing-key", "a required key is missing", "The table is not valid without the named key."),
+    DiagnosticRule("wrong-type", "a value has the wrong type", "The key exists, but expects a value of another type."),
     DiagnosticRule(
         "nothing-to-install",
-        "the spec asks for no package",
-        "An environment without a single package needs no lock and no image of its own.",
+        "the spec requests no packages",
+        "An environment without packages needs no lock and no image of its own.",
+        phase="spec",
     ),
     # Top level.
     DiagnosticRule(
         "name",
-        "not a name for an image",
-        "`name` becomes the image's name: lower-case letters, digits, and single `.`, `_` or `-` between them.",
+        "the value is not a valid image name",
+        "`name` becomes the name of the image: lower-case letters and digits, separated by single `.`, `_` or `-`.",
     ),
     DiagnosticRule(
         "python-version",
-        "not a Python version",
-        'Write X.Y, such as `python = "3.12"`; X.Y.Z names the exact patch level the base image is said to have.',
+        "the value is not a valid Python version",
+        'Write X.Y, for example `python = "3.12"`. Write X.Y.Z to state the exact patch release of the base image.',
     ),
-    DiagnosticRule("platform", "not a platform that can be compiled for", "Known are linux-64 and linux-aarch64."),
+    DiagnosticRule("platform", "the platform is not supported", "Supported are linux-64 and linux-aarch64."),
     DiagnosticRule(
         "timestamp",
-        "not a timestamp with a time zone",
-        "A point in time that means the same everywhere carries its offset: 2026-11-01T00:00:00Z.",
+        "the value is not a timestamp with a time zone",
+        "A timestamp must mean the same everywhere, so it needs an offset from UTC: 2026-11-01T00:00:00Z.",
     ),
-    DiagnosticRule("duplicate", "the same thing twice", "Of two entries for one thing, one is not meant."),
+    DiagnosticRule("duplicate", "an entry occurs twice", "Keep one of the two entries.", phase="spec"),
     # Requirements.
     DiagnosticRule(
         "requirement",
-        "not a PEP 508 requirement",
-        "pip packages are written as PEP 508 has it: NAME[EXTRA] SPECIFIER ; MARKER.",
+        "the string is not a PEP 508 requirement",
+        "pip packages are written as PEP 508 requirements: NAME[EXTRA] SPECIFIER ; MARKER.",
+        phase="spec",
     ),
     DiagnosticRule(
         "requirement-option",
-        "a pip option in the place of a requirement",
-        "A requirement is a name and a range. Options of pip have keys of their own in the spec.",
+        "the string is a pip option instead of a requirement",
+        "A requirement is a name and a version range. The options of pip have keys of their own in the spec.",
+        phase="spec",
     ),
     DiagnosticRule(
         "requirement-path",
-        "a path, an editable or a version-control requirement",
-        "A lock pins what anybody can fetch again. One's own code goes on top of the image: "
+        "the requirement is a path, an editable install or a version-control URL",
+        "A lock can pin only files that anyone can download again. Add your own code on top of the image: "
         "`FROM repository:tag`, `COPY . /app`.",
+        phase="spec",
     ),
     DiagnosticRule(
         "requirement-url",
-        "a URL in the place of a requirement",
-        "Files are found by name and hash in an index, so that a mirror can serve them.",
+        "the requirement is a URL",
+        "envcompile finds files in an index by name and hash, so that a mirror can serve them.",
+        phase="spec",
     ),
     DiagnosticRule(
         "match-spec",
-        "not a conda requirement that every solver reads alike",
-        "conda packages are written as MatchSpecs: `numpy >=2`, `pytorch * cuda*`, `conda-forge::libgdal`. What conda "
-        "and rattler read differently is refused, with the spelling that both understand.",
+        "the string is not a conda requirement that every solver reads in the same way",
+        "conda packages are written as MatchSpecs: `numpy >=2`, `pytorch * cuda*`, `conda-forge::libgdal`. A notation "
+        "that conda and rattler read differently is rejected; the hint shows one that both understand.",
+        phase="spec",
     ),
-    DiagnosticRule("channel", "not a conda channel", "A name such as conda-forge, a URL, or a local path."),
     DiagnosticRule(
-        "url", "not the URL of a package index", "http or https, a host and a path; no query, no credentials."
+        "channel",
+        "the string is not a conda channel",
+        "A channel is a name such as conda-forge, a URL, or a local path.",
+        phase="spec",
+    ),
+    DiagnosticRule(
+        "url",
+        "the string is not the URL of a package index",
+        "The URL of an index has the scheme http or https, a host and a path, but no query and no credentials.",
     ),
     DiagnosticRule(
         "index",
-        "an extra index that could serve nothing, or has the name of the default one",
-        "An extra index serves the packages that are named for it and no others, and each package comes from one "
-        "index: the first in the list that it is named for.",
+        "an extra index serves no package, or has the name of the default index",
+        "An extra index serves exactly the packages that it names. Each package comes from one index: the first one in "
+        "the list that names it, or else the default index.",
+        phase="spec",
     ),
     DiagnosticRule(
-        "resolver", "not a known resolver", "pip packages: uv or pip-tools. conda packages: rattler or conda-lock."
+        "resolver",
+        "the resolver is not known",
+        "pip packages are resolved by uv or pip-tools, conda packages by rattler or conda-lock.",
     ),
     DiagnosticRule(
         "sdist",
-        "an sdist that cannot be locked without running its code",
-        "Sdists are taken only of the packages in `allow-sdist`. What one needs is read from the files in it, where "
-        "they say it for certain (PKG-INFO by PEP 643, or pyproject.toml by PEP 621), or from `[pip.metadata.NAME]` in "
-        "the spec; its code is run in the build stage and nowhere else.",
+        "the sdist cannot be locked without running its code",
+        "envcompile uses sdists only of packages in `allow-sdist`. It reads the dependencies from static metadata "
+        "(PKG-INFO by PEP 643, or pyproject.toml by PEP 621) or from `[pip.metadata.NAME]` in the spec. The code of an "
+        "sdist runs only in the build stage of the Dockerfile.",
+        phase="spec",
     ),
-    DiagnosticRule("package-name", "not the name of a package", "Letters, digits, and `.`, `_` or `-` between them."),
+    DiagnosticRule(
+        "package-name",
+        "the string is not a package name",
+        "A package name has letters and digits, separated by `.`, `_` or `-`.",
+    ),
     DiagnosticRule(
         "apt-package",
-        "not a package of the distribution's release",
-        "`[apt]` asks for packages by the bare names of the base image's own release, as its archive has them at the "
-        "snapshot. A name that several packages provide is none of them.",
+        "the archive has no such Debian package",
+        "`[apt]` requests packages by their exact names in the release of the base image, as its archive has them at "
+        "the snapshot. Virtual packages cannot be requested: name one of the packages that provide them.",
+        phase="spec",
     ),
     DiagnosticRule(
         "apt-base",
-        "a base in which apt cannot work",
-        "Debian packages are added to a Debian or Ubuntu base that has apt, dpkg and the archive's keyring. What it "
-        "has already is read from its registry, once.",
+        "apt does not work in this base image",
+        "Debian packages can be added to a Debian or Ubuntu base image that contains apt, dpkg and the keyring of the "
+        "archive. envcompile reads the packages of the base image from its registry.",
+        phase="spec",
     ),
     DiagnosticRule(
         "snapshot",
-        "a moment whose archive cannot be used",
-        "An archive older than the base image has older packages than it, and apt removes and downgrades nothing; one "
-        "that is still to come is not fixed yet.",
+        "the archive cannot be used at this snapshot",
+        "A snapshot before the date of the base image has older packages than the image, and envcompile never "
+        "downgrades or removes packages. A snapshot in the future can still change.",
+        phase="spec",
     ),
     DiagnosticRule(
         "excluded-requirement",
-        "a package is asked for and excluded",
-        "What `packages` asks for by name cannot be left out by `exclude`.",
+        "a package is both requested and excluded",
+        "A package cannot be listed in both `packages` and `exclude`.",
+        phase="spec",
     ),
     DiagnosticRule(
         "userinfo",
-        "a user name, a password or a token in a URL",
-        "Credentials are never written in a spec: they would end in the lock, in the image's history and in logs.",
-    ),
-    DiagnosticRule(
-        "cuda-conflict",
-        "what is locked does not use the CUDA that the spec asks for",
-        "`version` under `[cuda]` says which CUDA the packages of the lock are built for; `false`, that none uses it. "
-        "The resolvers were asked so, and found packages for another one, or for the processor alone; a lock that says "
-        "something else than the spec is not written. Name the build that is meant, such as `pytorch * cuda*`.",
+        "a URL contains a user name, a password or a token",
+        "Do not write credentials in a spec: they would end up in the lock, in the history of the image and in logs.",
     ),
     DiagnosticRule(
         "unsolvable",
-        "no set of packages answers the requirements",
-        "The resolver looked at every release the index has and found none that fits all requirements on the named "
-        "platform, Python and C library. Its own explanation stands below the line.",
+        "no set of packages satisfies the requirements",
+        "The resolver found no releases that satisfy all requirements on the named platform, with its Python and C "
+        "library. Its own explanation is printed below the marked line.",
+        phase="lock",
     ),
     DiagnosticRule(
         "stale",
-        "the lock does not answer the spec",
-        "What is pinned is not what is asked for any more: a requirement that no pin satisfies, a package that nothing "
-        "asks for, a platform, or a key that decides what the resolvers see. A requirement that was loosened is "
-        "satisfied still, and needs no new lock. `envcompile lock` moves what must move, and keeps every other pin.",
+        "the lock does not satisfy the spec",
+        "The pinned packages are not what the spec requests any more: a pin does not satisfy its requirement, a "
+        "package is not required, a platform is missing, or an option of the resolvers changed. A lock stays valid if "
+        "a requirement becomes less strict. `envcompile lock` changes only the pins that must change.",
+        phase="lock",
     ),
-    # Images.
+    # The image and the tools of the build.
     DiagnosticRule(
         "image-reference",
-        "not an image reference",
-        "NAME:TAG or NAME:TAG@sha256:DIGEST, the name in lower case, as `docker pull` takes it.",
+        "the string is not an image reference",
+        "Write NAME:TAG or NAME:TAG@sha256:DIGEST with a lower-case name, as for `docker pull`.",
     ),
     DiagnosticRule(
         "base-unknown",
-        "nothing is known of this base image",
-        "Which wheels fit depends on the C library of the base. What its name, its registry and its files do not tell, "
-        "the spec must: os, glibc, python and python-path.",
+        "the properties of the base image are not known",
+        "The C library of the base image decides which wheels can be installed. State in the spec what envcompile "
+        "cannot derive from the image's name, registry or files: os, glibc, python and python-path.",
     ),
     DiagnosticRule(
         "catalogue",
-        "a file that is not a catalogue of what is known of CUDA",
-        "`--catalogue`, or `catalogue` in the user's settings, names a JSON file that takes the place of the facts of "
-        "this release. It is checked as a whole before anything of it is believed: its form is "
-        "`envcompile schema catalogue`, and what its tables name must be there.",
+        "the file is not a valid CUDA catalogue",
+        "The option `--catalogue` or the user setting `catalogue` names a JSON file that replaces the CUDA facts of "
+        "this release. The file must follow the schema that `envcompile schema catalogue` prints, and its tables must "
+        "be consistent with each other.",
+        phase="spec",
     ),
-    DiagnosticRule("tool", "not a tool of the build", "Known are uv and micromamba."),
-    DiagnosticRule("cuda-version", "not a CUDA version", "X or X.Y in quotes, or `false` to keep CUDA out."),
+    DiagnosticRule("tool", "the build has no such tool", "The tools of the build are uv and micromamba."),
     DiagnosticRule(
-        "driver", "not the version of a driver", "The oldest NVIDIA driver of the hosts, such as 535 or 535.104.05."
+        "cuda-version", "the value is not a CUDA version", "Write X or X.Y in quotes, or `false` to exclude CUDA."
     ),
     DiagnosticRule(
-        "compute", "not a GPU architecture", "A compute capability as NVIDIA writes it, such as 8.0 or 9.0."
+        "driver",
+        "the value is not a driver version",
+        "Write the oldest NVIDIA driver that the image must support, for example 535 or 535.104.05.",
+    ),
+    DiagnosticRule(
+        "compute",
+        "the value is not a GPU architecture",
+        "Write the compute capability of the GPU as NVIDIA lists it, for example 8.0 or 9.0.",
     ),
     DiagnosticRule(
         "export",
-        "not a file that this lock can keep",
-        "The name of the file tells its format, and what it lists must be asked for: conda-lock.yml, environment.yml "
-        "and explicit.txt are of conda's packages, requirements.txt and pylock.toml of pip's. An explicit list is for "
-        "one platform: of several, name explicit-linux-64.txt and its like.",
+        "the lock cannot be exported to this file",
+        "The name of the file selects the format, and the lock must contain packages of that format: conda packages "
+        "for conda-lock.yml, environment.yml and explicit.txt, pip packages for requirements.txt and pylock.toml. An "
+        "explicit list is for one platform; with several platforms, write explicit-linux-64.txt and so on.",
     ),
-    DiagnosticRule("user", "not a numeric user", "UID:GID, both numbers from 0 to 2147483647, such as `1000:1000`."),
-    DiagnosticRule("port", "not a port", "Ports are whole numbers from 1 to 65535."),
-    DiagnosticRule("path", "not an absolute path", "An absolute path in the image, without `..`, such as `/work`."),
     DiagnosticRule(
-        "env-name", "not the name of an environment variable", "Letters, digits and `_`, not starting with a digit."
+        "user",
+        "the value is not a numeric user and group",
+        "Write UID:GID, two numbers from 0 to 2147483647, for example `1000:1000`.",
+    ),
+    DiagnosticRule("port", "the value is not a port", "Ports are integers from 1 to 65535."),
+    DiagnosticRule(
+        "path",
+        "the value is not an absolute path",
+        "Write an absolute path in the image without `..`, such as `/work`.",
+    ),
+    DiagnosticRule(
+        "env-name",
+        "the key is not a valid name of an environment variable",
+        "Use letters, digits and `_`; the first character is not a digit.",
     ),
     DiagnosticRule(
         "env-reserved",
-        "an environment variable that the image or the build needs for itself",
-        "`PATH` finds the environment's programs and is set by the image. The build of an sdist sets `HOME`, `LC_ALL`, "
-        "`PATH`, `PYTHONPATH` and two more, so that the wheel is the same wherever it is made.",
+        "the environment variable is reserved",
+        "The image sets `PATH` to the programs of the environment. The build of an sdist sets `HOME`, `LC_ALL`, "
+        "`PATH`, `PYTHONPATH` and two more, so that it produces the same wheel everywhere.",
     ),
     DiagnosticRule(
         "label-name",
-        "not the name of a label",
-        "Lower-case letters and digits, with `.`, `_`, `-` or `/` between them.",
+        "the key is not a valid label name",
+        "Use lower-case letters and digits, separated by `.`, `_`, `-` or `/`.",
     ),
-    DiagnosticRule("command", "an empty command", "A command is a list of a program and its arguments."),
-    # Base images and CUDA, some of them warnings.
-    *_BASE_IMAGE_RULES,
+    DiagnosticRule(
+        "command", "the command is empty", "A command is a list of a program and its arguments.", phase="spec"
+    ),
+    # Base images and CUDA: errors.
+    DiagnosticRule(
+        "cuda-conflict",
+        "the locked packages do not use the CUDA version that the spec requests",
+        "`version` in `[cuda]` is the CUDA version for which the locked packages are built; `false` means that none "
+        "uses CUDA. The resolvers found packages for another version, or for the CPU only. Request the build that you "
+        "want, for example `pytorch * cuda*`.",
+        phase="lock",
+        key=_CUDA_VERSION_KEY,
+    ),
+    DiagnosticRule(
+        "cuda-mixed",
+        "the locked packages need different major versions of CUDA",
+        "A process that loads the CUDA runtimes of two major versions crashes, or uses the wrong one. Request releases "
+        "of the packages that are built for the same major version.",
+        phase="lock",
+        key=_PIP_PACKAGES_KEY,
+    ),
+    DiagnosticRule(
+        "cuda-too-old",
+        "a package needs a newer CUDA version than the spec requests",
+        "A package that uses the CUDA libraries of the image needs at least the minor version it was built with.",
+        phase="lock",
+        key=_CUDA_VERSION_KEY,
+    ),
+    DiagnosticRule(
+        "cuda-unknown",
+        "the CUDA version does not exist",
+        "The catalogue has neither a toolkit nor an image of this version. `nvidia-smi` prints the newest CUDA version "
+        "that the driver supports, which need not be a release of the toolkit: there is no CUDA 12.7.",
+        phase="spec",
+        key=_CUDA_VERSION_KEY,
+    ),
+    DiagnosticRule(
+        "cuda-deleted",
+        "the images of this CUDA version were deleted",
+        "NVIDIA deletes images of unsupported versions: 10.x and older, and all but the last patch release of each "
+        "11.x.",
+        phase="lock",
+        key=_CUDA_VERSION_KEY,
+    ),
+    DiagnosticRule(
+        "cuda-no-image",
+        "no nvidia/cuda image meets the requirements",
+        "No image in the catalogue has the libraries that the packages need, on the requested system and in the "
+        "requested CUDA version.",
+        phase="lock",
+        key=_BASE_IMAGE_KEY,
+    ),
+    DiagnosticRule(
+        "cudnn-no-match",
+        "no nvidia/cuda image has the cuDNN version that a package needs",
+        "A package works with a cuDNN of the same major version and of the same or a newer minor version as the one it "
+        "was built with.",
+        phase="lock",
+        key=_BASE_IMAGE_KEY,
+    ),
+    DiagnosticRule(
+        "cuda-no-platform",
+        "the nvidia/cuda image is not available for a platform",
+        "Images of older CUDA versions and of some systems exist for amd64 only.",
+        phase="lock",
+        key=("platforms",),
+    ),
+    DiagnosticRule(
+        "base-glibc",
+        "the C library of the base image is too old for the locked packages, or too new for their compiler",
+        "A wheel needs the glibc version in its tag (manylinux_2_31) or a newer one. nvcc up to 12.9 cannot compile "
+        "with the headers of glibc 2.41.",
+        phase="lock",
+        key=_BASE_IMAGE_KEY,
+    ),
+    DiagnosticRule(
+        "base-musl",
+        "the base image has musl instead of glibc",
+        "envcompile locks packages for glibc, and CUDA does not exist for Alpine.",
+        phase="lock",
+        key=_BASE_IMAGE_KEY,
+    ),
+    DiagnosticRule(
+        "driver-too-old",
+        "the oldest supported driver cannot run this CUDA version",
+        "Every major version of CUDA has a minimum driver. An nvidia/cuda image starts only on drivers that support "
+        "its minor version.",
+        phase="lock",
+        key=("cuda", "driver"),
+    ),
+    DiagnosticRule(
+        "compute-unsupported",
+        "the locked packages contain no code for a GPU architecture",
+        "A CUDA toolkit compiles for a range of GPU architectures, and a wheel contains code for some of them.",
+        phase="lock",
+        key=("cuda", "compute"),
+    ),
+    DiagnosticRule(
+        "base-python",
+        "the required base image does not have this Python version",
+        "An nvidia/cuda image uses the Python of its distribution: 3.12 on Ubuntu 24.04, 3.10 on 22.04, 3.8 on 20.04. "
+        "conda provides any version.",
+        phase="lock",
+        key=("python",),
+    ),
+    DiagnosticRule(
+        "cuda-unpinned",
+        "a package needs files that exist only in NVIDIA's apt archive",
+        "NVIDIA's archive has no snapshots, so a package locked today may be gone in a year. envcompile installs the "
+        "same files from wheels or conda packages, which it locks by hash.",
+        phase="lock",
+        key=_BASE_IMAGE_KEY,
+    ),
+    DiagnosticRule(
+        "conda-cpu-build",
+        "conda locked a build without CUDA",
+        "A conda solver that does not know of a CUDA driver selects CPU builds without a warning.",
+        phase="lock",
+        key=_CONDA_PACKAGES_KEY,
+    ),
+    DiagnosticRule(
+        "cuda-minor-differs",
+        "the locked packages contain another minor version of CUDA than the spec requests",
+        "A driver runs every minor version of its major version, so either version works. Request the locked version, "
+        "or packages that are built for the requested one.",
+        phase="lock",
+        key=_CUDA_VERSION_KEY,
+    ),
+    # Base images and CUDA: warnings.
+    DiagnosticRule(
+        "cpu-only-wheel",
+        "the locked wheel has no CUDA support",
+        "The package runs on the CPU only, whatever the image contains.",
+        phase="lock",
+        severity="warning",
+        key=_PIP_PACKAGES_KEY,
+    ),
+    DiagnosticRule(
+        "onnxruntime-preload",
+        "onnxruntime does not find the locked CUDA libraries by itself",
+        "onnxruntime does not search other wheels for libraries. Call `onnxruntime.preload_dlls()` (1.21 or newer), or "
+        "import torch first.",
+        phase="lock",
+        severity="warning",
+        key=_PIP_PACKAGES_KEY,
+    ),
+    DiagnosticRule(
+        "driver-minor-only",
+        "the oldest supported driver is older than this CUDA version",
+        "CUDA runs on this driver through minor version compatibility: features of newer drivers are missing, and the "
+        "driver cannot compile PTX of a newer minor version.",
+        phase="lock",
+        severity="warning",
+        key=("cuda", "driver"),
+    ),
+    DiagnosticRule(
+        "nvcc-minor-differs",
+        "nvcc and the locked packages have different minor versions of CUDA",
+        "There is no image of the packages' minor version, so envcompile chose the nearest one of the same major "
+        "version.",
+        phase="lock",
+        severity="warning",
+        key=_BASE_IMAGE_KEY,
+    ),
+    DiagnosticRule(
+        "cuda-old-image",
+        "the base image is superseded or no longer supported",
+        "NVIDIA maintains only the newest patch release of a minor version, and deletes the others after six months or "
+        "more.",
+        phase="lock",
+        severity="warning",
+        key=_CUDA_VERSION_KEY,
+    ),
+    DiagnosticRule(
+        "gpu-unused",
+        "GPU libraries are locked in an environment that uses no GPU",
+        "Some packages depend on NVIDIA's libraries even on machines without a GPU: hundreds of megabytes that no "
+        "program loads. Request a build without them if there is one (`xgboost-cpu`), or list them under `exclude` in "
+        "`[pip]`.",
+        phase="lock",
+        severity="warning",
+        key=_PIP_PACKAGES_KEY,
+    ),
 )
 
 RULES = {rule.slug: rule for rule in _ALL_RULES}

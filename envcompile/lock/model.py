@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from envcompile.lock.header import LAYOUT_VERSION
 
 if TYPE_CHECKING:
+    from envcompile.diagnostics.diagnostic import Diagnostic
     from envcompile.diagnostics.source import KeyPath
 
 
@@ -133,14 +134,6 @@ class Step(NamedTuple):
     source: str = ""
 
 
-class RecordedDiagnostic(NamedTuple):
-    """Something that is not as it should be, and does not stop the work: a rule's slug, one sentence, what mends it."""
-
-    rule: str
-    message: str
-    hint: str
-
-
 class SizeSaving(NamedTuple):
     """What the run image is smaller by than another one: unpacked gigabytes (X.Y), about."""
 
@@ -173,7 +166,7 @@ class BaseImageDecision:
     apt_build: tuple[str, ...] = ()
     wheels: tuple[str, ...] = ()
     saving: SizeSaving | None = None
-    warnings: tuple[RecordedDiagnostic, ...] = ()
+    warnings: tuple[Diagnostic, ...] = ()
     explanation: tuple[Step, ...] = ()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.lock.model import (
     AptPackage,
@@ -16,7 +17,6 @@ from envcompile.lock.model import (
     PipPackage,
     PlatformLock,
     PythonInterpreter,
-    RecordedDiagnostic,
     RecordedInput,
     RejectedImage,
     SdistBuild,
@@ -183,7 +183,7 @@ def table_from_decision(decided: BaseImageDecision) -> Mapping[str, object]:
 
 def rows_from_warnings(decided: BaseImageDecision) -> Iterable[Mapping[str, object]]:
     """A row for each warning."""
-    return (each._asdict() for each in decided.warnings)
+    return ({"rule": each.rule, "message": each.message, "hint": each.hint} for each in decided.warnings)
 
 
 def rows_from_explanation(decided: BaseImageDecision) -> Iterable[Mapping[str, object]]:
@@ -259,10 +259,12 @@ def _read_pair(
     return one, other
 
 
-def _read_diagnostic(reader: LockFieldReader, value: object, where: str) -> RecordedDiagnostic:
-    table = reader.read_table(value, where, set(RecordedDiagnostic._fields))
+def _read_diagnostic(reader: LockFieldReader, value: object, where: str) -> Diagnostic:
     patterns = {"rule": _RULE_PATTERN, "message": _SENTENCE_PATTERN, "hint": _SENTENCE_PATTERN}
-    return RecordedDiagnostic(*reader.read_strings(table, where, RecordedDiagnostic._fields, patterns))
+    table = reader.read_table(value, where, set(patterns))
+    rule, message, hint = reader.read_strings(table, where, tuple(patterns), patterns)
+    # The severity is given, because another release may have rules that this one does not have.
+    return Diagnostic(rule, message, hint=hint, severity="warning")
 
 
 def _read_step(reader: LockFieldReader, value: object, where: str) -> Step:

@@ -20,9 +20,9 @@ from envcompile.base_image.decide import (
     uses_cuda,
 )
 from envcompile.base_image.default import find_base_image, uses_base_python
-from envcompile.base_image.explain import format_catalogue_version, make_diagnostic, record_decision
+from envcompile.base_image.explain import format_catalogue_version, locate_in_spec, record_decision
 from envcompile.base_image.locked_cuda import iter_unused_libraries
-from envcompile.base_image.model import BaseImageDiagnostic, BaseImageRequest
+from envcompile.base_image.model import BaseImageRequest
 from envcompile.base_image.versions import version_numbers
 from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
 from envcompile.diagnostics.errors import EXIT_FAILED, CheckFailedError
@@ -71,7 +71,7 @@ def choose_base_images(
     chosen = []
     for platform in platforms:
         decision, wheels = _decide_with_wheels(spec, platform, choosing)
-        found += [make_diagnostic(each, spec) for each in decision.errors]
+        found += [locate_in_spec(each, spec) for each in decision.errors]
         if decision.build and decision.run:
             chosen.append(_apply_decision(spec, platform, decision, wheels, choosing))
     if found:
@@ -92,7 +92,7 @@ def _decide_with_wheels(
     if decision.errors:
         return decision, ()
     wheels = find_replacement_wheels(decision, catalogue)
-    if isinstance(wheels, BaseImageDiagnostic):
+    if isinstance(wheels, Diagnostic):
         return _create_rejection(decision, wheels), ()
     if not wheels:
         return decision, choosing.requested_wheels.get(platform.platform, ())
@@ -116,9 +116,9 @@ def _check_requested_cuda(
         where = f"what is locked for `{platform.platform}`"
         message = f"`cuda.version` asks for {asked.cuda}, and nothing of {where} uses CUDA"
         hint = "ask for a build that does, such as `pytorch * cuda*` of conda; or take `version` out of `[cuda]`"
-        return _create_rejection(decision, BaseImageDiagnostic("E_CUDA_CONFLICT", message, hint))
-    if wrong := next((each for each in decision.warnings if each.code == "W_CUDA_MINOR_DIFFERS"), None):
-        return _create_rejection(decision, wrong)
+        return _create_rejection(decision, Diagnostic("cuda-conflict", message, hint=hint))
+    if wrong := next((each for each in decision.warnings if each.rule == "cuda-minor-differs"), None):
+        return _create_rejection(decision, replace(wrong, severity="error"))
     return decision
 
 
@@ -149,13 +149,13 @@ def _retry_with_older_glibc(
     Then an older C library is resolved for, and other wheels, or none, fit it.
     """
     decision = decide_base_images(asked, held, catalogue)
-    if asked.image or [each.code for each in decision.errors] != ["E_GLIBC"]:
+    if asked.image or [each.rule for each in decision.errors] != ["base-glibc"]:
         return decision
     older = decide_base_images(asked, tuple(each._replace(file="") for each in held), catalogue)
     return decision if older.errors else older
 
 
-def _create_rejection(decision: BaseImageResult, said: BaseImageDiagnostic) -> BaseImageResult:
+def _create_rejection(decision: BaseImageResult, said: Diagnostic) -> BaseImageResult:
     return replace(decision, build=None, run=None, errors=(*decision.errors, said))
 
 
@@ -167,17 +167,17 @@ def _has_python(system: str, python: str | None, catalogue: Catalogue) -> bool:
     return catalogue.systems[system].python_version == python
 
 
-def _create_missing_python_error(python: str | None, stage: StageImage, catalogue: Catalogue) -> BaseImageDiagnostic:
+def _create_missing_python_error(python: str | None, stage: StageImage, catalogue: Catalogue) -> Diagnostic:
     message = f"the environment needs `{stage.image}`, and no system of NVIDIA's images has Python {python}"
     known = ", ".join(f"`{catalogue.systems[each].python_version}`" for each in catalogue.policy.systems)
     hint = f"ask for Python {known}; or take Python from conda: `python {python}.*` in `packages` of `[conda]`"
-    return BaseImageDiagnostic("E_NO_PYTHON", message, hint)
+    return Diagnostic("base-python", message, hint=hint)
 
 
-def _create_unpinned_error(wheels: tuple[str, ...]) -> BaseImageDiagnostic:
+def _create_unpinned_error(wheels: tuple[str, ...]) -> Diagnostic:
     message = f"a locked package needs what {' and '.join(f'`{each}`' for each in wheels)} holds, of pip"
-    return BaseImageDiagnostic(
-        "E_UNPINNED", message, "add conda's package of the same, such as `cuda-cudart-dev`, to `packages`"
+    return Diagnostic(
+        "cuda-unpinned", message, hint="add conda's package of the same, such as `cuda-cudart-dev`, to `packages`"
     )
 
 
@@ -309,7 +309,7 @@ def _check_known_cuda(source: TomlSource, spec: Spec, catalogue: Catalogue) -> N
         and not is_image_deleted(version, catalogue)
         and (said := check_cuda_release(version, catalogue))
     ):
-        raise DiagnosticsError(source, [make_diagnostic(said, spec)])
+        raise DiagnosticsError(source, [locate_in_spec(said, spec)])
 
 
 def _run_pass(

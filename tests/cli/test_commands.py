@@ -136,7 +136,7 @@ def test_help_and_version(project: Path) -> None:
     assert "130" in page
     assert "--upgrade-package NAME" in run("lock", "-h", folder=project).stdout
     assert "unknown-key" in run("explain", "--list", folder=project).stdout
-    assert run("explain", "unknown-key", folder=project).stdout.startswith("unknown-key: a key that this table")
+    assert run("explain", "unknown-key", folder=project).stdout.startswith("unknown-key: the table has no such key")
 
 
 def test_no_lock_a_stale_lock_a_broken_lock(project: Path) -> None:

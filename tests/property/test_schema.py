@@ -19,8 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from envcompile.cli.main import main
+from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.diagnostics.errors import EXIT_OK, InvalidInputError
-from envcompile.diagnostics.rules import _BASE_IMAGE_RULES, RULES
+from envcompile.diagnostics.rules import RULES
 from envcompile.diagnostics.toml_source import TomlSource
 from envcompile.loading import SCHEMA_FILES, find_schema_file
 from envcompile.lock.model import (
@@ -29,7 +30,6 @@ from envcompile.lock.model import (
     Channel,
     CondaPackage,
     PipPackage,
-    RecordedDiagnostic,
     RejectedImage,
     SdistBuild,
     SizeSaving,
@@ -48,16 +48,9 @@ if TYPE_CHECKING:
     from envcompile.diagnostics.source import KeyPath
 
 # Rules that need more than the shape of one value of the spec: no schema can say them, and `decode` does not.
-MEANING = {
-    *("duplicate", "nothing-to-install", "excluded-requirement", "unsolvable", "cuda-conflict"),
-    *("index", "sdist", "apt-base", "apt-package", "snapshot"),
-    *("requirement", "requirement-option", "requirement-path", "requirement-url", "match-spec", "channel", "command"),
-    *("stale", "catalogue"),
-    # Found when the base is chosen.
-    *(row.slug for row in _BASE_IMAGE_RULES),
-}
+MEANING = {slug for slug, rule in RULES.items() if rule.phase in {"spec", "lock"}}
 # Rules about the bytes, before there is a value.
-TEXT = {"toml-syntax", "encoding", "too-large"}
+TEXT = {slug for slug, rule in RULES.items() if rule.phase == "text"}
 # What a schema cannot say although `decode` looks at the shape alone.
 UNSAID: dict[str, Any] = {
     "a year before 1 in UTC": {"exclude-newer": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=10)))},
@@ -334,7 +327,7 @@ DECIDED = BaseImageDecision(
     ),
     wheels=("nvidia-cuda-runtime-cu12 ==12.6.*",),
     saving=SizeSaving("9.9", "nvidia/cuda:12.8-devel"),
-    warnings=(RecordedDiagnostic("cuda-old-image", "it is old", "take a newer one"),),
+    warnings=(Diagnostic("cuda-old-image", "it is old", hint="take a newer one"),),
     explanation=(
         Step(1, "bundled", ("torch==2.8.0",), "CUDA 12.8", (RejectedImage("nvidia/cuda:12.8-base", "large"),), "facts"),
     ),

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from catalogue.replay import replay_cases
+from catalogue.replay import RULE_CODES, replay_cases
 from envcompile.base_image.catalogue import load_default_catalogue
 from envcompile.base_image.decide import decide_base_images
-from envcompile.base_image.explain import DIAGNOSTIC_CODES
 from envcompile.base_image.model import BaseImageRequest, PackageSummary
 from envcompile.base_image.versions import is_in_range
+from envcompile.diagnostics.rules import RULES
 
 FOLDER = Path(__file__).parents[3] / "fixtures/base"
 CASES: list[dict[str, Any]] = json.loads((FOLDER / "cases.json").read_text("utf-8"))["vectors"]
@@ -34,8 +34,13 @@ def test_the_cases_given_are_all_there() -> None:
 def test_every_code_has_a_case() -> None:
     expected = {case["expect"]["error"] for case in CASES if "error" in case["expect"]}
     expected |= {code for case in CASES for code in case["expect"].get("warnings", [])}
-    # The others are about what can be locked, which no case says.
-    assert expected == set(DIAGNOSTIC_CODES) - {"E_NO_PYTHON", "E_UNPINNED", "W_GPU_UNUSED"}
+    assert expected == set(RULE_CODES.values())
+
+
+def test_codes_are_those_of_rules_about_base_images() -> None:
+    """The other rules are about what can be locked, which no case says."""
+    rules = {slug for slug, rule in RULES.items() if rule.key}
+    assert rules - {"base-python", "cuda-unpinned", "gpu-unused"} >= RULE_CODES.keys()
 
 
 def test_every_row_of_needs_has_a_case() -> None:

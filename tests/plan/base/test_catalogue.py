@@ -12,10 +12,11 @@ import jsonschema
 import pytest
 
 from envcompile.base_image.catalogue import load_default_catalogue, parse_catalogue
-from envcompile.base_image.explain import DIAGNOSTIC_CODES, make_diagnostic
-from envcompile.base_image.model import BaseImageDiagnostic
+from envcompile.base_image.explain import locate_in_spec
 from envcompile.base_image.versions import version_numbers
+from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.diagnostics.errors import InvalidInputError
+from envcompile.diagnostics.rules import RULES
 from tests.made import spec_of
 
 TEXT = files("envcompile.base_image").joinpath("data/catalogue.json").read_text("utf-8")
@@ -126,12 +127,15 @@ base = "b"
 """
 
 
-def test_codes_become_diagnostics() -> None:
-    spec = spec_of(SPEC)
-    for code, row in DIAGNOSTIC_CODES.items():
-        made = make_diagnostic(BaseImageDiagnostic(code, "a sentence", "a hint"), spec)
-        assert (made.rule, made.path, made.hint) == (row.slug, row.key, "a hint")
-    assert len({row.slug for row in DIAGNOSTIC_CODES.values()}) == len(DIAGNOSTIC_CODES)
+@pytest.mark.parametrize("slug", sorted(slug for slug, rule in RULES.items() if rule.key))
+def test_a_rule_about_base_images_points_at_its_key(slug: str) -> None:
+    made = locate_in_spec(Diagnostic(slug, "a sentence", hint="a hint"), spec_of(SPEC))
+    assert (made.rule, made.path, made.hint) == (slug, RULES[slug].key, "a hint")
+
+
+def test_a_warning_of_another_release_points_at_the_whole_spec() -> None:
+    made = locate_in_spec(Diagnostic("from-the-future", "a sentence", hint="h", severity="warning"), spec_of(SPEC))
+    assert made.path == ()
 
 
 @pytest.mark.parametrize(
@@ -146,4 +150,4 @@ def test_what_the_spec_does_not_have_is_not_pointed_at(without: tuple[str, ...],
     text = SPEC
     for each in without:
         text = text.replace(each, "")
-    assert make_diagnostic(BaseImageDiagnostic("E_NO_IMAGE", "a sentence", "a hint"), spec_of(text)).path == path
+    assert locate_in_spec(Diagnostic("cuda-no-image", "a sentence", hint="a hint"), spec_of(text)).path == path

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from catalogue.replay import read_packages, read_request
 from envcompile.base_image.catalogue import load_default_catalogue, parse_catalogue
 from envcompile.base_image.decide import decide_base_images
-from envcompile.base_image.explain import DIAGNOSTIC_CODES
 from envcompile.base_image.model import BaseImageRequest, BaseImageResult, PackageSummary, summarize_packages
 from envcompile.base_image.versions import find_wheel_glibc, minor_release
+from envcompile.diagnostics.rules import RULES
 from envcompile.lock.model import CondaPackage, PipPackage, SizeSaving
 
 ROOT = Path(__file__).parents[3]
@@ -90,7 +90,7 @@ def test_total(asked: BaseImageRequest, held: list[PackageSummary]) -> None:
     """A decision or its errors, never a traceback; every image that is chosen exists, for every platform asked."""
     decision = decide_base_images(asked, held, CATALOGUE)
     assert bool(decision.errors) == (decision.build is None) == (decision.run is None)
-    assert {each.code for each in (*decision.errors, *decision.warnings)} <= DIAGNOSTIC_CODES.keys()
+    assert {each.rule for each in (*decision.errors, *decision.warnings)} <= RULES.keys()
     tags = {
         f"{CATALOGUE.repository}:{CATALOGUE.format_tag(image, kind)}": image
         for image in CATALOGUE.images
@@ -213,7 +213,7 @@ def test_all_mistakes_at_once() -> None:
     decision = decide_base_images(
         BaseImageRequest("3.12", cuda="11.8", driver="470", compute=("3.5",)), held, CATALOGUE
     )
-    assert [each.code for each in decision.errors] == ["E_CUDA_CONFLICT", "E_SM_UNSUPPORTED", "E_DRIVER_TOO_OLD"]
+    assert [each.rule for each in decision.errors] == ["cuda-conflict", "compute-unsupported", "driver-too-old"]
 
 
 def test_a_lock_is_whole() -> None:
@@ -235,7 +235,7 @@ def test_a_newer_catalogue_is_handed_in() -> None:
     data["images"]["rows"].append(["13.5.0", "ubuntu24.04", "hhhhh", "amd64 arm64", "", "9.28.1.4", "u"])
     held = [PackageSummary("onnxruntime-gpu", "1.31.1", "wheel")]
     asked = BaseImageRequest("3.12", cuda="13.5")
-    assert [each.code for each in decide_base_images(asked, held, CATALOGUE).errors] == ["E_NO_IMAGE"]
+    assert [each.rule for each in decide_base_images(asked, held, CATALOGUE).errors] == ["cuda-no-image"]
     newer = decide_base_images(asked, held, parse_catalogue(json.dumps(data)))
     assert newer.run
     assert newer.run.image == "nvidia/cuda:13.5.0-cudnn-runtime-ubuntu24.04"
@@ -262,7 +262,7 @@ def test_from_a_lock() -> None:
     decision = decide_base_images(
         BaseImageRequest("3.12", system="rockylinux8"), summarize_packages((pip,), ()), CATALOGUE
     )
-    assert [each.code for each in decision.errors] == ["E_GLIBC"]
+    assert [each.rule for each in decision.errors] == ["base-glibc"]
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ from envcompile.oci.archive import OciArchive
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from envcompile.engine.command import DockerClient, DockerResult, DockerRunner
+    from envcompile.engine.command import DockerClient, DockerRunner
+    from envcompile.net.process import ProcessResult
 
 _CONTEXT_NAME = "envcompile-context"
 
@@ -86,7 +87,7 @@ def probe_builder(docker: DockerClient, builder: str, platform: str) -> BuilderF
 
 def _run_probe(  # noqa: PLR0913, PLR0917 - a build has so many sides
     docker: DockerClient, folder: Path, builder: str, platform: str, output: str, dockerfile: str
-) -> DockerResult:
+) -> ProcessResult:
     order = BuildRequest(
         platforms=(platform,),
         output=output,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,6 +11,7 @@ from envcompile.base_image.versions import version_numbers
 from envcompile.diagnostics.errors import UnavailableError
 from envcompile.doctor import CheckResult, format_bytes, result_from_error
 from envcompile.doctor.docker import uses_containerd_store
+from envcompile.net.process import ProgramNotFoundError, run_process
 from envcompile.resolve.pip.uv import find_uv
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from envcompile.lock.model import PlatformLock
 
 _NVIDIA_SMI_COMMAND = ("nvidia-smi", "--query-gpu=driver_version,name", "--format=csv,noheader")
-# It hangs on some broken drivers.
-_NVIDIA_SMI_TIMEOUT = 30
+# nvidia-smi hangs on some broken drivers.
+_PROBE_TIMEOUT = 30.0
 _DRIVER_REMEDY = "reinstall the driver, and restart the machine: after an update its two halves differ until then"
 
 
@@ -38,25 +38,13 @@ class MinimumDriver(NamedTuple):
 def check_driver(floors: tuple[MinimumDriver, ...], environment: Mapping[str, str]) -> CheckResult:
     """The driver of this machine, against every floor. No driver at all is worth a note: images build without one."""
     try:
-        done = subprocess.run(
-            _NVIDIA_SMI_COMMAND,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_NVIDIA_SMI_TIMEOUT,
-            check=False,
-            encoding="utf-8",
-            errors="replace",
-        )
-    except FileNotFoundError:
+        done = run_process(_NVIDIA_SMI_COMMAND, None, environment, timeout=_PROBE_TIMEOUT)
+    except ProgramNotFoundError:
         return _create_no_driver_result(floors)
-    except (OSError, subprocess.TimeoutExpired) as problem:
-        why = f"does not answer within {_NVIDIA_SMI_TIMEOUT} seconds"
-        if isinstance(problem, OSError):
-            why = f"cannot be started: {problem.strerror}"
-        return CheckResult("driver", "wrong", f"`nvidia-smi` {why}", _DRIVER_REMEDY)
+    except UnavailableError as problem:
+        return CheckResult("driver", "wrong", problem.message, _DRIVER_REMEDY)
     rows = [line.partition(", ") for line in done.stdout.splitlines() if version_numbers(line)]
-    if done.returncode or not rows:
+    if done.exit_code or not rows:
         said = " ".join((done.stdout + done.stderr).split())[:200]
         return CheckResult("driver", "wrong", f"`nvidia-smi` finds no driver at work: {said}", _DRIVER_REMEDY)
     version, names = rows[0][0], dict.fromkeys(name for _, _, name in rows)
@@ -213,12 +201,8 @@ def _find_uv_version(environment: Mapping[str, str]) -> str | UnavailableError:
     """The version of the uv that is run, which may be the wheel's or one on the path."""
     try:
         path = find_uv(environment)
-        done = subprocess.run(
-            (path, "--version"), env=dict(environment), capture_output=True, check=False, encoding="utf-8", timeout=60
-        )
+        done = run_process((path, "--version"), None, environment, timeout=_PROBE_TIMEOUT, label="`uv`")
     except UnavailableError as problem:
         return problem
-    except (OSError, subprocess.TimeoutExpired):
-        return UnavailableError("`uv`, which resolves pip packages, cannot be run")
     words = done.stdout.split()
-    return words[1] if done.returncode == 0 and len(words) > 1 else UnavailableError("`uv` does not tell its version")
+    return words[1] if done.exit_code == 0 and len(words) > 1 else UnavailableError("`uv` does not tell its version")

@@ -19,8 +19,9 @@ from envcompile.registry.reference import find_registry_url, locate_image
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from envcompile.engine.command import DockerClient, DockerResult, DockerRunner
+    from envcompile.engine.command import DockerClient, DockerRunner
     from envcompile.engine.reproducibility import BuildDifference
+    from envcompile.net.process import ProcessResult
 
 
 class EngineImage(NamedTuple):
@@ -301,7 +302,7 @@ def build_image(site: BuildTarget, order: BuildRequest, dockerfile: str) -> str 
     return str(digest) if digest else None
 
 
-def _check_result(site: BuildTarget, answer: DockerResult) -> None:
+def _check_result(site: BuildTarget, answer: ProcessResult) -> None:
     if answer.exit_code and site.progress_stream is None:
         site.show_last_lines(parse_build_failure(answer.stderr).lines)
     if answer.exit_code:

@@ -1,7 +1,7 @@
-"""The docker command line, run: argv, never a shell.
+"""Docker's command line.
 
-Its command line and not its SDK: `docker image inspect` answers in 20 ms where importing the SDK takes 100 ms, and only
-the command line knows the user's contexts, credential helpers and builders.
+It is used instead of the Python SDK because `docker image inspect` takes 20 ms where importing the SDK takes 100 ms,
+and because only the command line knows the user's contexts, credential helpers and builders.
 """
 
 from __future__ import annotations
@@ -10,104 +10,78 @@ import contextlib
 import errno
 import os
 import signal
-import subprocess
 import tempfile
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from envcompile.diagnostics.errors import UnavailableError
+from envcompile.net.process import ProcessResult, run_process, start_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_MAX_OUTPUT_BYTES = 64 << 10  # bytes of what a build says: its last steps, and the error
-
-
-class DockerResult(NamedTuple):
-    """A docker command that has ended: exit code, standard output, standard error (of a build: the end of it)."""
-
-    exit_code: int
-    stdout: str
-    stderr: str
+_MAX_OUTPUT_BYTES = 64 << 10  # the end of a build's messages: its last steps, and the error
+_COMMAND_TIMEOUT = 300.0
+_HINT = "install Docker with buildx; `envcompile dockerfile` needs neither, and its output builds elsewhere"
 
 
 class DockerRunner(Protocol):
-    """Runs `docker WORDS...` and waits."""
+    """Runs `docker WORDS...` and waits for it."""
 
-    def __call__(self, *words: str) -> DockerResult:
-        """Raises `UnavailableError` when there is no docker."""
+    def __call__(self, *words: str) -> ProcessResult:
+        """Raises `UnavailableError` if there is no docker, or if it does not answer."""
 
 
 class DockerClient:
-    """Docker as `environment` has it: DOCKER_HOST, DOCKER_CONTEXT, BUILDX_BUILDER are docker's own business."""
+    """Docker in a given environment: docker itself reads DOCKER_HOST, DOCKER_CONTEXT and BUILDX_BUILDER from it."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = dict(environment)
 
-    def run_command(self, *words: str) -> DockerResult:
-        """A short question. Raises `UnavailableError` when there is no docker."""
-        with self._start_process(
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        ) as process:
-            output, errors = process.communicate()
-        return DockerResult(process.returncode, output.decode(errors="replace"), errors.decode(errors="replace"))
+    def run_command(self, *words: str) -> ProcessResult:
+        """Run a short command. Raises `UnavailableError` if there is no docker, or if it does not answer."""
+        return run_process(("docker", *words), None, self._environment, timeout=_COMMAND_TIMEOUT, hint=_HINT)
 
-    def run_build(self, words: tuple[str, ...], text: str, screen: BinaryIO | None) -> DockerResult:
-        """A build with `text` as standard input; what it says goes to `screen` as it comes, and its end is kept.
+    def run_build(self, words: tuple[str, ...], dockerfile: str, screen: BinaryIO | None) -> ProcessResult:
+        """Run a build with the Dockerfile as its standard input. It has no limit of time.
 
-        An interrupt is passed on, waited for, and raised again: a build that was stopped has cleaned up after itself.
+        The build's messages go to `screen` as they come, and the last of them are the result's standard error. An
+        interrupt is passed on to the build, and raised again when the build has cleaned up and ended.
         """
-        ours, theirs, follow = _open_output(screen)
-        # A file, not a pipe: nobody has to feed it while the other end is read.
-        with tempfile.TemporaryFile() as stdin, os.fdopen(ours, "rb", buffering=0) as said:
-            stdin.write(text.encode())
+        ours, theirs, copy_window_size = _open_channel(screen)
+        # A file and not a pipe, which somebody would have to fill while the messages are read.
+        with tempfile.TemporaryFile() as stdin, os.fdopen(ours, "rb", buffering=0) as messages:
+            stdin.write(dockerfile.encode())
             stdin.seek(0)
             try:
-                process = self._start_process(words, stdin=stdin, stdout=subprocess.DEVNULL, stderr=theirs)
+                process = start_process(("docker", *words), self._environment, stdin=stdin, stderr=theirs, hint=_HINT)
             finally:
                 os.close(theirs)
             interrupt: KeyboardInterrupt | None = None
             kept = b""
             while True:
                 try:
-                    chunk = _read_chunk(said)
+                    chunk = _read_chunk(messages)
                     if not chunk:
                         process.wait()
                         break
                     kept = (kept + chunk)[-_MAX_OUTPUT_BYTES:]
                     if screen is not None:
-                        follow()
+                        copy_window_size()
                         screen.write(chunk)
                         screen.flush()
                 except KeyboardInterrupt as problem:
                     interrupt = problem
-                    # On Windows the console has told it already, and there is no such signal to send.
+                    # On Windows the console has interrupted it already, and there is no such signal to send.
                     with contextlib.suppress(ValueError):
                         process.send_signal(signal.SIGINT)
         if interrupt is not None:
             raise interrupt
-        return DockerResult(process.returncode, "", kept.decode(errors="replace"))
-
-    def _start_process(
-        self, words: tuple[str, ...], *, stdin: BinaryIO | int, stdout: int, stderr: int
-    ) -> subprocess.Popen[bytes]:
-        try:
-            return subprocess.Popen(
-                ("docker", *words),  # noqa: S607 - found on the PATH, as in any terminal
-                env=self._environment,
-                stdin=stdin,
-                stdout=stdout,
-                stderr=stderr,
-            )
-        except OSError as problem:
-            reason = "is not on the PATH" if isinstance(problem, FileNotFoundError) else problem.strerror
-            hint = "install Docker with buildx; `envcompile dockerfile` needs neither, and its output builds elsewhere"
-            raise UnavailableError(f"`docker` cannot be started: it {reason}", hint) from None
+        return ProcessResult(process.returncode, kept.decode(errors="replace"))
 
 
-def _open_output(screen: BinaryIO | None) -> tuple[int, int, Callable[[], None]]:
-    """Two ends for what a build says: a terminal of its own when `screen` is one, so that it draws as it would there.
+def _open_channel(screen: BinaryIO | None) -> tuple[int, int, Callable[[], None]]:
+    """The two ends of a channel for messages, and a function that gives it the window size of `screen`.
 
-    The third keeps its size that of the screen.
+    If `screen` is a terminal, the channel is a pseudo-terminal, so that the build draws its progress as it would there.
     """
     if screen is None or not screen.isatty():
         return *os.pipe(), lambda: None
@@ -119,20 +93,20 @@ def _open_output(screen: BinaryIO | None) -> tuple[int, int, Callable[[], None]]
     except ImportError:
         return *os.pipe(), lambda: None
     ours, theirs = pty.openpty()
-    tty.setraw(theirs)  # the screen itself turns line ends into what it needs
+    tty.setraw(theirs)  # the screen itself translates line ends
 
-    def follow() -> None:
+    def copy_window_size() -> None:
         size = fcntl.ioctl(screen.fileno(), termios.TIOCGWINSZ, bytes(8))
         fcntl.ioctl(ours, termios.TIOCSWINSZ, size)
 
-    follow()
-    return ours, theirs, follow
+    copy_window_size()
+    return ours, theirs, copy_window_size
 
 
-def _read_chunk(said: BinaryIO) -> bytes:
+def _read_chunk(messages: BinaryIO) -> bytes:
     try:
-        return said.read(1 << 16)
+        return messages.read(1 << 16)
     except OSError as problem:
-        if problem.errno == errno.EIO:  # how a terminal says that its other end is closed
+        if problem.errno == errno.EIO:  # the other end of the pseudo-terminal is closed
             return b""
         raise

@@ -1,50 +1,184 @@
-"""Running a program: argv, never a shell."""
+"""Programs: one way to start one, with limits, and the environment variables that a resolver may see.
+
+A program is started from its arguments, never through a shell, and it never reads the terminal of its own accord. It
+stays in our process group, so that Ctrl-C in a terminal reaches it and its own children too.
+"""
 
 from __future__ import annotations
 
+import os
 import subprocess
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+import sys
+from contextlib import suppress
+from shutil import which
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from envcompile.diagnostics.errors import UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+    from typing import IO
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+# Which network there is and who the user is in it. Variables that would change an answer (UV_PRERELEASE, PIP_*,
+# CONDA_*, ...) are left out: a resolver obeys the spec alone.
+_NETWORK_AND_USER_VARIABLES = frozenset(
+    "PATH HOME USER LOGNAME TMPDIR TEMP TMP SYSTEMROOT APPDATA LOCALAPPDATA USERPROFILE XDG_CACHE_HOME XDG_CONFIG_HOME "
+    "XDG_DATA_HOME HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY http_proxy https_proxy all_proxy no_proxy SSL_CERT_FILE "
+    "SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE NETRC".split()
+)
+# An hour is many times what the slowest resolver takes. The memory keeps an endless answer from filling the machine:
+# uv reads an index page of any size.
+_DEFAULT_TIMEOUT = 3600.0
+_DEFAULT_MEMORY = 8 << 30
+# Between the request to end and the kill.
+_GRACE_PERIOD = 5.0
+
+_running: set[subprocess.Popen[bytes]] = set()
 
 
 class ProcessResult(NamedTuple):
-    """A program that has ended: its exit code and its standard error."""
+    """The result of a program that has ended: its exit code, its standard error as text, its standard output."""
 
     exit_code: int
     stderr: str
+    output: bytes = b""
+
+    @property
+    def stdout(self) -> str:
+        """The standard output as text."""
+        return _decode(self.output)
 
 
 class ProcessRunner(Protocol):
     """Runs a program in a folder with exactly this environment and waits for it."""
 
     def __call__(self, argv: tuple[str, ...], folder: str, environment: Mapping[str, str]) -> ProcessResult:
-        """Raises `UnavailableError` when there is no such program."""
+        """Raises `UnavailableError` if the program does not exist or exceeds a limit."""
 
 
-def run_process(argv: tuple[str, ...], folder: str, environment: Mapping[str, str]) -> ProcessResult:
-    """The real thing. An interrupt ends the program too."""
-    try:
-        process = subprocess.Popen(
-            argv,
-            cwd=folder,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-        )
-    except OSError as problem:
-        raise UnavailableError(f"`{argv[0]}` cannot be started: {problem.strerror}") from None
+class ProgramNotFoundError(UnavailableError):
+    """There is no such program on the PATH."""
+
+
+class ProcessTimeoutError(UnavailableError):
+    """The program did not finish in time, and was killed."""
+
+
+def select_environment(environment: Mapping[str, str], *more: str) -> dict[str, str]:
+    """The variables that every resolver may see, and `more` that this one may see."""
+    wanted = _NETWORK_AND_USER_VARIABLES.union(more)
+    return {name: value for name, value in environment.items() if name in wanted}
+
+
+def run_process(  # noqa: PLR0913 - the first three are those of `ProcessRunner`
+    argv: tuple[str, ...],
+    folder: str | Path | None,
+    environment: Mapping[str, str],
+    *,
+    stdin: bytes | None = None,
+    timeout: float = _DEFAULT_TIMEOUT,
+    memory: int = _DEFAULT_MEMORY,
+    label: str = "",
+    hint: str | None = None,
+) -> ProcessResult:
+    """Run a program to its end, whatever its exit code. An interrupt ends the program too.
+
+    `folder` is the working directory, None for the current one. `timeout` is in seconds, `memory` in bytes of data for
+    each process (on Linux; other systems cannot limit a running process). `label` is the program's name in error
+    messages, which never quote its output. Raises `ProgramNotFoundError`, `ProcessTimeoutError` or `UnavailableError`.
+    """
+    label = label or f"`{argv[0]}`"
+    source = subprocess.DEVNULL if stdin is None else subprocess.PIPE
+    process = start_process(
+        argv, environment, folder=folder, stdin=source, stdout=subprocess.PIPE, label=label, hint=hint
+    )
+    _limit_memory(process.pid, memory)
+    _running.add(process)
     with process:
         try:
-            _, errors = process.communicate()
+            output, errors = process.communicate(stdin, timeout)
+            return ProcessResult(process.returncode, _decode(errors), output)
+        except subprocess.TimeoutExpired:
+            process.kill()
         except BaseException:
-            process.terminate()
+            _end(process)
             raise
-    return ProcessResult(process.returncode, errors)
+        finally:
+            _running.discard(process)
+    # Outside the handler: the exception there holds the output so far, which may be a secret.
+    raise ProcessTimeoutError(f"{label} did not finish within {timeout:g} seconds", hint)
+
+
+def start_process(  # noqa: PLR0913 - a process has so many sides
+    argv: tuple[str, ...],
+    environment: Mapping[str, str],
+    *,
+    folder: str | Path | None = None,
+    stdin: int | IO[bytes] = subprocess.DEVNULL,
+    stdout: int = subprocess.DEVNULL,
+    stderr: int = subprocess.PIPE,
+    label: str = "",
+    hint: str | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a program that is looked up on this environment's PATH, without limits. The caller waits for it.
+
+    Raises `ProgramNotFoundError`, or `UnavailableError` if it cannot be started.
+    """
+    label = label or f"`{argv[0]}`"
+    program = argv[0] if os.sep in argv[0] else which(argv[0], path=environment.get("PATH", os.defpath))
+    if program is None:
+        raise ProgramNotFoundError(f"{label} cannot be started: it is not on the PATH", hint)
+    try:
+        return subprocess.Popen(
+            (program, *argv[1:]), cwd=folder, env=dict(environment), stdin=stdin, stdout=stdout, stderr=stderr
+        )
+    except OSError as problem:
+        raise UnavailableError(f"{label} cannot be started: {problem.strerror}", hint) from None
+
+
+def run_in_threads(function: Callable[[ItemT], ResultT], items: Sequence[ItemT]) -> list[ResultT]:
+    """The results for all items, each from a thread of its own. An interrupt ends the programs of the threads too."""
+    if len(items) == 1:
+        return [function(items[0])]
+    from concurrent.futures import ThreadPoolExecutor, wait  # noqa: PLC0415 - 8 ms, for several items only
+
+    with ThreadPoolExecutor(len(items)) as pool:
+        futures = [pool.submit(function, item) for item in items]
+        try:
+            return [future.result() for future in futures]
+        except KeyboardInterrupt:
+            # Python interrupts the main thread alone. A thread may still start another program.
+            while wait(futures, 0.1).not_done:
+                for process in tuple(_running):
+                    _end(process)
+            raise
+
+
+def _limit_memory(pid: int, memory: int) -> None:
+    """Limit the data of a process and of its later children. It is set from here: a thread must not fork and run code.
+
+    The data segment and not the address space: allocators reserve address space for every processor of the machine.
+    """
+    if sys.platform == "linux":
+        import resource  # noqa: PLC0415 - not on Windows
+
+        with suppress(OSError):  # already at its end, or not ours to limit
+            _, hard = resource.prlimit(pid, resource.RLIMIT_DATA)
+            soft = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
+            resource.prlimit(pid, resource.RLIMIT_DATA, (soft, hard))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(_GRACE_PERIOD)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def _decode(text: bytes) -> str:
+    return text.decode("utf-8", "replace").replace("\r\n", "\n")

@@ -11,10 +11,8 @@ import base64
 import binascii
 import json
 import re
-import subprocess
 from dataclasses import dataclass
 from http import HTTPStatus
-from shutil import which
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
 
@@ -29,6 +27,7 @@ from envcompile.net.http import (
     is_web_url,
     parse_origin,
 )
+from envcompile.net.process import run_process
 from envcompile.registry.reference import HUB_ALIASES, HUB_LOGIN_KEY
 
 if TYPE_CHECKING:
@@ -219,27 +218,9 @@ def create_helper_runner(environment: Mapping[str, str], limit: float = 60.0) ->
     """
 
     def run(argv: tuple[str, ...], text: str) -> str:
-        program = which(argv[0], path=environment.get("PATH", ""))
-        hint = "install it, or take it out of docker's `config.json`"
-        if program is None:
-            raise UnavailableError(f"the credential helper `{argv[0]}` of docker's configuration is not there", hint)
-        try:
-            finished = subprocess.run(
-                (program, *argv[1:]),
-                input=text.encode(),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=dict(environment),
-                timeout=limit,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:  # its text would hold what the helper has said so far
-            failure = f"did not end within {limit:g} seconds"
-        except OSError as problem:
-            failure = f"cannot be started: {problem.strerror}"
-        else:
-            return finished.stdout.decode("utf-8", "replace")
-        raise UnavailableError(f"the credential helper `{argv[0]}` {failure}", hint)
+        hint = "install it, or remove it from docker's `config.json`"
+        label = f"the credential helper `{argv[0]}`"
+        return run_process(argv, None, environment, stdin=text.encode(), timeout=limit, label=label, hint=hint).stdout
 
     return run
 

@@ -10,6 +10,7 @@ from envcompile.base_image.compatibility import make_cuda_constraints
 from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
 from envcompile.diagnostics.errors import EXIT_FAILED
 from envcompile.lock.model import Pins, PlatformLock, PythonInterpreter
+from envcompile.net.process import run_in_threads
 from envcompile.platforms import PLATFORMS
 from envcompile.resolve.conda.channels import add_distributions
 from envcompile.resolve.model import CondaRequest, PipRequest
@@ -101,7 +102,7 @@ def solve_environment(  # noqa: PLR0913, PLR0917 - every effect is an argument
             pip, built = _solve_pip(source, spec, name, ground, python, brought, earlier, solvers, upgrade)
         return PlatformLock(name, python, ground.base, ground.base, ground.tools, pip, brought, pip_build=built)
 
-    platforms = tuple(_run_in_parallel(one, names))
+    platforms = tuple(run_in_threads(one, names))
     used = {package.channel for packages in conda.values() for package in packages}
     return platforms, tuple(each for each in solvers.channels if each.name in used)
 
@@ -199,15 +200,6 @@ def _solve_pip(  # noqa: PLR0913, PLR0917 - a request is made of all that was de
     if strange := [each.name for each in packages if each.index != find_index_name(each.name, request.indexes)]:
         raise AssertionError(f"a resolver took packages from an index that they are not named for: {strange}")
     return packages, built
-
-
-def _run_in_parallel(one: Callable[[str], PlatformLock], names: list[str]) -> list[PlatformLock]:
-    if len(names) == 1:
-        return [one(names[0])]
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - 8 ms, for several platforms only
-
-    with ThreadPoolExecutor(len(names)) as pool:
-        return list(pool.map(one, names))
 
 
 # From a resolver's reason to the line of the spec.

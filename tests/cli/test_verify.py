@@ -189,7 +189,7 @@ def test_files_lead_to_their_specs(project: Path, tmp_path: Path) -> None:
         (["none.lock"], 2, "`none.toml` is not there"),
         (["none.Dockerfile"], 2, "`none.Dockerfile` cannot be read: No such file or directory"),
         (["-f", "envcompile.toml", "envcompile.toml"], 2, "`-f` names a spec, and so do the files"),
-        (["--hook"], 3, "`git diff` does not tell what the commit removes"),
+        (["--hook"], 3, "`git diff` does not list the removed files"),
         (["elsewhere/Dockerfile"], 2, "`elsewhere/envcompile.toml` is not there"),
         (["orphan.lock"], 2, "`orphan.lock` is a lock, and its spec `orphan.toml` is not there"),
         (["expected"], 2, "`expected` is none of the files"),

@@ -17,8 +17,9 @@ from envcompile.engine.build import (
     format_archive_mirrors,
     format_exporter,
 )
-from envcompile.engine.command import DockerClient, DockerResult
+from envcompile.engine.command import DockerClient
 from envcompile.engine.failure import error_from_output, parse_build_failure
+from envcompile.net.process import ProcessResult
 from tests.made import dockerfile_of
 
 if TYPE_CHECKING:
@@ -82,9 +83,9 @@ def test_the_command_line_of_a_build() -> None:
     ],
 )
 def test_buildx_is_there_and_new_enough(code: int, said: str, problem: str) -> None:
-    def ask(*words: str) -> DockerResult:
+    def ask(*words: str) -> ProcessResult:
         assert words == ("buildx", "version")
-        return DockerResult(code, said, "")
+        return ProcessResult(code, "", said.encode())
 
     if problem:
         with pytest.raises(UnavailableError, match=problem):

@@ -310,10 +310,10 @@ def test_a_helper_that_fails_is_named_and_not_quoted(server: Server, make: Make,
 def test_a_helper_that_does_not_end(tmp_path: Path) -> None:
     helper(tmp_path, f"import time\nprint('{PASSWORD}', flush=True)\ntime.sleep(60)")
     run = create_helper_runner({"PATH": str(tmp_path)}, limit=0.3)
-    assert "did not end within 0.3 seconds" in fails(lambda: run(("docker-credential-test", "get"), "x"))
+    assert "did not finish within 0.3 seconds" in fails(lambda: run(("docker-credential-test", "get"), "x"))
 
 
-@pytest.mark.parametrize(("name", "words"), [("missing", "is not there"), ("../../bin/sh", "cannot be one")])
+@pytest.mark.parametrize(("name", "words"), [("missing", "is not on the PATH"), ("../../bin/sh", "cannot be one")])
 def test_a_helper_that_is_none(server: Server, make: Make, name: str, words: str) -> None:
     server.auth = "token"
     assert words in fails(lambda: make({"credsStore": name}).resolve_digest(f"{server.host}/team/python:1"))

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.diagnostics.errors import UnavailableError
 from envcompile.net.http import Request, create_body_reader
+from envcompile.net.process import ProgramNotFoundError
 from envcompile.plan.apt import format_snapshot_timestamp
 from envcompile.registry.reference import find_registry_url
 from envcompile.resolve.apt.closure import PackageIndex
@@ -85,7 +86,7 @@ def verify_signature(text: str, keyring: bytes, effects: Effects) -> bool:
         argv = ("gpgv", "--status-fd", "2", "--keyring", f"{folder}/keyring.gpg", f"{folder}/InRelease")
         try:
             said = effects.run(argv, folder, {**effects.environment, "LC_ALL": "C", "GNUPGHOME": folder}).stderr
-        except UnavailableError:
+        except ProgramNotFoundError:
             return False
     words = {line.split()[1] for line in said.splitlines() if line.startswith("[GNUPG:] ")}
     if "VALIDSIG" not in words or "BADSIG" in words:

@@ -17,8 +17,9 @@ from urllib.parse import unquote
 
 from envcompile.diagnostics.diagnostic import redact_secrets
 from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
+from envcompile.net.process import run_in_threads, select_environment
 from envcompile.resolve.conda.rattler import (
-    INHERITED_VARIABLES,
+    RATTLER_VARIABLES,
     create_no_answer_error,
     format_request,
     parse_answer,
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
     from envcompile.resolve.model import CondaRequest, Effects
 
 _CONDA_PROGRAMS = ("conda", "mamba", "micromamba")
-_CONDA_LOCK_VARIABLES = INHERITED_VARIABLES | {
-    "REQUESTS_CA_BUNDLE",
-    "CURL_CA_BUNDLE",
-}  # what conda has for SSL_CERT_FILE
 _RATTLER_HINT = 'write `resolver = "rattler"` under `[conda]`'
 _SHIM_PROGRAM = "from envcompile.resolve.conda.conda_lock_shim import main\n\nmain()\n"
 
@@ -50,10 +47,7 @@ class CondaLockResolver:
 
         Raises `UnsolvableError`, `UnavailableError` or `InvalidInputError`.
         """
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - 8 ms, for this resolver only
-
-        with ThreadPoolExecutor(len(requests)) as pool:
-            return tuple(pool.map(lambda request: self._resolve_platform(request, effects), requests))
+        return tuple(run_in_threads(lambda request: self._resolve_platform(request, effects), requests))
 
     def _resolve_platform(self, request: CondaRequest, effects: Effects) -> tuple[CondaPackage, ...]:
         asked, program = format_request(request), _find_conda_program(effects)
@@ -125,7 +119,7 @@ def _run_conda_lock(folder: Path, request: CondaRequest, program: str | None, ef
         *("--platform", request.platform.name, "--virtual-package-spec", "virtual-packages.yml"),
         *("--pypi_to_conda_lookup_file", "names.json", "--kind", "explicit", "--log-level", "WARNING"),
     )
-    environment = {key: value for key, value in effects.environment.items() if key in _CONDA_LOCK_VARIABLES}
+    environment = select_environment(effects.environment, *RATTLER_VARIABLES)
     # Its own temporary files go with the folder, however it ends.
     environment |= dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
     if program:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from envcompile.diagnostics.diagnostic import redact_secrets
 from envcompile.diagnostics.errors import EnvcompileError, InvalidInputError, UnavailableError
 from envcompile.lock.model import CondaPackage
+from envcompile.net.process import select_environment
 from envcompile.resolve.model import UnsolvableError, allows_upgrades
 from envcompile.spec.conda import parse_match_spec
 
@@ -27,13 +28,11 @@ if TYPE_CHECKING:
     from envcompile.resolve.model import CondaRequest, Effects
     from envcompile.spec.conda import MatchSpec
 
-# Where the network is and who the user is there; nothing that changes an answer.
-INHERITED_VARIABLES = frozenset(
-    "PATH HOME USER LOGNAME TMPDIR TEMP TMP SYSTEMROOT APPDATA LOCALAPPDATA USERPROFILE XDG_CACHE_HOME XDG_CONFIG_HOME "
-    "XDG_DATA_HOME XDG_RUNTIME_DIR DBUS_SESSION_BUS_ADDRESS HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY http_proxy "
-    "https_proxy all_proxy no_proxy SSL_CERT_FILE SSL_CERT_DIR NETRC RATTLER_CACHE_DIR RATTLER_AUTH_FILE PYTHONPATH "
-    "PYTHONHOME VIRTUAL_ENV LD_LIBRARY_PATH".split()
-)
+# How the child finds rattler, its cache, and the user's keyring.
+RATTLER_VARIABLES = (
+    "XDG_RUNTIME_DIR DBUS_SESSION_BUS_ADDRESS RATTLER_CACHE_DIR RATTLER_AUTH_FILE PYTHONPATH PYTHONHOME VIRTUAL_ENV "
+    "LD_LIBRARY_PATH"
+).split()
 # As `-m` would start it, and without the 3 ms that looking for it takes.
 _WORKER_PROGRAM = "from envcompile.resolve.conda.rattler_worker import run_worker_program; run_worker_program()"
 _LOGIN_HINT = "log in with `rattler auth login`, or name the file that holds them in `RATTLER_AUTH_FILE`"
@@ -59,7 +58,7 @@ def run_worker(questions: list[dict[str, Any]], effects: Effects, timeout: int) 
     with TemporaryDirectory(prefix="envcompile-") as folder:
         asked, answer = Path(folder, "question.json"), Path(folder, "answer.json")
         asked.write_text(json.dumps({"requests": questions, "offline": effects.offline, "timeout": timeout}), "utf-8")
-        environment = {key: value for key, value in effects.environment.items() if key in INHERITED_VARIABLES}
+        environment = select_environment(effects.environment, *RATTLER_VARIABLES)
         argv = (sys.executable, "-c", _WORKER_PROGRAM, str(asked), str(answer))
         finished = effects.run(argv, folder, environment)
         if not answer.exists():
@@ -138,7 +137,7 @@ def _list_constraints(cuda: str | bool | None) -> list[str]:
 
 def create_no_answer_error(finished: ProcessResult) -> UnavailableError:
     """Why there is no answer, after a process that was to write one."""
-    code, errors = finished
+    code, errors = finished.exit_code, finished.stderr
     if "No module named 'rattler'" in errors:
         hint = "run `pip install 'envcompile[lock]'`"
         return UnavailableError("`py-rattler`, which resolves conda packages, is not there", hint)

@@ -17,6 +17,7 @@ from packaging.tags import sys_tags
 from packaging.utils import canonicalize_name
 
 from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
+from envcompile.net.process import select_environment
 from envcompile.resolve.model import Effects, UnsolvableError, solve_keeping_pins
 from envcompile.resolve.pip.index_router import Signpost, signpost
 from envcompile.resolve.pip.simple_index import SimpleIndex, silent
@@ -115,11 +116,6 @@ def _create_unexpected_error(errors: str, request: PipRequest) -> EnvcompileErro
 # release to hash it; so it runs without `--generate-hashes`.
 
 
-# Of the user's environment only what says where the network is and who the user is there: no PIP_*, no PYTHON*.
-_INHERITED_VARIABLES = frozenset(
-    "PATH HOME USER LOGNAME TMPDIR XDG_CACHE_HOME HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY http_proxy https_proxy "
-    "all_proxy no_proxy SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE NETRC".split()
-)
 _PIP_INDEX_PROGRAM = "import sys; from pip._internal.models.index import PyPI; sys.stderr.write(PyPI.simple_url)"
 _PIN_LINE = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?===?([^\s;]+)")
 _MANYLINUX_TAG = re.compile(r"manylinux_(\d+)_(\d+)_(\w+)")
@@ -229,7 +225,7 @@ def find_index_url(effects: Effects, folder: str) -> str:
 
 
 def _build_environment(outer: Mapping[str, str]) -> dict[str, str]:
-    kept = {key: value for key, value in outer.items() if key in _INHERITED_VARIABLES}
+    kept = select_environment(outer)
     # The null device as configuration file is pip's way of reading none at all, the machine's and the user's included.
     return {**kept, "PIP_CONFIG_FILE": os.devnull, "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 

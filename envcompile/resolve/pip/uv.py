@@ -17,6 +17,7 @@ import tomli
 
 from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
 from envcompile.lock.model import PipPackage
+from envcompile.net.process import select_environment
 from envcompile.resolve.model import CERTIFICATE_HINT, UnsolvableError, allows_upgrades, solve_keeping_pins
 from envcompile.resolve.pip.index_router import signpost
 from envcompile.resolve.pip.wheels import find_best_wheel, parse_annotations, write_sdist_stubs, write_stubs
@@ -28,12 +29,7 @@ if TYPE_CHECKING:
     from envcompile.resolve.model import Effects, PipRequest
     from envcompile.resolve.pip.index_router import Signpost
 
-# uv's own default stands in its help and nowhere else. What a program says is read off standard error here.
-_UV_INDEX_PROGRAM = """
-import subprocess, sys
-asked = subprocess.run([sys.argv[1], "pip", "compile", "--help"], capture_output=True, encoding="utf-8")
-sys.stderr.write(asked.stdout)
-"""
+# uv's own default stands in its help and nowhere else.
 _DEFAULT_URL_LINE = re.compile(r"default package index \(by default: <(https://[^>]+)>\)")
 
 
@@ -51,8 +47,8 @@ class UvSettings(NamedTuple):
 
 def read_uv_default_url(uv: str, effects: Effects, folder: str) -> str:
     """The index that uv asks when nobody names one. Raises `InvalidInputError` when it does not say which that is."""
-    finished = effects.run((sys.executable, "-c", _UV_INDEX_PROGRAM, uv), folder, effects.environment)
-    if found := _DEFAULT_URL_LINE.search(finished.stderr):
+    finished = effects.run((uv, "pip", "compile", "--help"), folder, effects.environment)
+    if found := _DEFAULT_URL_LINE.search(finished.stdout):
         return found[1]
     raise InvalidInputError("`uv` does not say which index is its default", "give it as `index` under `[pip]`")
 
@@ -88,15 +84,11 @@ def prepare_uv(
 # uv as pip resolver: one solve for the files, one look into its cache for who needs whom.
 
 
-# Of the user's environment only what says where the network is and who the user is there. Whatever changes an answer
-# (UV_PRERELEASE, UV_INDEX, PIP_*, ...) stays out: the spec alone asks.
-_INHERITED_VARIABLES = frozenset(
-    "PATH HOME USER LOGNAME TMPDIR TEMP TMP SYSTEMROOT APPDATA LOCALAPPDATA USERPROFILE XDG_CACHE_HOME XDG_CONFIG_HOME "
-    "XDG_DATA_HOME HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY http_proxy https_proxy all_proxy no_proxy SSL_CERT_FILE "
-    "SSL_CERT_DIR SSL_CLIENT_CERT NETRC UV_CACHE_DIR UV_NO_CACHE UV_SYSTEM_CERTS UV_NATIVE_TLS UV_HTTP_TIMEOUT "
-    "UV_HTTP_RETRIES UV_INSECURE_HOST UV_KEYRING_PROVIDER UV_CREDENTIALS_DIR UV_DEFAULT_INDEX "
-    "UV_CONCURRENT_DOWNLOADS UV_OFFLINE".split()
-)
+_UV_VARIABLES = (
+    "SSL_CLIENT_CERT UV_CACHE_DIR UV_NO_CACHE UV_SYSTEM_CERTS UV_NATIVE_TLS UV_HTTP_TIMEOUT UV_HTTP_RETRIES "
+    "UV_INSECURE_HOST UV_KEYRING_PROVIDER UV_CREDENTIALS_DIR UV_DEFAULT_INDEX UV_CONCURRENT_DOWNLOADS UV_OFFLINE"
+).split()
+_INDEX_LOGIN_VARIABLE = re.compile(r"UV_INDEX_.*(?:_USERNAME|_PASSWORD)")
 # The values of `--python-platform` (uv 0.13.9). A base with a glibc between two of them gets wheels for the older one.
 _MANYLINUX_POLICIES: tuple[int, ...] = (17, 28, *range(31, 41))
 _NO_SOLUTION_LINE = "No solution found"
@@ -115,7 +107,8 @@ class UvResolver:
 
     def resolve(self, request: PipRequest, effects: Effects) -> tuple[PipPackage, ...]:
         """The packages for one platform; see `PipResolver`."""
-        passed = {key: value for key, value in effects.environment.items() if _passes_variable(key)}
+        logins = filter(_INDEX_LOGIN_VARIABLE.fullmatch, effects.environment)
+        passed = select_environment(effects.environment, *_UV_VARIABLES, *logins)
         default = partial(read_uv_default_url, find_uv(effects.environment), effects)
         with (
             TemporaryDirectory(prefix="envcompile-") as folder,
@@ -202,10 +195,6 @@ def _choose_manylinux_policy(glibc: str) -> int:
     """The newest minor version of glibc 2 that uv knows a platform for and that is not newer than the base's."""
     minor = int(glibc.split(".")[1])
     return max((known for known in _MANYLINUX_POLICIES if known <= minor), default=min(_MANYLINUX_POLICIES))
-
-
-def _passes_variable(key: str) -> bool:
-    return key in _INHERITED_VARIABLES or (key.startswith("UV_INDEX_") and key.endswith(("_USERNAME", "_PASSWORD")))
 
 
 def find_default_index(effects: Effects) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envcompile.api import compile_dockerfile
 from envcompile.diagnostics.toml_source import TomlSource
+from envcompile.export.common import derive_file_urls
 from envcompile.lock.freshness import check_freshness
 from envcompile.lock.writer import parse_lock
 from envcompile.spec.decode import parse_spec
+from envcompile.spec.pip import DEFAULT_INDEX
 
 if TYPE_CHECKING:
     from envcompile.lock.model import Lock
@@ -45,6 +48,13 @@ def dockerfile_of(name: str) -> str:
 
 
 def places(lock: Lock) -> dict[str, str]:
-    """An address for each of pip's files, below the name of its index."""
-    packages = (package for platform in lock.platforms for package in platform.pip)
-    return {each.sha256: f"https://files.example.invalid/{each.index}/{each.file}" for each in packages}
+    """The URLs of pip's files: as `--files` derives them, and for other indexes below the name of the index."""
+    packages = [package for platform in lock.platforms for package in platform.pip]
+    public = tuple(
+        replace(each, pip=tuple(package for package in each.pip if package.index == DEFAULT_INDEX))
+        for each in lock.platforms
+    )
+    return {
+        **{each.sha256: f"https://files.example.invalid/{each.index}/{each.file}" for each in packages},
+        **derive_file_urls(replace(lock, platforms=public), "https://files.example.invalid/packages"),
+    }

@@ -14,10 +14,10 @@ from envcompile.api import compile_dockerfile
 from envcompile.cli.main import main
 from envcompile.diagnostics.errors import EXIT_OK
 from envcompile.emit.dockerfile import compute_tag
-from envcompile.export import ExportInput, export_lock
-from envcompile.export.common import derive_file_urls
+from envcompile.export import EXPORTERS, ExportInput, export_lock, select_platform
 from envcompile.plan.pip import find_layer_group
 from envcompile.plan.planner import make_plan
+from envcompile.project.generated_files import EXPORT_FILES
 from tests.hadolint import findings
 from tests.made import CASES, FIXTURES, dockerfile_of, parsed, places
 
@@ -45,31 +45,27 @@ def test_golden_explain(name: str, form: str, golden: Golden, capsysbinary: pyte
     golden(folder / "expected" / f"explain.{'txt' if form == 'text' else form}", capsysbinary.readouterr().out.decode())
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if parsed(name)[0].conda.packages])
-def test_golden_exports(name: str, golden: Golden) -> None:
-    expected = FIXTURES / "compile" / name / "expected"
+def exports_of(name: str) -> list[tuple[str, str]]:
+    """The exports of a case: the formats, and the files in `expected/`."""
     spec, lock = parsed(name)
-    given = ExportInput(spec, lock, derive_file_urls(lock, "https://files.example.invalid/packages"))
-    golden(expected / "conda-lock.yml", export_lock("conda-lock", given))
-    golden(expected / "environment.yml", export_lock("environment", given))
-    for platform in lock.platforms:
-        one = dataclasses.replace(lock, platforms=(platform,))
-        golden(expected / f"explicit-{platform.platform}.txt", export_lock("explicit", ExportInput(spec, one)))
+    requested = {kind for kind in ("conda", "pip", "apt") if getattr(spec, kind).packages}
+    sdists = any(package.kind == "sdist" for platform in lock.platforms for package in platform.pip)
+    rows = [row for row in EXPORTERS.values() if row.package_kinds[0] in requested]
+    return [
+        (row.name, row.platform_file_name("" if row.supports_several_platforms else platform.platform))
+        for row in rows
+        if not (sdists and row.has_pins and "pip" in row.package_kinds)
+        for platform in lock.platforms[: 1 if row.supports_several_platforms else None]
+    ]
 
 
-def of_wheels(name: str) -> bool:
-    """Whether a case has pip packages, and none that must be built: no other tool's lock holds these."""
-    packages = [package for platform in parsed(name)[1].platforms for package in platform.pip]
-    return bool(packages) and all(package.kind == "wheel" for package in packages)
-
-
-@pytest.mark.parametrize("name", [name for name in CASES if of_wheels(name)])
-def test_golden_exports_of_pip(name: str, golden: Golden) -> None:
-    expected = FIXTURES / "compile" / name / "expected"
+@pytest.mark.parametrize(
+    ("name", "format_", "file"), [(name, *export) for name in CASES for export in exports_of(name)]
+)
+def test_golden_exports(name: str, format_: str, file: str, golden: Golden) -> None:
     spec, lock = parsed(name)
-    given = ExportInput(spec, lock, places(lock))
-    golden(expected / "requirements.txt", export_lock("requirements", given))
-    golden(expected / "pylock.toml", export_lock("pylock", given))
+    lock = select_platform(lock, EXPORT_FILES[file][1] or None)
+    golden(FIXTURES / "compile" / name / "expected" / file, export_lock(format_, ExportInput(spec, lock, places(lock))))
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import envcompile
+from envcompile.project.generated_files import EXPORTERS
 from tests.made import FIXTURES
 
 CASE = FIXTURES / "compile" / "everything"
@@ -36,21 +37,18 @@ def test_hash_seeds(seed: str) -> None:
 
 
 @pytest.mark.parametrize("seed", ["0", "4242", "random"])
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("conda-lock.yml", ["--format", "conda-lock", "--files", "https://files.example.invalid/packages"]),
-        ("environment.yml", ["--format", "environment"]),
-        ("explicit-linux-64.txt", ["--format", "explicit", "--platform", "linux-64"]),
-    ],
-)
-def test_exports(name: str, options: list[str], seed: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("format_", EXPORTERS)
+def test_exports(format_: str, seed: str, tmp_path: Path) -> None:
     """In every hash seed, locale and time zone, and with CRLF line ends in what they are made of."""
     case = FIXTURES / "compile" / "conda"
     for file in ("envcompile.toml", "envcompile.lock"):
         (tmp_path / file).write_bytes((case / file).read_bytes().replace(b"\n", b"\r\n"))
+    row = EXPORTERS[format_]
+    files = ("--files", "https://files.example.invalid/packages") if row.needs_file_urls else ()
+    platform = () if row.supports_several_platforms else ("--platform", "linux-64")
+    expected = case / "expected" / row.platform_file_name("".join(platform[1:]))
     odd = {"PYTHONHASHSEED": seed, "TZ": "Asia/Kathmandu", "LC_ALL": "tr_TR.ISO-8859-9", "PYTHONUTF8": "0"}
-    assert emitted(tmp_path, "export", *options, **odd) == (case / "expected" / name).read_bytes()
+    assert emitted(tmp_path, "export", "--format", format_, *files, *platform, **odd) == expected.read_bytes()
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu", "America/St_Johns"])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envcompile.api import load_spec_and_lock
 from envcompile.cli.output import OutputArtifact, add_output_options, write_artifact
 from envcompile.diagnostics.errors import InvalidInputError
-from envcompile.export import EXPORTERS, ExportInput, count_packages, export_lock, select_platform
+from envcompile.export import EXPORTERS, ExportInput, export_lock, find_export_warnings, select_platform
 from envcompile.export.common import derive_file_urls, find_packages_without_url, parse_file_urls
 from envcompile.spec.values import read_index_url
 
@@ -22,32 +23,38 @@ if TYPE_CHECKING:
     from envcompile.lock.model import Lock
     from envcompile.spec.model import Spec
 
-_HELP_EPILOG = """\
-formats:
-  conda-lock   conda-lock.yml (version 1), which conda-lock, mamba and micromamba install; beside the environment.yml
-               of `--format environment`, `conda-lock --check-input-hash` takes it for current
-  explicit     an @EXPLICIT list with hashes, which conda, mamba and micromamba install; of one platform, and of conda's
-               packages only
-  environment  environment.yml: what the spec asks for, without the pins
-  requirements requirements.txt with hashes, which pip, pip-sync and uv install; of pip's packages only
-  pylock       pylock.toml (PEP 751), which `uv pip sync` installs; of pip's packages only
-
-The lock knows pip's files by their hashes and not by their place, and conda-lock and pylock want the place: the file
-that `-o` names is believed for what it says already, and the index is asked for the rest. Without a network: with
-`--files https://files.example.com/packages` the wheel `numpy-2.5.5-cp312-cp312-manylinux_2_28_x86_64.whl` is
-`https://files.example.com/packages/cp312/n/numpy/numpy-2.5.5-cp312-cp312-manylinux_2_28_x86_64.whl`, which is how the
-file host of the public index serves it.
+_FILE_URLS_HELP = """\
+The lock identifies pip's files by their hashes and holds no URLs, but some formats need a URL for each file. The URLs
+that the file named by `-o` already contains are kept, and the package index is asked for the others. Without network
+access, `--files https://files.example.com/packages` names a server with the layout of the public index: the URL of
+`numpy-2.5.5-cp312-cp312-manylinux_2_28_x86_64.whl` is then
+`https://files.example.com/packages/cp312/n/numpy/numpy-2.5.5-cp312-cp312-manylinux_2_28_x86_64.whl`.
 """
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of the command. `--format` is its own: how mistakes are told is said before the command's name."""
+    """Add the options of the command.
+
+    `--format` selects the export format here; before the command's name it selects the format of messages.
+    """
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = _HELP_EPILOG
+    parser.epilog = f"{_format_exporters_help()}\n{_FILE_URLS_HELP}"
     parser.add_argument("--format", dest="to", choices=tuple(EXPORTERS), required=True, help="what to write; see below")
     add_output_options(parser)
     parser.add_argument("--platform", metavar="NAME", help="of this platform alone, such as linux-64 (default: all)")
-    parser.add_argument("--files", metavar="URL", help="conda-lock, pylock: where pip's files are served; see below")
+    names = ", ".join(each.name for each in EXPORTERS.values() if each.needs_file_urls)
+    parser.add_argument("--files", metavar="URL", help=f"{names}: the server of pip's files; see below")
+
+
+def _format_exporters_help() -> str:
+    """A list of the formats: the file, its contents, and the programs that read it."""
+    width = max(map(len, EXPORTERS))
+    indent = " " * (width + 4)
+    lines = ["formats:"]
+    for each in EXPORTERS.values():
+        text = f"{each.file_name}: {each.contents}; for {each.used_by}"
+        lines += textwrap.wrap(text, 120, initial_indent=f"  {each.name:{width}}  ", subsequent_indent=indent)
+    return "".join(f"{line}\n" for line in lines)
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
@@ -64,7 +71,8 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         lock = select_platform(lock, arguments.platform)
         places = _select_file_urls(arguments.output, files, spec, lock) if row.needs_file_urls else {}
         text = export_lock(arguments.to, ExportInput(spec, lock, places))
-        warn_of_omissions(reporter, arguments.to, lock)
+        for message, hint in find_export_warnings(arguments.to, lock):
+            reporter.warn(message, hint)
         return text
 
     return write_artifact(arguments, reporter, OutputArtifact(f"`{arguments.to}` export", command, row.file_name), make)
@@ -102,20 +110,3 @@ def find_file_urls(
 
         places |= find_file_urls(spec.pip, asked, Effects(run_process, environment, offline))
     return places
-
-
-def warn_of_omissions(reporter: Reporter, name: str, lock: Lock) -> None:
-    """Say what the file does not hold, or cannot do alone."""
-    for kind in ("conda", "pip", "apt"):
-        number = count_packages(lock, kind)
-        if number and kind not in EXPORTERS[name].package_kinds:
-            reporter.warn(
-                f"`{name}` cannot hold {kind} packages, of which the lock has {number}",
-                "the Dockerfile holds them all" if kind == "apt" else "`--format conda-lock` holds both",
-            )
-    pip_less = [each for each in lock.platforms if each.pip and all(package.name != "pip" for package in each.conda)]
-    if name == "conda-lock" and pip_less:
-        said = (
-            "`conda-lock install` runs the environment's own pip for pip's packages, and the lock holds no conda `pip`"
-        )
-        reporter.warn(said, "add `pip` to `packages` in `[conda]`, and lock again")

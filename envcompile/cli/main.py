@@ -20,7 +20,7 @@ COMMANDS = {
     "lock": "solve the spec and write the lock",
     "verify": "say offline whether locks answer their specs, and Dockerfiles their locks",
     "dockerfile": "write the Dockerfile of a locked spec",
-    "export": "write the lock in a format of conda's tools",
+    "export": "write the lock in a format of another tool",
     "tag": "print repository:hash, the hash being that of the Dockerfile",
     "build": "build the image by `docker buildx`, unless its tag is there",
     "bake": "print a bake file that builds one or many specs",

@@ -241,9 +241,9 @@ _ALL_RULES = (
     DiagnosticRule(
         "export",
         "the lock cannot be exported to this file",
-        "The name of the file selects the format, and the lock must contain packages of that format: conda packages "
-        "for conda-lock.yml, environment.yml and explicit.txt, pip packages for requirements.txt and pylock.toml. An "
-        "explicit list is for one platform; with several platforms, write explicit-linux-64.txt and so on.",
+        "The name of the file selects the format, and the lock must contain packages that the format can list. Some "
+        "formats are for one platform; with several platforms, write explicit-linux-64.txt and so on. "
+        "`envcompile export --help` describes the formats.",
     ),
     DiagnosticRule(
         "user",

@@ -1,4 +1,7 @@
-"""Views of a lock in the formats of other tools. Each is made by a module of its own, imported when it is asked for."""
+"""Renders a lock in the formats of other tools: one module per format, imported when the format is requested.
+
+`EXPORTERS` lists the formats. `common` contains what several formats need.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,21 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.diagnostics.errors import InvalidInputError
+from envcompile.project.generated_files import EXPORTERS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from envcompile.lock.model import Lock
     from envcompile.spec.model import Spec
 
+__all__ = ["EXPORTERS", "ExportInput", "count_packages", "export_lock", "find_export_warnings", "select_platform"]
+
 
 class ExportInput(NamedTuple):
-    """What an export is made of: a spec and the lock that answers it, with those platforms alone that are wanted.
+    """The input of an export: a spec, and the lock that satisfies it with the requested platforms only.
 
-    `places` are the addresses of pip's files by their sha256, for the formats that need them.
+    `file_urls` maps the sha256 of pip's files to their URLs, for the formats that need them.
     """
 
     spec: Spec
@@ -27,59 +33,51 @@ class ExportInput(NamedTuple):
     file_urls: Mapping[str, str] = MappingProxyType({})
 
 
-class Exporter(NamedTuple):
-    """One format: `module` of this package has a function `text` from a `ExportInput` to the text of the file.
+def export_lock(name: str, export_input: ExportInput) -> str:
+    """The text of a lock in the format `name`, a key of `EXPORTERS`.
 
-    `file` is what the file is called when nobody says otherwise. `holds` are the kinds of packages that it can hold:
-    without one of the first kind there is nothing to export. `platforms` says whether one file is for several,
-    `places` whether it wants the addresses of pip's files.
+    Raises `InvalidInputError` if the format cannot represent the lock.
     """
-
-    module: str
-    file_name: str
-    package_kinds: tuple[str, ...]
-    supports_several_platforms: bool = True
-    needs_file_urls: bool = False
-
-
-EXPORTERS = {
-    "conda-lock": Exporter("conda_lock", "conda-lock.yml", ("conda", "pip"), needs_file_urls=True),
-    "explicit": Exporter("explicit", "explicit.txt", ("conda",), supports_several_platforms=False),
-    "environment": Exporter("environment_yml", "environment.yml", ("conda", "pip")),
-    "requirements": Exporter("requirements_txt", "requirements.txt", ("pip",)),
-    "pylock": Exporter("pylock", "pylock.toml", ("pip",), needs_file_urls=True),
-}
-
-
-def export_lock(name: str, given: ExportInput) -> str:
-    """The text of a lock in one of the `EXPORTERS`.
-
-    Raises `InvalidInputError` when the format cannot hold what the lock has.
-    """
-    row = EXPORTERS[name]
-    kind = row.package_kinds[0]
-    # Asked for and kept out by markers is a list of none, and no mistake.
-    if not count_packages(given.lock, kind) and not getattr(given.spec, kind).packages:
+    exporter = EXPORTERS[name]
+    lock, kind = export_input.lock, exporter.package_kinds[0]
+    # If the spec requests packages and markers exclude them all, an empty list is correct.
+    if not count_packages(lock, kind) and not getattr(export_input.spec, kind).packages:
         message = f"the lock holds no {kind} package, and that is what `{name}` lists"
         raise InvalidInputError(message, f"add `packages` to `[{kind}]`, and run `envcompile lock`")
-    if not row.supports_several_platforms and len(given.lock.platforms) > 1:
-        names = ", ".join(f"`{each.platform}`" for each in given.lock.platforms)
+    if not exporter.supports_several_platforms and len(lock.platforms) > 1:
+        names = ", ".join(f"`{each.platform}`" for each in lock.platforms)
         message = f"`{name}` is a list for one platform, and the lock holds {names}"
-        raise InvalidInputError(message, f"add `--platform {given.lock.platforms[0].platform}`")
-    sdists = sorted({each.name for one in given.lock.platforms for each in one.pip if each.kind == "sdist"})
-    if sdists and "pip" in row.package_kinds and name != "environment":
-        message = f"`{sdists[0]}` is locked as an sdist, and `{name}` has no place for what it is built with"
-        raise InvalidInputError(message, "build the image, or ask for a release that has a wheel")
-    return str(import_module(f"{__name__}.{row.module}").render_export(given))
+        raise InvalidInputError(message, f"add `--platform {lock.platforms[0].platform}`")
+    sdists = sorted({package.name for each in lock.platforms for package in each.pip if package.kind == "sdist"})
+    if sdists and exporter.has_pins and "pip" in exporter.package_kinds:
+        message = f"`{sdists[0]}` is locked as an sdist, and `{name}` cannot list its build dependencies"
+        raise InvalidInputError(message, "build the image, or request a release that has a wheel")
+    return str(import_module(f"{__name__}.{exporter.module}").render_export(export_input))
+
+
+def find_export_warnings(name: str, lock: Lock) -> Iterator[tuple[str, str]]:
+    """Messages and hints about packages that the format cannot list, and about what its installer lacks."""
+    exporter = EXPORTERS[name]
+    for kind in ("conda", "pip", "apt"):
+        count = count_packages(lock, kind)
+        if count and kind not in exporter.package_kinds:
+            both = {*exporter.package_kinds, kind}
+            other = next((each.name for each in EXPORTERS.values() if both <= set(each.package_kinds)), None)
+            hint = f"`--format {other}` holds both" if other else "the Dockerfile holds them all"
+            yield f"`{name}` cannot hold {kind} packages, of which the lock has {count}", hint
+    without_pip = any(each.pip and all(package.name != "pip" for package in each.conda) for each in lock.platforms)
+    if exporter.needs_conda_pip and without_pip:
+        message = f"`{name}` installs pip packages with the environment's own pip, and the lock holds no conda `pip`"
+        yield message, "add `pip` to `packages` in `[conda]`, and lock again"
 
 
 def count_packages(lock: Lock, kind: str) -> int:
-    """How many packages of a kind, `conda`, `pip` or `apt`, a lock holds."""
+    """The number of packages of a kind (`conda`, `pip` or `apt`) in a lock."""
     return sum(len(getattr(each, kind)) for each in lock.platforms)
 
 
 def select_platform(lock: Lock, name: str | None) -> Lock:
-    """The lock with the named platform alone. Raises `InvalidInputError`."""
+    """The lock restricted to one platform. Raises `InvalidInputError` if the lock does not hold it."""
     if name is None:
         return lock
     platform = lock.find_platform(name)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from envcompile.diagnostics.diagnostic import Diagnostic, RequirementError, redact_secrets
-from envcompile.project.generated_files import EXPORT_FILES
+from envcompile.project.generated_files import EXPORT_FILES, EXPORTERS
 from envcompile.spec.conda import parse_match_spec
 from envcompile.spec.image_reference import split_image_reference
 from envcompile.spec.pip import check_indexes, normalize_name, parse_package_name, parse_requirement
@@ -193,17 +193,20 @@ def _check_exports(value: dict[str, Any]) -> Iterator[Diagnostic]:
     given = _get_value(value, "platforms")
     platforms = given if isinstance(given, list) and given else ["linux-64"]
     for path, text in _iter_strings(value, "lock", "exports"):
-        format_, platform = EXPORT_FILES.get(text, ("", ""))
-        kind = "pip" if format_ in {"pylock", "requirements"} else "conda"
-        if format_ and not _get_value(value, kind, "packages"):
+        if text not in EXPORT_FILES:
+            continue
+        name, platform = EXPORT_FILES[text]
+        exporter = EXPORTERS[name]
+        kind = exporter.package_kinds[0]
+        if not _get_value(value, kind, "packages"):
             message = f"`{text}` lists {kind} packages, and none is asked for"
             yield Diagnostic("export", message, path, f"take it out, or add `packages` to `[{kind}]`")
         elif platform and platform not in platforms:
             message = f"`{text}` is for `{platform}`, which is not one of the spec's platforms"
             yield Diagnostic("export", message, path, "take it out, or add the platform")
-        elif format_ == "explicit" and not platform and len(platforms) > 1:
+        elif not exporter.supports_several_platforms and not platform and len(platforms) > 1:
             message = f"`{text}` is a list for one platform, and the spec has {len(platforms)}"
-            names = " and ".join(f"`explicit-{display_text(str(each))}.txt`" for each in platforms)
+            names = " and ".join(f"`{exporter.platform_file_name(display_text(str(each)))}`" for each in platforms)
             yield Diagnostic("export", message, path, f"write {names}")
 
 

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.export import EXPORTERS
-from envcompile.project.generated_files import EXPORT_FILES
 from tests.cli.test_commands import run
 from tests.made import FIXTURES
 
@@ -27,10 +25,6 @@ def project(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 def expected(project: Path, name: str) -> str:
     return (project / "expected" / name).read_text("utf-8")
-
-
-def test_every_format_has_a_file_that_a_lock_can_keep() -> None:
-    assert {row.file_name for row in EXPORTERS.values()} <= set(EXPORT_FILES)
 
 
 def test_standard_output_carries_the_artefact_only(project: Path) -> None:

@@ -11,7 +11,7 @@ from envcompile.export.environment_yml import format_match_spec
 from tests.property.test_match_spec import parsed, specs
 
 if TYPE_CHECKING:
-    from tests.lock.exports.conftest import CondaLock
+    from tests.export.conftest import CondaLock
 
 
 @settings(deadline=None, max_examples=300)

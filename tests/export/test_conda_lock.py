@@ -27,7 +27,7 @@ from tests.property.test_match_spec import specs
 
 if TYPE_CHECKING:
     from envcompile.spec.model import Spec
-    from tests.lock.exports.conftest import CondaLock
+    from tests.export.conftest import CondaLock
 
 FILES = "https://files.example.invalid/packages"
 PLATFORMS = ("linux-64", "linux-aarch64")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
 from catalogue.metadata import requirements
 from envcompile.base_image.versions import PIP_RUNTIME_PATTERNS
 from envcompile.diagnostics.errors import UnavailableError
+from envcompile.spec.pip import normalize_name
 
 if TYPE_CHECKING:
     import re
@@ -67,7 +68,7 @@ class Index:
         """What a release brings; None where that is no CUDA."""
         rows = self._required(package, version, extra)
         runtime = self._runtime(rows)
-        cudnn = next((each for each in rows if canonicalize_name(each.name).startswith("nvidia-cudnn")), None)
+        cudnn = next((each for each in rows if normalize_name(each.name).startswith("nvidia-cudnn")), None)
         if runtime is None or cudnn is None:
             return None
         return Bundled(package, str(version), runtime, self._newest(cudnn))
@@ -96,14 +97,14 @@ class Index:
         exact = [each.version for each in requirement.specifier if each.operator == "==" and "*" not in each.version]
         if exact:
             return exact[0]
-        found = list(requirement.specifier.filter(self.releases(canonicalize_name(requirement.name))))
+        found = list(requirement.specifier.filter(self.releases(normalize_name(requirement.name))))
         if not found:
             raise UnavailableError(f"the package index has no wheel for `{requirement}`")
         return str(max(found))
 
 
 def _named(rows: Iterable[Requirement], pattern: re.Pattern[str]) -> Requirement | None:
-    return next((each for each in rows if pattern.fullmatch(canonicalize_name(each.name))), None)
+    return next((each for each in rows if pattern.fullmatch(normalize_name(each.name))), None)
 
 
 def _version(file: IndexFile) -> Version | None:

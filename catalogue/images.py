@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from envcompile.base_image.catalogue import Catalogue
-from envcompile.base_image.versions import minor_release, version_numbers
+from envcompile.versions import minor_release, version_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

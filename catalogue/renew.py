@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from catalogue import images
 from catalogue.frameworks import bundles, toolkits
-from envcompile.base_image.versions import minor_release, version_numbers
+from envcompile.versions import minor_release, version_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

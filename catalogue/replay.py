@@ -11,14 +11,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from packaging.utils import canonicalize_name
-
 from envcompile.base_image.catalogue import load_default_catalogue
 from envcompile.base_image.decide import decide_base_images
 from envcompile.base_image.model import BaseImageRequest, PackageSummary
-from envcompile.base_image.versions import version_numbers
 from envcompile.diagnostics.errors import EXIT_FAILED, EXIT_INVALID_INPUT, EXIT_OK, EnvcompileError, InvalidInputError
 from envcompile.platforms import PLATFORM_ALIASES, PLATFORMS
+from envcompile.spec.pip import normalize_name
+from envcompile.versions import version_numbers
 
 if TYPE_CHECKING:
     from envcompile.base_image.catalogue import Catalogue
@@ -108,7 +107,7 @@ def read_packages(given: dict[str, Any]) -> tuple[PackageSummary, ...]:
     """The packages of a case, pip's and conda's."""
     pip = [
         PackageSummary(
-            canonicalize_name(each["name"]), each["version"], each.get("kind", "wheel"), file=each.get("file", "")
+            normalize_name(each["name"]), each["version"], each.get("kind", "wheel"), file=each.get("file", "")
         )
         for each in given.get("pip", [])
     ]

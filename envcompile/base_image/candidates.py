@@ -8,15 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from envcompile.base_image.compatibility import explain_unsupported_compute, normalize_compute
 from envcompile.base_image.default import PYTHON_IMAGE
 from envcompile.base_image.model import StageImage
-from envcompile.base_image.versions import (
-    is_cudnn_compatible,
-    is_older_driver,
-    major_version,
-    minor_release,
-    platform_architecture,
-    version_numbers,
-)
+from envcompile.base_image.versions import is_cudnn_compatible, is_older_driver, platform_architecture
 from envcompile.diagnostics.diagnostic import Diagnostic
+from envcompile.versions import major_version, minor_release, version_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,8 +8,8 @@ from functools import cache, cached_property
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-from envcompile.base_image.versions import minor_release, version_numbers
 from envcompile.diagnostics.errors import InvalidInputError
+from envcompile.versions import minor_release, version_numbers
 
 CATALOGUE_FORMAT = 1
 

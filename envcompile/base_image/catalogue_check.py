@@ -7,9 +7,9 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from envcompile.base_image.catalogue import CATALOGUE_FORMAT, Catalogue
-from envcompile.base_image.versions import minor_release
 from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError, did_you_mean, format_count
 from envcompile.diagnostics.toml_source import TomlSource
+from envcompile.versions import minor_release
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -23,10 +23,10 @@ from envcompile.base_image.candidates import (
 from envcompile.base_image.compatibility import is_image_deleted
 from envcompile.base_image.explain import explain_nvidia_images, explain_plain_image, explain_python
 from envcompile.base_image.model import StageImage
-from envcompile.base_image.versions import minor_release, version_numbers
 from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.lock.model import Step
 from envcompile.spec.image_reference import split_image_reference
+from envcompile.versions import minor_release, version_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,9 +6,10 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.base_image.locked_cuda import group_by_major
-from envcompile.base_image.versions import is_in_range, is_older_driver, major_version, minor_release, version_numbers
+from envcompile.base_image.versions import is_older_driver
 from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.lock.model import Step
+from envcompile.versions import is_in_range, is_release_of, major_version, minor_release, version_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -216,7 +217,7 @@ def check_cuda_release(version: str, catalogue: Catalogue) -> Diagnostic | None:
 
 def is_image_deleted(version: str, catalogue: Catalogue) -> bool:
     """Whether NVIDIA deleted the images of this version."""
-    return any(f"{version}.".startswith(f"{each}.") for each in catalogue.deleted_releases)
+    return any(is_release_of(version, each) for each in catalogue.deleted_releases)
 
 
 def _suggest_releases(asked: str, catalogue: Catalogue) -> str:

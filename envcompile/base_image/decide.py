@@ -26,10 +26,11 @@ from envcompile.base_image.model import (
     summarize_packages,
 )
 from envcompile.base_image.needs import DecisionInputs, gather_needs, is_gpu_requested
-from envcompile.base_image.versions import find_wheel_glibc, major_version, minor_release, version_numbers
+from envcompile.base_image.versions import find_wheel_glibc
 from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.lock.model import SizeSaving, Step
 from envcompile.platforms import PLATFORMS
+from envcompile.versions import major_version, minor_release, version_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -75,7 +76,7 @@ def make_base_image_request(
     """The question about one platform; `system` as the catalogue names it, where only that one may be taken."""
     python = platform.python.version if platform.python else spec.python
     asked = BaseImageRequest(
-        python=".".join(python.split(".")[:2]) if python else None,
+        python=minor_release(python) if python else None,
         platforms=(PLATFORMS[platform.platform].docker_platform,),
         cuda=spec.cuda.version,
         system=system,

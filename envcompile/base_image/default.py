@@ -9,6 +9,7 @@ from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.lock.model import BaseImage, PythonInterpreter
 from envcompile.spec.image_reference import split_image_reference
 from envcompile.spec.model import BaseImageSpec
+from envcompile.versions import is_release_of, minor_release
 
 if TYPE_CHECKING:
     from envcompile.diagnostics.source import KeyPath
@@ -84,7 +85,7 @@ def find_base_image(spec: Spec) -> BaseImageSpec:
     if spec.image.base:
         return spec.image.base
     return BaseImageSpec(
-        f"{PYTHON_IMAGE}:{_truncate_version(spec.python or '')}-slim-bookworm"
+        f"{PYTHON_IMAGE}:{minor_release(spec.python or '')}-slim-bookworm"
         if uses_base_python(spec)
         else CONDA_BASE_IMAGE
     )
@@ -131,7 +132,7 @@ def choose_base_image(
     asked = spec.python or ""
     if wrong := _find_python_mismatch(asked, base, found):
         return _make_base_diagnostic("python-version", wrong, "make the two agree")
-    minor = _truncate_version(asked)
+    minor = minor_release(asked)
     exact = base.python or (asked if asked != minor else None) or told.python
     version = exact or found.python or PYTHON_PATCHES.get(minor)
     if version is None:
@@ -154,20 +155,16 @@ def _infer_properties(base: BaseImageSpec) -> BaseImageProperties:
 
 def _find_python_mismatch(asked: str, base: BaseImageSpec, found: BaseImageProperties) -> str | None:
     """How the Python that is asked for differs from that of the base, by its table, its own word or its tag."""
-    if base.python and not _is_version_of(base.python, asked):
+    if base.python and not is_release_of(base.python, asked):
         return f"the spec asks for Python {asked}, and its base has {base.python}"
-    if found.python and not _is_version_of(found.python, base.python or asked):
+    if found.python and not is_release_of(found.python, base.python or asked):
         return f"the spec asks for Python {base.python or asked}, and `{base.image}` has {found.python}"
     parts = split_image_reference(base.image)
     tagged = parts.tag.split("-")[0] if parts and parts.tag and _is_python(parts.name) else ""
     exact = base.python or asked
-    if tagged[:1].isdigit() and not _is_version_of(exact, tagged) and not _is_version_of(tagged, exact):
+    if tagged[:1].isdigit() and not is_release_of(exact, tagged) and not is_release_of(tagged, exact):
         return f"the spec asks for Python {asked}, and `{base.image}` is named for {tagged}"
     return None
-
-
-def _is_version_of(version: str, asked: str) -> bool:
-    return f"{version}.".startswith(f"{asked}.")
 
 
 def _is_python(name: str) -> bool:
@@ -177,7 +174,3 @@ def _is_python(name: str) -> bool:
 def _make_base_diagnostic(rule: str, message: str, hint: str) -> Diagnostic:
     path: KeyPath = ("image", "base")
     return Diagnostic(rule, message, path, hint)
-
-
-def _truncate_version(version: str) -> str:
-    return ".".join(version.split(".")[:2])

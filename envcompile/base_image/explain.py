@@ -14,9 +14,9 @@ from envcompile.base_image.candidates import (
     rejections,
 )
 from envcompile.base_image.model import ENVIRONMENT_PATH
-from envcompile.base_image.versions import minor_release, version_numbers
 from envcompile.diagnostics.rules import RULES
 from envcompile.lock.model import BaseImageDecision, RejectedImage, Step
+from envcompile.versions import minor_release, version_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

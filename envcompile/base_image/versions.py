@@ -5,34 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from envcompile.versions import major_version, minor_release, version_numbers
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from envcompile.lock.model import CondaPackage, PipPackage
-
-_NUMBERS_PATTERN = re.compile(r"[0-9]+(?:\.[0-9]+)*")
-
-
-def version_numbers(version: str) -> tuple[int, ...]:
-    """`2.8.3.post2` is (2, 8, 3); () of a text that does not start with a number."""
-    found = _NUMBERS_PATTERN.match(version)
-    return tuple(int(part) for part in found[0].split(".")) if found else ()
-
-
-def major_version(version: str) -> int:
-    """The first number; 0 where there is none."""
-    return (version_numbers(version) or (0,))[0]
-
-
-def minor_release(version: str) -> str:
-    """`12.8.90` is `12.8`."""
-    return ".".join(str(part) for part in version_numbers(version)[:2])
-
-
-def is_in_range(version: str, low: str, below: str) -> bool:
-    """Whether low <= version < below; an empty bound is none."""
-    found = version_numbers(version)
-    return version_numbers(low) <= found and (not below or found < version_numbers(below))
 
 
 def platform_architecture(platform: str) -> str:
@@ -79,10 +57,10 @@ _LOCAL_VERSION_PATTERN = re.compile(r"\+cu([0-9]{2})([0-9]+)$")
 
 def find_cuda_releases(conda: Iterable[CondaPackage], pip: Iterable[PipPackage]) -> dict[str, str]:
     """Package name to the release of CUDA (X.Y) that it says, of the packages that say one."""
-    found = {each.name: _truncate_release(each.version) for each in conda if each.name in CONDA_RUNTIME_PACKAGES}
+    found = {each.name: minor_release(each.version) for each in conda if each.name in CONDA_RUNTIME_PACKAGES}
     for each in pip:
         if any(pattern.fullmatch(each.name) for pattern in PIP_RUNTIME_PATTERNS):
-            found[each.name] = _truncate_release(each.version)
+            found[each.name] = minor_release(each.version)
         elif release := parse_local_release(each.version):
             found[each.name] = release
     return found
@@ -92,7 +70,3 @@ def parse_local_release(version: str) -> str | None:
     """The release of CUDA (X.Y) in a local version such as `2.6.0+cu124`."""
     found = _LOCAL_VERSION_PATTERN.search(version)
     return f"{found[1]}.{found[2]}" if found else None
-
-
-def _truncate_release(version: str) -> str:
-    return ".".join(version.split(".")[:2])

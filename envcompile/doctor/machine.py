@@ -7,12 +7,12 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from envcompile.base_image.versions import version_numbers
 from envcompile.diagnostics.errors import UnavailableError
 from envcompile.doctor import CheckResult, format_bytes, result_from_error
 from envcompile.doctor.docker import uses_containerd_store
 from envcompile.net.process import ProgramNotFoundError, run_process
 from envcompile.resolve.pip.uv import find_uv
+from envcompile.versions import version_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping

@@ -112,7 +112,7 @@ def _find_locked_cuda(lock: Lock | None, catalogue: Catalogue) -> Iterator[tuple
     """CUDA and the oldest driver of each platform: as decided, else (in a lock of an earlier release) as is known."""
     from envcompile.base_image.locked_cuda import cuda_in_lock  # noqa: PLC0415 - not needed without a spec
     from envcompile.base_image.model import BaseImageRequest, summarize_packages  # noqa: PLC0415
-    from envcompile.base_image.versions import major_version  # noqa: PLC0415
+    from envcompile.versions import major_version  # noqa: PLC0415
 
     for each in lock.platforms if lock else ():
         if each.base_decision:

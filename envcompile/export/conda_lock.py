@@ -13,6 +13,7 @@ from envcompile.export.environment_yml import collect_conda_requirements, format
 from envcompile.plan.conda import format_archive_url
 from envcompile.platforms import PLATFORMS
 from envcompile.project.generated_files import EXPORT_HEADER
+from envcompile.spec.conda import split_dependency
 from envcompile.spec.pip import canonicalize_requirement, parse_requirement
 
 if TYPE_CHECKING:
@@ -65,8 +66,6 @@ def _evaluate_comparison(comparison: tuple[Any, Any, Any]) -> bool:
 # What a conda package needs, as conda-lock writes it: one version for each name, without builds and channels.
 
 
-# Channel, name, what follows, and brackets, of which the version is wanted.
-_DEPENDENCY_PATTERN = re.compile(r"(?:.*::)?(?P<name>[^ =<>!~\[]+)(?P<rest>[^\[]*)(?:\[(?P<brackets>.*)\])?")
 _BRACKET_VERSION = re.compile(r"""(?:^|[, ])version=(?P<quote>["']?)(?P<version>[^"']*)(?P=quote)""")
 # A build follows a version, never an operator, and holds none.
 _VERSION_AND_BUILD = re.compile(r"(?P<version>.*?[^ =<>!~,|])[ =] *(?P<build>[^ =<>!~,|]+)")
@@ -85,13 +84,10 @@ def merge_dependencies(depends: Iterable[str]) -> dict[str, str]:
 
 
 def _split_dependency(text: str) -> tuple[str, str]:
-    found = _DEPENDENCY_PATTERN.fullmatch(text.strip())
-    if found is None:
-        return text, ""
-    inside = _BRACKET_VERSION.search(found["brackets"] or "")
-    return found["name"].lower(), _normalize_versions(
-        inside["version"] if inside else _parse_version_text(found["rest"].strip())
-    )
+    name, rest = split_dependency(text)
+    words, _, brackets = rest.partition("[")
+    inside = _BRACKET_VERSION.search(brackets.removesuffix("]"))
+    return name, _normalize_versions(inside["version"] if inside else _parse_version_text(words.strip()))
 
 
 def _parse_version_text(rest: str) -> str:

@@ -14,6 +14,7 @@ from envcompile.export.common import (
 )
 from envcompile.project.generated_files import EXPORT_HEADER
 from envcompile.spec.pip import collect_index_urls
+from envcompile.versions import minor_release
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -41,7 +42,7 @@ def _format_header(given: ExportInput) -> Iterator[str]:
     yield 'lock-version = "1.0"'
     linux = [f"sys_platform == 'linux' and {format_platform_marker([each])}" for each in given.lock.platforms]
     yield f"environments = [{', '.join(map(_format_string, linux))}]"
-    pythons = sorted({each.python.version.rpartition(".")[0] for each in given.lock.platforms if each.python})
+    pythons = sorted({minor_release(each.python.version) for each in given.lock.platforms if each.python})
     if len(pythons) == 1:
         yield f'requires-python = "=={pythons[0]}.*"'
     yield 'created-by = "envcompile"'

@@ -12,9 +12,9 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.diagnostics.diagnostic import RequirementError, format_count
-from envcompile.lock.graph import PACKAGE_LABELS, PackageNode, build_graph, parse_dependency_name
+from envcompile.lock.graph import PACKAGE_LABELS, PackageNode, build_graph
 from envcompile.lock.model import AptPackage, CondaPackage
-from envcompile.spec.conda import matches_package, parse_match_spec
+from envcompile.spec.conda import matches_package, parse_dependency_name, parse_match_spec
 from envcompile.spec.pip import DEFAULT_INDEX
 
 if TYPE_CHECKING:

@@ -11,11 +11,12 @@ from envcompile.digests import compute_text_digest, compute_value_digest
 from envcompile.lock.graph import unrequired_packages
 from envcompile.lock.header import LAYOUT_VERSION
 from envcompile.lock.model import LockMismatch
-from envcompile.spec.conda import MatchSpec, matches_package, parse_match_spec
+from envcompile.spec.conda import MatchSpec, matches_package, parse_dependency_name, parse_match_spec
 from envcompile.spec.model import ExtraIndex
 from envcompile.spec.pip import find_index
 from envcompile.spec.solver_inputs import find_requested_extras, list_conda_requirements, recorded_inputs
 from envcompile.spec.values import display_text
+from envcompile.versions import is_release_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -138,7 +139,7 @@ def find_mismatches(spec: Spec, locked: PlatformLock) -> Iterator[LockMismatch]:
     """Each requirement that the platform's pins do not satisfy, then each package that nothing asks for any more."""
     yield from _check_python(spec, locked)
     asked = yield from check_conda_requirements(spec, locked)
-    names = {package.name: tuple(map(dependency_name, package.depends)) for package in locked.conda}
+    names = {package.name: tuple(map(parse_dependency_name, package.depends)) for package in locked.conda}
     for name in unrequired_packages(names, asked):
         yield LockMismatch(("conda", "packages"), f"the lock holds conda's `{name}`, which nothing asks for any more,")
     roots: set[str] = set()
@@ -146,12 +147,9 @@ def find_mismatches(spec: Spec, locked: PlatformLock) -> Iterator[LockMismatch]:
         from envcompile.lock.freshness_pip import check_pip_requirements  # noqa: PLC0415 - brings `packaging`
 
         roots = yield from check_pip_requirements(spec, locked, asked)
-    # What the base would have had otherwise is asked for by its choice.
-    roots = (
-        {*roots, *(each.partition(" ")[0] for each in locked.base_decision.wheels)} if locked.base_decision else roots
-    )
-    # What the bases were decided to stand on is asked for by that decision.
-    roots |= {text.partition(" ")[0] for text in locked.base_decision.wheels} if locked.base_decision else set()
+    # The choice of the base image may require wheels that the spec does not request.
+    if locked.base_decision:
+        roots |= set(locked.base_decision.wheel_names)
     for name in unrequired_packages({package.name: package.depends for package in locked.pip}, roots):
         yield LockMismatch(("pip", "packages"), f"the lock holds `{name}`, which nothing asks for any more,")
 
@@ -161,11 +159,7 @@ def _check_python(spec: Spec, locked: PlatformLock) -> Iterator[LockMismatch]:
     if locked.python is None:
         if spec.pip.packages:
             yield LockMismatch(("python",), "pip packages need a Python, and the lock has none")
-    elif (
-        spec.python
-        and locked.python.source != "conda"
-        and not f"{locked.python.version}.".startswith(f"{spec.python}.")
-    ):
+    elif spec.python and locked.python.source != "conda" and not is_release_of(locked.python.version, spec.python):
         yield LockMismatch(("python",), f"Python {spec.python} is asked for, and the lock has {locked.python.version}")
 
 
@@ -199,7 +193,7 @@ def _check_dependencies(spec: Spec, locked: PlatformLock, pinned: Mapping[str, C
     """What a package needs and does not get from the others, or from the machine."""
     for package in locked.conda:
         for text in package.depends:
-            name = dependency_name(text)
+            name = parse_dependency_name(text)
             other = pinned.get(name)
             if other is not None:
                 wanted = _parse_dependency(text)
@@ -213,11 +207,6 @@ def _check_dependencies(spec: Spec, locked: PlatformLock, pinned: Mapping[str, C
 
 def _create_dependency_mismatch(package: CondaPackage, text: str, has: str) -> LockMismatch:
     return LockMismatch(("conda", "packages"), f"conda's `{package.name}` needs `{text}`, and the lock has {has}")
-
-
-def dependency_name(text: str) -> str:
-    """The name in a dependency of a package's record."""
-    return text.split(maxsplit=1)[0].partition("[")[0].rpartition("::")[2].lower()
 
 
 @cache

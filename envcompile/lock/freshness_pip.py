@@ -10,6 +10,7 @@ from packaging.version import VERSION_PATTERN, Version
 from envcompile.lock.model import LockMismatch
 from envcompile.platforms import PLATFORMS
 from envcompile.spec.pip import parse_package_name, parse_requirement
+from envcompile.versions import minor_release
 
 if TYPE_CHECKING:
     from collections.abc import Container, Generator, Iterable, Iterator, Mapping
@@ -93,7 +94,7 @@ def create_marker_environment(locked: PlatformLock) -> Mapping[str, str]:
         "platform_system": "Linux",
         "platform_version": "",
         "python_full_version": version,
-        "python_version": ".".join(version.split(".")[:2]),
+        "python_version": minor_release(version),
         "sys_platform": "linux",
         "extra": "",
     }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, NamedTuple
+
+from envcompile.spec.conda import parse_dependency_name, parse_match_spec
+from envcompile.spec.pip import parse_package_name, parse_requirement
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
 
 # Each kind of package, and what one of them is called.
 PACKAGE_LABELS = {"conda": "conda {}", "pip": "{}", "apt": "apt {}", "apt-build": "apt for the build, {}"}
-_DEPENDENCY_NAME = re.compile(r"(?:[^\s\[]*::)?([A-Za-z0-9_.-]+)")
 
 
 class PackageNode(NamedTuple):
@@ -82,7 +83,7 @@ def _find_base_packages(platform: PlatformLock) -> tuple[PackageNode, ...]:
     decided = platform.base_decision
     if decided is None:
         return ()
-    wheels = [PackageNode(each.partition(" ")[0], "pip") for each in decided.wheels]
+    wheels = [PackageNode(each, "pip") for each in decided.wheel_names]
     return (
         *wheels,
         *(PackageNode(each, "apt") for each in decided.apt),
@@ -90,20 +91,11 @@ def _find_base_packages(platform: PlatformLock) -> tuple[PackageNode, ...]:
     )
 
 
-def parse_dependency_name(depend: str) -> str:
-    """The name that a conda record's MatchSpec starts with."""
-    found = _DEPENDENCY_NAME.match(depend)
-    return found[1].lower() if found else ""
-
-
 def find_requested_packages(spec: Spec, drawn: DependencyGraph) -> tuple[PackageNode, ...]:
     """The packages that the spec asks for itself, in its order, and those that the base was chosen with.
 
     What is asked for and the lock lacks is not there.
     """
-    from envcompile.spec.conda import parse_match_spec  # noqa: PLC0415 - brings much, for `tree` and `why` alone
-    from envcompile.spec.pip import parse_package_name, parse_requirement  # noqa: PLC0415
-
     conda = [PackageNode(parse_match_spec(text).name, "conda") for text in spec.conda.packages]
     if spec.python is not None:
         conda.append(PackageNode("python", "conda"))
@@ -168,12 +160,8 @@ def _append_after_dependencies(known: Mapping[str, CondaPackage], first: str, do
             open_names.pop()
         else:
             entered.add(name)
-            needs = sorted({_split_dependency_name(spec) for spec in known[name].depends} & set(known), reverse=True)
+            needs = sorted({parse_dependency_name(text) for text in known[name].depends} & set(known), reverse=True)
             open_names += [need for need in needs if need not in entered and (name, need) != ("python", "pip")]
-
-
-def _split_dependency_name(spec: str) -> str:
-    return spec.split(maxsplit=1)[0].partition("[")[0].rpartition("::")[2]
 
 
 # Packages that no requirement leads to.

@@ -169,6 +169,11 @@ class BaseImageDecision:
     warnings: tuple[Diagnostic, ...] = ()
     explanation: tuple[Step, ...] = ()
 
+    @property
+    def wheel_names(self) -> tuple[str, ...]:
+        """The names in `wheels`, whose items have the form `NAME ==X.Y.*`."""
+        return tuple(each.partition(" ")[0] for each in self.wheels)
+
 
 @dataclass(frozen=True, slots=True)
 class PlatformLock:

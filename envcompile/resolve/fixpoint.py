@@ -23,13 +23,13 @@ from envcompile.base_image.default import find_base_image, uses_base_python
 from envcompile.base_image.explain import format_catalogue_version, locate_in_spec, record_decision
 from envcompile.base_image.locked_cuda import iter_unused_libraries
 from envcompile.base_image.model import BaseImageRequest
-from envcompile.base_image.versions import version_numbers
 from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
 from envcompile.diagnostics.errors import EXIT_FAILED, CheckFailedError
 from envcompile.lock.model import BaseImage, PythonInterpreter, Step
 from envcompile.resolve.environment import solve_environment
 from envcompile.resolve.images import BuildContext, collect_pinned_images, pin_image, pin_tools, resolve_base_images
 from envcompile.resolve.model import UnsolvableError
+from envcompile.versions import is_release_of, minor_release, version_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -188,7 +188,7 @@ def _apply_decision(
     if decision.build is None or decision.run is None:
         raise AssertionError("a decision without errors has both stages")
     build, run = (_pin_stage_image(stage, platform.run, choosing) for stage in (decision.build, decision.run))
-    python = ".".join((platform.python.version if platform.python else "").split(".")[:2])
+    python = minor_release(platform.python.version) if platform.python else ""
     before = choosing.earlier_steps.get(platform.platform, ())
     if idle := find_idle_gpu_packages(spec, platform, catalogue):
         said = "no GPU is asked for, and no CUDA that it finds is locked: it runs on the processor"
@@ -349,7 +349,7 @@ def _keep_earlier_decision(platform: PlatformLock, earlier: EarlierLock) -> Plat
 
 def _with_locked_python(platform: PlatformLock, apt: AptResolution) -> PlatformLock:
     """The interpreter, where it is a Debian package: its patch level is the package's."""
-    minor = ".".join((platform.python.version if platform.python else "").split(".")[:2])
+    minor = minor_release(platform.python.version) if platform.python else ""
     name = f"python{minor}"
     if not platform.base_decision or name not in platform.base_decision.apt:
         return platform
@@ -426,7 +426,7 @@ def _uses_other_base(platform: PlatformLock, spec: Spec) -> bool:
 
 
 def _is_context_compatible(python: PythonInterpreter | None, asked: str | None) -> bool:
-    return python is None or asked is None or f"{python.version}.".startswith(f"{asked}.")
+    return python is None or asked is None or is_release_of(python.version, asked)
 
 
 def _steps_of_earlier_lock(earlier: EarlierLock, name: str) -> tuple[Step, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from envcompile.diagnostics.errors import CheckFailedError
+from envcompile.spec.pip import normalize_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -175,7 +176,7 @@ def solve_keeping_pins(solve: Callable[[Mapping[str, str]], Answer], pins: Mappi
     except UnsolvableError as answer:
         if not pins:
             raise
-        named = set(_PACKAGE_NAME.findall(re.sub(r"[-_.]+", "-", answer.reason).lower()))
+        named = set(_PACKAGE_NAME.findall(normalize_name(answer.reason)))
     # None of them named: then what they require stands further back, and all must be free to move.
     fewer = {name: version for name, version in pins.items() if named & pins.keys() and name not in named}
     return solve_keeping_pins(solve, fewer)

@@ -109,6 +109,7 @@ def _has_segment_prefix(whole: tuple[VersionSegment, ...], start: tuple[VersionS
 # Patterns are compiled when they are first used: most files need two or three of them.
 _NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 _MATCH_SPEC_PATTERN = rf"(?:(?P<channel>[^\s\[\]]+?)::)?(?P<name>{_NAME_PATTERN})(?P<rest>(?:[ =<>!~\[].*)?)"
+_DEPENDENCY_PATTERN = rf"(?:[^\s\[\]]+?::)?(?P<name>{_NAME_PATTERN})(?P<rest>.*)"
 _CHANNEL_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.~+-]*(?:/[A-Za-z0-9_.~+-]+)*"
 _VERSION_WORDS_PATTERN = r"[0-9A-Za-z]*(?:[._-][0-9A-Za-z]+)*"
 _VERSION_PATTERN = rf"(?:[0-9]+!)?[0-9]{_VERSION_WORDS_PATTERN}_?(?:\+[0-9A-Za-z]{_VERSION_WORDS_PATTERN})?"
@@ -182,6 +183,20 @@ def parse_match_spec(text: str) -> MatchSpec:
         brackets.get("md5"),
         brackets.get("sha256"),
     )
+
+
+def parse_dependency_name(text: str) -> str:
+    """The name in a dependency of a package's record, in lower case."""
+    return split_dependency(text)[0]
+
+
+def split_dependency(text: str) -> tuple[str, str]:
+    """The name in a dependency of a package's record, in lower case, and what follows the name.
+
+    Records contain MatchSpecs that `parse_match_spec` rejects, and ones without a space, such as `zz>=0.5`.
+    """
+    found = re.fullmatch(_DEPENDENCY_PATTERN, text.strip(), re.DOTALL)
+    return (found["name"].lower(), found["rest"].strip()) if found else (text.strip().lower(), "")
 
 
 def _refuse(message: str, hint: str) -> NoReturn:

@@ -35,11 +35,15 @@ def parse_package_name(text: str) -> str:
         raise RequirementError(
             "package-name", f"`{display_text(text)}` is not the name of a package", "write the bare name"
         )
-    return _normalize_package_name(text)
+    return normalize_name(text)
 
 
-def _normalize_package_name(text: str) -> str:
-    """PEP 503. `packaging` would do it too, and its import takes longer than a spec that asks pip for nothing."""
+def normalize_name(text: str) -> str:
+    """A name, a glob or a text with names in it, normalised as PEP 503 says.
+
+    `packaging.utils.canonicalize_name` does the same, but importing it takes longer than reading a spec without pip
+    packages.
+    """
     return re.sub(r"[-_.]+", "-", text).lower()
 
 
@@ -110,10 +114,10 @@ def canonicalize_requirement(text: str) -> str:
 
 def format_requirement(parsed: Requirement) -> str:
     """The canonical text of a parsed requirement."""
-    extras = f"[{','.join(sorted(_normalize_package_name(extra) for extra in parsed.extras))}]" if parsed.extras else ""
+    extras = f"[{','.join(sorted(normalize_name(extra) for extra in parsed.extras))}]" if parsed.extras else ""
     specifiers = ",".join(sorted(str(specifier) for specifier in parsed.specifier))
     marker = f" ; {parsed.marker}" if parsed.marker else ""
-    return f"{_normalize_package_name(parsed.name)}{extras}{specifiers}{marker}"
+    return f"{normalize_name(parsed.name)}{extras}{specifiers}{marker}"
 
 
 # Which index serves a package: the first extra index with a pattern for its name, else the default one; no other.
@@ -138,11 +142,6 @@ def collect_index_urls(pip: PipSpec) -> dict[str, str]:
     """The URLs that the spec gives, by the names of the indexes."""
     given = {DEFAULT_INDEX: pip.index} if pip.index else {}
     return given | {each.name: each.url for each in pip.extra_indexes}
-
-
-def normalize_name(pattern: str) -> str:
-    """A name or a glob as PEP 503 normalises names."""
-    return re.sub(r"[-_.]+", "-", pattern).lower()
 
 
 def _matches_name(pattern: str, package: str) -> bool:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from envcompile.diagnostics.diagnostic import RequirementError
-from envcompile.spec.conda import parse_match_spec
+from envcompile.spec.conda import parse_dependency_name, parse_match_spec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,7 +95,7 @@ def _solve_with_rattler(question: dict[str, Any]) -> dict[str, Any]:
 def _format_fetch_row(row: dict[str, Any]) -> dict[str, Any]:
     """A row as conda tells it: no hash, rather than an empty one. Of dependencies conda-lock needs the names alone."""
     url = f"{row['channel']}/{row['subdir']}/{row['file']}"
-    names = [re.split(r"[ =<>!~\[]", each.rpartition("::")[2], maxsplit=1)[0] for each in row["depends"]]
+    names = [parse_dependency_name(each) for each in row["depends"]]
     return {**{key: value for key, value in row.items() if value is not None}, "url": url, "depends": names}
 
 

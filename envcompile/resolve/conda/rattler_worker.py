@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import rattler
 from rattler.exceptions import ConfigError, GatewayError, SolverError
 
+from envcompile.spec.conda import parse_dependency_name
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _OTHER_SUBDIRS = ("linux-64", "linux-aarch64", "osx-64", "osx-arm64", "win-64")
 # What every build for CUDA depends on: conda-forge's choice of its release, and the driver.
-_CUDA_DEPENDENCY = re.compile(r"(?:cuda-version|__cuda)(?![\w.-])")
+_CUDA_DEPENDENCIES = frozenset({"cuda-version", "__cuda"})
 _NOT_FOUND_PATTERN = r"candidates were found for ([\w.-]+)|─ ([\w.-]+)[^\n]*, for which no candidates were found"
 Records = list[rattler.RepoDataRecord]
 
@@ -86,7 +88,11 @@ async def select_cuda_builds(asked: SolveInputs) -> SolveInputs:
 
 def _find_cuda_needs(record: rattler.RepoDataRecord) -> list[rattler.VersionSpec]:
     """The versions of CUDA that a build needs, of the libraries or of the driver; none if it is for the processor."""
-    asked = [rattler.MatchSpec(each, strict=False) for each in record.depends if _CUDA_DEPENDENCY.match(each)]
+    asked = [
+        rattler.MatchSpec(each, strict=False)
+        for each in record.depends
+        if parse_dependency_name(each) in _CUDA_DEPENDENCIES
+    ]
     return [rattler.VersionSpec(each.version or "*") for each in asked]
 
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from packaging.requirements import Requirement
 from packaging.tags import sys_tags
-from packaging.utils import canonicalize_name
 
 from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
 from envcompile.net.process import select_environment
@@ -22,7 +21,8 @@ from envcompile.resolve.model import Effects, UnsolvableError, solve_keeping_pin
 from envcompile.resolve.pip.index_router import Signpost, signpost
 from envcompile.resolve.pip.simple_index import SimpleIndex, silent
 from envcompile.resolve.pip.wheels import check_requirements, find_newer_glibc_wheel, parse_annotations, select_packages
-from envcompile.spec.pip import DEFAULT_INDEX, find_index_name
+from envcompile.spec.pip import DEFAULT_INDEX, find_index_name, normalize_name
+from envcompile.versions import version_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -237,7 +237,7 @@ def _run_solver(request: PipRequest, effects: Effects, folder: Path, url: str) -
     # Behind the requirements: a reason names these by their lines.
     (folder / "requirements.in").write_text("".join(f"{line}\n" for line in (*lines, "-c constraints.txt")), "utf-8")
     # PEP 600: this module tells pip which glibc to believe in. It stands in the folder that `python -m` looks in first.
-    limit = tuple(int(part) for part in request.glibc.split("."))
+    limit = version_numbers(request.glibc)
     module = f"def manylinux_compatible(major, minor, arch):\n    return (major, minor) <= {limit}\n"
     (folder / "_manylinux.py").write_text(module, "utf-8")
     # pip-compile takes its earlier output as constraints and drops one that is itself the cause of a conflict, but
@@ -271,18 +271,18 @@ def _run_pip_compile(request: PipRequest, effects: Effects, folder: Path, url: s
 
 def _list_requirements(request: PipRequest) -> list[Requirement]:
     """What the spec requires on this platform, without what it excludes."""
-    excluded = {canonicalize_name(name) for name in request.exclude}
+    excluded = {normalize_name(name) for name in request.exclude}
     every = [Requirement(text) for text in request.requirements]
     return [
         each
         for each in every
-        if canonicalize_name(each.name) not in excluded and (not each.marker or each.marker.evaluate())
+        if normalize_name(each.name) not in excluded and (not each.marker or each.marker.evaluate())
     ]
 
 
 def _parse_pin(line: str) -> tuple[str, str] | None:
     found = _PIN_LINE.match(line)
-    return (canonicalize_name(found[1]), found[2]) if found else None
+    return (normalize_name(found[1]), found[2]) if found else None
 
 
 def _remove_excluded(
@@ -293,9 +293,9 @@ def _remove_excluded(
     pip-compile cannot leave a package out. What remains is consistent all the same, being part of a consistent whole;
     only it may be older than need be where an excluded package asked for less, or unsolvable because of it.
     """
-    excluded = {canonicalize_name(name) for name in request.exclude}
+    excluded = {normalize_name(name) for name in request.exclude}
     reached: dict[str, set[str]] = {}
-    waiting: list[str] = [canonicalize_name(each.name) for each in _list_requirements(request)]
+    waiting: list[str] = [normalize_name(each.name) for each in _list_requirements(request)]
     while waiting:
         name = waiting.pop()
         if name in pins and name not in reached:

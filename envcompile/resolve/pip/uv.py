@@ -22,6 +22,7 @@ from envcompile.resolve.model import CERTIFICATE_HINT, UnsolvableError, allows_u
 from envcompile.resolve.pip.index_router import signpost
 from envcompile.resolve.pip.wheels import find_best_wheel, parse_annotations, write_sdist_stubs, write_stubs
 from envcompile.spec.pip import DEFAULT_INDEX, find_index_name
+from envcompile.versions import version_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -193,7 +194,7 @@ class UvResolver:
 
 def _choose_manylinux_policy(glibc: str) -> int:
     """The newest minor version of glibc 2 that uv knows a platform for and that is not newer than the base's."""
-    minor = int(glibc.split(".")[1])
+    _, minor = version_numbers(glibc)
     return max((known for known in _MANYLINUX_POLICIES if known <= minor), default=min(_MANYLINUX_POLICIES))
 
 

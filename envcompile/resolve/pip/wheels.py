@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import Tag, compatible_tags, cpython_tags
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
 from envcompile.lock.freshness_pip import find_provided_versions
 from envcompile.lock.model import PipPackage
 from envcompile.resolve.model import UnsolvableError
+from envcompile.spec.pip import normalize_name
+from envcompile.versions import version_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -32,7 +34,7 @@ _LEGACY_POLICIES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 
 def _list_platform_tags(machine: str, glibc: str) -> Iterator[str]:
     """Platform tags from the newest glibc down to the oldest policy, most specific first."""
-    major, minor = (int(part) for part in glibc.split("."))
+    major, minor = version_numbers(glibc)
     # manylinux1 and manylinux2010 were defined for x86 only; other machines start at 2.17.
     oldest = 5 if machine == "x86_64" else 17
     for older in range(minor, oldest - 1, -1):
@@ -44,7 +46,7 @@ def _list_platform_tags(machine: str, glibc: str) -> Iterator[str]:
 
 @cache
 def _rank_tags(machine: str, glibc: str, python: str) -> dict[Tag, int]:
-    major, minor = (int(part) for part in python.split(".")[:2])
+    major, minor = version_numbers(python)[:2]
     platforms = list(_list_platform_tags(machine, glibc))
     tags = [
         *cpython_tags((major, minor), platforms=platforms),
@@ -81,10 +83,10 @@ def parse_annotations(text: str) -> dict[str, set[str]]:
     for line in text.splitlines():
         pin, _, via = line.partition("# via")
         if "==" in pin:
-            name = canonicalize_name(pin.split("==")[0].split("[")[0].strip())
+            name = normalize_name(pin.split("==")[0].split("[")[0].strip())
             for source in via.split(","):
                 if (needing := source.strip()) and not needing.startswith("-"):
-                    needs.setdefault(canonicalize_name(needing.split("[")[0]), set()).add(name)
+                    needs.setdefault(normalize_name(needing.split("[")[0]), set()).add(name)
     return needs
 
 
@@ -172,7 +174,7 @@ def list_wheels(name: str, files: Iterable[IndexFile]) -> Iterator[tuple[Version
     """The wheels among a project's files, with their versions."""
     for file in files:
         project, _, rest = file.name.partition("-")
-        if file.name.endswith(".whl") and canonicalize_name(project) == name:
+        if file.name.endswith(".whl") and normalize_name(project) == name:
             with suppress(InvalidVersion):
                 yield Version(rest.partition("-")[0]), file
 
@@ -196,7 +198,7 @@ def find_newer_glibc_wheel(
 
     Only where this machine's is the older one; and only of packages in the answer, which it might have changed.
     """
-    if _parse_glibc_version(glibc) >= _parse_glibc_version(request.glibc):
+    if version_numbers(glibc) >= version_numbers(request.glibc):
         return None
     for name, files in projects.items():
         here: set[Version] = set()
@@ -213,10 +215,6 @@ def find_newer_glibc_wheel(
     return None
 
 
-def _parse_glibc_version(glibc: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in glibc.split("."))
-
-
 def check_requirements(answer: tuple[PipPackage, ...], asked: Iterable[Requirement], request: PipRequest) -> None:
     """Raise `UnsolvableError` unless each requirement and each dependency is met by a package of the answer.
 
@@ -225,7 +223,7 @@ def check_requirements(answer: tuple[PipPackage, ...], asked: Iterable[Requireme
     """
     versions = {package.name: package.version for package in answer}
     for requirement in asked:
-        version = versions.get(canonicalize_name(requirement.name), "")
+        version = versions.get(normalize_name(requirement.name), "")
         if not version or not requirement.specifier.contains(version, prereleases=True):
             said = f"pip-tools answers {requirement} with {version or 'nothing'}"
             raise UnsolvableError(request.platform.name, said)

@@ -12,8 +12,8 @@ from catalogue.replay import RULE_CODES, replay_cases
 from envcompile.base_image.catalogue import load_default_catalogue
 from envcompile.base_image.decide import decide_base_images
 from envcompile.base_image.model import BaseImageRequest, PackageSummary
-from envcompile.base_image.versions import is_in_range
 from envcompile.diagnostics.rules import RULES
+from envcompile.versions import is_in_range
 
 FOLDER = Path(__file__).parents[3] / "fixtures/base"
 CASES: list[dict[str, Any]] = json.loads((FOLDER / "cases.json").read_text("utf-8"))["vectors"]

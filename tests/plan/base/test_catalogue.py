@@ -13,10 +13,10 @@ import pytest
 
 from envcompile.base_image.catalogue import load_default_catalogue, parse_catalogue
 from envcompile.base_image.explain import locate_in_spec
-from envcompile.base_image.versions import version_numbers
 from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.diagnostics.rules import RULES
+from envcompile.versions import version_numbers
 from tests.made import spec_of
 
 TEXT = files("envcompile.base_image").joinpath("data/catalogue.json").read_text("utf-8")

@@ -1,171 +1,409 @@
-"""The picture as code: text -> Spec -> Lock -> Plan -> Dockerfile -> tag."""
+"""The commands as functions: load a project, lock it, verify the lock, and use it.
+
+No function prints, exits or changes the working directory. Progress and warnings are passed to the callback `on_event`
+as values of the classes in `envcompile.diagnostics.events`. A function that reads environment variables or settings
+takes `environment`, which is `os.environ` by default. Every error is an `EnvcompileError`.
+"""
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from envcompile.diagnostics.diagnostic import DiagnosticsError
-from envcompile.diagnostics.errors import EXIT_FAILED, InvalidInputError
-from envcompile.loading import find_lock_path, find_spec, read_lock, read_source
-from envcompile.lock.freshness import RELOCK_HINT, check_freshness, made_from_text, made_from_value
-from envcompile.project.discovery import find_dockerfiles, list_export_paths
-from envcompile.project.files import display_path
-from envcompile.project.generated_files import EXPORT_FILES, EXPORT_HEADER, format_mismatch_message
-from envcompile.spec.decode import parse_checked_spec, parse_spec, parse_spec_value
+from envcompile.diagnostics.diagnostic import DiagnosticsError, find_span, format_count
+from envcompile.diagnostics.errors import EXIT_FAILED, CheckFailedError, EnvcompileError, InvalidInputError
+from envcompile.diagnostics.events import Notice, StepStarted, WarningIssued, ignore_event
+from envcompile.loading import (
+    Project,
+    ProjectLock,
+    check_lock,
+    find_spec,
+    format_file_option,
+    load_catalogue,
+    read_lock,
+    read_lock_text,
+    read_project,
+    read_project_lock,
+)
+from envcompile.project.files import display_path, exclusive_lock, write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import BinaryIO
 
-    from envcompile.diagnostics.toml_source import TomlSource
+    from envcompile.diagnostics.events import Event
+    from envcompile.engine.image import BuildOptions, ImageBuild, ImageFile
+    from envcompile.engine.reproducibility import BuildDifference
+    from envcompile.lock.diff import LockChange
     from envcompile.lock.model import Lock
-    from envcompile.resolve.environment import EarlierLock, Solvers, UpgradeRequest
-    from envcompile.spec.model import Spec
-
-    # From an earlier text of an export to the addresses of pip's files.
-    FileUrlFinder = Callable[[str], Mapping[str, str]]
+    from envcompile.managed_files import ManagedFile
 
 
-def resolve_spec(
-    source: TomlSource, spec: Spec, earlier: EarlierLock, solvers: Solvers, upgrade: UpgradeRequest
-) -> Lock:
-    """Spec -> Lock. What is pinned earlier is kept where the spec allows it, unless it is to be upgraded.
+def load(file: Path | str | None = None, *, folder: Path | str | None = None) -> Project:
+    """Read a spec and check it.
 
-    Raises `DiagnosticsError` with the place in the spec when the base is not known, no set of packages answers, or no
-    base has
-    what they need.
+    `file` is a spec: a TOML file, or a `pyproject.toml` with the table `[tool.envcompile]`. Without it, the spec is the
+    `envcompile.toml` or `pyproject.toml` in `folder` or in the nearest parent folder that has one. A relative `file` is
+    relative to `folder`, which is the current folder by default.
+
+    Raises `DiagnosticsError` with every mistake of the spec, and `InvalidInputError` if there is no spec or it cannot
+    be read.
     """
-    from envcompile.digests import compute_text_digest, compute_value_digest  # noqa: PLC0415
-    from envcompile.lock.model import Lock, RecordedInput  # noqa: PLC0415 - only on the way to a lock
-    from envcompile.resolve.environment import explain_unsolvable  # noqa: PLC0415
-    from envcompile.resolve.fixpoint import resolve_until_stable  # noqa: PLC0415
-    from envcompile.resolve.model import UnsolvableError  # noqa: PLC0415
-    from envcompile.resolve.pip.index_router import private_indexes  # noqa: PLC0415
-    from envcompile.spec.solver_inputs import recorded_inputs  # noqa: PLC0415
+    project = read_project(find_spec(file, Path(folder) if folder is not None else None))
+    _ = project.spec
+    return project
 
-    try:
-        platforms, channels, apt = resolve_until_stable(source, spec, earlier, solvers, upgrade)
-    except UnsolvableError as answer:
-        raise explain_unsolvable(answer, source, spec, upgrade.exact) from None
-    lock = Lock(
-        compute_value_digest(parse_spec_value(source)),
-        compute_text_digest(source.text),
-        platforms,
-        channels=channels,
-        recorded_inputs=tuple(RecordedInput(*row) for row in recorded_inputs(spec).items()),
-        private_indexes=private_indexes(spec.pip, platforms, solvers.effects.environment),
+
+@dataclass(frozen=True, slots=True)
+class LockResult:
+    """The result of `lock`.
+
+    `changes` are the differences to the earlier lock, with their reasons; there are none if there was no lock.
+    `changed_files` are the lock and the files of `[lock] exports` that were written, or would be with `write=True`.
+    """
+
+    lock: ProjectLock
+    changes: tuple[LockChange, ...]
+    warnings: tuple[WarningIssued, ...]
+    changed_files: tuple[Path, ...]
+
+
+def lock(  # noqa: PLR0913 - the options of the command
+    project: Project,
+    *,
+    upgrade: bool = False,
+    upgrade_packages: Iterable[str] = (),
+    offline: bool = False,
+    write: bool = True,
+    catalogue: Path | str | None = None,
+    environment: Mapping[str, str] | None = None,
+    on_event: Callable[[Event], None] = ignore_event,
+) -> LockResult:
+    """Resolve a spec, and write the lock and the files of `[lock] exports` that differ.
+
+    The packages of an existing lock keep their versions if the spec allows it. `upgrade` selects the newest versions of
+    all packages; `upgrade_packages` are written `NAME`, for the newest version of one package, or `NAME==VERSION`. With
+    `offline`, only the caches of the resolvers are used. With `write=False`, no file changes. `catalogue` is a file
+    with facts about CUDA that replaces the shipped catalogue. The spec is read again if it has changed since `load`.
+    Another process that locks the same spec is waited for.
+
+    Raises `DiagnosticsError` for a spec that is invalid or cannot be resolved; `InvalidInputError` for an unknown
+    package, a channel that does not exist, or a file in the place of an export; `UnavailableError` if an index, a
+    registry or a resolver is missing; `CheckFailedError` if a file cannot be written.
+    """
+    from envcompile.base_image.explain import collect_warnings  # noqa: PLC0415 - only to lock
+    from envcompile.lock.writer import format_lock  # noqa: PLC0415
+    from envcompile.resolve.backends import create_solvers  # noqa: PLC0415
+    from envcompile.resolve.locking import (  # noqa: PLC0415
+        find_changes,
+        parse_upgrade_request,
+        read_earlier_lock,
+        resolve_lock,
     )
-    return apt.apply_to_lock(lock) if apt else lock
+
+    environment = os.environ if environment is None else environment
+    warnings: list[WarningIssued] = []
+
+    def issue(warning: WarningIssued) -> None:
+        warnings.append(warning)
+        on_event(warning)
+
+    def warn(message: str) -> None:
+        issue(WarningIssued(message))
+
+    waiting = Notice(f"waiting for another run that locks `{display_path(project.path)}`")
+    with exclusive_lock(project.path, lambda: on_event(waiting)):
+        current = read_project(project.path)
+        project = project if project.source.text == current.source.text else current
+        spec, path = project.spec, project.lock_path
+        text = read_lock_text(path)
+        earlier = read_earlier_lock(text, display_path(path), warn)
+        request = parse_upgrade_request(upgrade_packages, earlier, everything=upgrade)
+        count = sum(map(len, (spec.conda.packages, spec.pip.packages, spec.apt.packages, spec.apt.build)))
+        on_event(StepStarted(f"resolving {format_count(count, 'requirement')} for {', '.join(spec.platforms)}"))
+        known = load_catalogue(catalogue, environment)
+        solvers = create_solvers(spec, project.path.parent, environment, warn, catalogue=known, offline=offline)
+        made = ProjectLock(project, spec, resolve_lock(project.source, spec, earlier, solvers, request))
+        for each in collect_warnings(made.value, spec):
+            issue(WarningIssued(each.message, each.hint, each, project.source))
+        new = format_lock(made.value)
+        # All texts are made before the first file is written: if one cannot be made, no file has changed.
+        exports = {each.path: each.text for each in _find_outdated_exports(made, environment, offline=offline)}
+        is_current = text is not None and text.replace("\r\n", "\n") == new
+        changed = exports if is_current else {path: new, **exports}
+        for file, content in changed.items() if write else ():
+            write_text(file, content)
+    changes = () if is_current else find_changes(earlier, made.value, spec, request)
+    return LockResult(made, changes, tuple(warnings), tuple(changed))
 
 
-def parse_locked_spec(source: TomlSource, lock: Lock, hint: str = RELOCK_HINT) -> Spec:
-    """The spec of a text that the lock must answer.
+def _find_outdated_exports(
+    lock: ProjectLock, environment: Mapping[str, str], *, offline: bool
+) -> Iterator[ManagedFile]:
+    if not lock.spec.exports:
+        return
+    from envcompile.managed_files import find_export_urls, make_managed_exports  # noqa: PLC0415 - only for exports
 
-    Raises `DiagnosticsError`: with mistakes of the spec, or, as not fine, with every requirement that the lock fails.
-    """
-    if made_from_text(source.text, lock) or made_from_value(parse_spec_value(source), lock):
-        return parse_checked_spec(source)
-    spec = parse_spec(source)
-    if found := check_freshness(spec, lock, hint):
-        raise DiagnosticsError(source, found, EXIT_FAILED)
-    return spec
+    def find_urls(text: str) -> dict[str, str]:
+        return find_export_urls(lock.spec, lock.value, text, environment, offline=offline)
 
-
-def compile_dockerfile(spec: Spec, lock: Lock) -> str:
-    """Spec, Lock -> the text of the Dockerfile. The lock must answer the spec."""
-    from envcompile.emit.dockerfile import render_dockerfile  # noqa: PLC0415 - brings the template engine
-    from envcompile.plan.planner import make_plan  # noqa: PLC0415
-
-    return render_dockerfile(make_plan(spec, lock))
+    yield from (each for each in make_managed_exports(lock, find_urls) if not each.is_current())
 
 
-# A spec and its lock, and the Dockerfile of the two, for the commands that solve nothing.
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A requirement that the lock does not satisfy, or a generated file that is outdated or cannot be made.
 
-
-def format_full_tag(spec: Spec, text: str) -> str:
-    """The tag of a spec's Dockerfile, `repository:hash`; without a repository `name:hash`."""
-    from envcompile.emit.dockerfile import compute_tag  # noqa: PLC0415 - brings the template engine
-
-    return f"{spec.image.repository or spec.name}:{compute_tag(text)}"
-
-
-def load_spec_and_lock(file: str | None) -> tuple[Spec, Lock]:
-    """The spec and the lock that answers it.
-
-    Raises `DiagnosticsError`, `InvalidInputError`, or `CheckFailedError` when the lock is stale.
-    """
-    path = find_spec(file)
-    source = read_source(path)
-    lock = read_lock(find_lock_path(path))
-    return parse_locked_spec(source, lock), lock
-
-
-def compile_spec_file(file: str | None) -> tuple[Spec, str]:
-    """The spec and the text of its Dockerfile. Raises as `locked`."""
-    spec, lock = load_spec_and_lock(file)
-    return spec, compile_dockerfile(spec, lock)
-
-
-# The files that are kept beside a spec and made from its lock, as they should be.
-
-
-class ManagedFile(NamedTuple):
-    """One file: what it should hold, what is said when it does not, and the words after `envcompile` that mend it.
-
-    `whole` is False where nobody could say all that it should hold: then it is not current, whatever it holds.
+    `file` is a path, as messages show it. `line` and `column` count from 1, in characters; they are None for a finding
+    about a whole file.
     """
 
-    path: Path
-    text: str
-    mismatch_message: str
-    repair_command: str
-    is_complete: bool = True
-
-    def is_current(self) -> bool:
-        """Whether the file holds that."""
-        return self.is_complete and self.path.is_file() and self.path.read_bytes() == self.text.encode()
+    message: str
+    hint: str | None
+    file: str
+    line: int | None = None
+    column: int | None = None
 
 
-def managed_files(spec: Spec, lock: Lock, path: Path) -> Iterator[ManagedFile]:
-    """The Dockerfiles beside the spec at `path` that say they are ours, and the exports that the spec asks for.
+@dataclass(frozen=True, slots=True)
+class VerifyResult:
+    """The result of `verify`. `errors` are the findings as exceptions, which the command line shows with an excerpt."""
 
-    Raises `InvalidInputError` where none can be made.
+    findings: tuple[Finding, ...] = ()
+    errors: tuple[EnvcompileError, ...] = field(default=(), repr=False)
+
+
+def verify(project: Project) -> VerifyResult:
+    """Check that the lock satisfies the spec, and that the Dockerfile and the exports beside the spec are current.
+
+    Works offline. There are no findings if everything is current.
+
+    Raises `InvalidInputError` if the lock does not exist or cannot be read, and `DiagnosticsError` with every mistake
+    of the spec.
     """
-    for each in map(Path, find_dockerfiles(str(path))):
-        name = display_path(each)
-        yield ManagedFile(
-            each, compile_dockerfile(spec, lock), format_mismatch_message(name, "Dockerfile"), f"dockerfile -o {name}"
-        )
-    if spec.exports:
-        from envcompile.export.common import parse_file_urls  # noqa: PLC0415 - where there are exports
+    from envcompile.managed_files import make_managed_files  # noqa: PLC0415 - only to verify
 
-        # Nobody is asked: an address that the file does not have yet is one that it lacks.
-        yield from managed_exports(spec, lock, path, parse_file_urls)
+    source, option = project.source, format_file_option(project.path)
+    value = read_lock(project.lock_path)
+    spec, outdated = check_lock(project, value, f"run `envcompile lock{option}`")
+    if outdated:
+        error = DiagnosticsError(source, outdated, EXIT_FAILED)
+        places = (source.locate_offset(find_span(each, source).start) for each in error.diagnostics)
+        rows = zip(error.diagnostics, places, strict=True)
+        found = (Finding(each.message, each.hint, source.name, place.line, place.column) for each, place in rows)
+        return VerifyResult(tuple(found), (error,))
+    findings: list[Finding] = []
+    errors: list[EnvcompileError] = []
+    try:
+        for file in make_managed_files(ProjectLock(project, spec, value)):
+            if not file.is_current():
+                hint = f"run `envcompile {file.repair_command}{option}`"
+                findings.append(Finding(file.mismatch_message, hint, display_path(file.path)))
+                errors.append(CheckFailedError(file.mismatch_message, hint))
+    except EnvcompileError as error:
+        findings.append(Finding(error.message, error.hint, source.name))
+        errors.append(error)
+    return VerifyResult(tuple(findings), tuple(errors))
 
 
-def managed_exports(spec: Spec, lock: Lock, path: Path, places: FileUrlFinder) -> Iterator[ManagedFile]:
-    """The exports that the spec at `path` asks for.
+@dataclass(frozen=True, slots=True)
+class Dockerfile:
+    """A generated Dockerfile. `tag` is the name of the image, `repository:hash`: the hash is that of the text."""
 
-    Raises `InvalidInputError` for one that cannot be made, or is not ours.
+    text: str = field(repr=False)
+    tag: str
+
+
+def dockerfile(project: Project | ProjectLock) -> Dockerfile:
+    """Generate the Dockerfile of a project from its lock.
+
+    Raises `InvalidInputError` if the lock does not exist or cannot be read, and `DiagnosticsError` if the spec has
+    mistakes or the lock does not satisfy it.
     """
-    from envcompile.export import EXPORTERS, ExportInput, export_lock, select_platform  # noqa: PLC0415 - where there are exports
-    from envcompile.export.common import find_packages_without_url  # noqa: PLC0415
+    from envcompile.emit.dockerfile import compile_dockerfile, format_full_tag  # noqa: PLC0415 - the template engine
 
-    for name, file in zip(spec.exports, list_export_paths(str(path), spec.exports), strict=True):
-        format_, platform = EXPORT_FILES[name]
-        where, said = Path(file), f"`{display_path(Path(file))}`"
-        text = where.read_text("utf-8", "replace") if where.is_file() else ""
-        if not text.startswith(EXPORT_HEADER) and (text or (where.exists() and not where.is_file())):
-            raise InvalidInputError(
-                f"{said} is to be kept by `[lock] exports`, and what stands there is not ours",
-                "move it away, or take its name out of `exports`",
-            )
-        found = places(text) if EXPORTERS[format_].needs_file_urls else {}
-        unknown = (
-            {each.sha256: "" for each in find_packages_without_url(lock, found)}
-            if EXPORTERS[format_].needs_file_urls
-            else {}
-        )
-        made = export_lock(format_, ExportInput(spec, select_platform(lock, platform or None), {**unknown, **found}))
-        message = f"{said} is not the `{format_}` export of this lock" if text else f"{said} is not there"
-        yield ManagedFile(where, made, message, "lock", is_complete=not unknown)
+    current = _get_lock(project)
+    text = compile_dockerfile(current.spec, current.value)
+    return Dockerfile(text, format_full_tag(current.spec, text))
+
+
+def tag(project: Project | ProjectLock) -> str:
+    """The name of the image of a project, `repository:hash`. Raises the errors of `dockerfile`."""
+    return dockerfile(project).tag
+
+
+def _get_lock(project: Project | ProjectLock) -> ProjectLock:
+    return project if isinstance(project, ProjectLock) else read_project_lock(project)
+
+
+def export(  # noqa: PLR0913 - the options of the command
+    project: Project | ProjectLock,
+    format_name: str,
+    *,
+    platform: str | None = None,
+    files_url: str | None = None,
+    earlier_text: str = "",
+    offline: bool = False,
+    environment: Mapping[str, str] | None = None,
+    on_event: Callable[[Event], None] = ignore_event,
+) -> str:
+    """The text of a lock in the format of another tool: a key of `envcompile.export.EXPORTERS`, such as `pylock`.
+
+    `platform` selects one platform, such as `linux-64`. `conda-lock` and `pylock` need the URL of each file of pip's:
+    from `files_url`, a server with the layout of the public index; otherwise from `earlier_text`, the text of an
+    earlier export; otherwise from the package indexes, unless `offline` is set. There is a warning for each kind of
+    package that the format cannot hold.
+
+    Raises the errors of `dockerfile`; `InvalidInputError` for an unknown format or platform, and if the format cannot
+    hold the lock; `UnavailableError` if an index does not answer.
+    """
+    from envcompile.export import EXPORTERS, ExportInput, export_lock, find_export_warnings, select_platform  # noqa: PLC0415
+    from envcompile.export.common import derive_file_urls, parse_files_url  # noqa: PLC0415
+
+    if format_name not in EXPORTERS:
+        raise InvalidInputError(f"`{format_name}` is not an export format", f"known are {', '.join(EXPORTERS)}")
+    needs_urls = EXPORTERS[format_name].needs_file_urls
+    url = parse_files_url(files_url) if files_url is not None else None
+    if url and not needs_urls:
+        raise InvalidInputError(f"`{format_name}` names no file of pip's", "leave `--files` out")
+    current = _get_lock(project)
+    spec, value = current.spec, select_platform(current.value, platform)
+    urls: Mapping[str, str] = {}
+    if url:
+        urls = derive_file_urls(value, url)
+    elif needs_urls:
+        from envcompile.managed_files import find_export_urls  # noqa: PLC0415 - only for formats with URLs
+
+        environment = os.environ if environment is None else environment
+        urls = find_export_urls(spec, value, earlier_text, environment, offline=offline)
+    text = export_lock(format_name, ExportInput(spec, value, urls))
+    for message, hint in find_export_warnings(format_name, value):
+        on_event(WarningIssued(message, hint))
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult:
+    """The result of `build`. `tag` is the name of the image.
+
+    `digest` is that of the image, or of the index for several platforms; None if the builder does not tell it, or if
+    the image existed. `existed` tells whether the image existed, so that nothing was built.
+    """
+
+    tag: str
+    digest: str | None
+    existed: bool = False
+
+
+def build(  # noqa: PLR0913 - the options of the command
+    project: Project | ProjectLock,
+    *,
+    push: bool = False,
+    output: ImageFile | None = None,
+    platforms: Iterable[str] = (),
+    tags: Iterable[str] = (),
+    force: bool = False,
+    compression: str = "zstd",
+    secrets: Iterable[str] = (),
+    builder: str = "",
+    extra_options: Iterable[str] = (),
+    progress: BinaryIO | None = None,
+    environment: Mapping[str, str] | None = None,
+    on_event: Callable[[Event], None] = ignore_event,
+) -> BuildResult:
+    """Build the image of a project with `docker buildx`, unless it exists.
+
+    The image is loaded into the engine, pushed with `push`, or written to `output`. `platforms` are locked platforms
+    (`linux-64` or `linux/amd64`); by default all of them, or the platform of the engine if the image is loaded. `tags`
+    are more names for the image. `force` builds an image that exists. `compression` is `zstd` or `gzip`. `secrets` are
+    values of buildx's `--secret`, and `extra_options` more options of `docker buildx build`. `builder` is the name of a
+    builder. The output of buildx is copied to `progress`. A failed build leaves neither a tag nor a partial file.
+
+    Raises the errors of `dockerfile`; `CheckFailedError` if a step of the build fails; `InvalidInputError` for options
+    that do not fit the spec; `UnavailableError` if docker, buildx or a registry is missing.
+    """
+    from envcompile.engine.image import BuildOptions, find_existing_image, run_build  # noqa: PLC0415 - only to build
+
+    options = BuildOptions(
+        push, output, tuple(platforms), tuple(tags), compression, tuple(secrets), builder, tuple(extra_options)
+    )
+    job = _prepare_build(project, options, progress, environment, on_event)
+    if output is None:
+        if not force and find_existing_image(job):
+            return BuildResult(job.tag, None, existed=True)
+        if len(job.request.platforms) < len(job.locked_platforms) and not options.platforms:
+            platform = job.request.platforms[0]
+            on_event(Notice(f"for {platform} alone, which the engine is for; `--push` builds all that is locked"))
+    return BuildResult(job.tag, run_build(job))
+
+
+@dataclass(frozen=True, slots=True)
+class ReproducibilityResult:
+    """The result of `check_reproducibility`: the digest of the first image, and the first difference of the second."""
+
+    digest: str
+    difference: BuildDifference | None
+
+
+def check_reproducibility(  # noqa: PLR0913 - the options of the command
+    project: Project | ProjectLock,
+    *,
+    platforms: Iterable[str] = (),
+    compression: str = "zstd",
+    secrets: Iterable[str] = (),
+    builder: str = "",
+    extra_options: Iterable[str] = (),
+    progress: BinaryIO | None = None,
+    environment: Mapping[str, str] | None = None,
+    on_event: Callable[[Event], None] = ignore_event,
+) -> ReproducibilityResult:
+    """Build the image of a project twice without the builder's cache, and compare. Neither image is kept.
+
+    The parameters and errors are those of `build`.
+    """
+    from envcompile.engine.image import BuildOptions, compare_builds  # noqa: PLC0415 - only to build
+
+    options = BuildOptions(
+        False, None, tuple(platforms), (), compression, tuple(secrets), builder, tuple(extra_options)
+    )
+    job = _prepare_build(project, options, progress, environment, on_event)
+    return ReproducibilityResult(*compare_builds(job, lambda message: on_event(Notice(message))))
+
+
+def _prepare_build(
+    project: Project | ProjectLock,
+    options: BuildOptions,
+    progress: BinaryIO | None,
+    environment: Mapping[str, str] | None,
+    on_event: Callable[[Event], None],
+) -> ImageBuild:
+    from envcompile.engine.image import prepare_build  # noqa: PLC0415 - only to build
+
+    lock_ = _get_lock(project)
+    made = dockerfile(lock_)
+    values = os.environ if environment is None else environment
+    return prepare_build(lock_.spec, made.text, made.tag, options, values, progress=progress, on_event=on_event)
+
+
+def diff(
+    before: Project | ProjectLock | Lock | None, after: Project | ProjectLock | Lock | None
+) -> tuple[LockChange, ...]:
+    """The changes from one lock to another, sorted; those on all platforms first. None stands for an empty lock.
+
+    Of a project, its lock file is read. Raises `InvalidInputError` if that does not exist or cannot be read.
+    """
+    from envcompile.lock.diff import compare_locks  # noqa: PLC0415 - only to compare
+
+    return compare_locks(_get_lock_value(before), _get_lock_value(after))
+
+
+def _get_lock_value(source: Project | ProjectLock | Lock | None) -> Lock:
+    if source is None:
+        from envcompile.lock.model import Lock  # noqa: PLC0415 - only for an empty lock
+
+        return Lock("", "", ())
+    if isinstance(source, ProjectLock):
+        return source.value
+    return read_lock(source.lock_path) if isinstance(source, Project) else source

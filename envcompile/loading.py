@@ -1,53 +1,109 @@
-"""Finding and reading the spec and its lock, as every command does."""
+"""The files of a project: the spec, the lock beside it, and the catalogue that applies."""
 
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envcompile.diagnostics.errors import InvalidInputError
+from envcompile.diagnostics.diagnostic import DiagnosticsError
+from envcompile.diagnostics.errors import EXIT_FAILED, InvalidInputError
+from envcompile.lock.freshness import RELOCK_HINT, check_freshness, made_from_text, made_from_value
 from envcompile.lock.writer import parse_lock
 from envcompile.project import MAX_SPEC_BYTES
-from envcompile.project.discovery import (
-    PYPROJECT_FILE_NAME,
-    SPEC_FILE_NAME,
-    find_nearest_spec,
-    lock_path_from_spec,
-)
+from envcompile.project.discovery import PYPROJECT_FILE_NAME, SPEC_FILE_NAME, find_nearest_spec, lock_path_from_spec
 from envcompile.project.files import display_path, read_bytes
 from envcompile.project.settings import read_catalogue_path
-from envcompile.spec.decode import source_from_bytes
+from envcompile.spec.decode import parse_checked_spec, parse_spec, parse_spec_value, source_from_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from importlib.resources.abc import Traversable
 
     from envcompile.base_image.catalogue import Catalogue
+    from envcompile.diagnostics.diagnostic import Diagnostic
     from envcompile.diagnostics.toml_source import TomlSource
-    from envcompile.lock.model import Lock
+    from envcompile.lock.model import Lock, PlatformLock
+    from envcompile.spec.model import Spec
 
-# A lock of 2,000 packages on two platforms is about a megabyte.
+# A lock of 2,000 packages on two platforms has about 1 MB.
 _MAX_LOCK_BYTES = 64 << 20
 
 
-def find_spec(file: str | None) -> Path:
-    """The spec: the file that was named, else the nearest one in this folder or above it.
+@dataclass(frozen=True)
+class Project:
+    """A spec file and its text. `envcompile.load` creates it.
 
-    That is an `envcompile.toml`, or a `pyproject.toml` with a table `[tool.envcompile]`. Raises `InvalidInputError`.
+    `path` is an `envcompile.toml`, another TOML file, or a `pyproject.toml` with the table `[tool.envcompile]`.
+    """
+
+    path: Path
+    source: TomlSource = field(repr=False)
+
+    @cached_property
+    def spec(self) -> Spec:
+        """The spec, decoded and checked. Raises `DiagnosticsError` with all mistakes of the spec."""
+        return parse_spec(self.source)
+
+    @property
+    def lock_path(self) -> Path:
+        """The path of the lock, which may not exist yet."""
+        return find_lock_path(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectLock:
+    """A lock of a project, and the spec that it satisfies.
+
+    `value` is the content of the lock file. `spec` is the spec of the project when the lock was read or made.
+    """
+
+    project: Project = field(repr=False)
+    spec: Spec = field(repr=False)
+    value: Lock
+
+    @property
+    def platforms(self) -> tuple[PlatformLock, ...]:
+        """The packages, base images and tools of each platform, sorted by the name of the platform."""
+        return self.value.platforms
+
+
+def find_spec(file: Path | str | None, folder: Path | None = None) -> Path:
+    """The path of the spec: `file` if it is given, otherwise the nearest spec in `folder` or above it.
+
+    A spec is an `envcompile.toml`, or a `pyproject.toml` with the table `[tool.envcompile]`. `folder` is the current
+    folder by default. Raises `InvalidInputError` if there is no spec.
     """
     if file is not None:
-        return Path(file)
-    here = Path.cwd()
+        return Path(folder, file) if folder else Path(file)
+    start = (folder or Path()).absolute()
     try:
-        spec = find_nearest_spec(str(here))
+        spec = find_nearest_spec(str(start))
     except OSError as problem:
         raise InvalidInputError(f"`{problem.filename}` cannot be read: {problem.strerror}") from None
     if spec is not None:
         return Path(spec)
     hint = "make one here, or name it with `-f FILE`"
-    raise InvalidInputError(f"there is no `{SPEC_FILE_NAME}` in `{here}` or above it", hint)
+    raise InvalidInputError(f"there is no `{SPEC_FILE_NAME}` in `{start}` or above it", hint)
+
+
+def format_file_option(spec: Path) -> str:
+    """The option ` -f SPEC` for a hint; empty if a command finds this spec from the current folder."""
+    found = find_nearest_spec(str(Path.cwd()))
+    # Links are not resolved, because the search does not resolve them either.
+    return "" if found == os.path.abspath(spec) else f" -f {spec}"  # noqa: PTH100
+
+
+def read_project(path: Path) -> Project:
+    """The project of a spec file. The spec is decoded and checked when it is needed first.
+
+    Raises `InvalidInputError` if the file cannot be read, and `DiagnosticsError` if it is not a UTF-8 text.
+    """
+    return Project(path, read_source(path))
 
 
 def read_source(path: Path) -> TomlSource:
@@ -58,72 +114,91 @@ def read_source(path: Path) -> TomlSource:
 
 
 def find_lock_path(spec: Path) -> Path:
-    """Where the lock of a spec is: beside it, `cpu.lock` for `cpu.toml`, `envcompile.lock` for `pyproject.toml`."""
+    """The path of a spec's lock: `cpu.lock` beside `cpu.toml`, and `envcompile.lock` beside `pyproject.toml`."""
     return Path(lock_path_from_spec(str(spec)))
 
 
 def read_lock_text(path: Path) -> str | None:
-    """The text of a lock; None when there is none. Raises `InvalidInputError`."""
+    """The text of a lock, or None if the file does not exist. Raises `InvalidInputError`."""
     if not path.exists():
         return None
     return decode_lock_text(read_bytes(path, _MAX_LOCK_BYTES), display_path(path))
 
 
 def decode_lock_text(data: bytes, name: str) -> str:
-    """The text of a lock's bytes. Raises `InvalidInputError` where there are too many."""
+    """The text of a lock's bytes. Raises `InvalidInputError` if there are too many."""
     if len(data) > _MAX_LOCK_BYTES:
         raise InvalidInputError(f"`{name}` is larger than {_MAX_LOCK_BYTES >> 20} MiB, which no lock is")
-    # Bytes that are no UTF-8 become marks that no lock holds: its digest tells, and `lock` mends it as other damage.
+    # The replacement character occurs in no lock: the digest differs, and `lock` repairs this like other damage.
     return data.decode(errors="replace")
 
 
 def read_lock(path: Path) -> Lock:
-    """The lock of a spec. Raises `InvalidInputError` when there is none, or none that can be read."""
+    """The lock of a spec. Raises `InvalidInputError` if the file does not exist or cannot be read."""
     text = read_lock_text(path)
     if text is None:
         raise InvalidInputError(f"`{display_path(path)}` is not there", "run `envcompile lock`")
     return parse_lock(text, display_path(path))
 
 
-# Which catalogue decides: the one that an option or the settings name, else that of this release.
+def check_lock(project: Project, lock: Lock, hint: str = RELOCK_HINT) -> tuple[Spec, list[Diagnostic]]:
+    """The spec of a project, and a diagnostic for each of its requirements that the lock does not satisfy.
+
+    Raises `DiagnosticsError` with the mistakes of the spec.
+    """
+    source = project.source
+    if made_from_text(source.text, lock) or made_from_value(parse_spec_value(source), lock):
+        return parse_checked_spec(source), []
+    return project.spec, check_freshness(project.spec, lock, hint)
+
+
+def read_project_lock(project: Project) -> ProjectLock:
+    """The lock of a project, which satisfies the spec.
+
+    Raises `InvalidInputError` if the lock does not exist or cannot be read, and `DiagnosticsError` with the mistakes of
+    the spec or with the requirements that the lock does not satisfy.
+    """
+    lock = read_lock(project.lock_path)
+    spec, outdated = check_lock(project, lock)
+    if outdated:
+        raise DiagnosticsError(project.source, outdated, EXIT_FAILED)
+    return ProjectLock(project, spec, lock)
 
 
 SCHEMA_FILES = {"spec": "spec.v1.json", "lock": "lock.v1.json", "catalogue": "catalogue.v1.json"}
-# The shipped one has 50 KB.
+# The shipped catalogue has 50 KB.
 _MAX_CATALOGUE_BYTES = 4 << 20
 
 
-def load_catalogue(option: str | None, environment: Mapping[str, str]) -> Catalogue:
-    """The catalogue, with the date and the digest that say which it was.
+def load_catalogue(option: Path | str | None, environment: Mapping[str, str]) -> Catalogue:
+    """The catalogue in the file `option`, otherwise the one in the user's settings, otherwise the shipped one.
 
-    The shipped one is read as it is; another is checked first, all of it. Raises `InvalidInputError` where it cannot
-    be read,
+    The shipped catalogue is not validated. Raises `InvalidInputError` if the file cannot be read, and
     `DiagnosticsError` with every mistake in it.
     """
     path = Path(option) if option is not None else read_catalogue_path(environment)
     if path is None:
-        from envcompile.base_image.catalogue import load_default_catalogue  # noqa: PLC0415 - where it is needed
+        from envcompile.base_image.catalogue import load_default_catalogue  # noqa: PLC0415 - only where it is needed
 
         return load_default_catalogue()
     from envcompile.base_image.catalogue_check import parse_checked_catalogue  # noqa: PLC0415
 
     hint = "name another with `--catalogue`" if option is not None else "mend or remove `catalogue` in the settings"
     data = read_bytes(path, _MAX_CATALOGUE_BYTES, hint)
+    name = display_path(path)
     if len(data) > _MAX_CATALOGUE_BYTES:
         raise InvalidInputError(
-            f"`{display_path(path)}` is larger than {_MAX_CATALOGUE_BYTES >> 20} MiB, which no catalogue is", hint
+            f"`{name}` is larger than {_MAX_CATALOGUE_BYTES >> 20} MiB, which no catalogue is", hint
         )
     try:
         text = data.decode()
     except UnicodeDecodeError as problem:
-        raise InvalidInputError(f"`{display_path(path)}` is not UTF-8 text: byte {problem.start}", hint) from None
-    return parse_checked_catalogue(
-        display_path(path), text, json.loads(find_schema_file("catalogue").read_text("utf-8"))
-    )
+        raise InvalidInputError(f"`{name}` is not UTF-8 text: byte {problem.start}", hint) from None
+    return parse_checked_catalogue(name, text, json.loads(find_schema_file("catalogue").read_text("utf-8")))
 
 
 def find_schema_file(of: str) -> Traversable:
-    """The schema of a row of `SCHEMA_FILES`: inside an installed package, at the top of a checkout otherwise."""
+    """The file of a schema in `SCHEMA_FILES`: in the installed package, or at the top of a checkout."""
     package = resources.files("envcompile")
     installed = package / "schemas" / SCHEMA_FILES[of]
     return installed if installed.is_file() else package / ".." / "schemas" / SCHEMA_FILES[of]

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envcompile.api import compile_dockerfile
 from envcompile.diagnostics.toml_source import TomlSource
+from envcompile.emit.dockerfile import compile_dockerfile
 from envcompile.export.common import derive_file_urls
 from envcompile.lock.freshness import check_freshness
 from envcompile.lock.writer import parse_lock

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from envcompile.api import compile_dockerfile
 from envcompile.cli.main import main
 from envcompile.diagnostics.diagnostic import DiagnosticsError
 from envcompile.diagnostics.errors import EXIT_INVALID_INPUT
 from envcompile.diagnostics.toml_source import TomlSource
+from envcompile.emit.dockerfile import compile_dockerfile
 from tests.made import FIXTURES, parsed, spec_of
 from tests.spec_keys import FREE, FULL, STRINGS, TABLES, TYPES, changed, dumps, paths, put
 

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from envcompile.api import compile_dockerfile
 from envcompile.cli.main import main
 from envcompile.diagnostics.errors import EXIT_OK
-from envcompile.emit.dockerfile import compute_tag
+from envcompile.emit.dockerfile import compile_dockerfile, compute_tag
 from envcompile.export import EXPORTERS, ExportInput, export_lock, select_platform
 from envcompile.plan.pip import find_layer_group
 from envcompile.plan.planner import make_plan

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from envcompile.base_image.needs import DecisionInputs
     from envcompile.diagnostics.diagnostic import Diagnostic
     from envcompile.diagnostics.source import KeyPath
+    from envcompile.lock.model import Lock
     from envcompile.spec.model import Spec
 
 
@@ -37,6 +38,12 @@ def locate_in_spec(diagnostic: Diagnostic, spec: Spec) -> Diagnostic:
     if path == ("pip", "packages"):
         path = (*path, *_find_requirement_index(diagnostic.message, spec.pip.packages))
     return replace(diagnostic, path=path)
+
+
+def collect_warnings(lock: Lock, spec: Spec) -> list[Diagnostic]:
+    """The warnings of all platforms about their base images, without duplicates."""
+    decided = (each.base_decision for each in lock.platforms if each.base_decision)
+    return list(dict.fromkeys(locate_in_spec(warned, spec) for each in decided for warned in each.warnings))
 
 
 def _find_requirement_index(message: str, requirements: tuple[str, ...]) -> tuple[int, ...]:

@@ -1,50 +1,32 @@
-"""`envcompile build`: the image, by `docker buildx`; its tag on standard output."""
+"""`envcompile build` and `envcompile bake`: the image of a locked spec, or a file that builds many images."""
 
 from __future__ import annotations
 
 import csv
 import os
+import re
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from envcompile.api import compile_spec_file, format_full_tag
+from envcompile import api
 from envcompile.diagnostics.errors import EXIT_OK, CheckFailedError, InvalidInputError
-from envcompile.engine.build import (
-    BuildRequest,
-    BuildTarget,
-    build_and_compare,
-    build_image,
-    create_build_environment,
-    find_engine_platform,
-    find_mirror_contexts,
-    format_archive_mirrors,
-    format_exporter,
-    is_loaded,
-    is_pushed,
-)
-from envcompile.engine.command import DockerClient
-from envcompile.engine.failure import error_from_output
-from envcompile.platforms import PLATFORM_ALIASES, PLATFORMS
-from envcompile.project.files import atomic_replacement
-from envcompile.project.settings import read_mirrors
-from envcompile.registry.lazy import create_unmirrored_registry
+from envcompile.engine.image import BakeTarget, BuildOptions, ImageFile, make_bake_file
+from envcompile.loading import find_spec, read_project, read_project_lock
+from envcompile.project.files import write_text
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from envcompile.cli.output import Reporter
-    from envcompile.spec.model import Spec
 
-_MIRRORS_VARIABLE = "ENVCOMPILE_MIRRORS"
-_FILE_EXPORTERS = ("oci", "docker", "tar")
+_FILE_KINDS = ("oci", "docker", "tar")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of the command."""
+    """Add the options of `build`."""
     to = parser.add_mutually_exclusive_group()
     to.add_argument("--load", action="store_true", help="into the engine (default)")
     to.add_argument("--push", action="store_true", help="to the registry that `[image] repository` names")
@@ -55,165 +37,96 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-t", "--tag", metavar="NAME", action="append", default=[], help="another name of the image")
     parser.add_argument("--force", action="store_true", help="build even if the tag is there")
     parser.add_argument("--builder", metavar="NAME", default="", help="buildx's builder (default: the current one)")
-    parser.add_argument("--secret", metavar="SPEC", action="append", default=[], help="such as `id=ca,src=FILE`")
-    parser.add_argument("--compression", choices=("zstd", "gzip"), default="zstd", help="gzip is for old consumers")
+    _add_shared_options(parser)
     extra = "after `--`: options of `docker buildx build`, as they are"
     parser.add_argument("extra", metavar="OPTION", nargs="*", help=extra)
 
 
-class _BuildJob(NamedTuple):
-    """What is to be built, by whom, and who is told."""
-
-    arguments: argparse.Namespace
-    reporter: Reporter
-    target: BuildTarget
-    dockerfile: str
-    request: BuildRequest
-    platform_count: int
-
-    @property
-    def tag(self) -> str:
-        return self.request.tags[0]
+def _add_shared_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--secret", metavar="SPEC", action="append", default=[], help="such as `id=ca,src=FILE`")
+    parser.add_argument("--compression", choices=("zstd", "gzip"), default="zstd", help="gzip is for old consumers")
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    """Build, unless what is asked for is there; 0, or an error that says which step failed."""
-    if strange := [word for word in arguments.extra[:1] if not word.startswith("-")]:
-        raise InvalidInputError(f"`{strange[0]}` is not an option", "what is meant for buildx stands after `--`")
-    kind, path = _parse_destination(arguments)
-    spec, text = compile_spec_file(arguments.file)
-    if arguments.push and spec.image.repository is None:
-        raise InvalidInputError("`--push` needs to know where to", 'give the spec a `repository = "..."` in `[image]`')
-    shown = not arguments.quiet and arguments.format == "text"
-    mirrored = read_mirrors(os.environ)
-    secrets, more = _collect_secrets(arguments, format_archive_mirrors(text, mirrored))
-    site = BuildTarget(
-        DockerClient({**create_build_environment(os.environ), **more}),
-        sys.stderr.buffer if shown else None,
-        _create_line_printer(arguments),
-    )
-    asked = BuildRequest(
-        platforms=_select_platforms(arguments, spec, site, every=kind in {"registry", "oci"}),
-        output=format_exporter(kind, arguments.compression),
-        tags=(format_full_tag(spec, text), *arguments.tag),
-        secrets=secrets,
-        contexts=find_mirror_contexts(text, mirrored),
-        builder=arguments.builder,
-        progress="auto" if shown else "plain",
-        extra_options=tuple(arguments.extra),
-    )
-    return _run_job(_BuildJob(arguments, reporter, site, text, asked, len(spec.platforms)), kind, path)
-
-
-def _collect_secrets(arguments: argparse.Namespace, mirrored: str) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The secrets of the build, and the variables that they are in: the user's own come before the settings'."""
-    given = tuple(arguments.secret)
-    if not mirrored or any("id=mirrors" in each.split(",") for each in given):
-        return given, {}
-    return (*given, f"id=mirrors,env={_MIRRORS_VARIABLE}"), {_MIRRORS_VARIABLE: mirrored}
-
-
-def _run_job(job: _BuildJob, kind: str, path: Path | None) -> int:
-    if job.arguments.repro_check:
-        return _check_reproducibility(job)
-    if path is not None:
-        return _write_image(job, kind, path)
-    if not job.arguments.force and _is_available(job):
-        job.reporter.show_result(f"`{job.tag}` is there already")
-    else:
-        _build_image(job)
-    sys.stdout.write(f"{job.tag}\n")
-    return EXIT_OK
-
-
-def _is_available(job: _BuildJob) -> bool:
-    """Whether the tag is where it is to go; if so, the other tags are put beside it, which builds nothing."""
-    ask, platforms, others = job.target.docker.run_command, job.request.platforms, job.request.tags[1:]
-    if job.arguments.push:
-        found = is_pushed(create_unmirrored_registry(os.environ), job.tag, platforms, only=job.platform_count == 1)
-        # The other names get an index over the same image, unless it is one.
-        command = ("buildx", "imagetools", "create", *(word for other in others for word in ("--tag", other)), job.tag)
-        commands = [command] if others else []
-    else:
-        # Of several platforms under one tag an engine shows one: then the builder's cache is what saves time.
-        found = len(platforms) == 1 and is_loaded(ask, job.tag, platforms[0])
-        commands = [("image", "tag", job.tag, other) for other in others]
-    for command in commands if found else ():
-        if (answer := ask(*command)).exit_code:
-            raise error_from_output(answer.stderr)
-    return found
-
-
-def _build_image(job: _BuildJob) -> None:
+    """Build the image unless it exists, and print its name."""
+    if words := [word for word in arguments.extra[:1] if not word.startswith("-")]:
+        raise InvalidInputError(f"`{words[0]}` is not an option", "what is meant for buildx stands after `--`")
+    output = _parse_output(arguments.output) if arguments.output is not None else None
+    project = read_project(find_spec(arguments.file))
+    shared: dict[str, Any] = {
+        "platforms": [name for text in arguments.platform for name in text.split(",")],
+        "compression": arguments.compression,
+        "secrets": arguments.secret,
+        "builder": arguments.builder,
+        "extra_options": arguments.extra,
+        "progress": sys.stderr.buffer if reporter.shows_progress else None,
+        "on_event": reporter.show_event,
+    }
+    if arguments.repro_check:
+        checked = api.check_reproducibility(project, **shared)
+        if found := checked.difference:
+            message = f"two builds of one Dockerfile differ: {found.location} {found.description}"
+            raise CheckFailedError(message, f"the likely cause: {found.cause}")
+        reporter.show_result(f"two builds from nothing gave the same image, bit for bit: {checked.digest}")
+        return EXIT_OK
     started = time.monotonic()
-    if len(job.request.platforms) < job.platform_count and not job.arguments.platform:
-        job.reporter.show_result(
-            f"for {job.request.platforms[0]} alone, which the engine is for; `--push` builds all that is locked"
-        )
-    digest = build_image(job.target, job.request, job.dockerfile)
-    done = "pushed" if job.arguments.push else "built"
-    seconds = time.monotonic() - started
-    job.reporter.show_result(f"{done} `{job.tag}`{f' ({digest})' if digest else ''} in {seconds:.1f} s")
-
-
-def _write_image(job: _BuildJob, kind: str, path: Path) -> int:
-    """The image in a file: whole, or the file is as it was."""
-    with atomic_replacement(path) as new:
-        output = format_exporter(kind, job.arguments.compression, str(new))
-        build_image(job.target, replace(job.request, output=output), job.dockerfile)
-    job.reporter.show_result(f"wrote `{path}`")
+    result = api.build(project, push=arguments.push, output=output, tags=arguments.tag, force=arguments.force, **shared)
+    if output:
+        reporter.show_result(f"wrote `{output.path}`")
+        return EXIT_OK
+    if result.existed:
+        reporter.show_result(f"`{result.tag}` is there already")
+    else:
+        digest = f" ({result.digest})" if result.digest else ""
+        seconds = time.monotonic() - started
+        reporter.show_result(f"{'pushed' if arguments.push else 'built'} `{result.tag}`{digest} in {seconds:.1f} s")
+    sys.stdout.write(f"{result.tag}\n")
     return EXIT_OK
 
 
-def _check_reproducibility(job: _BuildJob) -> int:
-    digest, difference = build_and_compare(
-        job.target, job.request, job.dockerfile, job.arguments.compression, job.reporter.show_result
-    )
-    if difference is not None:
-        message = f"two builds of one Dockerfile differ: {difference.location} {difference.description}"
-        raise CheckFailedError(message, f"the likely cause: {difference.cause}")
-    job.reporter.show_result(f"two builds from nothing gave the same image, bit for bit: {digest}")
-    return EXIT_OK
-
-
-def _parse_destination(arguments: argparse.Namespace) -> tuple[str, Path | None]:
-    """The exporter's kind, and the file that `--output` names."""
-    if arguments.output is None:
-        return ("registry" if arguments.push else "docker"), None
-    pairs = dict(part.partition("=")[::2] for part in next(csv.reader([arguments.output]), []))
+def _parse_output(text: str) -> ImageFile:
+    """The file that `--output` names, in the syntax of buildx."""
+    pairs = dict(part.partition("=")[::2] for part in next(csv.reader([text]), []))
     kind, dest = pairs.get("type", ""), pairs.get("dest", "")
-    if set(pairs) != {"type", "dest"} or kind not in _FILE_EXPORTERS or dest in {"", "-"} or Path(dest).is_dir():
+    if set(pairs) != {"type", "dest"} or kind not in _FILE_KINDS or dest in {"", "-"} or Path(dest).is_dir():
         hint = "write `--output type=oci,dest=FILE`; the type may be `docker` or `tar` too"
-        raise InvalidInputError(f"`--output {arguments.output}` does not say which kind of file, and where to", hint)
-    return kind, Path(dest)
+        raise InvalidInputError(f"`--output {text}` does not say which kind of file, and where to", hint)
+    return ImageFile(kind, Path(dest))
 
 
-def _select_platforms(arguments: argparse.Namespace, spec: Spec, site: BuildTarget, *, every: bool) -> tuple[str, ...]:
-    """The platforms to build for, as docker spells them; without a word of the user's all, or the engine's own."""
-    locked = tuple(PLATFORMS[name].docker_platform for name in spec.platforms)
-    names = [name for text in arguments.platform for name in text.split(",")]
-    if names:
-        asked = [
-            PLATFORMS[known].docker_platform if (known := PLATFORM_ALIASES.get(name, name)) in PLATFORMS else name
-            for name in names
-        ]
-        if missing := [name for name in asked if name not in locked]:
-            hint = f"locked is {' and '.join(f'`{name}`' for name in locked)}: add it to `platforms` and lock again"
-            raise InvalidInputError(f"the lock is not for `{missing[0]}`", hint)
-        return tuple(name for name in locked if name in asked)
-    if every or len(locked) == 1:
-        return locked
-    own = find_engine_platform(site.docker.run_command)
-    if own not in locked:
-        raise InvalidInputError(f"the engine is for `{own}`, which the lock is not", f"add `--platform {locked[0]}`")
-    return (own,)
+def add_bake_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `bake`."""
+    parser.add_argument("specs", metavar="SPEC", nargs="*", help="the specs (default: the one that is found or named)")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write FILE, whole or not at all")
+    parser.add_argument("--shard", metavar="I/N", default="1/1", help="the I-th of N parts, one for each builder")
+    parser.add_argument("--push", action="store_true", help="the builds push (default: they load into the engine)")
+    parser.add_argument("--cache", metavar="REPOSITORY", help="keep the builders' cache in a registry")
+    _add_shared_options(parser)
 
 
-def _create_line_printer(arguments: argparse.Namespace) -> Callable[[tuple[str, ...]], None]:
-    """Shows the last lines of a failing step, when there was no progress to show them."""
+def run_bake(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    """Write a file for `docker buildx bake`."""
+    shard = _parse_shard(arguments.shard)
+    options = BuildOptions(push=arguments.push, secrets=tuple(arguments.secret), compression=arguments.compression)
+    images = _iter_bake_targets(arguments.specs or [arguments.file])
+    text, names = make_bake_file(images, options, os.environ, cache=arguments.cache, shard=shard)
+    if arguments.output is None or arguments.output == "-":
+        sys.stdout.buffer.write(text.encode())
+    else:
+        write_text(Path(arguments.output), text)
+        reporter.show_result(f"wrote `{arguments.output}`: {', '.join(names) or 'nothing to build'}")
+    return EXIT_OK
 
-    def show(lines: tuple[str, ...]) -> None:
-        if arguments.format == "text":
-            sys.stderr.write("".join(f"{line}\n" for line in lines))
 
-    return show
+def _iter_bake_targets(files: list[str | None]) -> Iterator[BakeTarget]:
+    for file in files:
+        lock = read_project_lock(read_project(find_spec(file)))
+        made = api.dockerfile(lock)
+        yield BakeTarget(lock.spec, made.text, made.tag)
+
+
+def _parse_shard(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
+    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+        raise InvalidInputError(f"`--shard {text}` is no part of a whole", "write `--shard 1/3`, `2/3` and `3/3`")
+    return int(found[1]), int(found[2])

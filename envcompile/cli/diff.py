@@ -6,10 +6,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from envcompile import api
 from envcompile.diagnostics.errors import EXIT_FAILED, EXIT_OK, InvalidInputError
 from envcompile.loading import decode_lock_text, find_lock_path, find_spec, read_lock_text
-from envcompile.lock.diff import compare_locks
-from envcompile.lock.model import Lock
 from envcompile.lock.writer import parse_lock
 from envcompile.project.files import display_path
 
@@ -18,9 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from envcompile.cli.output import Reporter
-
-# What stands where no lock was yet.
-_EMPTY_LOCK = Lock("", "", ())
+    from envcompile.lock.model import Lock
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +40,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     (before, old), (after, new) = _read_lock(arguments.before, path), _read_lock(arguments.after, path)
     if old is None and new is None:
         raise InvalidInputError(f"neither `{before}` nor `{after}` is there", "run `envcompile lock`")
-    moved = compare_locks(old or _EMPTY_LOCK, new or _EMPTY_LOCK)
+    moved = api.diff(old, new)
     from envcompile.lock.diff_formats import format_json, format_markdown, format_text  # noqa: PLC0415 - when both could be read
 
     if arguments.form == "json":

@@ -7,7 +7,6 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING
 
-from envcompile.base_image.explain import locate_in_spec
 from envcompile.diagnostics.diagnostic import did_you_mean
 from envcompile.diagnostics.errors import EXIT_OK, InvalidInputError
 from envcompile.diagnostics.rules import RULES
@@ -18,15 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from envcompile.cli.output import Reporter
-    from envcompile.diagnostics.diagnostic import Diagnostic
     from envcompile.lock.model import BaseImageDecision, Lock, PlatformLock, Step
-    from envcompile.spec.model import Spec
-
-
-def collect_warnings(lock: Lock, spec: Spec) -> list[Diagnostic]:
-    """Each warning once, whatever the number of platforms."""
-    decided = (each.base_decision for each in lock.platforms if each.base_decision)
-    return list(dict.fromkeys(locate_in_spec(warned, spec) for each in decided for warned in each.warnings))
 
 
 def format_decisions(lock: Lock) -> Iterator[str]:

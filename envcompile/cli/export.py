@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import os
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envcompile.api import load_spec_and_lock
+from envcompile import api
 from envcompile.cli.output import OutputArtifact, add_output_options, write_artifact
-from envcompile.diagnostics.errors import InvalidInputError
-from envcompile.export import EXPORTERS, ExportInput, export_lock, find_export_warnings, select_platform
-from envcompile.export.common import derive_file_urls, find_packages_without_url, parse_file_urls
-from envcompile.spec.values import read_index_url
+from envcompile.export import EXPORTERS
+from envcompile.loading import find_spec, read_project
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from envcompile.cli.output import Reporter
-    from envcompile.diagnostics.diagnostic import Diagnostic
-    from envcompile.lock.model import Lock
-    from envcompile.spec.model import Spec
 
 _FILE_URLS_HELP = """\
 The lock identifies pip's files by their hashes and holds no URLs, but some formats need a URL for each file. The URLs
@@ -58,55 +50,25 @@ def _format_exporters_help() -> str:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    """Write or compare; 0, or `CheckFailedError` when the compared file differs."""
-    row = EXPORTERS[arguments.to]
-    files = _check_files_url(arguments.files)
-    if files and not row.needs_file_urls:
-        raise InvalidInputError(f"`{arguments.to}` names no file of pip's", "leave `--files` out")
-    asked = {"--format": arguments.to, "--platform": arguments.platform, "--files": files}
-    command = " ".join(["envcompile export", *(f"{key} {value}" for key, value in asked.items() if value)])
+    """Write the export, or compare it with a file."""
+    named = {"--format": arguments.to, "--platform": arguments.platform, "--files": arguments.files}
+    command = " ".join(["envcompile export", *(f"{option} {value}" for option, value in named.items() if value)])
 
     def make() -> str:
-        spec, lock = load_spec_and_lock(arguments.file)
-        lock = select_platform(lock, arguments.platform)
-        places = _select_file_urls(arguments.output, files, spec, lock) if row.needs_file_urls else {}
-        text = export_lock(arguments.to, ExportInput(spec, lock, places))
-        for message, hint in find_export_warnings(arguments.to, lock):
-            reporter.warn(message, hint)
-        return text
+        return api.export(
+            read_project(find_spec(arguments.file)),
+            arguments.to,
+            platform=arguments.platform,
+            files_url=arguments.files,
+            earlier_text=_read_earlier_export(arguments.output),
+            on_event=reporter.show_event,
+        )
 
-    return write_artifact(arguments, reporter, OutputArtifact(f"`{arguments.to}` export", command, row.file_name), make)
-
-
-def _check_files_url(url: str | None) -> str | None:
-    if url is None:
-        return None
-    mistakes: list[Diagnostic] = []
-    clean = read_index_url(mistakes, (), url)
-    for mistake in mistakes:
-        raise InvalidInputError(f"`--files`: {mistake.message}", mistake.hint)
-    return clean
+    artifact = OutputArtifact(f"`{arguments.to}` export", command, EXPORTERS[arguments.to].file_name)
+    return write_artifact(arguments, reporter, artifact, make)
 
 
-def _select_file_urls(output: str | None, files: str | None, spec: Spec, lock: Lock) -> dict[str, str]:
-    """Where pip's files are: as the URL says, else as the file says that is there, else as the index says."""
-    if files:
-        return derive_file_urls(lock, files)
-    there = output and output != "-" and Path(output).is_file()
-    return find_file_urls(
-        spec, lock, Path(output).read_text("utf-8", "replace") if there and output else "", os.environ
-    )
-
-
-def find_file_urls(
-    spec: Spec, lock: Lock, text: str, environment: Mapping[str, str], *, offline: bool = False
-) -> dict[str, str]:
-    """Where pip's files are, as an earlier export says; what it does not say is asked of the indexes."""
-    places = parse_file_urls(text)
-    if asked := find_packages_without_url(lock, places):
-        from envcompile.net.process import run_process  # noqa: PLC0415
-        from envcompile.resolve.model import Effects  # noqa: PLC0415
-        from envcompile.resolve.pip.file_urls import find_file_urls  # noqa: PLC0415 - for what no file says
-
-        places |= find_file_urls(spec.pip, asked, Effects(run_process, environment, offline))
-    return places
+def _read_earlier_export(output: str | None) -> str:
+    if output is None or output == "-" or not Path(output).is_file():
+        return ""
+    return Path(output).read_text("utf-8", "replace")

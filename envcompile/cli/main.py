@@ -6,30 +6,43 @@ import argparse
 import os
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from envcompile import __version__
 from envcompile.cli.output import Reporter
 from envcompile.diagnostics.errors import EXIT_CODES, EnvcompileError, InvalidInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
-# Command -> what it does, for the first page of the help. A module of the same name holds the rest.
+
+class Command(NamedTuple):
+    """A command: its help text, its module in `envcompile.cli`, and the names of two functions in the module."""
+
+    summary: str
+    module: str
+    add_options: str = "add_options"
+    run: str = "run"
+
+
 COMMANDS = {
-    "lock": "solve the spec and write the lock",
-    "verify": "say offline whether locks answer their specs, and Dockerfiles their locks",
-    "dockerfile": "write the Dockerfile of a locked spec",
-    "export": "write the lock in a format of another tool",
-    "tag": "print repository:hash, the hash being that of the Dockerfile",
-    "build": "build the image by `docker buildx`, unless its tag is there",
-    "bake": "print a bake file that builds one or many specs",
-    "diff": "say what changed in the lock, since a revision of git or beside another file",
-    "tree": "draw who needs whom in the lock",
-    "why": "say why a package is in the lock",
-    "doctor": "look at docker, the resolvers and the driver of this machine, and say what mends them",
-    "explain": "say why the lock has these base images, or what an error code means",
-    "schema": "print the JSON Schema of the spec, of the lock or of a catalogue, for editors",
+    "lock": Command("solve the spec and write the lock", "lock"),
+    "verify": Command("say offline whether locks answer their specs, and Dockerfiles their locks", "verify"),
+    "dockerfile": Command("write the Dockerfile of a locked spec", "dockerfile"),
+    "export": Command("write the lock in a format of another tool", "export"),
+    "tag": Command(
+        "print repository:hash, the hash being that of the Dockerfile", "dockerfile", "add_tag_options", "run_tag"
+    ),
+    "build": Command("build the image by `docker buildx`, unless its tag is there", "build"),
+    "bake": Command("print a bake file that builds one or many specs", "build", "add_bake_options", "run_bake"),
+    "diff": Command("say what changed in the lock, since a revision of git or beside another file", "diff"),
+    "tree": Command("draw who needs whom in the lock", "tree"),
+    "why": Command("say why a package is in the lock", "why"),
+    "doctor": Command(
+        "look at docker, the resolvers and the driver of this machine, and say what mends them", "doctor"
+    ),
+    "explain": Command("say why the lock has these base images, or what an error code means", "explain"),
+    "schema": Command("print the JSON Schema of the spec, of the lock or of a catalogue, for editors", "schema"),
 }
 # Behind these commands, `--format` is the format of what they write.
 _COMMANDS_WITH_OWN_FORMAT = frozenset({"doctor", "export"})
@@ -58,16 +71,16 @@ def create_parser(words: Collection[str]) -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"envcompile {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands", required=True)
-    for name, summary in COMMANDS.items():
+    for name, command in COMMANDS.items():
         sub = commands.add_parser(
             name,
-            help=summary,
-            description=f"{summary[0].upper()}{summary[1:]}.",
+            help=command.summary,
+            description=f"{command.summary[0].upper()}{command.summary[1:]}.",
             parents=[shared] if name in _COMMANDS_WITH_OWN_FORMAT else [shared, telling],
             allow_abbrev=False,
         )
         if name in words:
-            import_module(f"envcompile.cli.{name}").add_options(sub)
+            _load_function(command.module, command.add_options)(sub)
     return top
 
 
@@ -78,10 +91,16 @@ def main(argv: list[str]) -> int:
     try:
         if options.directory is not None:
             _change_directory(options.directory)
-        return int(import_module(f"envcompile.cli.{options.command}").run(options, reporter))
+        command = COMMANDS[options.command]
+        return int(_load_function(command.module, command.run)(options, reporter))
     except EnvcompileError as error:
         reporter.show_error(error)
         return error.exit_code
+
+
+def _load_function(module: str, name: str) -> Callable[..., Any]:
+    function: Callable[..., Any] = getattr(import_module(f"envcompile.cli.{module}"), name)
+    return function
 
 
 _DEFAULT_OPTIONS = {

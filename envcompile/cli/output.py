@@ -17,6 +17,7 @@ from envcompile.diagnostics.diagnostic import (
     redact_secrets,
 )
 from envcompile.diagnostics.errors import EXIT_OK, CheckFailedError, InvalidInputError
+from envcompile.diagnostics.events import BuildLog, Notice, StepStarted
 from envcompile.project.files import write_text
 from envcompile.project.generated_files import format_mismatch_message
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from envcompile.diagnostics.diagnostic import Diagnostic
     from envcompile.diagnostics.errors import EnvcompileError
+    from envcompile.diagnostics.events import Event
     from envcompile.diagnostics.source import SourceText
 
 
@@ -191,6 +193,25 @@ class Reporter:
         """What only `-v` wants to know."""
         if self._verbose:
             self.show_result(text)
+
+    @property
+    def shows_progress(self) -> bool:
+        """Whether the output of a build is shown."""
+        return not self._quiet and self._format == "text"
+
+    def show_event(self, event: Event) -> None:
+        """Show progress or a warning of the API."""
+        if isinstance(event, StepStarted):
+            self.show_step(event.message)
+        elif isinstance(event, Notice):
+            self.show_result(event.message)
+        elif isinstance(event, BuildLog):
+            if self._format == "text":
+                self._write("".join(f"{line}\n" for line in event.lines))
+        elif event.diagnostic and event.source:
+            self.warn_of_diagnostics(event.source, [event.diagnostic])
+        else:
+            self.warn(event.message, event.hint)
 
     def warn(self, text: str, hint: str | None = None) -> None:
         """Something that is not as it should be, and does not stop the work."""

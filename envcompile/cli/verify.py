@@ -6,17 +6,17 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envcompile.api import managed_files, parse_locked_spec
+from envcompile import api
 from envcompile.cli.fast_verify import find_specs, format_fresh_message, is_fresh_by_digest
-from envcompile.diagnostics.errors import EXIT_OK, CheckFailedError, EnvcompileError, InvalidInputError
-from envcompile.loading import find_lock_path, find_spec, read_lock, read_source
+from envcompile.diagnostics.errors import EXIT_OK, EnvcompileError, InvalidInputError
+from envcompile.loading import find_lock_path, find_spec, format_file_option, read_project, read_source
 from envcompile.lock.freshness import RELOCK_HINT
-from envcompile.project.discovery import PYPROJECT_FILE_NAME, find_dockerfiles, find_nearest_spec
+from envcompile.project.discovery import PYPROJECT_FILE_NAME, find_dockerfiles
 from envcompile.project.files import display_path
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
     from envcompile.cli.output import Reporter
 
@@ -85,41 +85,22 @@ def _verify_spec(spec: str, reporter: Reporter) -> int:
     return code
 
 
-def _find_errors(spec: str) -> Iterator[EnvcompileError]:
+def _find_errors(spec: str) -> Iterable[EnvcompileError]:
     path = Path(spec)
     try:
-        kept_files = find_dockerfiles(spec)
-        if is_fresh_by_digest(spec) and not kept_files:
-            return
+        if is_fresh_by_digest(spec) and not find_dockerfiles(spec):
+            return ()
     except OSError:
-        pass  # what is not there is told below
+        pass  # a missing file is reported below
     try:
-        if not path.exists() and find_lock_path(path).exists():
+        lock_path = find_lock_path(path)
+        if not path.exists() and lock_path.exists():
             raise InvalidInputError(
-                f"`{display_path(find_lock_path(path))}` is a lock, and its spec `{spec}` is not there",
+                f"`{display_path(lock_path)}` is a lock, and its spec `{spec}` is not there",
                 "bring the spec back, or remove the lock",
             )
-        source = read_source(path)
-        lock = read_lock(find_lock_path(path))
-        locked = parse_locked_spec(source, lock, format_lock_hint(spec))
-        for each in managed_files(locked, lock, path):
-            if not each.is_current():
-                yield CheckFailedError(
-                    each.mismatch_message, f"run `envcompile {each.repair_command}{_format_file_option(spec)}`"
-                )
+        return api.verify(read_project(path)).errors
     except EnvcompileError as error:
         if error.hint == RELOCK_HINT:
-            error.hint = format_lock_hint(spec)
-        yield error
-
-
-def format_lock_hint(spec: str) -> str:
-    """The hint that names the command which locks this spec."""
-    return f"run `envcompile lock{_format_file_option(spec)}`"
-
-
-def _format_file_option(spec: str) -> str:
-    """What names the spec to a command, if it is not the one that would be found."""
-    found = find_nearest_spec(str(Path.cwd()))
-    # Not through links, as the other one is found.
-    return "" if found == os.path.abspath(spec) else f" -f {spec}"  # noqa: PTH100
+            error.hint = f"{RELOCK_HINT[:-1]}{format_file_option(path)}`"
+        return (error,)

@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
+from envcompile.plan.planner import make_plan
 from envcompile.spec.values import CONTROL_CHARACTER
 
 if TYPE_CHECKING:
+    from envcompile.lock.model import Lock
     from envcompile.plan.model import Plan
+    from envcompile.spec.model import Spec
 
 HEREDOC_END = "EOF"
 _BARE_WORD = re.compile(r"[A-Za-z0-9._/:@+=-]+")
@@ -67,6 +70,11 @@ TARGET_ARCHITECTURES = (
 )
 
 
+def compile_dockerfile(spec: Spec, lock: Lock) -> str:
+    """The text of the Dockerfile for a spec and a lock that satisfies it."""
+    return render_dockerfile(make_plan(spec, lock))
+
+
 def render_dockerfile(plan: Plan) -> str:
     """The text of the Dockerfile: LF line ends, ends with a newline, the same for the same plan everywhere."""
     several = len(plan.targets) > 1
@@ -103,6 +111,11 @@ def _list_scripts(plan: Plan) -> list[tuple[str, str]]:
 def compute_tag(text: str) -> str:
     """The tag of a Dockerfile: the first digits of its sha256, as `sha256sum` prints them."""
     return hashlib.sha256(text.encode()).hexdigest()[:TAG_LENGTH]
+
+
+def format_full_tag(spec: Spec, dockerfile: str) -> str:
+    """The name of the image: `repository:hash`, or `name:hash` for a spec without a repository."""
+    return f"{spec.image.repository or spec.name}:{compute_tag(dockerfile)}"
 
 
 @cache

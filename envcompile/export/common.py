@@ -9,10 +9,12 @@ from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.export import count_packages
 from envcompile.platforms import PLATFORMS
 from envcompile.spec.pip import DEFAULT_INDEX, parse_package_name
+from envcompile.spec.values import read_index_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from envcompile.diagnostics.diagnostic import Diagnostic
     from envcompile.export import ExportInput
     from envcompile.lock.model import Lock, PipPackage, PlatformLock
 
@@ -117,6 +119,15 @@ _EXPORTED_FILE_PATTERNS = (
     re.compile(rf'url = {_URL_PATTERN}, (?:size = [0-9]+, )?hashes = \{{ sha256 = "([0-9a-f]{{64}})" \}}'),
     re.compile(rf'url: {_URL_PATTERN}\n +hash:\n +sha256: "([0-9a-f]{{64}})"'),
 )
+
+
+def parse_files_url(url: str) -> str:
+    """The URL of a file server, without a slash at the end. Raises `InvalidInputError` if it is not a plain URL."""
+    mistakes: list[Diagnostic] = []
+    clean = read_index_url(mistakes, (), url)
+    for mistake in mistakes:
+        raise InvalidInputError(f"`--files`: {mistake.message}", mistake.hint)
+    return clean or ""
 
 
 def derive_file_urls(lock: Lock, files: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.api import compile_dockerfile
+from envcompile.emit.dockerfile import compile_dockerfile
 from envcompile.lock.writer import parse_lock
 from envcompile.oci.archive import OciArchive
 from envcompile.plan.pip import find_layer_group

@@ -10,8 +10,7 @@ import tomli
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envcompile.api import compile_dockerfile
-from envcompile.emit.dockerfile import compute_tag
+from envcompile.emit.dockerfile import compile_dockerfile, compute_tag
 from envcompile.lock.freshness import check_freshness
 from tests.made import CASES, case, parsed, spec_of
 

@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
-from envcompile.api import compile_dockerfile
 from envcompile.diagnostics.diagnostic import DiagnosticsError
 from envcompile.diagnostics.errors import InvalidInputError
+from envcompile.emit.dockerfile import compile_dockerfile
 from envcompile.spec.model import ExtraIndex
 from envcompile.spec.pip import find_index_name
 from envcompile.spec.solver_inputs import recorded_inputs

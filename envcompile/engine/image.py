@@ -1,0 +1,238 @@
+"""The image of a locked project: built into the engine, a registry or a file, unless it is already there."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from envcompile.diagnostics.errors import InvalidInputError
+from envcompile.diagnostics.events import BuildLog
+from envcompile.engine.build import (
+    BuildRequest,
+    BuildTarget,
+    build_and_compare,
+    build_image,
+    create_build_environment,
+    find_engine_platform,
+    find_mirror_contexts,
+    format_archive_mirrors,
+    format_bake_file,
+    format_exporter,
+    is_loaded,
+    is_pushed,
+)
+from envcompile.engine.command import DockerClient
+from envcompile.engine.failure import error_from_output
+from envcompile.platforms import PLATFORM_ALIASES, PLATFORMS
+from envcompile.project.files import atomic_replacement
+from envcompile.project.settings import read_mirrors
+from envcompile.registry.lazy import create_unmirrored_registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from envcompile.diagnostics.events import Event
+    from envcompile.engine.reproducibility import BuildDifference
+    from envcompile.spec.model import Spec
+
+# The secret that tells the build which mirrors to use for Debian packages, and the variable that it is read from.
+_MIRRORS_SECRET, _MIRRORS_VARIABLE = "mirrors", "ENVCOMPILE_MIRRORS"
+
+
+class ImageFile(NamedTuple):
+    """A file to write an image to. `kind` is `oci`, `docker` or `tar`, as in `docker buildx build --output`."""
+
+    kind: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOptions:
+    """The options of a build.
+
+    The image is loaded into the engine, pushed if `push` is set, or written to `output`. `platforms` are locked
+    platforms (`linux-64` or `linux/amd64`); without any, all locked platforms are built, or only that of the engine if
+    the image is loaded. `tags` are more names for the image, `secrets` values of buildx's `--secret`, `builder` the
+    name of a buildx builder, and `extra_options` more options of `docker buildx build`.
+    """
+
+    push: bool = False
+    output: ImageFile | None = None
+    platforms: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    compression: str = "zstd"
+    secrets: tuple[str, ...] = ()
+    builder: str = ""
+    extra_options: tuple[str, ...] = ()
+
+    @property
+    def exporter(self) -> str:
+        """The kind of buildx exporter."""
+        if self.output:
+            return self.output.kind
+        return "registry" if self.push else "docker"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBuild:
+    """A build that is ready to run: the Dockerfile, the options, and what follows from them."""
+
+    dockerfile: str
+    options: BuildOptions
+    environment: Mapping[str, str]
+    target: BuildTarget
+    request: BuildRequest
+    locked_platforms: tuple[str, ...]
+
+    @property
+    def tag(self) -> str:
+        """The name of the image, with its tag."""
+        return self.request.tags[0]
+
+
+def prepare_build(  # noqa: PLR0913 - the Dockerfile, its tag, and every effect as an argument
+    spec: Spec,
+    dockerfile: str,
+    tag: str,
+    options: BuildOptions,
+    environment: Mapping[str, str],
+    *,
+    progress: BinaryIO | None,
+    on_event: Callable[[Event], None],
+) -> ImageBuild:
+    """Check the options and select the platforms. Raises `InvalidInputError` or `UnavailableError`."""
+    if options.push and spec.image.repository is None:
+        raise InvalidInputError("`--push` needs to know where to", 'give the spec a `repository = "..."` in `[image]`')
+    mirrors = read_mirrors(environment)
+    secrets, variables = _add_mirrors_secret(options.secrets, format_archive_mirrors(dockerfile, mirrors))
+    docker = DockerClient({**create_build_environment(environment), **variables})
+    locked = tuple(PLATFORMS[name].docker_platform for name in spec.platforms)
+    request = BuildRequest(
+        platforms=_select_platforms(options, locked, docker),
+        output=format_exporter(options.exporter, options.compression),
+        tags=(tag, *options.tags),
+        secrets=secrets,
+        contexts=find_mirror_contexts(dockerfile, mirrors),
+        builder=options.builder,
+        progress="auto" if progress else "plain",
+        extra_options=options.extra_options,
+    )
+    target = BuildTarget(docker, progress, lambda lines: on_event(BuildLog(lines)))
+    return ImageBuild(dockerfile, options, environment, target, request, locked)
+
+
+def find_existing_image(build: ImageBuild) -> bool:
+    """Whether the image is already where the build would put it. If so, it gets the other tags of the request."""
+    run, request = build.target.docker.run_command, build.request
+    others = request.tags[1:]
+    if build.options.push:
+        registry = create_unmirrored_registry(build.environment)
+        found = is_pushed(registry, build.tag, request.platforms, only=len(build.locked_platforms) == 1)
+        # The other tags get an index that contains the same image, unless the image is an index itself.
+        words = (word for other in others for word in ("--tag", other))
+        commands = [("buildx", "imagetools", "create", *words, build.tag)] if others else []
+    else:
+        # An engine shows one platform of an image. For several platforms, the cache of the builder saves the time.
+        found = len(request.platforms) == 1 and is_loaded(run, build.tag, request.platforms[0])
+        commands = [("image", "tag", build.tag, other) for other in others]
+    for command in commands if found else ():
+        if (result := run(*command)).exit_code:
+            raise error_from_output(result.stderr)
+    return found
+
+
+def run_build(build: ImageBuild) -> str | None:
+    """Build the image. Returns its digest (of the index, for several platforms), or None if the builder tells none.
+
+    A failed build leaves neither a tag nor a partial file. Raises `CheckFailedError` if a step fails,
+    `UnavailableError` or `InvalidInputError`.
+    """
+    output = build.options.output
+    if output is None:
+        return build_image(build.target, build.request, build.dockerfile)
+    with atomic_replacement(output.path) as new:
+        exporter = format_exporter(output.kind, build.options.compression, str(new))
+        return build_image(build.target, replace(build.request, output=exporter), build.dockerfile)
+
+
+def compare_builds(build: ImageBuild, notify: Callable[[str], None]) -> tuple[str, BuildDifference | None]:
+    """Build twice without the cache. Returns the digest of the first image, and the first difference or None."""
+    return build_and_compare(build.target, build.request, build.dockerfile, build.options.compression, notify)
+
+
+def _add_mirrors_secret(given: tuple[str, ...], mirrors: str) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The secrets of a build, and the environment variables that they are read from. A secret of the user wins."""
+    if not mirrors or any(f"id={_MIRRORS_SECRET}" in each.split(",") for each in given):
+        return given, {}
+    return (*given, f"id={_MIRRORS_SECRET},env={_MIRRORS_VARIABLE}"), {_MIRRORS_VARIABLE: mirrors}
+
+
+def _select_platforms(options: BuildOptions, locked: tuple[str, ...], docker: DockerClient) -> tuple[str, ...]:
+    """The platforms to build for, by docker's names."""
+    if options.platforms:
+        names = [_find_docker_platform(name) for name in options.platforms]
+        if missing := [name for name in names if name not in locked]:
+            hint = f"locked is {_join_names(locked)}: add it to `platforms` and lock again"
+            raise InvalidInputError(f"the lock is not for `{missing[0]}`", hint)
+        return tuple(name for name in locked if name in names)
+    if options.exporter in {"registry", "oci"} or len(locked) == 1:
+        return locked
+    own = find_engine_platform(docker.run_command)
+    if own not in locked:
+        raise InvalidInputError(f"the engine is for `{own}`, which the lock is not", f"add `--platform {locked[0]}`")
+    return (own,)
+
+
+def _find_docker_platform(name: str) -> str:
+    platform = PLATFORMS.get(PLATFORM_ALIASES.get(name, name))
+    return platform.docker_platform if platform else name
+
+
+def _join_names(names: Iterable[str]) -> str:
+    return " and ".join(f"`{name}`" for name in names)
+
+
+class BakeTarget(NamedTuple):
+    """An image of a bake file: its spec, its Dockerfile, and its name with the tag."""
+
+    spec: Spec
+    dockerfile: str
+    tag: str
+
+
+def make_bake_file(
+    images: Iterable[BakeTarget],
+    options: BuildOptions,
+    environment: Mapping[str, str],
+    *,
+    cache: str | None = None,
+    shard: tuple[int, int] = (1, 1),
+) -> tuple[str, tuple[str, ...]]:
+    """The text of a file for `docker buildx bake`, and the names of its targets.
+
+    `shard` is `(I, N)`: only the I-th of N parts of the images is built. `cache` is a repository for the cache of the
+    builders. Raises `InvalidInputError` for options that do not fit a spec, and for two specs with one name.
+    """
+    mirrors = read_mirrors(environment)
+    targets: dict[str, tuple[BuildRequest, str]] = {}
+    for spec, dockerfile, tag in images:
+        if options.push and spec.image.repository is None:
+            message = f"`--push` needs to know where to, and `{spec.name}` does not say"
+            raise InvalidInputError(message, "give it a `repository`")
+        name = re.sub(r"[^A-Za-z0-9_-]", "_", spec.name)
+        if name in targets:
+            raise InvalidInputError(f"two specs make a target `{name}`", "give each another `name`")
+        request = BuildRequest(
+            platforms=tuple(PLATFORMS[name].docker_platform for name in spec.platforms),
+            output=format_exporter(options.exporter, options.compression),
+            tags=(tag,),
+            secrets=options.secrets,
+            contexts=find_mirror_contexts(dockerfile, mirrors),
+        )
+        targets[name] = request, dockerfile
+    part, parts = shard
+    chosen = dict(list(targets.items())[part - 1 :: parts])
+    return format_bake_file(chosen, options.compression, cache), tuple(chosen)

@@ -1,67 +1,25 @@
-"""Where in a JSON text a value stands: looked for only when there is something to say of it."""
+"""The validation of a catalogue that a user provides. It reports all mistakes at once, each at its place in the file.
+
+A catalogue is JSON. Its shape is checked against `schemas/catalogue.v1.json`, then the references between its tables,
+which no schema can express. The validator here implements the part of JSON Schema draft-07 that this schema uses: the
+library `jsonschema` takes 60 ms to import, and its messages are written for programmers.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from envcompile.base_image.catalogue import CATALOGUE_FORMAT, Catalogue
 from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError, did_you_mean, format_count
-from envcompile.diagnostics.toml_source import TomlSource
+from envcompile.diagnostics.json_source import JsonSource
 from envcompile.versions import minor_release
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from envcompile.diagnostics.source import KeyPath
-
-_WHITESPACE = re.compile(r"[ \t\r\n]*")
-_JSON_DECODER = json.JSONDecoder()
-
-
-def find_offset(text: str, path: KeyPath, *, key: bool = False) -> int:
-    """The offset in characters of the value at `path`, or of its key; of the nearest value around it if it is none.
-
-    The text must be JSON. Of a key that stands twice, the last is meant, as for whoever reads the text.
-    """
-    at = _skip_whitespace(text, 0)
-    for number, part in enumerate(path, 1):
-        found = [each for each in _iter_entries(text, at) if each[0] == part]
-        if not found:
-            break
-        _, start, value = found[-1]
-        at = start if key and number == len(path) else value
-    return at
-
-
-def _iter_entries(text: str, at: int) -> Iterator[tuple[str | int, int, int]]:
-    """Key or index of each entry of the object or array at `at`, where it starts, and where its value does."""
-    if text[at] not in "{[":
-        return
-    named, number = text[at] == "{", 0
-    at = _skip_whitespace(text, at + 1)
-    while text[at] not in "}]":
-        start, name = at, number
-        if named:
-            name, at = _JSON_DECODER.raw_decode(text, at)
-            at = _skip_whitespace(text, _skip_whitespace(text, at) + 1)
-        yield name, start, at
-        _, at = _JSON_DECODER.raw_decode(text, at)
-        at = _skip_whitespace(text, at)
-        at = _skip_whitespace(text, at + 1) if text[at] == "," else at
-        number += 1
-
-
-def _skip_whitespace(text: str, at: int) -> int:
-    found = _WHITESPACE.match(text, at)
-    return found.end() if found else at
-
-
-# A JSON value against a JSON Schema: every mistake, with its path. Of draft-07 as much as our catalogue's schema uses.
-#
-# Its own few lines instead of a library: the one there is takes 60 ms to import, and its sentences are for programmers.
-
 
 _JSON_TYPES = {
     dict: "object",
@@ -73,41 +31,51 @@ _JSON_TYPES = {
     type(None): "null",
 }
 _MAX_QUOTED_LENGTH = 40
+_SCHEMA_HINT = "check the file against the schema that `envcompile schema catalogue` prints"
 
 
-class SchemaViolation(NamedTuple):
-    """What is wrong with the value, or with `key` the key, at a path; `hint` is what mends it."""
+def parse_checked_catalogue(name: str, text: str, schema: Mapping[str, Any]) -> Catalogue:
+    """The catalogue in a text. `name` is the file's, `schema` the content of `schemas/catalogue.v1.json`.
 
-    path: KeyPath
-    message: str
-    hint: str | None = None
-    is_key: bool = False
-
-
-def iter_violations(value: Any, schema: Mapping[str, Any], path: KeyPath = ()) -> Iterator[SchemaViolation]:
-    """Everything in which a value is not of the schema's shape, in the order of the text.
-
-    What is of another type than expected is not looked into.
+    Raises `DiagnosticsError` with every mistake.
     """
-    wanted = schema.get("type")
-    if wanted and find_json_type(value) != wanted:
-        yield SchemaViolation(
-            path,
-            f"{format_json_path(path)} must be {_add_article(wanted)}, and is {_add_article(find_json_type(value))}",
-        )
+    source = JsonSource(name, text)
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        message = f"`{name}` is not JSON: {error.msg[:1].lower()}{error.msg[1:]}"
+        found = Diagnostic("catalogue", message, hint=_SCHEMA_HINT, offset=error.pos)
+        raise DiagnosticsError(source, [found]) from None
+    except RecursionError:
+        found = Diagnostic("catalogue", f"`{name}` is nested too deeply", hint=_SCHEMA_HINT, offset=0)
+        raise DiagnosticsError(source, [found]) from None
+    if isinstance(data, dict) and data.get("format") != CATALOGUE_FORMAT and "format" in data:
+        message = f"the catalogue has format {data['format']!r}, but this release reads format {CATALOGUE_FORMAT}"
+        hint = "use a catalogue for this release of envcompile"
+        raise DiagnosticsError(source, [Diagnostic("catalogue", message, ("format",), hint)])
+    if mistakes := list(iter_schema_violations(data, schema)) or list(_iter_contradictions(data)):
+        raise DiagnosticsError(source, mistakes)
+    return Catalogue(data, text)
+
+
+def iter_schema_violations(value: Any, schema: Mapping[str, Any], path: KeyPath = ()) -> Iterator[Diagnostic]:
+    """The mistakes in the shape of a value, in the order of the text. A value of the wrong type is not searched."""
+    expected = schema.get("type")
+    actual = _JSON_TYPES[type(value)]
+    if expected and actual != expected:
+        yield _mistake(path, f"{_format_path(path)} must be {_add_article(expected)}, not {_add_article(actual)}")
         return
     for keyword in schema:
         if check := _KEYWORD_CHECKS.get(keyword):
             yield from check(value, schema, path)
 
 
-def find_json_type(value: Any) -> str:
-    """JSON's word for the type of a value."""
-    return _JSON_TYPES[type(value)]
+def _mistake(path: KeyPath, message: str, hint: str | None = None, target: str = "value") -> Diagnostic:
+    return Diagnostic("catalogue", message, path, hint or _SCHEMA_HINT, target)
 
 
-def format_json_path(path: KeyPath) -> str:
-    """`images.rows[3][1]`, in backticks; of the empty path, the whole."""
+def _format_path(path: KeyPath) -> str:
+    """A path as people write it, in backticks: `images.rows[3][1]`."""
     words = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return f"`{words.lstrip('.')}`" if path else "the catalogue"
 
@@ -121,96 +89,84 @@ def _quote_value(value: Any) -> str:
     return f"`{text if len(text) <= _MAX_QUOTED_LENGTH else text[:_MAX_QUOTED_LENGTH] + '…'}`"
 
 
-def _check_required(value: Any, schema: Mapping[str, Any], path: KeyPath) -> Iterator[SchemaViolation]:
+def _check_required(value: Any, schema: Mapping[str, Any], path: KeyPath) -> Iterator[Diagnostic]:
     for name in schema["required"]:
         if name not in value:
-            yield SchemaViolation(path, f"{format_json_path(path)} has no `{name}`")
+            yield _mistake(path, f"`{name}` is missing from {_format_path(path)}")
 
 
-def _check_properties(value: Any, schema: Mapping[str, Any], path: KeyPath) -> Iterator[SchemaViolation]:
-    """`properties` and `additionalProperties`, key by key in the order of the text."""
+def _check_properties(value: Any, schema: Mapping[str, Any], path: KeyPath) -> Iterator[Diagnostic]:
+    """The keywords `properties` and `additionalProperties`, key by key in the order of the text."""
     known, others = schema.get("properties", {}), schema.get("additionalProperties", {})
     for name, each in value.items():
         if name in known:
-            yield from iter_violations(each, known[name], (*path, name))
+            yield from iter_schema_violations(each, known[name], (*path, name))
         elif others is False:
-            message = f"{format_json_path(path)} knows no `{_quote_value(name).strip('`')}`"
-            yield SchemaViolation((*path, name), message, did_you_mean(name, known), is_key=True)
+            message = f"unknown key {_quote_value(name)} in {_format_path(path)}"
+            yield _mistake((*path, name), message, did_you_mean(name, known), "key")
         else:
-            yield from iter_violations(each, others, (*path, name))
+            yield from iter_schema_violations(each, others, (*path, name))
 
 
-def _check_additional_properties(value: Any, schema: Mapping[str, Any], path: KeyPath) -> Iterator[SchemaViolation]:
-    """Of an object whose keys have no names, which `_object` is not asked for."""
+def _check_additional_properties(value: Any, schema: Mapping[str, Any], path: KeyPath) -> Iterator[Diagnostic]:
+    """The keyword `additionalProperties` of an object without `properties`."""
     return iter(()) if "properties" in schema else _check_properties(value, schema, path)
 
 
-def _check_property_names(value: Any, schema: Mapping[str, Any], path: KeyPath) -> Iterator[SchemaViolation]:
+def _check_property_names(value: Any, schema: Mapping[str, Any], path: KeyPath) -> Iterator[Diagnostic]:
     pattern = schema["propertyNames"]["pattern"]
     for name in value:
         if not re.search(pattern, name):
-            yield SchemaViolation(
-                (*path, name),
-                f"{_quote_value(name)} in {format_json_path(path)} does not match `{pattern}`",
-                is_key=True,
-            )
+            message = f"the key {_quote_value(name)} in {_format_path(path)} does not match `{pattern}`"
+            yield _mistake((*path, name), message, target="key")
 
 
-def _check_items(value: Any, schema: Mapping[str, Any], path: KeyPath) -> Iterator[SchemaViolation]:
-    """Of an array each entry; where the schema has a list, one schema for each place."""
+def _check_items(value: Any, schema: Mapping[str, Any], path: KeyPath) -> Iterator[Diagnostic]:
+    """The items of an array. If `items` is a list of schemas, each position has its own."""
     items = schema["items"]
     if not isinstance(items, list):
-        for number, each in enumerate(value):
-            yield from iter_violations(each, items, (*path, number))
+        for index, each in enumerate(value):
+            yield from iter_schema_violations(each, items, (*path, index))
         return
     if len(value) != len(items):
-        yield SchemaViolation(
-            path, f"{format_json_path(path)} has {format_count(len(value), 'value')}, and {len(items)} belong there"
-        )
+        yield _mistake(path, f"{_format_path(path)} must have {format_count(len(items), 'value')}, not {len(value)}")
         return
-    for number, (each, item) in enumerate(zip(value, items, strict=True)):
-        yield from iter_violations(each, item, (*path, number))
+    for index, (each, item) in enumerate(zip(value, items, strict=True)):
+        yield from iter_schema_violations(each, item, (*path, index))
 
 
-def _check_min_items(value: Any, schema: Mapping[str, Any], path: KeyPath) -> Iterator[SchemaViolation]:
+def _check_min_items(value: Any, schema: Mapping[str, Any], path: KeyPath) -> Iterator[Diagnostic]:
     if not isinstance(schema.get("items"), list) and len(value) < schema["minItems"]:
-        yield SchemaViolation(
-            path, f"{format_json_path(path)} has fewer than {format_count(schema['minItems'], 'value')}"
-        )
+        yield _mistake(path, f"{_format_path(path)} must have at least {format_count(schema['minItems'], 'value')}")
 
 
-def _check_min_length(value: Any, schema: Mapping[str, Any], path: KeyPath) -> Iterator[SchemaViolation]:
+def _check_min_length(value: Any, schema: Mapping[str, Any], path: KeyPath) -> Iterator[Diagnostic]:
     if len(value) < schema["minLength"]:
-        yield SchemaViolation(path, f"{format_json_path(path)} is empty")
+        yield _mistake(path, f"{_format_path(path)} is empty")
 
 
-def _check_pattern(value: Any, schema: Mapping[str, Any], path: KeyPath) -> Iterator[SchemaViolation]:
-    # `$` of a schema is the end of the text, and not a line's before it.
+def _check_pattern(value: Any, schema: Mapping[str, Any], path: KeyPath) -> Iterator[Diagnostic]:
+    # In JSON Schema, `$` matches only at the end of the text, in Python also before a final newline.
     if not re.search(schema["pattern"].replace("$", r"\Z"), value):
-        yield SchemaViolation(
-            path, f"{format_json_path(path)} is {_quote_value(value)}, which does not match `{schema['pattern']}`"
-        )
+        message = f"{_format_path(path)} is {_quote_value(value)}, which does not match `{schema['pattern']}`"
+        yield _mistake(path, message)
 
 
-def _check_enum(value: Any, schema: Mapping[str, Any], path: KeyPath) -> Iterator[SchemaViolation]:
+def _check_enum(value: Any, schema: Mapping[str, Any], path: KeyPath) -> Iterator[Diagnostic]:
     if value not in schema["enum"]:
-        known = ", ".join(f"`{each}`" if each else "nothing" for each in schema["enum"])
-        yield SchemaViolation(
-            path,
-            f"{format_json_path(path)} is {_quote_value(value)}, and may be {known}",
-            did_you_mean(str(value), schema["enum"]),
-        )
+        choices = ", ".join(f"`{each}`" for each in schema["enum"] if each)
+        empty = "empty or " if "" in schema["enum"] else ""
+        message = f"{_format_path(path)} must be {empty}one of {choices}, not {_quote_value(value)}"
+        yield _mistake(path, message, did_you_mean(str(value), schema["enum"]))
 
 
-def _check_const(value: Any, schema: Mapping[str, Any], path: KeyPath) -> Iterator[SchemaViolation]:
+def _check_const(value: Any, schema: Mapping[str, Any], path: KeyPath) -> Iterator[Diagnostic]:
     # In Python `True == 1`; in JSON Schema they differ.
     if value != schema["const"] or isinstance(value, bool) is not isinstance(schema["const"], bool):
-        yield SchemaViolation(
-            path, f"{format_json_path(path)} is {_quote_value(value)}, and must be {_quote_value(schema['const'])}"
-        )
+        yield _mistake(path, f"{_format_path(path)} must be {_quote_value(schema['const'])}, not {_quote_value(value)}")
 
 
-_KEYWORD_CHECKS: dict[str, Callable[[Any, Mapping[str, Any], KeyPath], Iterator[SchemaViolation]]] = {
+_KEYWORD_CHECKS: dict[str, Callable[[Any, Mapping[str, Any], KeyPath], Iterator[Diagnostic]]] = {
     "required": _check_required,
     "propertyNames": _check_property_names,
     "properties": _check_properties,
@@ -224,90 +180,40 @@ _KEYWORD_CHECKS: dict[str, Callable[[Any, Mapping[str, Any], KeyPath], Iterator[
 }
 
 
-# A catalogue that somebody hands in: all that is wrong with it at once, each with its place in the file.
-
-
-CATALOGUE_RULE = "catalogue"
-_SCHEMA_HINT = "`envcompile schema catalogue` prints the form, which editors check while one writes"
-
-
-def parse_checked_catalogue(name: str, text: str, schema: Mapping[str, Any]) -> Catalogue:
-    """The catalogue of a text that is shown as `name`. `schema` is that of `schemas/catalogue.v1.json`.
-
-    Raises `DiagnosticsError` with every mistake and its place.
-    """
-    source = TomlSource(name, text)
-    try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        message = f"`{name}` is not JSON: {error.msg[:1].lower()}{error.msg[1:]}"
-        raise DiagnosticsError(
-            source, [Diagnostic(CATALOGUE_RULE, message, hint=_SCHEMA_HINT, offset=error.pos)]
-        ) from None
-    except RecursionError:
-        raise DiagnosticsError(
-            source, [Diagnostic(CATALOGUE_RULE, f"`{name}` is nested too deeply", hint=_SCHEMA_HINT, offset=0)]
-        ) from None
-    if isinstance(data, dict) and data.get("format") != CATALOGUE_FORMAT and "format" in data:
-        message = f"the catalogue is of format {data['format']!r}, and this release reads format {CATALOGUE_FORMAT}"
-        where = find_offset(text, ("format",))
-        raise DiagnosticsError(
-            source, [Diagnostic(CATALOGUE_RULE, message, hint="take one for this release", offset=where)]
-        )
-    found = list(iter_violations(data, schema)) or list(_iter_contradictions(data))
-    if found:
-        rows = [
-            Diagnostic(
-                CATALOGUE_RULE,
-                each.message,
-                hint=each.hint or _SCHEMA_HINT,
-                offset=find_offset(text, each.path, key=each.is_key),
-            )
-            for each in found
-        ]
-        raise DiagnosticsError(source, rows)
-    return Catalogue(data, text)
-
-
-def _iter_contradictions(data: Mapping[str, Any]) -> Iterator[SchemaViolation]:
-    """What no schema can say: names that must be elsewhere in the catalogue, and rows that stand twice."""
+def _iter_contradictions(data: Mapping[str, Any]) -> Iterator[Diagnostic]:
+    """References to rows that do not exist, and rows that occur twice."""
     yield from _iter_image_contradictions(data)
     systems, libraries = {row[0] for row in data["systems"]["rows"]}, data["libraries"]
-    named = [(("policy", "systems", at), each) for at, each in enumerate(data["policy"]["systems"])]
-    named += [(("systems", "debian", word), each) for word, each in data["systems"]["debian"].items()]
-    for path, each in named:
+    references = [(("policy", "systems", index), each) for index, each in enumerate(data["policy"]["systems"])]
+    references += [(("systems", "debian", name), each) for name, each in data["systems"]["debian"].items()]
+    for path, each in references:
         if each not in systems:
-            yield SchemaViolation(path, f"`{each}` is no system of the table `systems`", did_you_mean(each, systems))
+            yield _mistake(path, f"the table `systems` has no row for `{each}`", did_you_mean(each, systems))
     for row, need in enumerate(data["needs"]):
         for key in ("libraries", "path"):
-            for at, each in enumerate(need.get(key, ())):
+            for index, each in enumerate(need.get(key, ())):
                 if each not in libraries:
-                    message = f"`{each}` is no part of CUDA in the table `libraries`"
-                    yield SchemaViolation(("needs", row, key, at), message, did_you_mean(each, libraries))
+                    message = f"the table `libraries` has no row for `{each}`"
+                    yield _mistake(("needs", row, key, index), message, did_you_mean(each, libraries))
     releases = {minor_release(row[0]) for row in data["images"]["rows"]}
-    for word, each in data["policy"]["minors"].items():
+    for major, each in data["policy"]["minors"].items():
         if each not in releases:
-            yield SchemaViolation(
-                ("policy", "minors", word), f"there is no image of CUDA `{each}` in the table `images`"
-            )
+            yield _mistake(("policy", "minors", major), f"the table `images` has no image of CUDA `{each}`")
 
 
-def _iter_image_contradictions(data: Mapping[str, Any]) -> Iterator[SchemaViolation]:
+def _iter_image_contradictions(data: Mapping[str, Any]) -> Iterator[Diagnostic]:
     rows, systems = data["images"]["rows"], {row[0] for row in data["systems"]["rows"]}
     if not rows:
-        yield SchemaViolation(("images", "rows"), "there is no image in the table `images`")
+        yield _mistake(("images", "rows"), "the table `images` has no rows")
     seen: set[tuple[str, str]] = set()
-    for number, (cuda, system, *_) in enumerate(rows):
+    for index, (cuda, system, *_) in enumerate(rows):
+        path: KeyPath = ("images", "rows", index)
         if system not in systems:
-            hint = did_you_mean(system, systems)
-            yield SchemaViolation(
-                ("images", "rows", number, 1), f"`{system}` is no system of the table `systems`", hint
-            )
+            message = f"the table `systems` has no row for `{system}`"
+            yield _mistake((*path, 1), message, did_you_mean(system, systems))
         if (cuda, system) in seen:
-            yield SchemaViolation(
-                ("images", "rows", number), f"CUDA `{cuda}` on `{system}` stands twice in the table `images`"
-            )
+            yield _mistake(path, f"the table `images` lists CUDA `{cuda}` on `{system}` twice")
         seen.add((cuda, system))
-    if data["images"]["cudnn-words"][:1] != [] and data["images"]["cudnn-words"][0][0] == "0":
-        return
-    yield SchemaViolation(("images", "cudnn-words"), "`images.cudnn-words` does not begin with the word from `0` on")
+    first = data["images"]["cudnn-words"][:1]
+    if not first or first[0][0] != "0":
+        yield _mistake(("images", "cudnn-words"), "the first row of `images.cudnn-words` must be for version `0`")

@@ -298,7 +298,7 @@ def test_a_broken_file_is_told_and_kept(tmp_path: Path) -> None:
     renew.file.write_text(dumps(broken), "utf-8")
     code, lines, said = renew()
     assert (code, lines) == (2, [])
-    assert "error[catalogue]: `ubuntu99.04` is no system of the table `systems`" in said
+    assert "error[catalogue]: the table `systems` has no row for `ubuntu99.04`" in said
     assert renew.file.read_text("utf-8") == dumps(broken)
 
 

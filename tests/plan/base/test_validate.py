@@ -15,8 +15,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from envcompile.base_image.catalogue import load_default_catalogue
-from envcompile.base_image.catalogue_check import find_offset, iter_violations, parse_checked_catalogue
-from envcompile.diagnostics.diagnostic import DiagnosticsError
+from envcompile.base_image.catalogue_check import iter_schema_violations, parse_checked_catalogue
+from envcompile.diagnostics.diagnostic import DiagnosticsError, find_span
+from envcompile.diagnostics.json_source import JsonSource
+from envcompile.diagnostics.source import TextSpan
 
 TEXT = files("envcompile.base_image").joinpath("data/catalogue.json").read_text("utf-8")
 DATA: dict[str, Any] = json.loads(TEXT)
@@ -27,7 +29,8 @@ def problems(text: str) -> list[tuple[str, int, int]]:
     """The messages with their lines and columns."""
     with pytest.raises(DiagnosticsError) as caught:
         parse_checked_catalogue("c.json", text, SCHEMA)
-    places = [(each.message, caught.value.source.locate_offset(each.offset or 0)) for each in caught.value.diagnostics]
+    source = caught.value.source
+    places = [(each.message, source.locate_offset(find_span(each, source).start)) for each in caught.value.diagnostics]
     return [(message, place.line, place.column) for message, place in places]
 
 
@@ -47,8 +50,8 @@ def test_the_shipped_one_is_valid() -> None:
         ("", "`c.json` is not JSON: expecting value", 1, 1),
         ('{\n "format": 1,\n}', "`c.json` is not JSON: ", 3, 1),
         ("[" * 100_000, "`c.json` is nested too deeply", 1, 1),
-        ("[]", "the catalogue must be an object, and is an array", 1, 1),
-        ('{\n "format": 2, "date": 3}', "the catalogue is of format 2, and this release reads format 1", 2, 12),
+        ("[]", "the catalogue must be an object, not an array", 1, 1),
+        ('{\n "format": 2, "date": 3}', "the catalogue has format 2, but this release reads format 1", 2, 12),
     ],
 )
 def test_no_catalogue_at_all(text: str, said: str, line: int, column: int) -> None:
@@ -65,11 +68,11 @@ def test_all_mistakes_at_once() -> None:
     data["needs"][0]["names"] = []
     del data["sizes"]
     assert [message for message, _, _ in problems(json.dumps(data, indent=1))] == [
-        "the catalogue has no `sizes`",
+        "`sizes` is missing from the catalogue",
         "`images.rows[7][3]` is `amd64, arm64`, which does not match `^[a-z0-9]+( [a-z0-9]+)*$`",
         f"`deleted[{len(data['deleted']) - 1}]` is `12.x`, which does not match `^[0-9]+(\\.[0-9]+)*$`",
-        "`drivers.floors.12` must be a string, and is a number",
-        "`needs[0].names` has fewer than 1 value",
+        "`drivers.floors.12` must be a string, not a number",
+        "`needs[0].names` must have at least 1 value",
     ]
 
 
@@ -78,15 +81,21 @@ def test_all_mistakes_at_once() -> None:
     [
         (
             {"images": {**DATA["images"], "rows": [[*DATA["images"]["rows"][0]]] * 2}},
-            ("CUDA `11.0.3` on `centos7` stands twice", "there is no image of CUDA `11.8`"),
+            ("lists CUDA `11.0.3` on `centos7` twice", "`images` has no image of CUDA `11.8`"),
         ),
-        ({"images": {**DATA["images"], "rows": []}}, ("there is no image in the table",)),
-        ({"images": {**DATA["images"], "cudnn-words": [["12.3.2", "cudnn9"]]}}, ("does not begin with the word",)),
-        ({"policy": {**DATA["policy"], "systems": ["ubuntu24.4"]}}, ("`ubuntu24.4` is no system of the table",)),
-        ({"policy": {**DATA["policy"], "minors": {"12": "12.7"}}}, ("there is no image of CUDA `12.7`",)),
+        ({"images": {**DATA["images"], "rows": []}}, ("the table `images` has no rows",)),
+        (
+            {"images": {**DATA["images"], "cudnn-words": [["12.3.2", "cudnn9"]]}},
+            ("`images.cudnn-words` must be for version `0`",),
+        ),
+        (
+            {"policy": {**DATA["policy"], "systems": ["ubuntu24.4"]}},
+            ("`systems` has no row for `ubuntu24.4`",),
+        ),
+        ({"policy": {**DATA["policy"], "minors": {"12": "12.7"}}}, ("the table `images` has no image of CUDA `12.7`",)),
         (
             {"needs": [{"names": ["x"], "class": "system", "source": "s", "libraries": ["cudn"], "path": ["moon"]}]},
-            ("`cudn` is no part of CUDA", "`moon` is no part of CUDA"),
+            ("`libraries` has no row for `cudn`", "`libraries` has no row for `moon`"),
         ),
     ],
 )
@@ -140,17 +149,15 @@ def test_we_and_the_schema_agree(edits: list[tuple[tuple[str | int, ...], Any]])
                 inner[path[-1]] = value
         except (KeyError, IndexError, TypeError):
             continue
-    found, agreed = list(iter_violations(data, SCHEMA)), jsonschema.Draft7Validator(SCHEMA).is_valid(data)
+    found, agreed = list(iter_schema_violations(data, SCHEMA)), jsonschema.Draft7Validator(SCHEMA).is_valid(data)
     assert bool(found) != agreed
-    text = json.dumps(data, indent=1)
+    source = JsonSource("c.json", json.dumps(data, indent=1))
     for each in found:
-        at = find_offset(text, each.path, key=each.is_key)
-        decoder = json.JSONDecoder()
-        there, _ = decoder.raw_decode(text, at)
+        span, is_key = find_span(each, source), each.target == "key"
         inner = data
-        for part in each.path[:-1] if each.is_key else each.path:
+        for part in each.path[:-1] if is_key else each.path:
             inner = inner[part]
-        assert there == (each.path[-1] if each.is_key else inner)
+        assert json.loads(source.text[span.start : span.end]) == (each.path[-1] if is_key else inner)
 
 
 def test_a_line_end_does_not_slip_through_a_pattern() -> None:
@@ -160,8 +167,10 @@ def test_a_line_end_does_not_slip_through_a_pattern() -> None:
 
 
 def test_a_place_of_what_is_not_there_is_the_nearest_around_it() -> None:
-    text = '{"a": [1, {"b": 2}]}'
-    assert find_offset(text, ("a", 1, "c")) == text.index('{"b"')
-    assert find_offset(text, ("a", 7)) == text.index("[")
-    assert find_offset(text, ("a", 1, "b"), key=True) == text.index('"b"')
-    assert find_offset('{"a": 1, "a": 2}', ("a",)) == 14
+    source = JsonSource("c.json", '{"a": [1, {"b": 2}]}')
+    assert source.find_value(("a", 1, "c")) is None
+    assert source.find_nearest_value(("a", 1, "c")) == TextSpan(10, 18)
+    assert source.find_nearest_value(("a", 7)) == TextSpan(6, 19)
+    assert source.find_key(("a", 1, "b")) == TextSpan(11, 14)
+    assert source.find_key(("a", 0)) == source.find_value(("a", 0)) == TextSpan(7, 8)
+    assert JsonSource("c.json", '{"a": 1, "a": 2}').find_value(("a",)) == TextSpan(14, 15)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,6 @@ from envcompile.diagnostics.diagnostic import Diagnostic, RequirementError
 from envcompile.digests import compute_text_digest, compute_value_digest
 from envcompile.lock.graph import unrequired_packages
 from envcompile.lock.header import LAYOUT_VERSION
-from envcompile.lock.model import LockMismatch
 from envcompile.spec.conda import MatchSpec, matches_package, parse_dependency_name, parse_match_spec
 from envcompile.spec.model import ExtraIndex
 from envcompile.spec.pip import find_index
@@ -19,7 +19,7 @@ from envcompile.spec.values import display_text
 from envcompile.versions import is_release_of
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
 
     from envcompile.diagnostics.source import KeyPath
     from envcompile.lock.model import CondaPackage, Lock, PlatformLock
@@ -28,11 +28,14 @@ if TYPE_CHECKING:
 InputValues = tuple[str, ...]
 
 
-def changed_inputs(spec: Spec, lock: Lock) -> Iterator[LockMismatch]:
+def changed_inputs(spec: Spec, lock: Lock) -> Iterator[Diagnostic]:
     """The keys that were changed in a way that the lock may not satisfy, sorted."""
     if lock.recorded_inputs is None:
-        yield LockMismatch(
-            (), "the spec was changed, and the lock does not tell what it was: an early release has made it"
+        yield Diagnostic(
+            "stale",
+            "the spec was changed, and the lock does not tell what it was: an early release has made it",
+            (),
+            target="key",
         )
         return
     before, now = {each.key: each.values for each in lock.recorded_inputs}, recorded_inputs(spec)
@@ -47,9 +50,11 @@ def changed_inputs(spec: Spec, lock: Lock) -> Iterator[LockMismatch]:
         if key == "pip.packages":
             yield from _iter_changed_extras(spec, set(old), set(new))
         else:
-            yield LockMismatch(
-                _parse_key_path(key),
+            yield Diagnostic(
+                "stale",
                 f"the lock was made {_format_recorded_values(key, old)}, and the spec {_format_spec_values(key, new)}",
+                _parse_key_path(key),
+                target="key",
             )
 
 
@@ -105,14 +110,19 @@ def _collect_base_values(platform: PlatformLock) -> dict[str, str]:
     return {"os": platform.build.os, "glibc": platform.build.glibc, **python}
 
 
-def _iter_changed_extras(spec: Spec, old: set[str], new: set[str]) -> Iterator[LockMismatch]:
+def _iter_changed_extras(spec: Spec, old: set[str], new: set[str]) -> Iterator[Diagnostic]:
     places = find_requested_extras(spec)
     for extra in sorted(new - old):
         path: KeyPath = ("pip", "packages", places[extra])
-        yield LockMismatch(path, f"`{extra}` is asked of pip, and the lock was made without that extra")
+        yield Diagnostic(
+            "stale", f"`{extra}` is asked of pip, and the lock was made without that extra", path, target="key"
+        )
     for extra in sorted(old - new):
-        yield LockMismatch(
-            ("pip", "packages"), f"the lock was made for `{extra}`, and the spec does not ask for that extra"
+        yield Diagnostic(
+            "stale",
+            f"the lock was made for `{extra}`, and the spec does not ask for that extra",
+            ("pip", "packages"),
+            target="key",
         )
 
 
@@ -135,13 +145,15 @@ def _format_values(values: Sequence[str]) -> str:
 # Whether what is pinned for one platform is what the spec asks for, and no more than that.
 
 
-def find_mismatches(spec: Spec, locked: PlatformLock) -> Iterator[LockMismatch]:
+def find_mismatches(spec: Spec, locked: PlatformLock) -> Iterator[Diagnostic]:
     """Each requirement that the platform's pins do not satisfy, then each package that nothing asks for any more."""
     yield from _check_python(spec, locked)
     asked = yield from check_conda_requirements(spec, locked)
     names = {package.name: tuple(map(parse_dependency_name, package.depends)) for package in locked.conda}
     for name in unrequired_packages(names, asked):
-        yield LockMismatch(("conda", "packages"), f"the lock holds conda's `{name}`, which nothing asks for any more,")
+        yield Diagnostic(
+            "stale", f"the lock holds conda's `{name}`, which nothing asks for any more,", ("conda", "packages")
+        )
     roots: set[str] = set()
     if spec.pip.packages:
         from envcompile.lock.freshness_pip import check_pip_requirements  # noqa: PLC0415 - brings `packaging`
@@ -151,16 +163,18 @@ def find_mismatches(spec: Spec, locked: PlatformLock) -> Iterator[LockMismatch]:
     if locked.base_decision:
         roots |= set(locked.base_decision.wheel_names)
     for name in unrequired_packages({package.name: package.depends for package in locked.pip}, roots):
-        yield LockMismatch(("pip", "packages"), f"the lock holds `{name}`, which nothing asks for any more,")
+        yield Diagnostic("stale", f"the lock holds `{name}`, which nothing asks for any more,", ("pip", "packages"))
 
 
-def _check_python(spec: Spec, locked: PlatformLock) -> Iterator[LockMismatch]:
+def _check_python(spec: Spec, locked: PlatformLock) -> Iterator[Diagnostic]:
     """The interpreter of the base; conda's own is a package of its own."""
     if locked.python is None:
         if spec.pip.packages:
-            yield LockMismatch(("python",), "pip packages need a Python, and the lock has none")
+            yield Diagnostic("stale", "pip packages need a Python, and the lock has none", ("python",))
     elif spec.python and locked.python.source != "conda" and not is_release_of(locked.python.version, spec.python):
-        yield LockMismatch(("python",), f"Python {spec.python} is asked for, and the lock has {locked.python.version}")
+        yield Diagnostic(
+            "stale", f"Python {spec.python} is asked for, and the lock has {locked.python.version}", ("python",)
+        )
 
 
 # conda's requirements against conda's pins, and the pins against each other.
@@ -171,7 +185,7 @@ _VIRTUAL_PACKAGES = frozenset({"__unix", "__linux", "__archspec", "__conda"})
 _GLIBC_PACKAGE, _CUDA_PACKAGE = "__glibc", "__cuda"
 
 
-def check_conda_requirements(spec: Spec, locked: PlatformLock) -> Generator[LockMismatch, None, set[str]]:
+def check_conda_requirements(spec: Spec, locked: PlatformLock) -> Generator[Diagnostic, None, set[str]]:
     """What is not satisfied; returns the names of the packages that are asked for."""
     pinned = {package.name.lower(): package for package in locked.conda}
     asked = list_conda_requirements(spec) if spec.conda.packages else ()
@@ -182,14 +196,14 @@ def check_conda_requirements(spec: Spec, locked: PlatformLock) -> Generator[Lock
         path: KeyPath = ("conda", "packages", index) if index < len(spec.conda.packages) else ("python",)
         package = pinned.get(wanted.name)
         if package is None:
-            yield LockMismatch(path, f"`{text}` is asked of conda, and the lock has no `{wanted.name}`")
+            yield Diagnostic("stale", f"`{text}` is asked of conda, and the lock has no `{wanted.name}`", path)
         elif not matches_package(wanted, package):
-            yield LockMismatch(path, f"`{text}` is asked of conda, and the lock has {_format_package(package)}")
+            yield Diagnostic("stale", f"`{text}` is asked of conda, and the lock has {_format_package(package)}", path)
     yield from _check_dependencies(spec, locked, pinned)
     return roots
 
 
-def _check_dependencies(spec: Spec, locked: PlatformLock, pinned: Mapping[str, CondaPackage]) -> Iterator[LockMismatch]:
+def _check_dependencies(spec: Spec, locked: PlatformLock, pinned: Mapping[str, CondaPackage]) -> Iterator[Diagnostic]:
     """What a package needs and does not get from the others, or from the machine."""
     for package in locked.conda:
         for text in package.depends:
@@ -200,13 +214,17 @@ def _check_dependencies(spec: Spec, locked: PlatformLock, pinned: Mapping[str, C
                 if wanted and not matches_package(wanted, other):
                     yield _create_dependency_mismatch(package, text, _format_package(other))
             elif name == _CUDA_PACKAGE and not isinstance(spec.cuda.version, str):
-                yield LockMismatch(("conda", "packages"), f"`{package.name}` needs CUDA, and the spec asks for none,")
+                yield Diagnostic(
+                    "stale", f"`{package.name}` needs CUDA, and the spec asks for none,", ("conda", "packages")
+                )
             elif name not in _VIRTUAL_PACKAGES and name not in (_GLIBC_PACKAGE, _CUDA_PACKAGE):
                 yield _create_dependency_mismatch(package, text, f"no `{name}`")
 
 
-def _create_dependency_mismatch(package: CondaPackage, text: str, has: str) -> LockMismatch:
-    return LockMismatch(("conda", "packages"), f"conda's `{package.name}` needs `{text}`, and the lock has {has}")
+def _create_dependency_mismatch(package: CondaPackage, text: str, has: str) -> Diagnostic:
+    return Diagnostic(
+        "stale", f"conda's `{package.name}` needs `{text}`, and the lock has {has}", ("conda", "packages")
+    )
 
 
 @cache
@@ -246,29 +264,25 @@ def check_freshness(spec: Spec, lock: Lock, hint: str = RELOCK_HINT) -> list[Dia
         made_for = f"the lock was made for layout {lock.layout} of the Dockerfile"
         message = f"{made_for}, and this release writes layout {LAYOUT_VERSION}"
         return [Diagnostic("stale", message, (), hint)]
-    return [Diagnostic("stale", message, path, hint, of) for message, path, of in _iter_messages(spec, lock)]
+    return [replace(each, hint=hint) for each in _iter_mismatches(spec, lock)]
 
 
-def _iter_messages(spec: Spec, lock: Lock) -> Iterator[tuple[str, tuple[str | int, ...], str]]:
-
+def _iter_mismatches(spec: Spec, lock: Lock) -> Iterator[Diagnostic]:
     locked = {each.platform for each in lock.platforms}
     for index, name in enumerate(spec.platforms):
         if name not in locked:
-            where = ("platforms", index)
-            yield f"the spec asks for the platform `{name}`, and the lock does not hold it", where, "value"
+            message = f"the spec asks for the platform `{name}`, and the lock does not hold it"
+            yield Diagnostic("stale", message, ("platforms", index))
     for name in sorted(locked - set(spec.platforms)):
-        yield f"the lock holds the platform `{name}`, and the spec does not ask for it", ("platforms",), "value"
-    yield from ((each.message, each.path, "key") for each in changed_inputs(spec, lock))
-    both = [each for each in lock.platforms if each.platform in spec.platforms]
-    found = _group_by_mismatch((each.platform, finding) for each in both for finding in find_mismatches(spec, each))
-    for finding, platforms in found.items():
-        names = " and ".join(f"`{name}`" for name in platforms)
-        yield f"{finding.message} for {names}", finding.path, "value"
-
-
-def _group_by_mismatch(found: Iterable[tuple[str, LockMismatch]]) -> dict[LockMismatch, list[str]]:
-    """What is found, and the platforms it is found on: the same thing is said once."""
-    answer: dict[LockMismatch, list[str]] = {}
-    for platform, finding in found:
-        answer.setdefault(finding, []).append(platform)
-    return answer
+        message = f"the lock holds the platform `{name}`, and the spec does not ask for it"
+        yield Diagnostic("stale", message, ("platforms",))
+    yield from changed_inputs(spec, lock)
+    # A mismatch of several platforms is reported once.
+    platforms: dict[Diagnostic, list[str]] = {}
+    for each in lock.platforms:
+        if each.platform in spec.platforms:
+            for mismatch in find_mismatches(spec, each):
+                platforms.setdefault(mismatch, []).append(each.platform)
+    for mismatch, names in platforms.items():
+        quoted = " and ".join(f"`{name}`" for name in names)
+        yield replace(mismatch, message=f"{mismatch.message} for {quoted}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from packaging.version import VERSION_PATTERN, Version
 
-from envcompile.lock.model import LockMismatch
+from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.platforms import PLATFORMS
 from envcompile.spec.pip import parse_package_name, parse_requirement
 from envcompile.versions import minor_release
@@ -33,7 +33,7 @@ class _AvailableVersion(NamedTuple):
 
 def check_pip_requirements(
     spec: Spec, locked: PlatformLock, conda: Container[str]
-) -> Generator[LockMismatch, None, set[str]]:
+) -> Generator[Diagnostic, None, set[str]]:
     """What is not satisfied; returns the names of the distributions that are asked for.
 
     `conda` are the names of the packages that are asked of conda: what they bring is not asked of pip, too.
@@ -52,27 +52,31 @@ def check_pip_requirements(
         roots.add(normal)
         pin = pins.get(normal)
         if normal in twice:
-            yield LockMismatch(
-                ("pip", "packages", index), f"`{text}` is asked of pip, and of conda as `{twice[normal]}`"
+            yield Diagnostic(
+                "stale", f"`{text}` is asked of pip, and of conda as `{twice[normal]}`", ("pip", "packages", index)
             )
         elif pin is None:
-            yield LockMismatch(("pip", "packages", index), f"`{text}` is asked of pip, and the lock has no `{normal}`")
+            yield Diagnostic(
+                "stale", f"`{text}` is asked of pip, and the lock has no `{normal}`", ("pip", "packages", index)
+            )
         elif not _allows_version(asked, pin.version):
-            yield LockMismatch(("pip", "packages", index), f"`{text}` is asked of pip, and the lock has {pin.label}")
+            yield Diagnostic(
+                "stale", f"`{text}` is asked of pip, and the lock has {pin.label}", ("pip", "packages", index)
+            )
     yield from _check_completeness(spec, locked, pins)
     return roots
 
 
-def _check_completeness(spec: Spec, locked: PlatformLock, pins: Container[str]) -> Iterator[LockMismatch]:
+def _check_completeness(spec: Spec, locked: PlatformLock, pins: Container[str]) -> Iterator[Diagnostic]:
     """What should not be in the lock, and what should be."""
     for index, text in enumerate(spec.pip.exclude):
         if any(package.name == parse_package_name(text) for package in locked.pip):
-            yield LockMismatch(("pip", "exclude", index), f"`{text}` is left out, and the lock holds it")
+            yield Diagnostic("stale", f"`{text}` is left out, and the lock holds it", ("pip", "exclude", index))
     for package in locked.pip:
         for need in package.depends:
             if need not in pins:
-                yield LockMismatch(
-                    ("pip", "packages"), f"`{package.name}` needs `{need}`, and the lock has no `{need}`"
+                yield Diagnostic(
+                    "stale", f"`{package.name}` needs `{need}`, and the lock has no `{need}`", ("pip", "packages")
                 )
 
 

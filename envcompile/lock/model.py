@@ -9,7 +9,6 @@ from envcompile.lock.header import LAYOUT_VERSION
 
 if TYPE_CHECKING:
     from envcompile.diagnostics.diagnostic import Diagnostic
-    from envcompile.diagnostics.source import KeyPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,13 +245,3 @@ class Lock:
     def find_platform(self, name: str) -> PlatformLock | None:
         """What is pinned for one platform, if it is locked."""
         return next((each for each in self.platforms if each.platform == name), None)
-
-
-# One way in which a lock does not answer a spec.
-
-
-class LockMismatch(NamedTuple):
-    """Where in the spec, and a sentence: what is asked, and what the lock has."""
-
-    path: KeyPath
-    message: str

@@ -1,4 +1,7 @@
-"""The tree of errors and the one table of exit codes."""
+"""The base classes of all errors that users see, and the exit code of each.
+
+Callers distinguish errors by these classes. A subclass elsewhere exists only if a caller catches it.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +13,17 @@ EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 
 EXIT_CODES = {
-    EXIT_OK: "fine",
-    EXIT_FAILED: "checked and not fine: stale, unsolvable, a build failed",
-    EXIT_INVALID_INPUT: "usage, or the spec or the lock cannot be read",
-    EXIT_UNAVAILABLE: "something outside is missing: no docker, no network and one is needed",
-    EXIT_BUG: "a bug of envcompile",
+    EXIT_OK: "success",
+    EXIT_FAILED: "a check failed: the lock is stale, the requirements are unsolvable, a build failed",
+    EXIT_INVALID_INPUT: "usage error, or the spec or the lock cannot be read",
+    EXIT_UNAVAILABLE: "something outside is missing: docker, a registry, the network",
+    EXIT_BUG: "a bug in envcompile",
     EXIT_INTERRUPTED: "interrupted",
 }
 
 
 class EnvcompileError(Exception):
-    """A mistake or a lack that the user is told of: one sentence, and a hint that mends it.
-
-    `message` is one sentence with names in backticks; `hint`, if any, names the command or the text that mends it.
-    """
+    """An error that ends a command. `message` is one sentence with names in backticks, `hint` says how to fix it."""
 
     exit_code = EXIT_FAILED
 
@@ -34,11 +34,11 @@ class EnvcompileError(Exception):
 
 
 class CheckFailedError(EnvcompileError):
-    """Checked, and the answer is no: stale, unsolvable."""
+    """The input is valid, but a check failed: the lock is stale, or the requirements are unsolvable."""
 
 
 class InvalidInputError(EnvcompileError):
-    """The command, the spec or the lock cannot be used as given."""
+    """The command line, the spec or the lock is not valid."""
 
     exit_code = EXIT_INVALID_INPUT
 

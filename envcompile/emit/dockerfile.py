@@ -26,18 +26,14 @@ HEREDOC_END = "EOF"
 _BARE_WORD = re.compile(r"[A-Za-z0-9._/:@+=-]+")
 
 
-class UnquotableValue(ValueError):  # noqa: N818 - a bug of ours if it is ever seen: the front end refuses such values
-    """A string that no Dockerfile can carry."""
-
-
 def quote_word(value: str) -> str:
     """One word of ENV, LABEL or WORKDIR that BuildKit's lexer reads back as `value`.
 
     Inside double quotes the lexer gives meaning to the backslash, the quote and the dollar; a newline cannot be
-    expressed. Raises `UnquotableValue` for control characters other than tab.
+    expressed. Raises `ValueError` for control characters other than tab, which the spec and the lock cannot contain.
     """
     if CONTROL_CHARACTER.search(value):
-        raise UnquotableValue(value)
+        raise ValueError(f"a Dockerfile cannot contain {value!r}")
     if _BARE_WORD.fullmatch(value):
         return value
     return '"' + re.sub(r'(["\\$])', r"\\\1", value) + '"'
@@ -46,14 +42,14 @@ def quote_word(value: str) -> str:
 def format_exec_form(values: tuple[str, ...]) -> str:
     """The JSON form of CMD and ENTRYPOINT: anything that is not JSON would silently become a shell command."""
     if any(CONTROL_CHARACTER.search(value) for value in values):
-        raise UnquotableValue(repr(values))
+        raise ValueError(f"a Dockerfile cannot contain {values!r}")
     return json.dumps(list(values), ensure_ascii=False)
 
 
 def check_heredoc_line(value: str) -> str:
     """A line of a heredoc whose end is quoted, so that nothing in it is expanded."""
     if CONTROL_CHARACTER.search(value) or value == HEREDOC_END:
-        raise UnquotableValue(value)
+        raise ValueError(f"a Dockerfile cannot contain {value!r}")
     return value
 
 

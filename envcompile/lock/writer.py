@@ -30,7 +30,7 @@ _FORMAT_LINE = re.compile(r"^format = ([0-9]{1,9})$", re.MULTILINE)
 _CONFLICT_MARKER = re.compile(r"^(?:<{7}|={7}|>{7}|\|{7})(?: |$)", re.MULTILINE)
 
 
-class NewerLockFormat(InvalidInputError):  # noqa: N818
+class NewerLockFormatError(InvalidInputError):
     """A lock of a release to come: nothing in it may be overwritten by this one."""
 
 
@@ -55,7 +55,7 @@ def parse_lock(text: str, name: str) -> Lock:
     version = _FORMAT_LINE.search(text)
     if version and int(version[1]) > FORMAT_VERSION:
         message = f"`{name}` has format {version[1]}, and this release reads formats up to {FORMAT_VERSION}"
-        raise NewerLockFormat(message, "upgrade envcompile")
+        raise NewerLockFormatError(message, "upgrade envcompile")
     digest = _DIGEST_LINE.search(text)
     if not version or not digest:
         raise InvalidInputError(f"`{name}` is not a lock of envcompile, or its head is missing", hint)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from envcompile.diagnostics.diagnostic import did_you_mean, format_count
 from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.lock.model import Lock, Pins, RecordedInput
-from envcompile.lock.writer import NewerLockFormat, parse_lock
+from envcompile.lock.writer import NewerLockFormatError, parse_lock
 from envcompile.resolve.environment import EarlierLock, UpgradeRequest
 
 if TYPE_CHECKING:
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 def read_earlier_lock(text: str | None, name: str, warn: Callable[[str], None]) -> EarlierLock:
     """The lock that the update starts from. `text` is None if there is none; `name` is the name of the file.
 
-    A damaged lock keeps the pins that can be read, and `warn` is called. Raises `NewerLockFormat` for a lock of a later
-    release.
+    A damaged lock keeps the pins that can be read, and `warn` is called. Raises `NewerLockFormatError` for a lock of a
+    later release.
     """
     if text is None:
         return EarlierLock(None, {})
     try:
         lock = parse_lock(text, name)
-    except NewerLockFormat:
+    except NewerLockFormatError:
         raise
     except InvalidInputError as problem:
         from envcompile.lock.recovery import recover_images, recover_pins, recover_snapshot  # noqa: PLC0415 - rarely needed

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from envcompile.diagnostics.errors import EXIT_INVALID_INPUT, InvalidInputError
 from envcompile.lock.model import AptPackage, BaseImage, Lock, PipPackage, PlatformLock, PythonInterpreter, ToolImage
 from envcompile.lock.recovery import recover_images, recover_pins
-from envcompile.lock.writer import NewerLockFormat, format_lock, parse_lock
+from envcompile.lock.writer import NewerLockFormatError, format_lock, parse_lock
 from tests.made import CASES, FIXTURES, case
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def with_first(lock: Lock, platform: PlatformLock) -> Lock:
 
 def test_a_newer_lock_is_its_own_case() -> None:
     """It must not be written over."""
-    with pytest.raises(NewerLockFormat):
+    with pytest.raises(NewerLockFormatError):
         parse_lock(case("ml")[1].replace("format = 1\n", "format = 7\n"), "x.lock")
 
 

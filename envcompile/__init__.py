@@ -1,16 +1,108 @@
-"""envcompile: one TOML file in; one lock, one reproducible Dockerfile and its tag out.
+"""Compile a TOML spec of conda, pip and apt packages to a lock file, a reproducible Dockerfile and its tag.
 
-The table of contents, in the order a value travels::
-
-    spec/      text -> Spec              the front end: what is asked
-    resolve/   Spec -> packages          the solvers: the only place with a network
-    lock/      packages <-> lock file    what was answered, pinned
-    plan/      Spec, Lock -> Plan        which stages, files and steps
-    emit/      Plan -> Dockerfile        text; its sha256 is the tag
-    engine/    Dockerfile -> image       the only place that knows docker
-    cli/       one module per command    the only place that prints or exits
-
-`pipeline` is that picture as code. Given a lock, everything from text to Dockerfile is a pure function.
+The functions of this package do what the commands do; docs/api.md describes them. A module is imported when one of its
+names is first used: `import envcompile` alone imports nothing.
 """
 
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False  # the constant of `typing`, whose import takes as long as the start of Python
+if TYPE_CHECKING:
+    from envcompile.api import (
+        BuildResult,
+        Dockerfile,
+        Finding,
+        LockResult,
+        ReproducibilityResult,
+        VerifyResult,
+        build,
+        check_reproducibility,
+        diff,
+        dockerfile,
+        export,
+        load,
+        lock,
+        tag,
+        verify,
+    )
+    from envcompile.diagnostics.diagnostic import DiagnosticsError
+    from envcompile.diagnostics.errors import CheckFailedError, EnvcompileError, InvalidInputError, UnavailableError
+    from envcompile.diagnostics.events import BuildLog, Event, Notice, StepStarted, WarningIssued
+    from envcompile.engine.image import ImageFile
+    from envcompile.loading import Project, ProjectLock
+
 __version__ = "0.1.0"
+__all__ = [
+    "BuildLog",
+    "BuildResult",
+    "CheckFailedError",
+    "DiagnosticsError",
+    "Dockerfile",
+    "EnvcompileError",
+    "Event",
+    "Finding",
+    "ImageFile",
+    "InvalidInputError",
+    "LockResult",
+    "Notice",
+    "Project",
+    "ProjectLock",
+    "ReproducibilityResult",
+    "StepStarted",
+    "UnavailableError",
+    "VerifyResult",
+    "WarningIssued",
+    "__version__",
+    "build",
+    "check_reproducibility",
+    "diff",
+    "dockerfile",
+    "export",
+    "load",
+    "lock",
+    "tag",
+    "verify",
+]
+
+# The modules of the names that `envcompile.api` does not define.
+_MODULES = {
+    "diagnostics.diagnostic": ("DiagnosticsError",),
+    "diagnostics.errors": ("CheckFailedError", "EnvcompileError", "InvalidInputError", "UnavailableError"),
+    "diagnostics.events": ("BuildLog", "Event", "Notice", "StepStarted", "WarningIssued"),
+    "engine.image": ("ImageFile",),
+    "loading": ("Project", "ProjectLock"),
+}
+
+
+if not TYPE_CHECKING:  # with a visible `__getattr__`, type checkers would accept every name
+
+    def __getattr__(name: str) -> object:
+        """Import the module of a public name."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=sys.modules[__name__])
+        from importlib import import_module  # noqa: PLC0415 - not with `import envcompile`
+
+        module = next((module for module, names in _MODULES.items() if name in names), "api")
+        value = globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(type(sys)):  # type: ignore[misc] # the class of modules, without the import of `types`
+    """A package whose functions `lock` and `export` hide the packages `envcompile.lock` and `envcompile.export`.
+
+    The import of a module sets an attribute of its package. The modules remain importable, in every form but
+    `import envcompile.lock as NAME`.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name not in __all__ or not isinstance(value, type(sys)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

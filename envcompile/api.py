@@ -94,7 +94,6 @@ def lock(  # noqa: PLR0913 - the options of the command
     registry or a resolver is missing; `CheckFailedError` if a file cannot be written.
     """
     from envcompile.base_image.explain import collect_warnings  # noqa: PLC0415 - only to lock
-    from envcompile.lock.writer import format_lock  # noqa: PLC0415
     from envcompile.resolve.backends import create_solvers  # noqa: PLC0415
     from envcompile.resolve.locking import (  # noqa: PLC0415
         find_changes,
@@ -128,11 +127,10 @@ def lock(  # noqa: PLR0913 - the options of the command
         made = ProjectLock(project, spec, resolve_lock(project.source, spec, earlier, solvers, request))
         for each in collect_warnings(made.value, spec):
             issue(WarningIssued(each.message, each.hint, each, project.source))
-        new = format_lock(made.value)
         # All texts are made before the first file is written: if one cannot be made, no file has changed.
         exports = {each.path: each.text for each in _find_outdated_exports(made, environment, offline=offline)}
-        is_current = text is not None and text.replace("\r\n", "\n") == new
-        changed = exports if is_current else {path: new, **exports}
+        is_current = text is not None and text.replace("\r\n", "\n") == made.text
+        changed = exports if is_current else {path: made.text, **exports}
         for file, content in changed.items() if write else ():
             write_text(file, content)
     changes = () if is_current else find_changes(earlier, made.value, spec, request)
@@ -156,13 +154,12 @@ def _find_outdated_exports(
 class Finding:
     """A requirement that the lock does not satisfy, or a generated file that is outdated or cannot be made.
 
-    `file` is a path, as messages show it. `line` and `column` count from 1, in characters; they are None for a finding
-    about a whole file.
+    `line` and `column` in `file` count from 1, in characters. They are None for a finding about a whole file.
     """
 
     message: str
     hint: str | None
-    file: str
+    file: Path
     line: int | None = None
     column: int | None = None
 
@@ -192,7 +189,7 @@ def verify(project: Project) -> VerifyResult:
         error = DiagnosticsError(source, outdated, EXIT_FAILED)
         places = (source.locate_offset(find_span(each, source).start) for each in error.diagnostics)
         rows = zip(error.diagnostics, places, strict=True)
-        found = (Finding(each.message, each.hint, source.name, place.line, place.column) for each, place in rows)
+        found = (Finding(each.message, each.hint, project.path, place.line, place.column) for each, place in rows)
         return VerifyResult(tuple(found), (error,))
     findings: list[Finding] = []
     errors: list[EnvcompileError] = []
@@ -200,10 +197,10 @@ def verify(project: Project) -> VerifyResult:
         for file in make_managed_files(ProjectLock(project, spec, value)):
             if not file.is_current():
                 hint = f"run `envcompile {file.repair_command}{option}`"
-                findings.append(Finding(file.mismatch_message, hint, display_path(file.path)))
+                findings.append(Finding(file.mismatch_message, hint, file.path))
                 errors.append(CheckFailedError(file.mismatch_message, hint))
     except EnvcompileError as error:
-        findings.append(Finding(error.message, error.hint, source.name))
+        findings.append(Finding(error.message, error.hint, project.path))
         errors.append(error)
     return VerifyResult(tuple(findings), tuple(errors))
 

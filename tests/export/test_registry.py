@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import envcompile.export
 from envcompile.cli.main import main
 from envcompile.platforms import PLATFORMS
 from envcompile.project.discovery import PYPROJECT_FILE_NAME, SPEC_FILE_NAME, lock_path_from_spec
@@ -35,9 +34,8 @@ FILE_NAMES = tuple(EXPORT_FILES)
 
 
 def test_each_exporter_has_a_module_and_each_module_a_row() -> None:
-    modules = {
-        each.name: import_module(f"envcompile.export.{each.name}") for each in iter_modules(envcompile.export.__path__)
-    }
+    package = import_module("envcompile.export")
+    modules = {each.name: import_module(f"envcompile.export.{each.name}") for each in iter_modules(package.__path__)}
     exporters = {name for name, module in modules.items() if hasattr(module, "render_export")}
     assert exporters == {row.module for row in EXPORTERS.values()}
 

@@ -16,8 +16,8 @@ import pytest
 
 import envcompile
 from envcompile.project.files import display_path
-from tests.made import CASES, FIXTURES
-from tests.resolve.loopback import Index, Wheel, served
+from tests.kit.index import Index, Wheel, served
+from tests.kit.project import CASES, FIXTURES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,8 +17,8 @@ from envcompile.export import EXPORTERS, ExportInput, export_lock, select_platfo
 from envcompile.plan.pip import find_layer_group
 from envcompile.plan.planner import make_plan
 from envcompile.project.generated_files import EXPORT_FILES
-from tests.hadolint import findings
-from tests.made import CASES, FIXTURES, dockerfile_of, parsed, places
+from tests.kit.hadolint import findings
+from tests.kit.project import CASES, FIXTURES, dockerfile_of, parsed, places
 
 if TYPE_CHECKING:
     from tests.conftest import Golden

@@ -13,7 +13,7 @@ import pytest
 
 import envcompile
 from envcompile.project.generated_files import EXPORTERS
-from tests.made import FIXTURES
+from tests.kit.project import FIXTURES
 
 CASE = FIXTURES / "compile" / "everything"
 EXPECTED = (CASE / "expected" / "Dockerfile").read_bytes()

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 import tomli
 
-from tests.made import FIXTURES
-from tests.mutations import MUTATIONS, Mutation
-from tests.resolve.loopback import Index, Wheel, served
+from tests.kit.index import Index, Wheel, served
+from tests.kit.mutations import MUTATIONS, Mutation
+from tests.kit.project import FIXTURES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,8 +15,8 @@ import pytest
 from catalogue.images import tags
 from catalogue.text import dumps
 from envcompile.base_image.catalogue import parse_catalogue
-from tests.resolve.loopback import Index, Wheel, served
-from tests.resolve.registry_server import INDEX, MANIFEST, Server, start
+from tests.kit.index import Index, Wheel, served
+from tests.kit.registry import INDEX, MANIFEST, Server, start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.made import FIXTURES
-from tests.resolve.registry_server import INDEX, Server, start
+from tests.kit.project import FIXTURES
+from tests.kit.registry import INDEX, Server, start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

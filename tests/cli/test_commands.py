@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile import __version__
-from tests.made import FIXTURES
+from tests.kit.project import FIXTURES
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ import pytest
 
 from envcompile.lock.writer import format_lock, parse_lock
 from tests.cli.test_commands import COMMAND, run
-from tests.made import FIXTURES
+from tests.kit.project import FIXTURES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,8 +24,8 @@ from envcompile.doctor.project import _find_minimum_drivers
 from envcompile.lock.model import PipPackage
 from envcompile.lock.writer import format_lock
 from envcompile.spec.decode import decode_spec
-from tests.made import FIXTURES, parsed
-from tests.resolve.registry_server import INDEX, Server, start
+from tests.kit.project import FIXTURES, parsed
+from tests.kit.registry import INDEX, Server, start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

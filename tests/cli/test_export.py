@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cli.test_commands import run
-from tests.made import FIXTURES
+from tests.kit.project import FIXTURES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,7 +112,7 @@ def test_pip_packages_without_a_pip_to_install_them(tmp_path: Path) -> None:
     from dataclasses import replace
 
     from envcompile.lock.writer import format_lock
-    from tests.made import parsed
+    from tests.kit.project import parsed
 
     _, lock = parsed("conda")
     (one,) = lock.platforms

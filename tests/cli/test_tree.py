@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cli.test_commands import run
-from tests.made import FIXTURES
+from tests.kit.project import FIXTURES
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,7 +19,7 @@ from envcompile.lock.writer import format_lock, parse_lock
 from envcompile.plan.planner import make_plan
 from envcompile.project.discovery import find_dockerfiles
 from tests.cli.test_commands import run
-from tests.made import CASES, FIXTURES, case, parsed
+from tests.kit.project import CASES, FIXTURES, case, parsed
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from tests.engine.conda_channel import conda_channel
-from tests.engine.docker import Engine
+from tests.kit.built_channel import conda_channel
+from tests.kit.engine import Engine
 
 __all__ = ["conda_channel", "engine"]
 

@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile.lock.writer import format_lock, parse_lock
-from tests.engine.debian_archive import debian_archive
-from tests.engine.docker import docker
-from tests.hadolint import findings
+from tests.kit.debian_archive import debian_archive
+from tests.kit.engine import docker
+from tests.kit.hadolint import findings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from envcompile.lock.model import Lock, PlatformLock
-    from tests.engine.debian_archive import DebianArchive
-    from tests.engine.docker import Engine
+    from tests.kit.debian_archive import DebianArchive
+    from tests.kit.engine import Engine
 
 pytestmark = [
     pytest.mark.engine,

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envcompile.engine.build import BuildRequest, format_bake_file, format_exporter
-from tests.engine.docker import CA_BUNDLE, Engine, docker, envcompile
 from tests.engine.test_dockerfile import HOSTILE, SPEC
-from tests.made import FIXTURES
+from tests.kit.engine import CA_BUNDLE, Engine, docker, envcompile
+from tests.kit.project import FIXTURES
 
 SIGNS = ["$", "%", "{", "}", '"', "\\", "~", "a", " ", "\n", "${", "%{", "$${", "%%{", "${a}", "%{ if a }", '${"$"}{']
 

@@ -9,12 +9,12 @@ import pytest
 
 from benchmarks.images import Question, measure
 from benchmarks.setting import Setting
-from tests.engine.docker import docker
+from tests.kit.engine import docker
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.engine.docker import Engine
+    from tests.kit.engine import Engine
 
 pytestmark = [pytest.mark.engine, pytest.mark.index]
 

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engine.docker import CA_BUNDLE, docker, envcompile
 from tests.engine.test_dockerfile import needs_arm64
+from tests.kit.engine import CA_BUNDLE, docker, envcompile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.engine.docker import Engine
+    from tests.kit.engine import Engine
 
 pytestmark = [pytest.mark.engine, pytest.mark.index]
 

@@ -20,7 +20,7 @@ from envcompile.engine.build import (
 from envcompile.engine.command import DockerClient
 from envcompile.engine.failure import error_from_output, parse_build_failure
 from envcompile.net.process import ProcessResult
-from tests.made import dockerfile_of
+from tests.kit.project import dockerfile_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from catalogue.text import dumps
-from tests.engine.docker import docker
+from tests.kit.engine import docker
 
 if TYPE_CHECKING:
-    from tests.engine.docker import Engine
+    from tests.kit.engine import Engine
 
 pytestmark = pytest.mark.engine
 

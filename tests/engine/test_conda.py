@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile.lock.writer import parse_lock
-from tests.engine.docker import docker, envcompile
-from tests.hadolint import findings
+from tests.kit.engine import docker, envcompile
+from tests.kit.hadolint import findings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from envcompile.lock.model import PlatformLock
-    from tests.engine.conda_channel import Channel
-    from tests.engine.docker import Engine
+    from tests.kit.built_channel import Channel
+    from tests.kit.engine import Engine
 
 pytestmark = [pytest.mark.engine, pytest.mark.index]
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engine.docker import docker, envcompile
+from tests.kit.engine import docker, envcompile
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.engine.docker import Engine
+    from tests.kit.engine import Engine
 
 pytestmark = [pytest.mark.engine, pytest.mark.index]
 

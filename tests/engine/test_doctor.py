@@ -15,13 +15,13 @@ import pytest
 from envcompile.doctor.docker import REQUIRED_FEATURES, probe_builder
 from envcompile.engine.command import DockerClient
 from envcompile.lock.writer import format_lock, parse_lock
-from tests.engine.docker import docker
-from tests.made import FIXTURES
+from tests.kit.engine import docker
+from tests.kit.project import FIXTURES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.engine.docker import Engine
+    from tests.kit.engine import Engine
 
 pytestmark = pytest.mark.engine
 

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engine.debian_archive import debian_archive
-from tests.engine.docker import CA_BUNDLE, docker, envcompile
 from tests.engine.test_apt import Work
 from tests.engine.test_apt import spec as apt_spec
 from tests.engine.test_conda import spec as conda_spec
+from tests.kit.debian_archive import debian_archive
+from tests.kit.engine import CA_BUNDLE, docker, envcompile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.engine.conda_channel import Channel
-    from tests.engine.docker import Engine
+    from tests.kit.built_channel import Channel
+    from tests.kit.engine import Engine
 
 pytestmark = [
     pytest.mark.engine,

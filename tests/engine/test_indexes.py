@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile.lock.writer import parse_lock
-from tests.engine.docker import docker
-from tests.resolve.loopback import Index, Wheel, certificates, proxy, served
-from tests.resolve.test_conformance import credentials
-from tests.test_lock_several import CANARY, CORP, CPU, PUBLIC, envcompile, found
+from tests.cli.test_lock_several_indexes import CANARY, CORP, CPU, PUBLIC, envcompile, found
+from tests.kit.engine import docker
+from tests.kit.index import Index, Wheel, certificates, proxy, served
+from tests.resolve.pip.test_conformance import credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from tests.engine.docker import Engine
+    from tests.kit.engine import Engine
 
 pytestmark = pytest.mark.engine
 

@@ -13,12 +13,12 @@ from envcompile.emit.dockerfile import compile_dockerfile
 from envcompile.lock.writer import parse_lock
 from envcompile.oci.archive import OciArchive
 from envcompile.plan.pip import find_layer_group
-from tests.engine.docker import docker
+from tests.cli.test_lock_several_indexes import envcompile
 from tests.engine.test_conda import spec as conda_spec
-from tests.hadolint import findings
-from tests.made import spec_of
-from tests.resolve.loopback import Index, Wheel, served
-from tests.test_lock_several import envcompile
+from tests.kit.engine import docker
+from tests.kit.hadolint import findings
+from tests.kit.index import Index, Wheel, served
+from tests.kit.project import spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from envcompile.lock.model import Lock
     from envcompile.oci.archive import LayerEntry
-    from tests.engine.conda_channel import Channel
-    from tests.engine.docker import Engine
+    from tests.kit.built_channel import Channel
+    from tests.kit.engine import Engine
 
 pytestmark = pytest.mark.engine
 

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile.lock.writer import parse_lock
-from tests.engine.docker import docker, envcompile
+from tests.kit.engine import docker, envcompile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.engine.docker import Engine
+    from tests.kit.engine import Engine
 
 pytestmark = [pytest.mark.engine, pytest.mark.index]
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile.lock.writer import parse_lock
-from tests.engine.docker import docker
+from tests.kit.engine import docker
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from envcompile.lock.model import PlatformLock
-    from tests.engine.docker import Engine
+    from tests.kit.engine import Engine
 
 pytestmark = [pytest.mark.engine, pytest.mark.index]
 

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engine.debian_archive import debian_archive
-from tests.engine.docker import CA_BUNDLE, docker
 from tests.engine.test_apt import Work, now
-from tests.resolve.loopback import Index, served
-from tests.sdists import Sdist, metadata, system
+from tests.kit.debian_archive import debian_archive
+from tests.kit.engine import CA_BUNDLE, docker
+from tests.kit.index import Index, served
+from tests.kit.sdists import Sdist, metadata, system
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.engine.docker import Engine
+    from tests.kit.engine import Engine
 
 pytestmark = [
     pytest.mark.engine,

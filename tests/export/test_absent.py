@@ -13,7 +13,7 @@ from packaging.pylock import Pylock
 from envcompile.export import EXPORTERS, ExportInput, export_lock
 from envcompile.spec.model import CudaSpec, ExtraIndex
 from tests.export.test_pip import PIP
-from tests.made import parsed, places
+from tests.kit.project import parsed, places
 
 WHOSE = {"conda": "conda's", "pip": "pip's", "apt": "Debian's"}
 

@@ -21,9 +21,9 @@ from envcompile.export import ExportInput, export_lock
 from envcompile.export.common import derive_file_urls
 from envcompile.export.conda_lock import compute_content_hash, merge_dependencies
 from envcompile.resolve.conda.channels import parse_channel
-from tests.made import FIXTURES, parsed, spec_of
-from tests.property.test_match_spec import parsed as requirement
-from tests.property.test_match_spec import specs
+from tests.kit.project import FIXTURES, parsed, spec_of
+from tests.spec.test_conda_properties import parsed as requirement
+from tests.spec.test_conda_properties import specs
 
 if TYPE_CHECKING:
     from envcompile.spec.model import Spec

@@ -8,7 +8,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from envcompile.export.environment_yml import format_match_spec
-from tests.property.test_match_spec import parsed, specs
+from tests.spec.test_conda_properties import parsed, specs
 
 if TYPE_CHECKING:
     from tests.export.conftest import CondaLock

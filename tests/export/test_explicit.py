@@ -13,7 +13,7 @@ import pytest
 
 from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.export import ExportInput, export_lock
-from tests.made import parsed
+from tests.kit.project import parsed
 
 # https://conda.org/learn/ceps/cep-0023: a line of an explicit file.
 LINE = re.compile(r"https://\S+/[^/\\#]+(?:\.tar\.bz2|\.conda)#(?:(?P<md5>[0-9a-f]{32})|(?P<sha256>[0-9a-f]{64}))")

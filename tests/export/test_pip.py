@@ -14,7 +14,7 @@ from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.export import ExportInput, export_lock
 from envcompile.export.common import derive_file_urls, parse_file_urls
 from envcompile.lock.freshness_pip import create_marker_environment
-from tests.made import CASES, parsed, places
+from tests.kit.project import CASES, parsed, places
 
 if TYPE_CHECKING:
     from envcompile.lock.model import PlatformLock

@@ -12,8 +12,8 @@ from envcompile.lock.graph import sort_by_dependencies
 from envcompile.lock.model import CondaPackage
 from envcompile.lock.writer import parse_lock
 from envcompile.spec.conda import parse_dependency_name, split_dependency
-from tests.made import unanswered
-from tests.resolve.conda_channels import made_channel
+from tests.kit.channel import made_channel
+from tests.kit.project import unanswered
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from envcompile.lock.diff import LockChange, LockRequest, compare_locks
 from envcompile.lock.diff_formats import format_json, format_listing, format_markdown, format_summary, format_text
 from envcompile.lock.model import AptPackage, Channel, CondaPackage, Lock, PipPackage, PlatformLock, ToolImage
-from tests.made import FIXTURES, parsed, spec_of
+from tests.kit.project import FIXTURES, parsed, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

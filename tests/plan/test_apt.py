@@ -10,7 +10,7 @@ from envcompile.base_image.default import find_base_image, find_tool_images, nee
 from envcompile.diagnostics.diagnostic import DiagnosticsError
 from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.plan.apt import DISTRIBUTION_RELEASES, create_apt_files, find_apt_stages, format_sources_list
-from tests.made import parsed, spec_of
+from tests.kit.project import parsed, spec_of
 
 
 def test_sources_of_each_distribution() -> None:

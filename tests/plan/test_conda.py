@@ -9,7 +9,7 @@ import pytest
 from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.lock.model import Channel, CondaPackage, Lock
 from envcompile.plan.conda import create_conda_files, find_conda_layers
-from tests.made import parsed
+from tests.kit.project import parsed
 
 
 def package(name: str, *depends: str, channel: str = "c") -> CondaPackage:

@@ -12,7 +12,7 @@ from envcompile.emit.dockerfile import compile_dockerfile
 from envcompile.spec.model import ExtraIndex
 from envcompile.spec.pip import find_index_name
 from envcompile.spec.solver_inputs import recorded_inputs
-from tests.made import parsed, spec_of
+from tests.kit.project import parsed, spec_of
 
 URL = "https://index.example.invalid/simple"
 SPEC = """

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile.resolve.apt.closure import PackageIndex, compute_closure
-from tests.resolve.apt.real_apt import RealApt
+from tests.kit.real_apt import RealApt
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile.lock.writer import parse_lock
-from tests.resolve.apt.made_archive import made_archive, paragraph, status
+from tests.kit.archive import made_archive, paragraph, status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from envcompile.lock.model import Lock
-    from tests.resolve.apt.made_archive import MadeArchive
+    from tests.kit.archive import MadeArchive
 
 pytestmark = pytest.mark.skipif(shutil.which("gpg") is None, reason="gpg signs the archive, and is not here")
 

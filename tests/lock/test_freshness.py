@@ -1,0 +1,109 @@
+"""Promise 7: whatever a lock answers is asked of it. Keys that the compiler refuses today are looked at already."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from envcompile.lock.freshness import check_freshness
+from envcompile.lock.model import RecordedInput
+from envcompile.spec.model import BaseImageSpec, ExtraIndex, SdistMetadataOverride, Spec
+from envcompile.spec.solver_inputs import recorded_inputs
+from tests.kit.project import parsed
+
+# A value for each key that no spec of the fixtures has there.
+CHANGED: dict[str, dict[str, Any]] = {
+    "": {"python": "3.99", "platforms": ("linux-aarch64",), "exclude_newer": "2001-01-01T00:00:00Z"},
+    "conda": {"channels": ("corp",), "packages": ("no-such-package",)},
+    "pip": {
+        "packages": ("no-such-package",),
+        "exclude": (),
+        "allow_sdist": ("flash-attn",),
+        "metadata": (SdistMetadataOverride("flash-attn", ("torch",)),),
+        "index": "https://index.example.invalid/simple",
+        "extra_indexes": (ExtraIndex("corp", "https://corp.example.invalid/simple", ("*",)),),
+    },
+    "apt": {"packages": ("git",), "build": ("gcc",), "snapshot": "2026-11-01T00:00:00Z"},
+    "cuda": {"version": "12", "driver": "535", "compute": ("9.0",), "jit": True},
+    "image": {"base": BaseImageSpec("other@sha256:" + 64 * "0")},
+}
+# How the image is called, starts and is made slim; what is kept beside the lock; and which program solves.
+FREE = {"name", "exports", "tools", "resolver"}
+START = {"repository", "env", "labels", "user", "workdir", "expose", "entrypoint", "command", "slim"}
+ROWS = [(table, key) for table, values in CHANGED.items() for key in values]
+
+
+def changed(spec: Spec, table: str, key: str) -> Spec:
+    values: dict[str, Any] = {key: CHANGED[table][key]}
+    if table:
+        values = {table: dataclasses.replace(getattr(spec, table), **values)}
+    return dataclasses.replace(spec, **values)
+
+
+def test_every_key_is_here() -> None:
+    spec, _ = parsed("everything")
+    for table, values in CHANGED.items():
+        of = getattr(spec, table) if table else spec
+        keys = {field.name for field in dataclasses.fields(of)}
+        assert keys - FREE - START - set(CHANGED) == set(values), table
+
+
+@pytest.mark.parametrize(("table", "key"), ROWS)
+def test_a_key_that_changes_makes_it_stale(table: str, key: str) -> None:
+    spec, lock = parsed("everything")
+    other = changed(spec, table, key)
+    found = check_freshness(other, lock)
+    assert found
+    assert all(each.rule == "stale" and each.hint == "run `envcompile lock`" for each in found)
+    noted = dataclasses.replace(
+        lock, recorded_inputs=tuple(RecordedInput(*row) for row in recorded_inputs(other).items())
+    )
+    if (table, key) not in {("", "python"), ("", "platforms"), ("conda", "packages"), ("pip", "packages")}:
+        # It is seen in no pin, so nothing else is amiss; and noted back and forth alike.
+        assert check_freshness(other, noted) == []
+        assert len(found) == 1
+        back = check_freshness(spec, noted)
+        assert back == [] if key in ("exclude_newer", "exclude", "base", "snapshot") else len(back) == 1
+
+
+def test_an_index_that_is_swapped_is_named() -> None:
+    spec, lock = parsed("several")
+    one, other = (
+        dataclasses.replace(spec, pip=dataclasses.replace(spec.pip, index=f"https://{name}.example.invalid/simple"))
+        for name in ("one", "other")
+    )
+    (found,) = check_freshness(
+        other,
+        dataclasses.replace(lock, recorded_inputs=tuple(RecordedInput(*row) for row in recorded_inputs(one).items())),
+    )
+    assert found.message == (
+        "the lock was made with `pip.index` as `https://one.example.invalid/simple`, "
+        "and the spec has `https://other.example.invalid/simple`"
+    )
+    assert found.path == ("pip", "index")
+
+
+def test_the_same_on_two_platforms_is_said_once() -> None:
+    spec, lock = parsed("several")
+    other = dataclasses.replace(spec, pip=dataclasses.replace(spec.pip, packages=(*spec.pip.packages, "acme")))
+    (found,) = check_freshness(other, lock)
+    assert found.message == "`acme` is asked of pip, and the lock has no `acme` for `linux-64` and `linux-aarch64`"
+
+
+def test_what_the_choice_of_a_base_has_brought_is_asked_for() -> None:
+    spec, lock = parsed("cuda")
+    (one,) = lock.platforms
+    assert one.base_decision
+    brought = dataclasses.replace(one.pip[0], name="nvidia-brought", depends=())
+    with_it = dataclasses.replace(one, pip=(*one.pip, brought))
+    (found,) = check_freshness(spec, dataclasses.replace(lock, platforms=(with_it,)))
+    assert "the lock holds `nvidia-brought`, which nothing asks for any more," in found.message
+    decided = dataclasses.replace(one.base_decision, wheels=("nvidia-brought ==1.*",))
+    assert (
+        check_freshness(
+            spec, dataclasses.replace(lock, platforms=(dataclasses.replace(with_it, base_decision=decided),))
+        )
+        == []
+    )

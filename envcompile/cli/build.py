@@ -28,23 +28,36 @@ _FILE_KINDS = ("oci", "docker", "tar")
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `build`."""
     to = parser.add_mutually_exclusive_group()
-    to.add_argument("--load", action="store_true", help="into the engine (default)")
-    to.add_argument("--push", action="store_true", help="to the registry that `[image] repository` names")
-    to.add_argument("--output", metavar="SPEC", help="into a file: `type=oci,dest=FILE`, or `docker` or `tar`")
-    to.add_argument("--repro-check", action="store_true", help="build twice from nothing and compare; keep neither")
-    platforms = "one or more of the lock's (default: all; to load, the engine's own)"
+    to.add_argument("--load", action="store_true", help="Load the image into the engine (default)")
+    to.add_argument("--push", action="store_true", help="Push the image to `repository` in `[image]`")
+    to.add_argument(
+        "--output",
+        metavar="SPEC",
+        help="Write the image to a file: `type=TYPE,dest=FILE`, where TYPE is oci, docker or tar",
+    )
+    to.add_argument(
+        "--repro-check", action="store_true", help="Build twice without the cache, and compare the images; keep neither"
+    )
+    platforms = "Build for these locked platforms (default: all, or that of the engine to load the image)"
     parser.add_argument("--platform", metavar="NAME", action="append", default=[], help=platforms)
-    parser.add_argument("-t", "--tag", metavar="NAME", action="append", default=[], help="another name of the image")
-    parser.add_argument("--force", action="store_true", help="build even if the tag is there")
-    parser.add_argument("--builder", metavar="NAME", default="", help="buildx's builder (default: the current one)")
+    parser.add_argument("-t", "--tag", metavar="NAME", action="append", default=[], help="Another name for the image")
+    parser.add_argument("--force", action="store_true", help="Build even if the image exists")
+    parser.add_argument("--builder", metavar="NAME", default="", help="The buildx builder (default: the current one)")
     _add_shared_options(parser)
-    extra = "after `--`: options of `docker buildx build`, as they are"
+    extra = "After `--`: more options for docker buildx build"
     parser.add_argument("extra", metavar="OPTION", nargs="*", help=extra)
 
 
 def _add_shared_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--secret", metavar="SPEC", action="append", default=[], help="such as `id=ca,src=FILE`")
-    parser.add_argument("--compression", choices=("zstd", "gzip"), default="zstd", help="gzip is for old consumers")
+    parser.add_argument(
+        "--secret", metavar="SPEC", action="append", default=[], help="A secret for the build, such as `id=ca,src=FILE`"
+    )
+    parser.add_argument(
+        "--compression",
+        choices=("zstd", "gzip"),
+        default="zstd",
+        help="The compression of layers; gzip is for old programs (default: zstd)",
+    )
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
@@ -96,11 +109,11 @@ def _parse_output(text: str) -> ImageFile:
 
 def add_bake_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `bake`."""
-    parser.add_argument("specs", metavar="SPEC", nargs="*", help="the specs (default: the one that is found or named)")
-    parser.add_argument("-o", "--output", metavar="FILE", help="write FILE, whole or not at all")
-    parser.add_argument("--shard", metavar="I/N", default="1/1", help="the I-th of N parts, one for each builder")
-    parser.add_argument("--push", action="store_true", help="the builds push (default: they load into the engine)")
-    parser.add_argument("--cache", metavar="REPOSITORY", help="keep the builders' cache in a registry")
+    parser.add_argument("specs", metavar="SPEC", nargs="*", help="A spec (default: the spec of -f)")
+    parser.add_argument("-o", "--output", metavar="FILE", help="Write to FILE atomically (default: standard output)")
+    parser.add_argument("--shard", metavar="I/N", default="1/1", help="Build the I-th of N parts of the specs")
+    parser.add_argument("--push", action="store_true", help="Push the images (default: load them into the engine)")
+    parser.add_argument("--cache", metavar="REPOSITORY", help="Keep the cache of the builders in a registry")
     _add_shared_options(parser)
 
 

@@ -23,12 +23,20 @@ if TYPE_CHECKING:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument(
-        "before", metavar="REV|FILE", nargs="?", default="HEAD", help="a revision of git or a lock (default: HEAD)"
+        "before", metavar="REV|FILE", nargs="?", default="HEAD", help="A git revision or a lock file (default: HEAD)"
     )
-    parser.add_argument("after", metavar="REV|FILE", nargs="?", help="the later one (default: the lock as it is now)")
-    parser.add_argument("--as", dest="form", choices=("text", "markdown", "json"), default="text", help="default: text")
-    parser.add_argument("--exit-code", action="store_true", help="exit 1 if something changed")
-    parser.add_argument("--textconv", metavar="LOCK", help="list what is pinned in LOCK, as a textconv of git")
+    parser.add_argument(
+        "after", metavar="REV|FILE", nargs="?", help="The later git revision or lock file (default: the current lock)"
+    )
+    parser.add_argument(
+        "--as",
+        dest="form",
+        choices=("text", "markdown", "json"),
+        default="text",
+        help="The output format (default: text)",
+    )
+    parser.add_argument("--exit-code", action="store_true", help="Exit with 1 if something changed")
+    parser.add_argument("--textconv", metavar="LOCK", help="List the pins of LOCK; for `textconv` of git")
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:

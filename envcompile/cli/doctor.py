@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    said = "of what is found, and of mistakes (default: text)"
-    parser.add_argument("--format", choices=("text", "json"), default=argparse.SUPPRESS, help=said)
-    parser.add_argument("--network", action="store_true", help="ask the registries of the lock's images, too")
-    parser.add_argument("--builder", metavar="NAME", default="", help="buildx's builder (default: the current one)")
+    parser.add_argument(
+        "--format", choices=("text", "json"), default=argparse.SUPPRESS, help="The output format (default: text)"
+    )
+    parser.add_argument("--network", action="store_true", help="Also check the registries of the locked images")
+    parser.add_argument(
+        "--builder", metavar="NAME", default="", help="The buildx builder to check (default: the current one)"
+    )
     add_catalogue_option(parser)
 
 

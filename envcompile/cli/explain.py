@@ -106,9 +106,16 @@ def _convert_decision(decided: BaseImageDecision) -> dict[str, object]:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    parser.add_argument("code", metavar="CODE", nargs="?", help="such as `unknown-key`; none: why these base images")
-    parser.add_argument("--list", action="store_true", help="list the codes")
-    parser.add_argument("--as", dest="form", choices=("text", "json"), default="text", help="default: text")
+    parser.add_argument(
+        "code",
+        metavar="CODE",
+        nargs="?",
+        help="An error code, such as `unknown-key` (default: explain the base images)",
+    )
+    parser.add_argument("--list", action="store_true", help="List the error codes")
+    parser.add_argument(
+        "--as", dest="form", choices=("text", "json"), default="text", help="The output format (default: text)"
+    )
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:

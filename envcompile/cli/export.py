@@ -31,11 +31,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = f"{_format_exporters_help()}\n{_FILE_URLS_HELP}"
-    parser.add_argument("--format", dest="to", choices=tuple(EXPORTERS), required=True, help="what to write; see below")
+    parser.add_argument("--format", dest="to", choices=tuple(EXPORTERS), required=True, help="The format; see below")
     add_output_options(parser)
-    parser.add_argument("--platform", metavar="NAME", help="of this platform alone, such as linux-64 (default: all)")
+    parser.add_argument("--platform", metavar="NAME", help="Export one platform, such as linux-64 (default: all)")
     names = ", ".join(each.name for each in EXPORTERS.values() if each.needs_file_urls)
-    parser.add_argument("--files", metavar="URL", help=f"{names}: the server of pip's files; see below")
+    parser.add_argument("--files", metavar="URL", help=f"The server of pip's files, for {names}; see below")
 
 
 def _format_exporters_help() -> str:

@@ -25,17 +25,17 @@ _MAX_REPORTED_CHANGES = 40
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("-U", "--upgrade", action="store_true", help="keep no pin: take the newest of everything")
+    parser.add_argument("-U", "--upgrade", action="store_true", help="Upgrade all packages, base images and tools")
     parser.add_argument(
         *("-P", "--upgrade-package"),
         metavar="NAME[==V]",
         action="append",
         default=[],
-        help="keep every pin but NAME's, which becomes the newest, or V; may be given several times",
+        help="Upgrade a package to its newest version, or to V; can be repeated",
     )
-    parser.add_argument("--offline", action="store_true", help="ask no network: what the caches hold is all there is")
-    parser.add_argument("--check", action="store_true", help="change nothing, exit 1 if the lock would change")
-    parser.add_argument("--dry-run", action="store_true", help="change nothing, say what would change")
+    parser.add_argument("--offline", action="store_true", help="Use the caches of the resolvers only, not the network")
+    parser.add_argument("--check", action="store_true", help="Change nothing, and exit with 1 if the lock would change")
+    parser.add_argument("--dry-run", action="store_true", help="Change nothing, and show what would change")
     add_catalogue_option(parser)
 
 

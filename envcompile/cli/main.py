@@ -1,4 +1,4 @@
-"""The commands, their options, and the place where errors become exit codes."""
+"""The command line: the commands, the options that they share, and the conversion of errors to exit codes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class Command(NamedTuple):
-    """A command: its help text, its module in `envcompile.cli`, and the names of two functions in the module."""
+    """A command: a line of help, the module in `envcompile.cli`, and the names of two functions in the module.
+
+    `add_options` takes a parser, `run` takes the parsed arguments and a `Reporter` and returns the exit code.
+    """
 
     summary: str
     module: str
@@ -25,84 +28,29 @@ class Command(NamedTuple):
     run: str = "run"
 
 
+# As `description` in pyproject.toml.
+_DESCRIPTION = (
+    "Compile a TOML spec of conda, pip and apt packages to a lock file, a reproducible Dockerfile and its tag."
+)
 COMMANDS = {
-    "lock": Command("solve the spec and write the lock", "lock"),
-    "verify": Command("say offline whether locks answer their specs, and Dockerfiles their locks", "verify"),
-    "dockerfile": Command("write the Dockerfile of a locked spec", "dockerfile"),
-    "export": Command("write the lock in a format of another tool", "export"),
-    "tag": Command(
-        "print repository:hash, the hash being that of the Dockerfile", "dockerfile", "add_tag_options", "run_tag"
+    "lock": Command("Resolve the spec and update the lock", "lock"),
+    "verify": Command("Check that locks satisfy their specs and that generated files are current", "verify"),
+    "dockerfile": Command("Generate the Dockerfile from the lock", "dockerfile"),
+    "export": Command("Export the lock to the format of another tool", "export"),
+    "tag": Command("Print the name of the image, repository:hash", "dockerfile", "add_tag_options", "run_tag"),
+    "build": Command("Build the image with docker buildx, unless it exists", "build"),
+    "bake": Command(
+        "Generate a file for docker buildx bake that builds one or more specs", "build", "add_bake_options", "run_bake"
     ),
-    "build": Command("build the image by `docker buildx`, unless its tag is there", "build"),
-    "bake": Command("print a bake file that builds one or many specs", "build", "add_bake_options", "run_bake"),
-    "diff": Command("say what changed in the lock, since a revision of git or beside another file", "diff"),
-    "tree": Command("draw who needs whom in the lock", "tree"),
-    "why": Command("say why a package is in the lock", "why"),
-    "doctor": Command(
-        "look at docker, the resolvers and the driver of this machine, and say what mends them", "doctor"
-    ),
-    "explain": Command("say why the lock has these base images, or what an error code means", "explain"),
-    "schema": Command("print the JSON Schema of the spec, of the lock or of a catalogue, for editors", "schema"),
+    "diff": Command("Show the changes of the lock since a git revision, or between two locks", "diff"),
+    "tree": Command("Show the dependency tree of the lock", "tree"),
+    "why": Command("Show why a package is in the lock", "why"),
+    "doctor": Command("Check Docker, the resolvers and the NVIDIA driver of this machine", "doctor"),
+    "explain": Command("Explain the choice of the base images, or an error code", "explain"),
+    "schema": Command("Print the JSON Schema of the spec, the lock or a catalogue", "schema"),
 }
-# Behind these commands, `--format` is the format of what they write.
+# The option `--format` of these commands selects the format of their output.
 _COMMANDS_WITH_OWN_FORMAT = frozenset({"doctor", "export"})
-
-
-def create_parser(words: Collection[str]) -> argparse.ArgumentParser:
-    """The parser of the command line. Only the modules of commands that are among its words are imported."""
-    shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    shared.add_argument("-C", "--directory", metavar="DIR", help="work as if started in DIR")
-    shared.add_argument(
-        "-f", "--file", metavar="FILE", help="the spec (default: envcompile.toml or pyproject.toml, here or above)"
-    )
-    shared.add_argument("-q", "--quiet", action="store_true", help="say only what is wrong")
-    shared.add_argument("-v", "--verbose", action="store_true", help="say more")
-    shared.add_argument("--color", choices=("auto", "always", "never"), help="colour what is said (default: auto)")
-    telling = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    telling.add_argument("--format", choices=("text", "json", "github"), help="how mistakes are told (default: text)")
-    codes = "\n".join(f"  {code:<4} {meaning}" for code, meaning in EXIT_CODES.items())
-    top = argparse.ArgumentParser(
-        prog="envcompile",
-        description="One TOML file in; one lock, one reproducible Dockerfile and a tag that is its hash out.",
-        epilog=f"exit codes:\n{codes}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        parents=[shared, telling],
-        allow_abbrev=False,
-    )
-    top.add_argument("--version", action="version", version=f"envcompile {__version__}")
-    commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands", required=True)
-    for name, command in COMMANDS.items():
-        sub = commands.add_parser(
-            name,
-            help=command.summary,
-            description=f"{command.summary[0].upper()}{command.summary[1:]}.",
-            parents=[shared] if name in _COMMANDS_WITH_OWN_FORMAT else [shared, telling],
-            allow_abbrev=False,
-        )
-        if name in words:
-            _load_function(command.module, command.add_options)(sub)
-    return top
-
-
-def main(argv: list[str]) -> int:
-    """Run one command; the exit code. Everything for people goes to standard error."""
-    options = create_parser(argv).parse_args(argv, argparse.Namespace(**_DEFAULT_OPTIONS))
-    reporter = Reporter(sys.stderr, os.environ, options)
-    try:
-        if options.directory is not None:
-            _change_directory(options.directory)
-        command = COMMANDS[options.command]
-        return int(_load_function(command.module, command.run)(options, reporter))
-    except EnvcompileError as error:
-        reporter.show_error(error)
-        return error.exit_code
-
-
-def _load_function(module: str, name: str) -> Callable[..., Any]:
-    function: Callable[..., Any] = getattr(import_module(f"envcompile.cli.{module}"), name)
-    return function
-
-
 _DEFAULT_OPTIONS = {
     "directory": None,
     "file": None,
@@ -113,8 +61,73 @@ _DEFAULT_OPTIONS = {
 }
 
 
+def create_parser(words: Collection[str]) -> argparse.ArgumentParser:
+    """The parser of the command line. Imports the modules of commands that occur in `words`, and no others."""
+    shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    shared.add_argument("-h", "--help", action="help", help="Show this help and exit")
+    general = shared.add_argument_group("global options")
+    general.add_argument("-C", "--directory", metavar="DIR", help="Run as if started in DIR")
+    general.add_argument(
+        *("-f", "--file"),
+        metavar="FILE",
+        help="The spec (default: envcompile.toml or pyproject.toml, in this folder or above it)",
+    )
+    general.add_argument("-q", "--quiet", action="store_true", help="Show warnings and errors only")
+    general.add_argument("-v", "--verbose", action="store_true", help="Show more details")
+    general.add_argument("--color", choices=("auto", "always", "never"), help="Use colors in messages (default: auto)")
+    formatted = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    formatted.add_argument_group("global options").add_argument(
+        "--format", choices=("text", "json", "github"), help="The format of warnings and errors (default: text)"
+    )
+    codes = "\n".join(f"  {code:<4} {meaning}" for code, meaning in EXIT_CODES.items())
+    top = argparse.ArgumentParser(
+        prog="envcompile",
+        description=_DESCRIPTION,
+        epilog=f"exit codes:\n{codes}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[shared, formatted],
+        allow_abbrev=False,
+        add_help=False,
+    )
+    top.add_argument(
+        "--version", action="version", version=f"envcompile {__version__}", help="Show the version and exit"
+    )
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands", required=True)
+    for name, command in COMMANDS.items():
+        sub = commands.add_parser(
+            name,
+            help=command.summary,
+            description=f"{command.summary}.",
+            parents=[shared] if name in _COMMANDS_WITH_OWN_FORMAT else [shared, formatted],
+            allow_abbrev=False,
+            add_help=False,
+        )
+        if name in words:
+            _load_function(command.module, command.add_options)(sub)
+    return top
+
+
+def main(argv: list[str]) -> int:
+    """Run one command and return its exit code. All messages go to standard error."""
+    arguments = create_parser(argv).parse_args(argv, argparse.Namespace(**_DEFAULT_OPTIONS))
+    reporter = Reporter(sys.stderr, os.environ, arguments)
+    try:
+        if arguments.directory is not None:
+            _change_directory(arguments.directory)
+        command = COMMANDS[arguments.command]
+        return int(_load_function(command.module, command.run)(arguments, reporter))
+    except EnvcompileError as error:
+        reporter.show_error(error)
+        return error.exit_code
+
+
+def _load_function(module: str, name: str) -> Callable[..., Any]:
+    function: Callable[..., Any] = getattr(import_module(f"envcompile.cli.{module}"), name)
+    return function
+
+
 def _change_directory(folder: str) -> None:
     try:
         os.chdir(folder)
     except OSError as problem:
-        raise InvalidInputError(f"`{folder}` cannot be entered: {problem.strerror}") from None
+        raise InvalidInputError(f"cannot change to `{folder}`: {problem.strerror}") from None

@@ -41,11 +41,11 @@ class OutputArtifact(NamedTuple):
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
-    """The options that say where it goes."""
+    """Add the options for the destination of an artifact."""
+    parser.add_argument("-o", "--output", metavar="FILE", help="Write to FILE atomically (default: standard output)")
     parser.add_argument(
-        "-o", "--output", metavar="FILE", help="write FILE, whole or not at all (default: standard output)"
+        "--check", action="store_true", help="With -o: change nothing, and exit with 1 if FILE would change"
     )
-    parser.add_argument("--check", action="store_true", help="with -o: change nothing, exit 1 if FILE would change")
 
 
 def write_artifact(
@@ -73,9 +73,12 @@ def write_artifact(
 
 
 def add_catalogue_option(parser: argparse.ArgumentParser) -> None:
-    """The option that names one."""
-    said = "what is known of CUDA and its images, newer than this release's (default: the settings' `catalogue`)"
-    parser.add_argument("--catalogue", metavar="FILE", help=said)
+    """Add the option that names a catalogue."""
+    parser.add_argument(
+        "--catalogue",
+        metavar="FILE",
+        help="Facts about CUDA images, instead of those of this release (default: `catalogue` in the settings)",
+    )
 
 
 # Mistakes for machines: a JSON object per line, or the annotations of a GitHub workflow.

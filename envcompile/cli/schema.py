@@ -22,7 +22,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         choices=tuple(SCHEMA_FILES),
         default="spec",
-        help="default: spec",
+        help="The file that the schema describes (default: spec)",
     )
 
 

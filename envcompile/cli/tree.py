@@ -115,8 +115,10 @@ class PlatformGraph(NamedTuple):
 
 def add_graph_options(parser: argparse.ArgumentParser) -> None:
     """The options of both commands."""
-    parser.add_argument("--platform", metavar="PLATFORM", help="one of the lock's (default: all of them)")
-    parser.add_argument("--as", dest="form", choices=("text", "json"), default="text", help="default: text")
+    parser.add_argument("--platform", metavar="PLATFORM", help="Show one platform (default: all)")
+    parser.add_argument(
+        "--as", dest="form", choices=("text", "json"), default="text", help="The output format (default: text)"
+    )
 
 
 def read_graphs(arguments: argparse.Namespace) -> dict[str, PlatformGraph]:
@@ -185,9 +187,11 @@ def write_by_platform(drawn: Iterable[str], lines: Callable[[str], Iterable[str]
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    parser.add_argument("name", metavar="NAME", nargs="?", help="what this package needs (default: all that is asked)")
     parser.add_argument(
-        "--depth", metavar="N", type=_parse_depth, help="no further than N steps; (*) marks what is drawn above"
+        "name", metavar="NAME", nargs="?", help="Show the dependencies of this package (default: of all requirements)"
+    )
+    parser.add_argument(
+        "--depth", metavar="N", type=_parse_depth, help="Show N levels; (*) marks a package that is shown above"
     )
     add_graph_options(parser)
 

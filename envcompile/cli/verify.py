@@ -27,12 +27,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "files",
         metavar="FILE",
         nargs="*",
-        help="a spec, a lock, a Dockerfile or an export (default: the spec that `-f` finds)",
+        help="A spec, a lock, a Dockerfile or an export (default: the spec of -f)",
     )
     parser.add_argument(
         "--hook",
         action="store_true",
-        help="as pre-commit runs it: no FILE means none, and locks that the commit removes are missed, too",
+        help="For pre-commit: without FILE, check no spec; also check for locks that the commit removes",
     )
 
 

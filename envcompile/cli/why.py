@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    parser.add_argument("name", metavar="NAME", help="a package of the lock")
+    parser.add_argument("name", metavar="NAME", help="A package in the lock")
     add_graph_options(parser)
 
 

@@ -12,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+import tomli
 
 from envcompile import __version__
 from tests.kit.project import FIXTURES
@@ -115,7 +116,7 @@ def test_a_debian_package_is_not_upgraded_by_its_name(tmp_path: Path) -> None:
         (["tag", "--nonsense"], 2, "unrecognized arguments: --nonsense"),
         (["tag", "-f", "none.toml"], 2, "`none.toml` is not there"),
         (["tag", "-f", "expected"], 2, "`expected` is a folder, not a file"),
-        (["-C", "none", "tag"], 2, "`none` cannot be entered"),
+        (["-C", "none", "tag"], 2, "cannot change to `none`"),
         (["explain", "unknow-key"], 2, "did you mean `unknown-key`?"),
         (["explain", "-f", "nowhere.toml"], 2, "`nowhere.lock` is not there"),
         (["lock", "-P", "numpi"], 2, "`numpi` is not in the lock"),
@@ -132,6 +133,8 @@ def test_usage(project: Path, arguments: list[str], code: int, said: str) -> Non
 def test_help_and_version(project: Path) -> None:
     assert run("--version", folder=project).stdout == f"envcompile {__version__}\n"
     page = run("--help", folder=project).stdout
+    metadata = tomli.loads((FIXTURES.parent / "pyproject.toml").read_text("utf-8"))["project"]
+    assert f"\n\n{metadata['description']}\n" in page
     assert all(f"\n    {name} " in page for name in ("lock", "dockerfile", "tag", "explain"))
     assert "130" in page
     assert "--upgrade-package NAME" in run("lock", "-h", folder=project).stdout

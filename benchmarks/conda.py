@@ -13,7 +13,7 @@ from benchmarks.measure import Command, alternate
 from benchmarks.report import Goal, Result, at_most
 from benchmarks.setting import ENVCOMPILE
 from benchmarks.skipped import Skipped
-from envcompile.lock.writer import parse_lock
+from envcompile.lock.reader import parse_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,7 +20,7 @@ from benchmarks.docker import Engine, engine
 from benchmarks.measure import run
 from benchmarks.report import Goal, Table
 from benchmarks.setting import ENVCOMPILE
-from envcompile.lock.writer import parse_lock
+from envcompile.lock.reader import parse_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

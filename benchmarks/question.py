@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from envcompile.base_image.default import BaseImageProperties, choose_base_image, find_base_image
 from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.loading import read_source
-from envcompile.lock.writer import parse_lock
+from envcompile.lock.reader import parse_lock
 from envcompile.platforms import PLATFORMS
 from envcompile.resolve.pip.uv import find_uv
 from envcompile.spec.decode import parse_spec

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from envcompile.diagnostics.diagnostic import DiagnosticsError
 from envcompile.diagnostics.errors import EXIT_FAILED, InvalidInputError
 from envcompile.lock.freshness import RELOCK_HINT, check_freshness, made_from_text, made_from_value
-from envcompile.lock.writer import format_lock, parse_lock
+from envcompile.lock.reader import parse_lock
+from envcompile.lock.writer import format_lock
 from envcompile.project import MAX_SPEC_BYTES
 from envcompile.project.discovery import PYPROJECT_FILE_NAME, SPEC_FILE_NAME, find_nearest_spec, lock_path_from_spec
 from envcompile.project.files import display_path, read_bytes

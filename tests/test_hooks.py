@@ -183,7 +183,7 @@ def test_the_marks_of_a_merge_conflict(program: Program, repository: Path, cut: 
     text = lock.read_text("utf-8")
     lock.write_text(text.replace("\n[plat", "\n<<<<<<< ours\n=======\n>>>>>>> theirs\n[plat", 1), "utf-8")
     said = program.commit(repository, cut=cut)
-    assert "`envcompile.lock` holds the marks of a merge conflict in line " in (said or "")
+    assert "`envcompile.lock` contains merge conflict markers in line " in (said or "")
 
 
 def test_two_specs_in_one_repository(program: Program, repository: Path, cut: bool) -> None:

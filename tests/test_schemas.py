@@ -294,7 +294,7 @@ def test_examples_in_an_editor(linter: str, tmp_path: Path) -> None:
 
 def lock_takes(value: dict[str, Any]) -> bool:
     try:
-        decode_lock(value, "envcompile.lock", "", whole=True)
+        decode_lock(value, "envcompile.lock", "", is_intact=True)
     except InvalidInputError:
         return False
     return True

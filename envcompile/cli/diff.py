@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from envcompile import api
 from envcompile.diagnostics.errors import EXIT_FAILED, EXIT_OK, InvalidInputError
 from envcompile.loading import decode_lock_text, find_lock_path, find_spec, read_lock_text
-from envcompile.lock.writer import parse_lock
+from envcompile.lock.reader import parse_lock
 from envcompile.project.files import display_path
 
 if TYPE_CHECKING:

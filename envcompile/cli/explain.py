@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from envcompile.diagnostics.diagnostic import did_you_mean
 from envcompile.diagnostics.errors import EXIT_OK, InvalidInputError
 from envcompile.diagnostics.rules import RULES
-from envcompile.lock.reader import rows_from_warnings
 
 if TYPE_CHECKING:
     import argparse
@@ -94,7 +93,7 @@ def _convert_decision(decided: BaseImageDecision) -> dict[str, object]:
         "apt-build": decided.apt_build,
         "wheels": decided.wheels,
         "saving": decided.saving and decided.saving._asdict(),
-        "warnings": list(rows_from_warnings(decided)),
+        "warnings": [{"rule": each.rule, "message": each.message, "hint": each.hint} for each in decided.warnings],
         "trail": [
             {**row._asdict(), "rejected": [each._asdict() for each in row.rejected]} for row in decided.explanation
         ],

@@ -84,7 +84,7 @@ def _read_spec(path: Path) -> Spec:
 
 
 def _read_lock(path: Path) -> Lock | None:
-    from envcompile.lock.writer import parse_lock  # noqa: PLC0415 - where there is a lock
+    from envcompile.lock.reader import parse_lock  # noqa: PLC0415 - where there is a lock
 
     text = read_lock_text(path)
     return parse_lock(text, display_path(path)) if text is not None else None

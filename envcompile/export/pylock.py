@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from envcompile.export.common import (
@@ -13,15 +12,17 @@ from envcompile.export.common import (
     require_file_url,
 )
 from envcompile.project.generated_files import EXPORT_HEADER
+from envcompile.project.toml_writer import format_toml_header, format_toml_pair, format_toml_rows
 from envcompile.spec.pip import collect_index_urls
 from envcompile.versions import minor_release
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from envcompile.export import ExportInput
     from envcompile.export.common import MergedPackage
     from envcompile.lock.model import PipPackage
+    from envcompile.project.toml_writer import TomlTable
 
 
 def render_export(given: ExportInput) -> str:
@@ -29,55 +30,43 @@ def render_export(given: ExportInput) -> str:
     rows = list(merge_platforms(given.lock))
     several = {row.name for row in rows if row.marker and sum(row.name == each.name for each in rows) > 1}
     known = collect_index_urls(given.spec.pip)
-    lines = [*_format_header(given), *([] if rows else ["packages = []"])]
+    lines = [*_format_header(given), *([] if rows else [format_toml_pair("packages", [])])]
     for row in rows:
         lines += _format_package(row, {each.name for each in rows}, several, known, given.file_urls)
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(lines)
 
 
 def _format_header(given: ExportInput) -> Iterator[str]:
-    yield f"{EXPORT_HEADER}; the pins are those of envcompile's own lock."
-    yield f"# For {describe_platforms(given.lock)}."
-    yield from pip_omissions_comment(given)
-    yield 'lock-version = "1.0"'
+    yield f"{EXPORT_HEADER}; the pins are those of envcompile's own lock.\n"
+    yield f"# For {describe_platforms(given.lock)}.\n"
+    yield from (f"{line}\n" for line in pip_omissions_comment(given))
+    yield format_toml_pair("lock-version", "1.0")
     linux = [f"sys_platform == 'linux' and {format_platform_marker([each])}" for each in given.lock.platforms]
-    yield f"environments = [{', '.join(map(_format_string, linux))}]"
+    yield format_toml_pair("environments", linux)
     pythons = sorted({minor_release(each.python.version) for each in given.lock.platforms if each.python})
     if len(pythons) == 1:
-        yield f'requires-python = "=={pythons[0]}.*"'
-    yield 'created-by = "envcompile"'
+        yield format_toml_pair("requires-python", f"=={pythons[0]}.*")
+    yield format_toml_pair("created-by", "envcompile")
 
 
 def _format_package(
     row: MergedPackage, there: set[str], several: set[str], indexes: Mapping[str, str], places: Mapping[str, str]
 ) -> Iterator[str]:
-    yield ""
-    yield "[[packages]]"
-    yield f"name = {_format_string(row.name)}"
-    yield f"version = {_format_string(row.version)}"
+    yield "\n"
+    yield format_toml_header("packages", is_array_item=True)
+    yield format_toml_pair("name", row.name)
+    yield format_toml_pair("version", row.version)
     if row.marker:
-        yield f"marker = {_format_string(row.marker)}"
+        yield format_toml_pair("marker", row.marker)
     # Of a name with several versions nothing short says which is meant: the markers do.
     needs = [each for each in row.dependency_names() if each in there and each not in several]
     if needs:
-        yield f"dependencies = [{', '.join(f'{{ name = {_format_string(each)} }}' for each in needs)}]"
+        yield format_toml_pair("dependencies", [{"name": each} for each in needs])
     if index := indexes.get(row.packages[0].index):
-        yield f"index = {_format_string(index)}"
-    yield "wheels = ["
-    yield from _format_wheels(row.unique_files(), places)
-    yield "]"
+        yield format_toml_pair("index", index)
+    yield from format_toml_rows("wheels", (_table_from_wheel(file, places) for file in row.unique_files()))
 
 
-def _format_wheels(files: Sequence[PipPackage], places: Mapping[str, str]) -> Iterator[str]:
-    for file in files:
-        size = f"size = {file.size}, " if file.size is not None else ""
-        url = _format_string(require_file_url(file, places, "pylock"))
-        yield (
-            f"    {{ name = {_format_string(file.file)}, url = {url}, {size}"
-            f"hashes = {{ sha256 = {_format_string(file.sha256)} }} }},"
-        )
-
-
-def _format_string(value: str) -> str:
-    # What JSON escapes, TOML's basic strings escape alike.
-    return json.dumps(value, ensure_ascii=False)
+def _table_from_wheel(file: PipPackage, places: Mapping[str, str]) -> TomlTable:
+    url = require_file_url(file, places, "pylock")
+    return {"name": file.file, "url": url, "size": file.size, "hashes": {"sha256": file.sha256}}

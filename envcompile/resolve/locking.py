@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from envcompile.diagnostics.diagnostic import did_you_mean, format_count
 from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.lock.model import Lock, Pins, RecordedInput
-from envcompile.lock.writer import NewerLockFormatError, parse_lock
+from envcompile.lock.reader import NewerLockFormatError, parse_lock
 from envcompile.resolve.environment import EarlierLock, UpgradeRequest
 
 if TYPE_CHECKING:

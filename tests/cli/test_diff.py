@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.lock.writer import format_lock, parse_lock
+from envcompile.lock.reader import parse_lock
+from envcompile.lock.writer import format_lock
 from tests.cli.test_commands import COMMAND, run
 from tests.kit.project import FIXTURES
 
@@ -155,7 +156,7 @@ def test_marks_of_a_conflict(project: Path) -> None:
     git(project, "commit", "-qam", "two")
     git(project, "merge", "-q", "main", code=1)
     done = run("diff", folder=project)
-    assert (done.returncode, "holds the marks of a merge conflict in line" in done.stderr) == (2, True)
+    assert (done.returncode, "contains merge conflict markers in line" in done.stderr) == (2, True)
     assert "hint: run `envcompile lock`" in done.stderr
     assert run("diff", "HEAD", "MERGE_HEAD", folder=project).stdout.endswith(" 98 -> 99\n")
     assert run("diff", "before", "MERGE_HEAD", folder=project).stdout == line

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from envcompile.lock.writer import parse_lock
+from envcompile.lock.reader import parse_lock
 from tests.kit.hadolint import findings
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile.lock.diff import compare_locks
-from envcompile.lock.writer import format_lock, parse_lock
+from envcompile.lock.reader import parse_lock
+from envcompile.lock.writer import format_lock
 from tests.kit.channel import made_channel
 from tests.kit.hub import PATCHES, made_hub
 from tests.kit.index import Index, Wheel, served

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.lock.writer import parse_lock
+from envcompile.lock.reader import parse_lock
 from tests.kit.hub import made_hub
 
 if TYPE_CHECKING:

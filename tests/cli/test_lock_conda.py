@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from packaging.version import Version
 
-from envcompile.lock.writer import parse_lock
+from envcompile.lock.reader import parse_lock
 from tests.kit.project import FIXTURES, unanswered
 
 if TYPE_CHECKING:

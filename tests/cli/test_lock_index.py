@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.lock.writer import parse_lock
+from envcompile.lock.reader import parse_lock
 from tests.kit.project import unanswered
 
 if TYPE_CHECKING:

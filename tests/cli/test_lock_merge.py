@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile.diagnostics.errors import InvalidInputError
-from envcompile.lock.writer import parse_lock
+from envcompile.lock.reader import parse_lock
 from tests.cli.test_diff import GIT, git
 from tests.kit.channel import made_channel
 from tests.kit.index import Index, Wheel, served

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.lock.writer import parse_lock
+from envcompile.lock.reader import parse_lock
 from envcompile.resolve.pip.pip_tools import find_running_interpreter
 from tests.kit.index import Index, Wheel, served
 from tests.kit.project import FIXTURES

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.lock.writer import parse_lock
+from envcompile.lock.reader import parse_lock
 from envcompile.spec.pip import parse_package_name, parse_requirement
 from tests.kit.project import FIXTURES, spec_of
 

@@ -15,7 +15,8 @@ import pytest
 from envcompile.emit.dockerfile import render_dockerfile
 from envcompile.lock.graph import unrequired_packages
 from envcompile.lock.header import LAYOUT_VERSION, read_spec_digests
-from envcompile.lock.writer import format_lock, parse_lock
+from envcompile.lock.reader import parse_lock
+from envcompile.lock.writer import format_lock
 from envcompile.plan.planner import make_plan
 from envcompile.project.discovery import find_dockerfiles
 from tests.cli.test_commands import run

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.lock.writer import format_lock, parse_lock
+from envcompile.lock.reader import parse_lock
+from envcompile.lock.writer import format_lock
 from tests.kit.debian_archive import debian_archive
 from tests.kit.engine import docker
 from tests.kit.hadolint import findings

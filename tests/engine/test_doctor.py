@@ -14,7 +14,8 @@ import pytest
 
 from envcompile.doctor.docker import REQUIRED_FEATURES, probe_builder
 from envcompile.engine.command import DockerClient
-from envcompile.lock.writer import format_lock, parse_lock
+from envcompile.lock.reader import parse_lock
+from envcompile.lock.writer import format_lock
 from tests.kit.engine import docker
 from tests.kit.project import FIXTURES
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.lock.writer import parse_lock
+from envcompile.lock.reader import parse_lock
 from tests.cli.test_lock_several_indexes import CANARY, CORP, CPU, PUBLIC, envcompile, found
 from tests.kit.engine import docker
 from tests.kit.index import Index, Wheel, certificates, proxy, served

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile.emit.dockerfile import compile_dockerfile
-from envcompile.lock.writer import parse_lock
+from envcompile.lock.reader import parse_lock
 from envcompile.oci.archive import OciArchive
 from envcompile.plan.pip import find_layer_group
 from tests.cli.test_lock_several_indexes import envcompile

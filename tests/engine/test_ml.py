@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.lock.writer import parse_lock
+from envcompile.lock.reader import parse_lock
 from tests.kit.engine import docker, envcompile
 
 if TYPE_CHECKING:

@@ -54,9 +54,9 @@ MUTATIONS = (
     in_spec("unreadable", "[image]", "[image", "error[toml-syntax]"),
     in_lock("pin", replaced('version = "2.', 'version = "3.'), "was edited by hand"),
     in_lock("hash", replaced('sha256 = "', 'sha256 = "0'), "was edited by hand"),
-    in_lock("digest", replaced('digest = "sha256:', 'digest = "sha256:0'), "its head is missing"),
-    in_lock("line", lambda lock: "".join([*lock.splitlines(keepends=True)[:-3], "]\n"]), "is cut off"),
-    in_lock("cut", lambda lock: lock[: len(lock) // 2], "is cut off"),
+    in_lock("digest", replaced('digest = "sha256:', 'digest = "sha256:0'), "its header is missing"),
+    in_lock("line", lambda lock: "".join([*lock.splitlines(keepends=True)[:-3], "]\n"]), "is truncated"),
+    in_lock("cut", lambda lock: lock[: len(lock) // 2], "is truncated"),
     in_lock("empty", lambda _: "", "is not a lock of envcompile"),
     in_lock("newer", replaced("format = 1", "format = 2"), "has format 2, and this release reads formats up to 1"),
 )

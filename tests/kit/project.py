@@ -10,7 +10,7 @@ from envcompile.diagnostics.toml_source import TomlSource
 from envcompile.emit.dockerfile import compile_dockerfile
 from envcompile.export.common import derive_file_urls
 from envcompile.lock.freshness import check_freshness
-from envcompile.lock.writer import parse_lock
+from envcompile.lock.reader import parse_lock
 from envcompile.spec.decode import parse_spec
 from envcompile.spec.pip import DEFAULT_INDEX
 

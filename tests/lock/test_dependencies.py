@@ -10,7 +10,7 @@ from envcompile.cli.main import main
 from envcompile.export.conda_lock import merge_dependencies
 from envcompile.lock.graph import sort_by_dependencies
 from envcompile.lock.model import CondaPackage
-from envcompile.lock.writer import parse_lock
+from envcompile.lock.reader import parse_lock
 from envcompile.spec.conda import parse_dependency_name, split_dependency
 from tests.kit.channel import made_channel
 from tests.kit.project import unanswered

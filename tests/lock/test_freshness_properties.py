@@ -22,7 +22,8 @@ from envcompile.cli.fast_verify import are_all_fresh
 from envcompile.cli.main import main
 from envcompile.diagnostics.errors import EXIT_FAILED, EXIT_INVALID_INPUT, EXIT_OK
 from envcompile.lock.freshness import check_freshness
-from envcompile.lock.writer import format_lock, parse_lock
+from envcompile.lock.reader import parse_lock
+from envcompile.lock.writer import format_lock
 from envcompile.spec.conda import parse_match_spec
 from envcompile.spec.pip import parse_package_name, parse_requirement
 from tests.kit.project import CASES, case, parsed, spec_of

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from envcompile.diagnostics.errors import EXIT_INVALID_INPUT, InvalidInputError
 from envcompile.lock.model import AptPackage, BaseImage, Lock, PipPackage, PlatformLock, PythonInterpreter, ToolImage
+from envcompile.lock.reader import NewerLockFormatError, parse_lock
 from envcompile.lock.recovery import recover_images, recover_pins
-from envcompile.lock.writer import NewerLockFormatError, format_lock, parse_lock
+from envcompile.lock.writer import format_lock
 from tests.kit.project import CASES, FIXTURES, case
 
 if TYPE_CHECKING:
@@ -134,8 +135,11 @@ def test_any_edit_by_hand_is_noticed(data: st.DataObject) -> None:
     [
         (lambda text: "\ufeff" + text, "starts with a byte order mark"),
         (lambda text: text.replace("format = 1\n", "format = 2\n"), "has format 2, and this release reads formats up"),
-        (lambda text: text.replace("[plat", "<<<<<<< ours\n=======\n>>>>>>> b\n[plat", 1), "merge conflict in line 13"),
-        (lambda text: text[: len(text) // 2], "is cut off"),
+        (
+            lambda text: text.replace("[plat", "<<<<<<< ours\n=======\n>>>>>>> b\n[plat", 1),
+            "merge conflict markers in line 13",
+        ),
+        (lambda text: text[: len(text) // 2], "is truncated"),
         (lambda text: text.replace('version = "3.', 'version = "4.', 1), "was edited by hand"),
         (lambda _: "", "is not a lock of envcompile"),
         (lambda _: "[package]\n", "is not a lock of envcompile"),

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
 from envcompile.diagnostics.errors import EXIT_UNAVAILABLE, UnavailableError
+from envcompile.lock.fields import APT_PATTERNS
 from envcompile.lock.model import AptPackage
-from envcompile.lock.reader import APT_PATTERNS
 from envcompile.plan.apt import DISTRIBUTION_RELEASES
 from envcompile.platforms import PLATFORMS
 from envcompile.resolve.apt.closure import PackageIndex, UnmetDependenciesError, compute_closure, find_candidate

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ import tomli
 from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
 from envcompile.lock.model import PipPackage
 from envcompile.net.process import select_environment
+from envcompile.project.toml_writer import format_toml_pair, format_toml_tables
 from envcompile.resolve.model import CERTIFICATE_HINT, UnsolvableError, allows_upgrades, solve_keeping_pins
 from envcompile.resolve.pip.index_router import signpost
 from envcompile.resolve.pip.wheels import find_best_wheel, parse_annotations, write_sdist_stubs, write_stubs
@@ -27,6 +27,7 @@ from envcompile.versions import version_numbers
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from envcompile.project.toml_writer import TomlTable
     from envcompile.resolve.model import Effects, PipRequest
     from envcompile.resolve.pip.index_router import Signpost
 
@@ -73,10 +74,8 @@ def prepare_uv(
     with signpost(request.indexes, re.sub(r"(?<=://)[^/@]*@", "", default)) as post:
         # An explicit index is asked for nothing; but whatever credentials uv has for it, it then has where it is sent.
         known = {DEFAULT_INDEX: default} | {each.name: each.url for each in request.indexes}
-        rows = (
-            f'[[index]]\nname = "{name}"\nurl = {json.dumps(url)}\nexplicit = true\n' for name, url in known.items()
-        )
-        Path(folder, "indexes.toml").write_text("".join(rows), "utf-8")
+        rows: Iterator[TomlTable] = ({"name": name, "url": url, "explicit": True} for name, url in known.items())
+        Path(folder, "indexes.toml").write_text("".join(format_toml_tables("index", rows)), "utf-8")
         # What is cached is filed under the signpost's address, which nobody will have again: not in the user's cache.
         own = {"UV_DEFAULT_INDEX": post.url, "UV_CACHE_DIR": str(Path(folder, "cache"))}
         yield UvSettings(("--config-file", "indexes.toml"), {**post.environment(environment), **own}, post)
@@ -259,8 +258,9 @@ def _shorten_output(text: str) -> str:
 
 def _format_preferences(pins: Iterable[tuple[str, str]]) -> str:
     """A pylock.toml of names and versions: what uv takes as preferences when it is asked to write that file."""
-    rows = "".join(f'[[packages]]\nname = "{name}"\nversion = "{version}"\n' for name, version in pins)
-    return f'lock-version = "1.0"\ncreated-by = "envcompile"\n{rows}'
+    rows = ({"name": name, "version": version} for name, version in pins)
+    head = (format_toml_pair("lock-version", "1.0"), format_toml_pair("created-by", "envcompile"))
+    return "".join((*head, *format_toml_tables("packages", rows)))
 
 
 def _parse_packages(

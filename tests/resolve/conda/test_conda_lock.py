@@ -16,7 +16,7 @@ import pytest
 
 from envcompile.diagnostics.errors import EnvcompileError, InvalidInputError, UnavailableError
 from envcompile.lock.model import Channel, CondaPackage
-from envcompile.lock.writer import parse_lock
+from envcompile.lock.reader import parse_lock
 from envcompile.net.process import ProcessResult, run_process
 from envcompile.resolve.conda.channels import parse_channel
 from envcompile.resolve.conda.conda_lock import CondaLockResolver, format_for_conda_lock

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.lock.writer import format_lock, parse_lock
+from envcompile.lock.reader import parse_lock
+from envcompile.lock.writer import format_lock
 from envcompile.net.process import run_process
 from envcompile.resolve.model import Effects
 from envcompile.resolve.pip.sdists import read_sdist

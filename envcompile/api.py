@@ -112,7 +112,7 @@ def lock(  # noqa: PLR0913 - the options of the command
     def warn(message: str) -> None:
         issue(WarningIssued(message))
 
-    waiting = Notice(f"waiting for another run that locks `{display_path(project.path)}`")
+    waiting = Notice(f"waiting for another process that locks `{display_path(project.path)}`")
     with exclusive_lock(project.path, lambda: on_event(waiting)):
         current = read_project(project.path)
         project = project if project.source.text == current.source.text else current
@@ -260,11 +260,11 @@ def export(  # noqa: PLR0913 - the options of the command
     from envcompile.export.common import derive_file_urls, parse_files_url  # noqa: PLC0415
 
     if format_name not in EXPORTERS:
-        raise InvalidInputError(f"`{format_name}` is not an export format", f"known are {', '.join(EXPORTERS)}")
+        raise InvalidInputError(f"`{format_name}` is not an export format", f"use one of {', '.join(EXPORTERS)}")
     needs_urls = EXPORTERS[format_name].needs_file_urls
     url = parse_files_url(files_url) if files_url is not None else None
     if url and not needs_urls:
-        raise InvalidInputError(f"`{format_name}` names no file of pip's", "leave `--files` out")
+        raise InvalidInputError(f"`{format_name}` contains no URLs of files", "leave out `--files`")
     current = _get_lock(project)
     spec, value = current.spec, select_platform(current.value, platform)
     urls: Mapping[str, str] = {}
@@ -332,7 +332,7 @@ def build(  # noqa: PLR0913 - the options of the command
             return BuildResult(job.tag, None, existed=True)
         if len(job.request.platforms) < len(job.locked_platforms) and not options.platforms:
             platform = job.request.platforms[0]
-            on_event(Notice(f"for {platform} alone, which the engine is for; `--push` builds all that is locked"))
+            on_event(Notice(f"building only for {platform}, the platform of the engine; `--push` builds for all"))
     return BuildResult(job.tag, run_build(job))
 
 

@@ -93,8 +93,8 @@ def find_spec(file: Path | str | None, folder: Path | None = None) -> Path:
         raise InvalidInputError(f"`{problem.filename}` cannot be read: {problem.strerror}") from None
     if spec is not None:
         return Path(spec)
-    hint = "make one here, or name it with `-f FILE`"
-    raise InvalidInputError(f"there is no `{SPEC_FILE_NAME}` in `{start}` or above it", hint)
+    hint = "create one, or name it with `-f FILE`"
+    raise InvalidInputError(f"there is no `{SPEC_FILE_NAME}` in `{start}` or any folder above it", hint)
 
 
 def format_file_option(spec: Path) -> str:
@@ -134,7 +134,7 @@ def read_lock_text(path: Path) -> str | None:
 def decode_lock_text(data: bytes, name: str) -> str:
     """The text of a lock's bytes. Raises `InvalidInputError` if there are too many."""
     if len(data) > _MAX_LOCK_BYTES:
-        raise InvalidInputError(f"`{name}` is larger than {_MAX_LOCK_BYTES >> 20} MiB, which no lock is")
+        raise InvalidInputError(f"`{name}` is larger than {_MAX_LOCK_BYTES >> 20} MiB, the limit for a lock")
     # The replacement character occurs in no lock: the digest differs, and `lock` repairs this like other damage.
     return data.decode(errors="replace")
 
@@ -143,7 +143,7 @@ def read_lock(path: Path) -> Lock:
     """The lock of a spec. Raises `InvalidInputError` if the file does not exist or cannot be read."""
     text = read_lock_text(path)
     if text is None:
-        raise InvalidInputError(f"`{display_path(path)}` is not there", "run `envcompile lock`")
+        raise InvalidInputError(f"`{display_path(path)}` does not exist", "run `envcompile lock`")
     return parse_lock(text, display_path(path))
 
 
@@ -189,12 +189,16 @@ def load_catalogue(option: Path | str | None, environment: Mapping[str, str]) ->
         return load_default_catalogue()
     from envcompile.base_image.catalogue_check import parse_checked_catalogue  # noqa: PLC0415
 
-    hint = "name another with `--catalogue`" if option is not None else "mend or remove `catalogue` in the settings"
+    hint = (
+        "name another file with `--catalogue`"
+        if option is not None
+        else "correct or remove `catalogue` in the settings"
+    )
     data = read_bytes(path, _MAX_CATALOGUE_BYTES, hint)
     name = display_path(path)
     if len(data) > _MAX_CATALOGUE_BYTES:
         raise InvalidInputError(
-            f"`{name}` is larger than {_MAX_CATALOGUE_BYTES >> 20} MiB, which no catalogue is", hint
+            f"`{name}` is larger than {_MAX_CATALOGUE_BYTES >> 20} MiB, the limit for a catalogue", hint
         )
     try:
         text = data.decode()

@@ -73,8 +73,8 @@ def make_managed_exports(lock: ProjectLock, find_urls: FileUrlFinder) -> Iterato
         text = path.read_text("utf-8", "replace") if path.is_file() else ""
         if not text.startswith(EXPORT_HEADER) and (text or (path.exists() and not path.is_file())):
             raise InvalidInputError(
-                f"{shown} is to be kept by `[lock] exports`, and what stands there is not ours",
-                "move it away, or take its name out of `exports`",
+                f"{shown} is listed in `[lock] exports`, and envcompile did not write this file",
+                "move the file away, or remove its name from `exports`",
             )
         urls: dict[str, str] = {}
         is_complete = True
@@ -84,7 +84,7 @@ def make_managed_exports(lock: ProjectLock, find_urls: FileUrlFinder) -> Iterato
             urls = {**{each.sha256: "" for each in unknown}, **found}
             is_complete = not unknown
         made = export_lock(format_, ExportInput(lock.spec, select_platform(lock.value, platform or None), urls))
-        message = f"{shown} is not the `{format_}` export of this lock" if text else f"{shown} is not there"
+        message = f"{shown} is not the `{format_}` export of this lock" if text else f"{shown} does not exist"
         yield ManagedFile(path, made, message, "lock", is_complete=is_complete)
 
 

@@ -146,7 +146,7 @@ def test_load_raises_every_mistake_with_its_location(tmp_path: Path) -> None:
     error = caught.value
     assert [each.rule for each in error.diagnostics] == ["missing-key", "unknown-key", "requirement"]
     assert error.exit_code == 2
-    with pytest.raises(envcompile.InvalidInputError, match="is not there"):
+    with pytest.raises(envcompile.InvalidInputError, match="does not exist"):
         envcompile.load(tmp_path / "none.toml")
     path.unlink()
     with pytest.raises(envcompile.InvalidInputError, match=r"there is no `envcompile\.toml`"):
@@ -225,7 +225,7 @@ def test_lock_raises_what_the_command_prints(workspace: Workspace) -> None:
     shutil.rmtree(workspace.folder.parent / "cache")
     with pytest.raises(envcompile.UnavailableError):
         envcompile.lock(envcompile.load(folder=workspace.folder), offline=True, environment=workspace.environment)
-    with pytest.raises(envcompile.InvalidInputError, match=r"catalogue\.json` is not there"):
+    with pytest.raises(envcompile.InvalidInputError, match=r"catalogue\.json` does not exist"):
         envcompile.lock(envcompile.load(folder=workspace.folder), catalogue=workspace.folder / "catalogue.json")
 
 
@@ -271,7 +271,7 @@ def test_verify_checks_generated_files(project: envcompile.Project) -> None:
 
 def test_verify_needs_a_lock(project: envcompile.Project) -> None:
     project.lock_path.unlink()
-    with pytest.raises(envcompile.InvalidInputError, match="is not there"):
+    with pytest.raises(envcompile.InvalidInputError, match="does not exist"):
         envcompile.verify(project)
 
 
@@ -341,15 +341,15 @@ def test_diff_of_two_locks(tmp_path: Path, project: envcompile.Project) -> None:
     shutil.copytree(FIXTURES / "compile" / "several", tmp_path / "several")
     several = envcompile.load(folder=tmp_path / "several")
     several.lock_path.unlink()
-    with pytest.raises(envcompile.InvalidInputError, match="is not there"):
+    with pytest.raises(envcompile.InvalidInputError, match="does not exist"):
         envcompile.diff(project, several)
 
 
 def test_build_checks_its_options_before_docker_is_started(project: envcompile.Project, tmp_path: Path) -> None:
     environment = {"PATH": str(tmp_path), "HOME": str(tmp_path)}
-    with pytest.raises(envcompile.InvalidInputError, match="`--push` needs to know where to"):
+    with pytest.raises(envcompile.InvalidInputError, match="`--push` needs a repository"):
         envcompile.build(project, push=True, environment=environment)
-    with pytest.raises(envcompile.InvalidInputError, match="the lock is not for `linux/arm64`"):
+    with pytest.raises(envcompile.InvalidInputError, match="the lock does not have the platform `linux/arm64`"):
         envcompile.build(project, platforms=["linux-aarch64"], environment=environment)
     with pytest.raises(envcompile.UnavailableError, match="`docker` cannot be started"):
         envcompile.build(project, environment=environment)

@@ -146,18 +146,18 @@ def test_a_lock_that_never_was(program: Program, repository: Path, cut: bool) ->
     (repository / "b" / "envcompile.lock").unlink()
     said = program.commit(repository, cut=cut)
     assert said
-    assert "`b/envcompile.lock` is not there" in said
+    assert "`b/envcompile.lock` does not exist" in said
     assert "hint: run `envcompile lock -f b/envcompile.toml`" in said
 
 
 def test_a_lock_that_is_removed(program: Program, repository: Path, cut: bool) -> None:
     """Alone, in another folder than what else is committed, renamed; and with its spec, which is nobody's loss."""
     (repository / "envcompile.lock").unlink()
-    assert "`envcompile.lock` is not there" in (program.commit(repository, cut=cut) or "")
+    assert "`envcompile.lock` does not exist" in (program.commit(repository, cut=cut) or "")
     add(CASE, repository / "b")
-    assert "`envcompile.lock` is not there" in (program.commit(repository, cut=cut) or "")
+    assert "`envcompile.lock` does not exist" in (program.commit(repository, cut=cut) or "")
     shutil.copy(CASE / "envcompile.lock", repository / "renamed.lock")
-    assert "`envcompile.lock` is not there" in (program.commit(repository, cut=cut) or "")
+    assert "`envcompile.lock` does not exist" in (program.commit(repository, cut=cut) or "")
     (repository / "envcompile.toml").unlink()
     assert program.commit(repository, cut=cut) is None
 
@@ -165,7 +165,7 @@ def test_a_lock_that_is_removed(program: Program, repository: Path, cut: bool) -
 def test_a_spec_that_is_removed(program: Program, repository: Path, cut: bool) -> None:
     (repository / "envcompile.toml").unlink()
     said = program.commit(repository, cut=cut)
-    assert "`envcompile.lock` is a lock, and its spec `envcompile.toml` is not there" in (said or "")
+    assert "`envcompile.lock` is a lock, and its spec `envcompile.toml` does not exist" in (said or "")
 
 
 def test_between_two_revisions(program: Program, repository: Path, cut: bool) -> None:
@@ -174,7 +174,7 @@ def test_between_two_revisions(program: Program, repository: Path, cut: bool) ->
     program.git("add", "-A", folder=repository)
     program.git("commit", "-q", "--no-verify", "-m", "a change", folder=repository)
     done = program.run(program.name, "run", "--from-ref", "HEAD~", "--to-ref", "HEAD", folder=repository, cut=cut)
-    assert "`envcompile.lock` is not there" in done.stdout
+    assert "`envcompile.lock` does not exist" in done.stdout
     assert done.returncode == 1
 
 
@@ -255,7 +255,7 @@ def test_lock(program: Program, tmp_path: Path, index: str) -> None:
     base = 'base = "python:3.12-slim-bookworm@sha256:' + 64 * "0" + '"'
     spec = f'name = "x"\npython = "3.12"\n[pip]\npackages = ["tiny >=2"]\n[image]\n{base}\n'
     (folder / "envcompile.toml").write_text(spec, "utf-8")
-    assert "`envcompile.lock` is not there" in (program.commit(folder, cut=False) or "")
+    assert "`envcompile.lock` does not exist" in (program.commit(folder, cut=False) or "")
     # Its environment first, from the real index.
     assert program.run(program.name, "install-hooks", folder=folder).returncode == 0
     settings = {"UV_DEFAULT_INDEX": index, "UV_CACHE_DIR": str(tmp_path / "cache"), "NO_PROXY": "127.0.0.1"}

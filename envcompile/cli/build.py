@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from envcompile import api
+from envcompile.cli.output import write_stdout
 from envcompile.diagnostics.errors import EXIT_OK, CheckFailedError, InvalidInputError
 from envcompile.engine.image import BakeTarget, BuildOptions, ImageFile, make_bake_file
 from envcompile.loading import find_spec, read_project, read_project_lock
@@ -63,7 +64,7 @@ def _add_shared_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     """Build the image unless it exists, and print its name."""
     if words := [word for word in arguments.extra[:1] if not word.startswith("-")]:
-        raise InvalidInputError(f"`{words[0]}` is not an option", "what is meant for buildx stands after `--`")
+        raise InvalidInputError(f"`{words[0]}` is not an option", "write options for buildx after `--`")
     output = _parse_output(arguments.output) if arguments.output is not None else None
     project = read_project(find_spec(arguments.file))
     shared: dict[str, Any] = {
@@ -80,7 +81,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         if found := checked.difference:
             message = f"two builds of one Dockerfile differ: {found.location} {found.description}"
             raise CheckFailedError(message, f"the likely cause: {found.cause}")
-        reporter.show_result(f"two builds from nothing gave the same image, bit for bit: {checked.digest}")
+        reporter.show_result(f"two builds without the cache gave the same image, bit for bit: {checked.digest}")
         return EXIT_OK
     started = time.monotonic()
     result = api.build(project, push=arguments.push, output=output, tags=arguments.tag, force=arguments.force, **shared)
@@ -88,7 +89,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         reporter.show_result(f"wrote `{output.path}`")
         return EXIT_OK
     if result.existed:
-        reporter.show_result(f"`{result.tag}` is there already")
+        reporter.show_result(f"`{result.tag}` already exists")
     else:
         digest = f" ({result.digest})" if result.digest else ""
         seconds = time.monotonic() - started
@@ -102,8 +103,8 @@ def _parse_output(text: str) -> ImageFile:
     pairs = dict(part.partition("=")[::2] for part in next(csv.reader([text]), []))
     kind, dest = pairs.get("type", ""), pairs.get("dest", "")
     if set(pairs) != {"type", "dest"} or kind not in _FILE_KINDS or dest in {"", "-"} or Path(dest).is_dir():
-        hint = "write `--output type=oci,dest=FILE`; the type may be `docker` or `tar` too"
-        raise InvalidInputError(f"`--output {text}` does not say which kind of file, and where to", hint)
+        hint = "write `--output type=oci,dest=FILE`; other types are `docker` and `tar`"
+        raise InvalidInputError(f"`--output {text}` does not name a type and a file", hint)
     return ImageFile(kind, Path(dest))
 
 
@@ -124,7 +125,7 @@ def run_bake(arguments: argparse.Namespace, reporter: Reporter) -> int:
     images = _iter_bake_targets(arguments.specs or [arguments.file])
     text, names = make_bake_file(images, options, os.environ, cache=arguments.cache, shard=shard)
     if arguments.output is None or arguments.output == "-":
-        sys.stdout.buffer.write(text.encode())
+        write_stdout(text)
     else:
         write_text(Path(arguments.output), text)
         reporter.show_result(f"wrote `{arguments.output}`: {', '.join(names) or 'nothing to build'}")
@@ -141,5 +142,5 @@ def _iter_bake_targets(files: list[str | None]) -> Iterator[BakeTarget]:
 def _parse_shard(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
     if found is None or not 1 <= int(found[1]) <= int(found[2]):
-        raise InvalidInputError(f"`--shard {text}` is no part of a whole", "write `--shard 1/3`, `2/3` and `3/3`")
+        raise InvalidInputError(f"`--shard {text}` is not a part of a whole", "write `--shard 1/3`, `2/3` and `3/3`")
     return int(found[1]), int(found[2])

@@ -1,27 +1,27 @@
-"""`envcompile diff`: what changed in the lock, since a revision of git or beside another file."""
+"""`envcompile diff`: the changes of a lock since a git revision, or between two locks."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envcompile import api
+from envcompile.cli.output import write_stdout
 from envcompile.diagnostics.errors import EXIT_FAILED, EXIT_OK, InvalidInputError
-from envcompile.loading import decode_lock_text, find_lock_path, find_spec, read_lock_text
+from envcompile.loading import decode_lock_text, find_lock_path, find_spec, read_lock, read_lock_text
 from envcompile.lock.reader import parse_lock
 from envcompile.project.files import display_path
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from envcompile.cli.output import Reporter
     from envcompile.lock.model import Lock
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of the command."""
+    """Add the options of the command."""
     parser.add_argument(
         "before", metavar="REV|FILE", nargs="?", default="HEAD", help="A git revision or a lock file (default: HEAD)"
     )
@@ -40,37 +40,37 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    """Compare, and print in the form that is asked for."""
+    """Show the changes between two locks."""
     if arguments.textconv is not None:
-        _write_lines(_list_packages(Path(arguments.textconv)))
+        write_stdout(_join_lines(_list_packages(Path(arguments.textconv))))
         return EXIT_OK
     path = find_lock_path(find_spec(arguments.file))
     (before, old), (after, new) = _read_lock(arguments.before, path), _read_lock(arguments.after, path)
     if old is None and new is None:
-        raise InvalidInputError(f"neither `{before}` nor `{after}` is there", "run `envcompile lock`")
-    moved = api.diff(old, new)
-    from envcompile.lock.diff_formats import format_json, format_markdown, format_text  # noqa: PLC0415 - when both could be read
+        raise InvalidInputError(f"neither `{before}` nor `{after}` exists", "run `envcompile lock`")
+    changes = api.diff(old, new)
+    from envcompile.lock.diff_formats import format_json, format_markdown, format_text  # noqa: PLC0415 - after the checks
 
     if arguments.form == "json":
-        _write_lines([format_json(moved, before, after)])
+        write_stdout(f"{format_json(changes, before, after)}\n")
     elif arguments.form == "markdown":
-        _write_lines(format_markdown(moved, f"`{path.name}`"))
+        write_stdout(_join_lines(format_markdown(changes, f"`{path.name}`")))
     else:
-        _write_lines(format_text(moved))
-        if not moved:
-            reporter.show_result(f"nothing that is pinned changed from `{before}` to `{after}`")
-    return EXIT_FAILED if moved and arguments.exit_code else EXIT_OK
+        write_stdout(_join_lines(format_text(changes)))
+        if not changes:
+            reporter.show_result(f"no pin changed from `{before}` to `{after}`")
+    return EXIT_FAILED if changes and arguments.exit_code else EXIT_OK
 
 
 def _read_lock(word: str | None, path: Path) -> tuple[str, Lock | None]:
-    """What a word names, for people, and the lock there; None where a revision has none. No word: the lock of now."""
+    """The name of a lock for messages, and the lock; None if the git revision `word` has no lock.
+
+    `word` is a lock file or a git revision. Without it, the lock is the file `path`.
+    """
     if word is None or Path(word).is_file():
         file = path if word is None else Path(word)
-        text = read_lock_text(file)
-        if text is None:
-            raise InvalidInputError(f"`{display_path(file)}` is not there", "run `envcompile lock`")
-        return display_path(file), parse_lock(text, display_path(file))
-    from envcompile.cli.git import read_file_at_revision  # noqa: PLC0415 - not to compare two files
+        return display_path(file), read_lock(file)
+    from envcompile.cli.git import read_file_at_revision  # noqa: PLC0415 - only for a git revision
 
     data = read_file_at_revision(path, word)
     name = f"{word}:{path.name}"
@@ -78,7 +78,7 @@ def _read_lock(word: str | None, path: Path) -> tuple[str, Lock | None]:
 
 
 def _list_packages(file: Path) -> Iterator[str]:
-    """The lines of a lock. Of one that is broken what can be read, since git gives up a whole diff where this fails."""
+    """The lines of a listing. A damaged lock is listed as far as possible, because an error would end `git diff`."""
     from envcompile.lock.diff_formats import format_listing, format_packages  # noqa: PLC0415 - not to compare
     from envcompile.lock.recovery import recover_pins  # noqa: PLC0415
 
@@ -90,6 +90,5 @@ def _list_packages(file: Path) -> Iterator[str]:
         yield from (f"{name} {line}" for name, pins in recover_pins(text).items() for line in format_packages(pins))
 
 
-def _write_lines(lines: Iterator[str] | list[str]) -> None:
-    # Bytes: the same on every terminal, in every locale.
-    sys.stdout.buffer.writelines(f"{line}\n".encode() for line in lines)
+def _join_lines(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)

@@ -7,6 +7,7 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING
 
+from envcompile.cli.output import write_stdout
 from envcompile.diagnostics.diagnostic import did_you_mean
 from envcompile.diagnostics.errors import EXIT_OK, InvalidInputError
 from envcompile.diagnostics.rules import RULES
@@ -139,6 +140,5 @@ def _explain_base_images(arguments: argparse.Namespace) -> int:
 
     lock = read_lock(find_lock_path(find_spec(arguments.file)))
     lines = [format_decisions_json(lock)] if arguments.form == "json" else format_decisions(lock)
-    # Bytes: the same on every terminal, in every locale.
-    sys.stdout.buffer.writelines(f"{line}\n".encode() for line in lines)
+    write_stdout("".join(f"{line}\n" for line in lines))
     return EXIT_OK

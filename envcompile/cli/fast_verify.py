@@ -1,6 +1,6 @@
-"""The short way of `verify`: it finds out that all is fresh, and imports next to nothing for it.
+"""The fast path of `verify`: it recognizes fresh locks by their digests, and imports next to nothing.
 
-Whatever it does not find fresh at a glance is looked at again by `verify`, which says why.
+If it does not recognize a lock as fresh, the slow path in `verify` compares the requirements.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from envcompile.project.discovery import (
     lock_path_from_spec,
 )
 
-# A key of more dots than that, and the parser takes the square of their number.
+# The time that tomli takes for a key grows with the square of the number of its dots.
 _MAX_KEY_DOTS = 16
-# A spec in which one of these stands may ask for files to be kept, and those are looked at: the key, or an escape that
-# it could be written with.
+# A spec with one of these may have `[lock] exports`, whose files only the slow path checks. A backslash may be part of
+# an escaped key.
 _EXPORTS_MARKERS = (b"exports", b"\\")
 
 
 def are_all_fresh(words: list[str]) -> bool:
-    """Whether `verify` with these words has nothing to say but that all is fresh; then it has said so."""
+    """Whether `verify` with these arguments finds everything fresh. If so, the result is printed."""
     quiet, files = False, []
     for word in words:
         if word in ("-q", "--quiet"):
@@ -48,14 +48,14 @@ def are_all_fresh(words: list[str]) -> bool:
 
 
 def format_fresh_message(spec: str) -> str:
-    """What is said of a lock that is fresh."""
+    """The message for a spec with a fresh lock."""
     return f"`{lock_path_from_spec(spec)}` is fresh\n"
 
 
 def find_specs(files: list[str]) -> list[str]:
-    """The specs of files, each once; without files the nearest one upwards.
+    """The specs to which files belong, without duplicates. Without files, the nearest spec.
 
-    Raises LookupError when there is none, ValueError for a file that is no part of ours, OSError.
+    Raises LookupError if there is no spec, ValueError for a file that belongs to no spec by its name, and OSError.
     """
     if not files:
         spec = find_nearest_spec(os.getcwd())
@@ -67,11 +67,9 @@ def find_specs(files: list[str]) -> list[str]:
 
 
 def is_fresh_by_digest(spec: str) -> bool:
-    """Whether a lock was made from the very text of its spec, or from one that differs in comments alone.
+    """Whether a lock is intact and was made from the text of its spec, or from a text with other comments.
 
-    Never where a spec may ask for exports: whether they are current is not seen at a glance.
-
-    Its bytes are whole, so what they say of the spec is what `lock` has written.
+    False for a spec that may have `[lock] exports`. Raises OSError.
     """
     with open(lock_path_from_spec(spec), "rb") as file:
         digests = read_spec_digests(file.read())
@@ -86,8 +84,8 @@ def is_fresh_by_digest(spec: str) -> bool:
 
 
 def _compute_value_digest(text: bytes, spec: str) -> bytes | None:
-    """The digest of a spec's value; None when it cannot be had at a glance."""
-    import tomli  # noqa: PLC0415 - only where the text has changed
+    """The digest of a spec's value, or None if the text is unusual or not TOML."""
+    import tomli  # noqa: PLC0415 - only if the text has changed
 
     from envcompile.digests import compute_value_digest  # noqa: PLC0415
 

@@ -75,7 +75,7 @@ def _show_details(result: LockResult, reporter: Reporter) -> None:
             reporter.show_detail(f"{each.platform}: {tool.name} of {tool.image}")
     for name in result.lock.value.private_indexes:
         reporter.show_detail(
-            f"the index `{name}` wants credentials, in the build as the secret `netrc` or `uv-credentials`"
+            f"the index `{name}` needs credentials; a build needs them as the secret `netrc` or `uv-credentials`"
         )
 
 

@@ -1,4 +1,7 @@
-"""Where an artefact goes: standard output, or a file, which is written whole or not at all, or compared."""
+"""The output of commands: artifacts, and messages as text, JSON lines or annotations of a GitHub workflow.
+
+An artifact goes to standard output or to a file; messages go to standard error.
+"""
 
 from __future__ import annotations
 
@@ -23,17 +26,28 @@ from envcompile.project.generated_files import format_mismatch_message
 
 if TYPE_CHECKING:
     import argparse
-    from argparse import Namespace
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from envcompile.diagnostics.diagnostic import Diagnostic
     from envcompile.diagnostics.errors import EnvcompileError
     from envcompile.diagnostics.events import Event
     from envcompile.diagnostics.source import SourceText
 
+    _Row = dict[str, str | int | None]
+
+_CLEAR_LINE = "\r\x1b[K"
+# The keys of a location in JSON, and the properties of GitHub's annotations.
+_LOCATION_KEYS = {
+    "file": "file",
+    "line": "line",
+    "column": "col",
+    "end_line": "endLine",
+    "end_column": "endColumn",
+}
+
 
 class OutputArtifact(NamedTuple):
-    """What is written: its name for people, the command that writes it, and what its file is called by custom."""
+    """What a command writes: its name for messages, the command itself, and the usual name of the file."""
 
     name: str
     command: str
@@ -48,30 +62,6 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def write_artifact(
-    arguments: argparse.Namespace, reporter: Reporter, artefact: OutputArtifact, make: Callable[[], str]
-) -> int:
-    """Make the text, and write or compare it; 0, or `CheckFailedError` when the compared file differs."""
-    output = arguments.output
-    if arguments.check and output is None:
-        raise InvalidInputError("`--check` compares a file, and none is named", f"add `-o {artefact.file_name}`")
-    text = make()
-    if output is None or output == "-":
-        # Bytes: the same on every terminal, in every locale, with LF line ends on every system.
-        sys.stdout.buffer.write(text.encode())
-        return EXIT_OK
-    path = Path(output)
-    current = path.read_bytes() if path.is_file() else None
-    if current == text.encode():
-        reporter.show_result(f"`{output}` is current")
-    elif arguments.check:
-        raise CheckFailedError(format_mismatch_message(output, artefact.name), f"run `{artefact.command} -o {output}`")
-    else:
-        write_text(path, text)
-        reporter.show_result(f"wrote `{output}`")
-    return EXIT_OK
-
-
 def add_catalogue_option(parser: argparse.ArgumentParser) -> None:
     """Add the option that names a catalogue."""
     parser.add_argument(
@@ -81,129 +71,83 @@ def add_catalogue_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-# Mistakes for machines: a JSON object per line, or the annotations of a GitHub workflow.
+def write_artifact(
+    arguments: argparse.Namespace, reporter: Reporter, artifact: OutputArtifact, make_text: Callable[[], str]
+) -> int:
+    """Make an artifact, and write it or compare it with a file, as the options say. Returns the exit code.
 
-
-def format_error_lines(error: EnvcompileError, form: str) -> Iterator[str]:
-    """One line per mistake. `form` is `json` or `github`.
-
-    JSON keys: level, code (a rule's slug or null), message, hint, file, line, column, end_line, end_column (from 1, the
-    end exclusive, null where there is no place).
+    Raises `CheckFailedError` if the file differs and `--check` is set.
     """
-    for row in _create_error_rows(error):
-        yield format_row(row, form)
+    output = arguments.output
+    if arguments.check and output is None:
+        raise InvalidInputError("`--check` needs the name of a file", f"add `-o {artifact.file_name}`")
+    text = make_text()
+    if output is None or output == "-":
+        write_stdout(text)
+        return EXIT_OK
+    path = Path(output)
+    current = path.read_bytes() if path.is_file() else None
+    if current == text.encode():
+        reporter.show_result(f"`{output}` is current")
+    elif arguments.check:
+        raise CheckFailedError(format_mismatch_message(output, artifact.name), f"run `{artifact.command} -o {output}`")
+    else:
+        write_text(path, text)
+        reporter.show_result(f"wrote `{output}`")
+    return EXIT_OK
 
 
-def format_warning_line(message: str, hint: str | None, form: str) -> str:
-    """One line for what is not as it should be, and does not stop the work."""
-    row = {
-        "level": "warning",
-        "code": None,
-        "message": redact_secrets(message),
-        "hint": redact_secrets(hint) if hint else None,
-    }
-    return format_row(row, form)
-
-
-def format_row(row: Mapping[str, str | int | None], form: str) -> str:
-    """One row, as a line of its form."""
-    return f"{json.dumps(row)}\n" if form == "json" else _format_annotation(row)
-
-
-def _create_error_rows(error: EnvcompileError) -> Iterator[dict[str, str | int | None]]:
-    if not isinstance(error, DiagnosticsError):
-        where = dict.fromkeys(("file", "line", "column", "end_line", "end_column"))
-        hint = redact_secrets(error.hint) if error.hint else None
-        yield {"level": "error", "code": None, "message": redact_secrets(error.message), "hint": hint, **where}
-        return
-    yield from (_create_diagnostic_row(found, error.source) for found in error.diagnostics)
-
-
-def format_diagnostic_line(found: Diagnostic, source: SourceText, form: str) -> str:
-    """One line for a mistake or a warning with its place; the keys are those of `lines`."""
-    return format_row(_create_diagnostic_row(found, source), form)
-
-
-def _create_diagnostic_row(found: Diagnostic, source: SourceText) -> dict[str, str | int | None]:
-    span = find_span(found, source)
-    start, end = source.locate_offset(span.start), source.locate_offset(span.end)
-    return {
-        "level": found.severity,
-        "code": found.rule,
-        "message": redact_secrets(found.message),
-        "hint": redact_secrets(found.hint) if found.hint else None,
-        "file": source.name,
-        "line": start.line,
-        "column": start.column,
-        "end_line": end.line,
-        "end_column": end.column,
-    }
-
-
-def _format_annotation(row: Mapping[str, str | int | None]) -> str:
-    keys = (("file", "file"), ("line", "line"), ("column", "col"), ("end_line", "endLine"), ("end_column", "endColumn"))
-    title = f"envcompile {row['code'] or row['level']}"
-    places = [f"{name}={_escape_property(str(row[key]))}" for key, name in keys if row.get(key) is not None]
-    message = f"{row['message']}\n{row['hint']}" if row["hint"] else str(row["message"])
-    return f"::{row['level']} {','.join([*places, f'title={_escape_property(title)}'])}::{_escape_data(message)}\n"
-
-
-def _escape_data(text: str) -> str:
-    """Escaped as the workflow commands of GitHub's runner read it back."""
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _escape_property(text: str) -> str:
-    return _escape_data(text).replace(":", "%3A").replace(",", "%2C")
-
-
-# What is said to people, on standard error: progress, results, mistakes.
+def write_stdout(text: str) -> None:
+    """Write to standard output as UTF-8 with LF line ends, whatever the locale and the system."""
+    sys.stdout.buffer.write(text.encode())
 
 
 class Reporter:
-    """Says things on one stream, as text for people, or mistakes as JSON lines or GitHub annotations.
+    """Shows messages on a stream: text for people, or warnings and errors only, in a format for programs.
 
-    `color` is auto, always or never; NO_COLOR, and a stream that is no terminal, mean never.
+    `--color auto` means no colors if the stream is not a terminal or the variable NO_COLOR is set.
     """
 
-    def __init__(self, stream: TextIO, environment: Mapping[str, str], options: Namespace) -> None:
+    def __init__(self, stream: TextIO, environment: Mapping[str, str], options: argparse.Namespace) -> None:
         self._stream = stream
         self._quiet, self._verbose, self._format = options.quiet, options.verbose, options.format
-        self._terminal = stream.isatty() and environment.get("TERM") != "dumb" and self._format == "text"
-        bright = options.color == "always" or (
-            options.color == "auto" and self._terminal and not environment.get("NO_COLOR")
-        )
-        self._colors = TERMINAL_COLORS if bright and self._format == "text" else NO_COLORS
-        self._step = ""
-
-    def show_step(self, text: str) -> None:
-        """What is being done now: one line that the next word replaces. On a terminal only."""
-        if self._terminal and not self._quiet:
-            self._write(f"\r\x1b[K{text} ...")
-            self._step = text
-
-    def show_result(self, text: str) -> None:
-        """A result."""
-        if not self._quiet and self._format == "text":
-            self._clear_line()
-            self._write(f"{text}\n")
-
-    def clear_step(self) -> None:
-        """No step is being done any more: its line is taken away."""
-        self._clear_line()
-
-    def show_detail(self, text: str) -> None:
-        """What only `-v` wants to know."""
-        if self._verbose:
-            self.show_result(text)
+        is_text = self._format == "text"
+        self._is_terminal = is_text and stream.isatty() and environment.get("TERM") != "dumb"
+        auto = self._is_terminal and not environment.get("NO_COLOR")
+        has_colors = is_text and (options.color == "always" or (options.color == "auto" and auto))
+        self._colors = TERMINAL_COLORS if has_colors else NO_COLORS
+        self._has_step = False
 
     @property
     def shows_progress(self) -> bool:
-        """Whether the output of a build is shown."""
+        """Whether results and the progress of a build are shown."""
         return not self._quiet and self._format == "text"
 
+    def show_step(self, text: str) -> None:
+        """Show what the command is doing, in a line that the next message replaces. Only on a terminal."""
+        if self._is_terminal and not self._quiet:
+            self._write(f"{_CLEAR_LINE}{text} ...")
+            self._has_step = True
+
+    def clear_step(self) -> None:
+        """Remove the line of `show_step`."""
+        if self._has_step:
+            self._write(_CLEAR_LINE)
+            self._has_step = False
+
+    def show_result(self, text: str) -> None:
+        """Show a result, unless `--quiet` is set."""
+        if self.shows_progress:
+            self.clear_step()
+            self._write(f"{text}\n")
+
+    def show_detail(self, text: str) -> None:
+        """Show a message if `--verbose` is set."""
+        if self._verbose:
+            self.show_result(text)
+
     def show_event(self, event: Event) -> None:
-        """Show progress or a warning of the API."""
+        """Show an event of the API."""
         if isinstance(event, StepStarted):
             self.show_step(event.message)
         elif isinstance(event, Notice):
@@ -212,56 +156,100 @@ class Reporter:
             if self._format == "text":
                 self._write("".join(f"{line}\n" for line in event.lines))
         elif event.diagnostic and event.source:
-            self.warn_of_diagnostics(event.source, [event.diagnostic])
+            self._show_diagnostic(event.diagnostic, event.source)
+        elif self._format == "text":
+            self._show_message("warning", event.message, event.hint)
         else:
-            self.warn(event.message, event.hint)
-
-    def warn(self, text: str, hint: str | None = None) -> None:
-        """Something that is not as it should be, and does not stop the work."""
-        if self._format == "text":
-            self._write_message("warning", text, hint)
-        else:
-            self._write(format_warning_line(text, hint, self._format))
-
-    def warn_of_diagnostics(self, source: SourceText, found: Iterable[Diagnostic]) -> None:
-        """Warnings about the spec, with their places."""
-        for each in found:
-            if self._format == "text":
-                self._clear_line()
-                self._write(format_diagnostic(each, source, self._colors))
-            else:
-                self._write(format_diagnostic_line(each, source, self._format))
+            self._write(format_warning_line(event.message, event.hint, self._format))
 
     def show_error(self, error: EnvcompileError) -> None:
-        """What ended the work. Said even when quiet."""
-        self._clear_line()
+        """Show an error, or each diagnostic of a `DiagnosticsError`."""
         if self._format != "text":
             self._write("".join(format_error_lines(error, self._format)))
-        elif isinstance(error, DiagnosticsError):
-            for index, diagnostic in enumerate(error.diagnostics):
-                self._write(("\n" if index else "") + format_diagnostic(diagnostic, error.source, self._colors))
-            if error.total > 1:
-                first = (
-                    f", the first {len(error.diagnostics)} are shown" if error.total > len(error.diagnostics) else ""
-                )
-                self._write(f"\n{format_count(error.total, 'mistake')} in `{error.source.name}`{first}\n")
+        elif not isinstance(error, DiagnosticsError):
+            self._show_message("error", error.message, error.hint)
         else:
-            self._write_message("error", error.message, error.hint)
+            for index, diagnostic in enumerate(error.diagnostics):
+                self._write("\n" if index else "")
+                self._show_diagnostic(diagnostic, error.source)
+            shown = len(error.diagnostics)
+            if error.total > 1:
+                first = f", the first {shown} are shown" if error.total > shown else ""
+                self._write(f"\n{format_count(error.total, 'mistake')} in `{error.source.name}`{first}\n")
 
-    def _write_message(self, level: str, text: str, hint: str | None) -> None:
-        self._clear_line()
+    def _show_diagnostic(self, diagnostic: Diagnostic, source: SourceText) -> None:
+        self.clear_step()
+        if self._format == "text":
+            self._write(format_diagnostic(diagnostic, source, self._colors))
+        else:
+            self._write(_format_line(_make_diagnostic_row(diagnostic, source), self._format))
+
+    def _show_message(self, level: str, text: str, hint: str | None) -> None:
+        self.clear_step()
         colors = self._colors
         self._write(f"{colors.error}{level}{colors.end}: {redact_secrets(text)}\n")
         if hint:
             self._write(f"  {colors.hint}= hint:{colors.end} {redact_secrets(hint)}\n")
 
-    def _clear_line(self) -> None:
-        if self._step:
-            self._write("\r\x1b[K")
-            self._step = ""
-
     def _write(self, text: str) -> None:
-        # A terminal of another encoding shows what it can.
+        # Characters that the encoding of the stream lacks are escaped.
         encoding = self._stream.encoding or "utf-8"
         self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
         self._stream.flush()
+
+
+def format_error_lines(error: EnvcompileError, form: str) -> Iterator[str]:
+    """A line for each error. `form` is `json` or `github`.
+
+    The keys of a JSON object are: level; code (the slug of a rule, or null); message; hint; file; line, column,
+    end_line and end_column, which count from 1. The end is exclusive. Without a location, the last five are null.
+    """
+    if isinstance(error, DiagnosticsError):
+        rows = [_make_diagnostic_row(each, error.source) for each in error.diagnostics]
+    else:
+        rows = [_make_row("error", error.message, error.hint) | dict.fromkeys(_LOCATION_KEYS)]
+    yield from (_format_line(row, form) for row in rows)
+
+
+def format_warning_line(message: str, hint: str | None, form: str) -> str:
+    """A line for a warning without a location, in the format of `format_error_lines` without the last five keys."""
+    return _format_line(_make_row("warning", message, hint), form)
+
+
+def _make_row(level: str, message: str, hint: str | None, rule: str | None = None) -> _Row:
+    hint = redact_secrets(hint) if hint else None
+    return {"level": level, "code": rule, "message": redact_secrets(message), "hint": hint}
+
+
+def _make_diagnostic_row(diagnostic: Diagnostic, source: SourceText) -> _Row:
+    span = find_span(diagnostic, source)
+    start, end = source.locate_offset(span.start), source.locate_offset(span.end)
+    location = (source.name, start.line, start.column, end.line, end.column)
+    return {
+        **_make_row(diagnostic.severity, diagnostic.message, diagnostic.hint, diagnostic.rule),
+        **dict(zip(_LOCATION_KEYS, location, strict=True)),
+    }
+
+
+def _format_line(row: _Row, form: str) -> str:
+    return f"{json.dumps(row)}\n" if form == "json" else _format_annotation(row)
+
+
+def _format_annotation(row: _Row) -> str:
+    """A workflow command, as the runner of GitHub Actions reads it."""
+    title = f"envcompile {row['code'] or row['level']}"
+    keys = [
+        f"{name}={_escape_property(str(row[key]))}" for key, name in _LOCATION_KEYS.items() if row.get(key) is not None
+    ]
+    message = f"{row['message']}\n{row['hint']}" if row["hint"] else str(row["message"])
+    return f"::{row['level']} {','.join([*keys, f'title={_escape_property(title)}'])}::{_escape_data(message)}\n"
+
+
+def _escape_data(text: str) -> str:
+    """Escape the message of a workflow command."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _escape_property(text: str) -> str:
+    """Escape a property of a workflow command."""
+    return _escape_data(text).replace(":", "%3A").replace(",", "%2C")

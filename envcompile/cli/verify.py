@@ -1,4 +1,4 @@
-"""`envcompile verify`: whether locks answer their specs, and Dockerfiles their locks. Nobody is asked."""
+"""`envcompile verify`: check offline that locks satisfy their specs and that generated files are current."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of the command."""
+    """Add the options of the command."""
     parser.add_argument(
         "files",
         metavar="FILE",
@@ -37,24 +37,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    """Look at each spec once and say everything; the worst of the exit codes."""
+    """Verify each spec once, and return the highest exit code."""
     if arguments.file is not None and arguments.files:
-        raise InvalidInputError("`-f` names a spec, and so do the files", "leave out one of the two")
+        raise InvalidInputError("`-f` and FILE both name a spec", "leave one of them out")
     named = arguments.hook or arguments.files
     specs = _find_specs(arguments.files) if named else [display_path(find_spec(arguments.file))]
     if arguments.hook:
         from envcompile.cli.git import specs_without_their_lock  # noqa: PLC0415 - runs git
 
-        # A Dockerfile of ours may be kept anywhere; it is looked at where its spec is.
-        near = [spec for spec in specs if Path(spec).exists() or find_lock_path(Path(spec)).exists()]
-        specs = list(dict.fromkeys([*near, *specs_without_their_lock(os.environ)]))
+        # A generated Dockerfile in a folder without a spec and a lock is a copy, and is not checked.
+        existing = [spec for spec in specs if Path(spec).exists() or find_lock_path(Path(spec)).exists()]
+        specs = list(dict.fromkeys([*existing, *specs_without_their_lock(os.environ)]))
     return max((_verify_spec(spec, reporter) for spec in specs), default=EXIT_OK)
 
 
 def _find_specs(files: list[str]) -> list[str]:
-    """The specs of the files, each once. Raises `InvalidInputError`."""
+    """The specs to which files belong, without duplicates. Raises `InvalidInputError`."""
     try:
-        return [spec for spec in find_specs(files) if not _only_mentions_table(spec)] if files else []
+        return [spec for spec in find_specs(files) if not _is_unrelated_pyproject(Path(spec))] if files else []
     except ValueError as problem:
         hint = "name a spec (`.toml`), a lock (`.lock`) or a Dockerfile"
         raise InvalidInputError(f"`{problem}` is none of the files that can be verified", hint) from None
@@ -62,9 +62,8 @@ def _find_specs(files: list[str]) -> list[str]:
         raise InvalidInputError(f"`{problem.filename}` cannot be read: {problem.strerror}") from None
 
 
-def _only_mentions_table(spec: str) -> bool:
-    """Whether it is a `pyproject.toml` that speaks of our table and has none."""
-    path = Path(spec)
+def _is_unrelated_pyproject(path: Path) -> bool:
+    """Whether a `pyproject.toml` has no table `[tool.envcompile]`, although its text contains the name."""
     if path.name != PYPROJECT_FILE_NAME or not path.is_file():
         return False
     try:
@@ -75,7 +74,7 @@ def _only_mentions_table(spec: str) -> bool:
 
 
 def _verify_spec(spec: str, reporter: Reporter) -> int:
-    """Say what there is to say of one spec; the exit code."""
+    """Show the errors of a spec, or that its lock is fresh. Returns the exit code."""
     code = EXIT_OK
     for error in _find_errors(spec):
         reporter.show_error(error)
@@ -95,10 +94,8 @@ def _find_errors(spec: str) -> Iterable[EnvcompileError]:
     try:
         lock_path = find_lock_path(path)
         if not path.exists() and lock_path.exists():
-            raise InvalidInputError(
-                f"`{display_path(lock_path)}` is a lock, and its spec `{spec}` is not there",
-                "bring the spec back, or remove the lock",
-            )
+            message = f"`{display_path(lock_path)}` is a lock, and its spec `{spec}` does not exist"
+            raise InvalidInputError(message, "restore the spec, or remove the lock")
         return api.verify(read_project(path)).errors
     except EnvcompileError as error:
         if error.hint == RELOCK_HINT:

@@ -105,7 +105,7 @@ def prepare_build(  # noqa: PLR0913 - the Dockerfile, its tag, and every effect 
 ) -> ImageBuild:
     """Check the options and select the platforms. Raises `InvalidInputError` or `UnavailableError`."""
     if options.push and spec.image.repository is None:
-        raise InvalidInputError("`--push` needs to know where to", 'give the spec a `repository = "..."` in `[image]`')
+        raise InvalidInputError("`--push` needs a repository", 'add `repository = "..."` to `[image]`')
     mirrors = read_mirrors(environment)
     secrets, variables = _add_mirrors_secret(options.secrets, format_archive_mirrors(dockerfile, mirrors))
     docker = DockerClient({**create_build_environment(environment), **variables})
@@ -175,14 +175,15 @@ def _select_platforms(options: BuildOptions, locked: tuple[str, ...], docker: Do
     if options.platforms:
         names = [_find_docker_platform(name) for name in options.platforms]
         if missing := [name for name in names if name not in locked]:
-            hint = f"locked is {_join_names(locked)}: add it to `platforms` and lock again"
-            raise InvalidInputError(f"the lock is not for `{missing[0]}`", hint)
+            hint = f"the lock has {_join_names(locked)}; add the platform to `platforms`, and lock again"
+            raise InvalidInputError(f"the lock does not have the platform `{missing[0]}`", hint)
         return tuple(name for name in locked if name in names)
     if options.exporter in {"registry", "oci"} or len(locked) == 1:
         return locked
     own = find_engine_platform(docker.run_command)
     if own not in locked:
-        raise InvalidInputError(f"the engine is for `{own}`, which the lock is not", f"add `--platform {locked[0]}`")
+        message = f"the engine runs on `{own}`, which the lock does not have"
+        raise InvalidInputError(message, f"add `--platform {locked[0]}`")
     return (own,)
 
 
@@ -220,11 +221,11 @@ def make_bake_file(
     targets: dict[str, tuple[BuildRequest, str]] = {}
     for spec, dockerfile, tag in images:
         if options.push and spec.image.repository is None:
-            message = f"`--push` needs to know where to, and `{spec.name}` does not say"
-            raise InvalidInputError(message, "give it a `repository`")
+            message = f"`--push` needs a repository, and the spec `{spec.name}` has none"
+            raise InvalidInputError(message, 'add `repository = "..."` to `[image]`')
         name = re.sub(r"[^A-Za-z0-9_-]", "_", spec.name)
         if name in targets:
-            raise InvalidInputError(f"two specs make a target `{name}`", "give each another `name`")
+            raise InvalidInputError(f"two specs have the target `{name}`", "give each spec a `name` of its own")
         request = BuildRequest(
             platforms=tuple(PLATFORMS[name].docker_platform for name in spec.platforms),
             output=format_exporter(options.exporter, options.compression),

@@ -24,7 +24,7 @@ def read_bytes(path: Path, limit: int, hint: str | None = None) -> bytes:
         with path.open("rb") as file:
             return file.read(limit + 1)
     except FileNotFoundError:
-        raise InvalidInputError(f"`{path}` is not there", hint) from None
+        raise InvalidInputError(f"`{path}` does not exist", hint) from None
     except IsADirectoryError:
         raise InvalidInputError(f"`{path}` is a folder, not a file", hint) from None
     except OSError as problem:

@@ -37,7 +37,7 @@ def read_earlier_lock(text: str | None, name: str, warn: Callable[[str], None]) 
 
         pins = recover_pins(text)
         kept = format_count(sum(len(each.pip) + len(each.conda) for each in pins.values()), "pin")
-        warn(f"{problem.message}; {kept} of it can be read and will be kept where the spec allows it")
+        warn(f"{problem.message}; {kept} of it can be read and will be kept if the spec allows it")
         return EarlierLock(None, pins, snapshot=recover_snapshot(text), images=recover_images(text))
     pins = {each.platform: Pins(each.pip, each.conda) for each in lock.platforms}
     return EarlierLock(lock, pins, snapshot=lock.snapshot)
@@ -67,8 +67,8 @@ def _normalize_locked_name(text: str, earlier: EarlierLock) -> str:
     known = {each for platform in pins for each in platform.package_names()}
     platforms = earlier.lock.platforms if earlier.lock else ()
     if text not in known and any(text == each.name for one in platforms for each in (*one.apt, *one.apt_build)):
-        message = f"`{text}` is a Debian package: these move together, with the snapshot of the archive"
-        raise InvalidInputError(message, "run `envcompile lock -U`, or write a later `snapshot` under `[apt]`")
+        message = f"`{text}` is a Debian package: these are upgraded together, with the snapshot of the archive"
+        raise InvalidInputError(message, "run `envcompile lock -U`, or write a later `snapshot` in `[apt]`")
     from envcompile.diagnostics.diagnostic import RequirementError  # noqa: PLC0415 - only to upgrade single packages
     from envcompile.spec.pip import parse_package_name  # noqa: PLC0415
 
@@ -79,7 +79,7 @@ def _normalize_locked_name(text: str, earlier: EarlierLock) -> str:
         raise InvalidInputError(refusal.message, "write `-P NAME` or `-P NAME==VERSION`") from None
     if pins and normal not in known:
         providers = [each.name for platform in pins for each in platform.conda if normal in each.provides]
-        hint = f"conda brings it: write `-P {providers[0]}`" if providers else did_you_mean(normal, known)
+        hint = f"a conda package provides it: write `-P {providers[0]}`" if providers else did_you_mean(normal, known)
         raise InvalidInputError(f"`{normal}` is not in the lock, so it cannot be upgraded", hint)
     return normal
 
@@ -91,8 +91,8 @@ def _check_version(name: str, version: str, pins: Collection[Pins]) -> None:
     from envcompile.spec.pip import parse_requirement  # noqa: PLC0415
 
     if not pins:
-        message = f"nothing is locked yet, so `{name}` has no pin to move"
-        raise InvalidInputError(message, "ask for the version in the spec")
+        message = f"there is no lock yet, so `{name}` cannot be upgraded"
+        raise InvalidInputError(message, "write the version in the spec")
     try:
         if any(name == each.name for platform in pins for each in platform.conda):
             parse_match_spec(f"{name} =={version}")

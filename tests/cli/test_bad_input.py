@@ -105,8 +105,8 @@ def test_file(what: str, folder: Path, record_property: Callable[[str, object], 
     ("arguments", "sentence"),
     [
         (["lock", "-f", "."], "`.` is a folder, not a file"),
-        (["lock", "-f", "nowhere.toml"], "`nowhere.toml` is not there"),
-        (["lock", "-C", "nowhere"], "`nowhere` cannot be entered: No such file or directory"),
+        (["lock", "-f", "nowhere.toml"], "`nowhere.toml` does not exist"),
+        (["lock", "-C", "nowhere"], "cannot change to `nowhere`: No such file or directory"),
         (["lock"], "there is no `envcompile.toml` in "),
     ],
 )

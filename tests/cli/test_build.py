@@ -102,7 +102,7 @@ def test_a_tag_that_is_pushed_is_found_by_one_head_and_without_docker(server: Se
     server.document("team/ml", name.rpartition(":")[2], INDEX, {"manifests": []})
     done = build(folder, "--push")
     assert (done.returncode, done.stdout) == (0, f"{name}\n")
-    assert done.stderr == f"`{name}` is there already\n"
+    assert done.stderr == f"`{name}` already exists\n"
     assert [(each.method, each.path) for each in server.seen] == [
         ("HEAD", f"/v2/team/ml/manifests/{name.rpartition(':')[2]}")
     ]
@@ -142,14 +142,14 @@ def test_a_registry_that_is_not_there_is_told_before_anything_is_built(tmp_path:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--push"], "`--push` needs to know where to"),
+        (["--push"], "`--push` needs a repository"),
         (["nonsense"], "`nonsense` is not an option"),
-        (["--output", "type=local,dest=x"], "does not say which kind of file"),
-        (["--output", "type=oci"], "does not say which kind of file"),
-        (["--output", "type=oci,dest=-"], "does not say which kind of file"),
-        (["--output", "type=oci,dest=."], "does not say which kind of file"),
-        (["--output", ""], "does not say which kind of file"),
-        (["--platform", "linux/s390x"], "the lock is not for `linux/s390x`"),
+        (["--output", "type=local,dest=x"], "does not name a type and a file"),
+        (["--output", "type=oci"], "does not name a type and a file"),
+        (["--output", "type=oci,dest=-"], "does not name a type and a file"),
+        (["--output", "type=oci,dest=."], "does not name a type and a file"),
+        (["--output", ""], "does not name a type and a file"),
+        (["--platform", "linux/s390x"], "the lock does not have the platform `linux/s390x`"),
         (["--push", "--load"], "not allowed with argument"),
     ],
 )

@@ -53,7 +53,7 @@ def test_the_nearest_word_decides(tmp_path: Path, environment: dict[str, str]) -
     [
         ("catalogue = 3\n", "`catalogue` in .* must be a string"),
         ('catalogue = ""\n', "`catalogue` in .* must be a string"),
-        ('catalogue = "none.json"\n', "none.json` is not there"),
+        ('catalogue = "none.json"\n', "none.json` does not exist"),
         ('catalouge = "own.json"\n', "`catalouge` in .* is not a setting"),
         ("catalogue =\n", "cannot be read"),
     ],

@@ -104,8 +104,8 @@ def test_a_debian_package_is_not_upgraded_by_its_name(tmp_path: Path) -> None:
     shutil.copytree(FIXTURES / "compile" / "apt", tmp_path / "project")
     done = run("lock", "-P", "libcurl3-gnutls", folder=tmp_path / "project")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "`libcurl3-gnutls` is a Debian package: these move together, with the snapshot" in done.stderr
-    assert "run `envcompile lock -U`, or write a later `snapshot` under `[apt]`" in done.stderr
+    assert "`libcurl3-gnutls` is a Debian package: these are upgraded together, with the snapshot" in done.stderr
+    assert "run `envcompile lock -U`, or write a later `snapshot` in `[apt]`" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -114,11 +114,11 @@ def test_a_debian_package_is_not_upgraded_by_its_name(tmp_path: Path) -> None:
         ([], 2, "required: COMMAND"),
         (["lok"], 2, "invalid choice: 'lok'"),
         (["tag", "--nonsense"], 2, "unrecognized arguments: --nonsense"),
-        (["tag", "-f", "none.toml"], 2, "`none.toml` is not there"),
+        (["tag", "-f", "none.toml"], 2, "`none.toml` does not exist"),
         (["tag", "-f", "expected"], 2, "`expected` is a folder, not a file"),
         (["-C", "none", "tag"], 2, "cannot change to `none`"),
         (["explain", "unknow-key"], 2, "did you mean `unknown-key`?"),
-        (["explain", "-f", "nowhere.toml"], 2, "`nowhere.lock` is not there"),
+        (["explain", "-f", "nowhere.toml"], 2, "`nowhere.lock` does not exist"),
         (["lock", "-P", "numpi"], 2, "`numpi` is not in the lock"),
         (["lock", "-P", "a b"], 2, "`a b` is not the name of a package"),
     ],
@@ -156,7 +156,7 @@ def test_no_lock_a_stale_lock_a_broken_lock(project: Path) -> None:
     assert "was edited by hand" in run("dockerfile", folder=project).stderr
     lock.unlink()
     done = run("tag", folder=project)
-    assert (done.returncode, "`envcompile.lock` is not there" in done.stderr) == (2, True)
+    assert (done.returncode, "`envcompile.lock` does not exist" in done.stderr) == (2, True)
 
 
 def test_a_requirement_that_is_loosened_moves_no_tag(project: Path) -> None:

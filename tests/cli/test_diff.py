@@ -78,7 +78,7 @@ def test_against_revisions_and_files(project: Path, tmp_path: Path) -> None:
     assert run("diff", "--exit-code", folder=project).returncode == 1
     done = run("diff", "envcompile.lock", "--exit-code", folder=project)
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr == "nothing that is pinned changed from `envcompile.lock` to `envcompile.lock`\n"
+    assert done.stderr == "no pin changed from `envcompile.lock` to `envcompile.lock`\n"
     git(project, "commit", "-qam", "after")
     assert run("diff", folder=project).stdout == ""
     assert run("diff", "before", "main", folder=project).stdout == line

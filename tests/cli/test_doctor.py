@@ -250,7 +250,7 @@ def test_a_spec_that_is_broken_or_not_locked(tmp_path: Path) -> None:
     assert found(done)["docker"]["state"] == "fine"
     done = doctor(folder, "-f", "none.toml", docker="")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: `none.toml` is not there")
+    assert done.stderr.startswith("error: `none.toml` does not exist")
 
 
 def test_a_lock_that_is_broken(tmp_path: Path) -> None:

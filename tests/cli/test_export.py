@@ -89,8 +89,8 @@ def test_a_stale_lock(project: Path) -> None:
     [
         ([], "the following arguments are required: --format"),
         (["--format", "conda-lok"], "invalid choice: 'conda-lok'"),
-        (["--format", "environment", *FILES], "`environment` names no file of pip's"),
-        (["--format", "requirements", *FILES], "`requirements` names no file of pip's"),
+        (["--format", "environment", *FILES], "`environment` contains no URLs of files"),
+        (["--format", "requirements", *FILES], "`requirements` contains no URLs of files"),
         (["--format", "conda-lock", "--files", "https://u:secret@example.invalid"], "a user name, a password"),
         (["--format", "conda-lock", "--files", "https://example.invalid/?x=1"], "write `https://host/path`"),
         (["--format", "conda-lock", "--files", "/srv/files"], "write `https://host/path`"),

@@ -76,7 +76,7 @@ def test_they_are_written_with_the_lock_and_looked_at_by_verify(project: Project
     for name in KEPT:
         path = project.folder / name
         path.unlink()
-        assert f"`{name}` is not there" in project.run("verify", code=1)
+        assert f"`{name}` does not exist" in project.run("verify", code=1)
         assert "run `envcompile lock`" in project.run("verify", code=1)
         path.write_bytes(first[name].replace(digest, 64 * b"0"))
         assert f"`{name}` is not the `{name.partition('.')[0]}` export of this lock" in project.run("verify", code=1)
@@ -111,14 +111,14 @@ def test_a_file_of_somebody_else_is_left_alone(project: Project) -> None:
     mine.write_text("numpy\n", "utf-8")
     before = project.texts()
     said = project.run("lock", code=2)
-    assert "`requirements.txt` is to be kept by `[lock] exports`, and what stands there is not ours" in said
-    assert "move it away" in said
+    assert "`requirements.txt` is listed in `[lock] exports`, and envcompile did not write this file" in said
+    assert "move the file away" in said
     assert project.texts() == before, "the lock is not written either"
 
 
 def test_a_folder_in_the_place_of_one(project: Project) -> None:
     (project.folder / "pylock.toml").mkdir()
-    assert "`pylock.toml` is to be kept by `[lock] exports`" in project.run("lock", code=2)
+    assert "`pylock.toml` is listed in `[lock] exports`" in project.run("lock", code=2)
     assert [path.name for path in project.folder.iterdir() if path.is_file()] == ["envcompile.toml"]
 
 
@@ -141,7 +141,7 @@ def test_beside_a_spec_with_a_name_of_its_own(project: Project) -> None:
         assert project.run("verify", name) == "`cpu.lock` is fresh\n"
     (project.folder / "pylock.cpu.toml").unlink()
     said = project.run("verify", "cpu.requirements.txt", code=1)
-    assert "`pylock.cpu.toml` is not there" in said
+    assert "`pylock.cpu.toml` does not exist" in said
     assert "run `envcompile lock -f cpu.toml`" in said
 
 
@@ -200,7 +200,7 @@ def test_a_key_with_an_escape_is_seen(project: Project) -> None:
     project.run("lock")
     assert project.run("verify") == "`envcompile.lock` is fresh\n"
     (project.folder / "pylock.toml").unlink()
-    assert "`pylock.toml` is not there" in project.run("verify", code=1)
+    assert "`pylock.toml` does not exist" in project.run("verify", code=1)
 
 
 def test_names_there_and_back(tmp_path: Path) -> None:

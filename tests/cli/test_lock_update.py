@@ -131,14 +131,14 @@ def test_a_version_that_the_spec_or_the_world_does_not_allow(tmp_path: Path, sta
     for word, sentence in (
         ("numpy==one two", "error: "),
         ("numpy==", "error: "),
-        ("torch", "hint: conda brings it: write `-P pytorch`"),
+        ("torch", "hint: a conda package provides it: write `-P pytorch`"),
         ("nunpy==2", "hint: did you mean `numpy`?"),
     ):
         assert sentence in lock(tmp_path, CONDA, "-P", word, code=2), word
     assert (tmp_path / "envcompile.lock").read_bytes() == whole
     (tmp_path / "envcompile.lock").unlink()
     said = lock(tmp_path, CONDA, "-P", "numpy==2.2.6", code=2)
-    assert "nothing is locked yet, so `numpy` has no pin to move" in said
+    assert "there is no lock yet, so `numpy` cannot be upgraded" in said
 
 
 @solver

@@ -158,7 +158,7 @@ def test_for_machines(project: Path) -> None:
     )
     (project / "envcompile.lock").unlink()
     (row,) = map(json.loads, run("verify", "--format=json", folder=project).stderr.splitlines())
-    assert row["message"] == "`envcompile.lock` is not there"
+    assert row["message"] == "`envcompile.lock` does not exist"
 
 
 def test_files_lead_to_their_specs(project: Path, tmp_path: Path) -> None:
@@ -186,13 +186,13 @@ def test_files_lead_to_their_specs(project: Path, tmp_path: Path) -> None:
     ("words", "code", "said"),
     [
         (["setup.py"], 2, "`setup.py` is none of the files that can be verified"),
-        (["none.toml"], 2, "`none.toml` is not there"),
-        (["none.lock"], 2, "`none.toml` is not there"),
+        (["none.toml"], 2, "`none.toml` does not exist"),
+        (["none.lock"], 2, "`none.toml` does not exist"),
         (["none.Dockerfile"], 2, "`none.Dockerfile` cannot be read: No such file or directory"),
-        (["-f", "envcompile.toml", "envcompile.toml"], 2, "`-f` names a spec, and so do the files"),
+        (["-f", "envcompile.toml", "envcompile.toml"], 2, "`-f` and FILE both name a spec"),
         (["--hook"], 3, "`git diff` does not list the removed files"),
-        (["elsewhere/Dockerfile"], 2, "`elsewhere/envcompile.toml` is not there"),
-        (["orphan.lock"], 2, "`orphan.lock` is a lock, and its spec `orphan.toml` is not there"),
+        (["elsewhere/Dockerfile"], 2, "`elsewhere/envcompile.toml` does not exist"),
+        (["orphan.lock"], 2, "`orphan.lock` is a lock, and its spec `orphan.toml` does not exist"),
         (["expected"], 2, "`expected` is none of the files"),
         (["pyproject.toml"], 0, ""),
         (["project/pyproject.toml"], 0, ""),

@@ -73,12 +73,12 @@ def test_shards_are_the_whole() -> None:
 def test_what_cannot_be_meant() -> None:
     spec = str(FIXTURES / "compile" / "ml" / "envcompile.toml")
     for words, said in (
-        ([spec, "--shard", "0/2"], "is no part of a whole"),
-        ([spec, "--shard", "3/2"], "is no part of a whole"),
-        ([spec, "--shard", "one"], "is no part of a whole"),
-        ([spec, spec], "two specs make a target `ml`"),
+        ([spec, "--shard", "0/2"], "is not a part of a whole"),
+        ([spec, "--shard", "3/2"], "is not a part of a whole"),
+        ([spec, "--shard", "one"], "is not a part of a whole"),
+        ([spec, spec], "two specs have the target `ml`"),
         ([spec, "--push"], "`ml` does not say"),
-        (["nowhere.toml"], "`nowhere.toml` is not there"),
+        (["nowhere.toml"], "`nowhere.toml` does not exist"),
     ):
         done = run(*words)
         assert (done.returncode, done.stdout, said in done.stderr) == (2, "", True), done.stderr

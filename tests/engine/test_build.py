@@ -160,7 +160,7 @@ def test_a_push_and_a_push_again(engine: Engine, tmp_path: Path) -> None:
     done = build(tmp_path, "--push", "-t", f"{name}:latest")
     assert (done.returncode, done.stdout) == (0, f"{tag(tmp_path)}\n"), done.stderr
     done = build(tmp_path, "--push", "-t", f"{name}:newest")
-    assert done.stderr == f"`{tag(tmp_path)}` is there already\n"
+    assert done.stderr == f"`{tag(tmp_path)}` already exists\n"
     whole, latest, newest = (
         docker("buildx", "imagetools", "inspect", "--raw", each)
         for each in (tag(tmp_path), f"{name}:latest", f"{name}:newest")
@@ -178,16 +178,16 @@ def test_all_locked_platforms_are_pushed_and_the_engines_own_is_loaded(engine: E
     assert build(tmp_path, "--push", "--platform", "linux/arm64").returncode == 0
     done = build(tmp_path, "--push")
     assert (done.returncode, f"pushed `{tag(tmp_path)}`" in done.stderr) == (0, True), done.stderr
-    assert "is there already" in build(tmp_path, "--push").stderr
+    assert "already exists" in build(tmp_path, "--push").stderr
     raw = docker("buildx", "imagetools", "inspect", "--raw", tag(tmp_path))
     assert [each["platform"]["architecture"] for each in json.loads(raw)["manifests"]] == ["amd64", "arm64"]
     docker("image", "rm", "--force", tag(tmp_path), check=False)
     done = build(tmp_path)
-    assert "for linux/amd64 alone, which the engine is for" in done.stderr
+    assert "building only for linux/amd64, the platform of the engine" in done.stderr
     assert docker("image", "inspect", "--format", "{{.Architecture}}", tag(tmp_path)).strip() == "amd64"
-    assert "is there already" in build(tmp_path).stderr
+    assert "already exists" in build(tmp_path).stderr
     # For another platform the same tag is not there.
-    assert "is there already" not in build(tmp_path, "--platform", "linux/arm64").stderr
+    assert "already exists" not in build(tmp_path, "--platform", "linux/arm64").stderr
     docker("image", "rm", "--force", tag(tmp_path), check=False)
 
 

@@ -198,7 +198,7 @@ KEYS: list[tuple[str, str, str, int, str]] = [
     ("indexes", '"acme-*"', '"Acme_*", "other-*"', EXIT_OK, ""),
     ("indexes", '["torch", "torchvision"]', '["torch"]', EXIT_OK, ""),
     ("several", "[image]", "[lock]\nexports = []\n[image]", EXIT_OK, ""),
-    ("several", "[image]", '[lock]\nexports = ["pylock.toml"]\n[image]', EXIT_FAILED, "`pylock.toml` is not there"),
+    ("several", "[image]", '[lock]\nexports = ["pylock.toml"]\n[image]', EXIT_FAILED, "`pylock.toml` does not exist"),
     ("several", "[image]", '[lock]\nexports = ["explicit.txt"]\n[image]', EXIT_INVALID_INPUT, "error[export]"),
     ("everything", '["nvidia-nccl-cu13"]', "[]", EXIT_FAILED, "`pip.exclude`"),
     ("everything", '["nvidia-nccl-cu13"]', '["nvidia-nccl-cu13", "acme"]', EXIT_OK, ""),

@@ -98,7 +98,7 @@ def test_modes_and_links_stay(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read_or_written(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match="is not there"):
+    with pytest.raises(InvalidInputError, match="does not exist"):
         read_bytes(tmp_path / "none", 10)
     with pytest.raises(InvalidInputError, match="is a folder"):
         read_bytes(tmp_path, 10)

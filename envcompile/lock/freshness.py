@@ -12,6 +12,7 @@ from envcompile.digests import compute_text_digest, compute_value_digest
 from envcompile.lock.graph import unrequired_packages
 from envcompile.lock.header import LAYOUT_VERSION
 from envcompile.spec.conda import MatchSpec, matches_package, parse_dependency_name, parse_match_spec
+from envcompile.spec.image_reference import remove_digest
 from envcompile.spec.model import ExtraIndex
 from envcompile.spec.pip import find_index
 from envcompile.spec.solver_inputs import find_requested_extras, list_conda_requirements, recorded_inputs
@@ -101,7 +102,7 @@ def _has_same_image(key: str, new: InputValues, lock: Lock) -> bool:
 
 def _is_same_image(image: str, asked: str) -> bool:
     """Whether a locked image is what is asked for: the very name, with the very digest or any."""
-    return image == asked or image.partition("@")[0] == asked
+    return image == asked or remove_digest(image) == asked
 
 
 def _collect_base_values(platform: PlatformLock) -> dict[str, str]:

@@ -17,6 +17,7 @@ from envcompile.lock.model import CondaPackage, Pins, PipPackage
 from envcompile.lock.reader import parse_package_row
 from envcompile.platforms import PLATFORMS
 from envcompile.spec.conda import compare_conda_versions, parse_conda_version
+from envcompile.spec.image_reference import remove_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -56,8 +57,8 @@ def recover_pins(text: str) -> Mapping[str, Pins]:
 def recover_images(text: str) -> tuple[str, ...]:
     """The images by digest that stand in the text; none of those that stand there with two digests."""
     found = set(_PINNED_IMAGE.findall(text))
-    names = [image.partition("@")[0] for image in found]
-    return tuple(sorted(image for image in found if names.count(image.partition("@")[0]) == 1))
+    names = [remove_digest(image) for image in found]
+    return tuple(sorted(image for image in found if names.count(remove_digest(image)) == 1))
 
 
 def recover_snapshot(text: str) -> str | None:

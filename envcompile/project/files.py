@@ -32,12 +32,17 @@ def read_bytes(path: Path, limit: int, hint: str | None = None) -> bytes:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a file's content, or leave it as it was: there is no moment with half of it.
+    """Replace a file's content with a text in UTF-8, as `write_bytes` does."""
+    write_bytes(path, text.encode())
 
-    Raises `CheckFailedError` when the folder or the disk does not take it.
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace a file's content, or leave it as it was: no reader ever sees half of it.
+
+    Raises `CheckFailedError` if the file cannot be written.
     """
     with atomic_replacement(path) as new:
-        _write_content(path, new, text.encode())
+        _write_content(path, new, content)
 
 
 @contextlib.contextmanager

@@ -28,7 +28,8 @@ from envcompile.net.http import (
     parse_origin,
 )
 from envcompile.net.process import run_process
-from envcompile.registry.reference import HUB_ALIASES, HUB_LOGIN_KEY
+from envcompile.registry.reference import HUB_LOGIN_KEY
+from envcompile.spec.image_reference import DOCKER_HUB_ALIASES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -63,7 +64,7 @@ class RegistryCredentials:
 def find_credentials(folder: Path, place: ImageReference, run: CredentialHelper) -> RegistryCredentials | None:
     """What docker would use for this registry, or None: anonymous. Raises `UnavailableError`."""
     config = _read_docker_config(folder)
-    names = (HUB_LOGIN_KEY, *sorted(HUB_ALIASES)) if place.login_key == HUB_LOGIN_KEY else (place.login_key,)
+    names = (HUB_LOGIN_KEY, *sorted(DOCKER_HUB_ALIASES)) if place.login_key == HUB_LOGIN_KEY else (place.login_key,)
     helpers = _as_table(config.get("credHelpers"))
     for name in names:
         helper = helpers.get(name) or (config.get("credsStore") if name == names[0] else None)

@@ -8,19 +8,15 @@ from urllib.parse import urlsplit
 
 from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
 from envcompile.net.http import is_loopback, is_web_url
-from envcompile.spec.image_reference import split_image_reference
+from envcompile.spec.image_reference import DOCKER_HUB, split_image_reference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Docker Hub goes by several names. In a reference it is `docker.io` (or nothing); its distribution API is served
-# elsewhere; `docker login` keeps its credentials under the address of the first version of that API, still today.
-HUB = "docker.io"
-HUB_ALIASES = frozenset({HUB, "index.docker.io", "registry-1.docker.io"})
+# Docker Hub serves its API on another host than `docker.io`. `docker login` stores its credentials under the address
+# of the first version of that API.
 HUB_API_HOST = "registry-1.docker.io"
 HUB_LOGIN_KEY = "https://index.docker.io/v1/"
-# Images of the hub without a user name in front live here.
-HUB_OFFICIAL_NAMESPACE = "library"
 
 
 class RegistryAccessError(UnavailableError):
@@ -82,14 +78,14 @@ def locate_image(reference: str, mirrors: Mapping[str, str]) -> ImageReference:
     parts = split_image_reference(reference)
     if parts is None:
         raise InvalidInputError("an image reference cannot be read", 'write it as `"python:3.12-slim-bookworm"`')
-    host, repository = _split_repository(parts.name)
+    host, repository = parts.split_registry()
     version = parts.digest or parts.tag or "latest"
     if host in mirrors:
         base, path = _parse_mirror(host, mirrors[host])
         asked = urlsplit(base).netloc
         return ImageReference(reference, asked, asked, base, f"{path}/{repository}".lstrip("/"), version)
-    if host == HUB:
-        return ImageReference(reference, HUB, HUB_LOGIN_KEY, f"https://{HUB_API_HOST}", repository, version)
+    if host == DOCKER_HUB:
+        return ImageReference(reference, DOCKER_HUB, HUB_LOGIN_KEY, f"https://{HUB_API_HOST}", repository, version)
     return ImageReference(reference, host, host, f"{_find_default_scheme(host)}://{host}", repository, version)
 
 
@@ -99,16 +95,6 @@ def find_registry_url(host: str, mirrors: Mapping[str, str]) -> str:
         return f"{_find_default_scheme(host)}://{host}"
     base, path = _parse_mirror(host, mirrors[host])
     return f"{base}/{path}".rstrip("/")
-
-
-def _split_repository(name: str) -> tuple[str, str]:
-    """Host and repository, by docker's rule: a first part with a dot or a port, or `localhost`, is a host."""
-    first, slash, rest = name.partition("/")
-    if not slash or not (first == "localhost" or "." in first or ":" in first):
-        first, rest = HUB, name
-    if first not in HUB_ALIASES:
-        return first, rest
-    return HUB, rest if "/" in rest else f"{HUB_OFFICIAL_NAMESPACE}/{rest}"
 
 
 def _parse_mirror(host: str, setting: str) -> tuple[str, str]:

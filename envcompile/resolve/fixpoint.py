@@ -29,6 +29,7 @@ from envcompile.lock.model import BaseImage, PythonInterpreter, Step
 from envcompile.resolve.environment import solve_environment
 from envcompile.resolve.images import BuildContext, collect_pinned_images, pin_image, pin_tools, resolve_base_images
 from envcompile.resolve.model import UnsolvableError
+from envcompile.spec.image_reference import remove_digest
 from envcompile.versions import is_release_of, minor_release, version_numbers
 
 if TYPE_CHECKING:
@@ -229,7 +230,7 @@ def _add_compiler(spec: Spec, run: StageImage, decided: BaseImageDecision) -> Ba
 
 def _pin_stage_image(stage: StageImage, ground: BaseImage, choosing: BaseImageInputs) -> BaseImage:
     """By digest; the ground that everything was resolved for is known already."""
-    if stage.image == ground.image.partition("@")[0] or stage.image == ground.image:
+    if stage.image == remove_digest(ground.image) or stage.image == ground.image:
         return ground
     return BaseImage(pin_image(stage.image, choosing.pinned_images, choosing.images), stage.os, stage.glibc)
 
@@ -323,7 +324,7 @@ def _run_pass(
     renew = upgrade.names is True
     platforms, channels = solve_environment(source, spec, grounds, earlier, solvers, upgrade)
     kept = {} if renew else collect_pinned_images(earlier.lock, earlier.images)
-    kept |= {image.partition("@")[0]: image for each in platforms for image in (each.build.image, each.run.image)}
+    kept |= {remove_digest(image): image for each in platforms for image in (each.build.image, each.run.image)}
     held = {name: ground.wheels for name, ground in grounds.items()}
     choosing = BaseImageInputs(solvers.catalogue, solvers.images, kept, systems, rows, held)
     platforms = tuple(
@@ -422,7 +423,7 @@ def _uses_other_base(platform: PlatformLock, spec: Spec) -> bool:
     if platform.base_decision is None:
         return False
     again = any(row.rule == _SECOND_PASS_RULE for row in platform.base_decision.explanation)
-    return again or platform.run.image.partition("@")[0] != find_base_image(spec).image
+    return again or remove_digest(platform.run.image) != find_base_image(spec).image
 
 
 def _is_context_compatible(python: PythonInterpreter | None, asked: str | None) -> bool:

@@ -17,7 +17,7 @@ from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
 from envcompile.diagnostics.errors import EXIT_UNAVAILABLE, UnavailableError
 from envcompile.lock.model import BaseImage, PythonInterpreter, ToolImage
 from envcompile.platforms import PLATFORMS
-from envcompile.spec.image_reference import split_image_reference
+from envcompile.spec.image_reference import remove_digest, split_image_reference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,7 +111,7 @@ def collect_pinned_images(earlier: Lock | None, broken: tuple[str, ...]) -> dict
     platforms = earlier.platforms if earlier else ()
     bases = [base.image for each in platforms for base in (each.run, each.build)]
     images = [*bases, *(tool.image for each in platforms for tool in each.tools)]
-    return {image.partition("@")[0]: image for image in (*broken, *images)}
+    return {remove_digest(image): image for image in (*broken, *images)}
 
 
 def pin_image(image: str, kept: Mapping[str, str], images: ImageReader) -> str:

@@ -12,17 +12,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import lzma
-import os
 import re
 import tempfile
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from envcompile.diagnostics.errors import UnavailableError
+from envcompile.diagnostics.errors import CheckFailedError, UnavailableError
 from envcompile.net.http import Request, create_body_reader
 from envcompile.net.process import ProgramNotFoundError
 from envcompile.plan.apt import format_snapshot_timestamp
+from envcompile.project.files import write_bytes
 from envcompile.registry.reference import find_registry_url
 from envcompile.resolve.apt.closure import PackageIndex
 
@@ -198,16 +198,10 @@ def _decompress_index(packed: bytes, archive: SnapshotArchive) -> str:
 
 
 def _write_cache_file(path: Path, data: bytes) -> None:
-    """Put a file into the cache, whole or not at all; a cache that takes nothing is no mistake."""
-    with contextlib.suppress(OSError):
+    """Put a file into the cache. Nothing happens if the cache cannot be written."""
+    with contextlib.suppress(OSError, CheckFailedError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            Path(name).replace(path)
-        finally:
-            Path(name).unlink(missing_ok=True)
+        write_bytes(path, data)
 
 
 def _create_archive_error(archive: SnapshotArchive, what: str) -> UnavailableError:

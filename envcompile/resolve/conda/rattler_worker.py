@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import rattler
 from rattler.exceptions import ConfigError, GatewayError, SolverError
 
+from envcompile.project.files import write_text
 from envcompile.spec.conda import parse_dependency_name
 
 if TYPE_CHECKING:
@@ -267,9 +268,7 @@ def solve_requests(question: dict[str, Any]) -> list[dict[str, Any]]:
 def write_answer(question: Path, answer: Path) -> None:
     """Solve what stands in `question`, and write `answer` in one step."""
     said = solve_requests(json.loads(question.read_text("utf-8")))
-    part = answer.with_suffix(".part")
-    part.write_text(json.dumps(said), "utf-8")
-    part.replace(answer)
+    write_text(answer, json.dumps(said))
 
 
 def run_worker_program() -> None:

@@ -9,6 +9,7 @@ from envcompile import api
 from envcompile.cli.output import add_catalogue_option
 from envcompile.diagnostics.diagnostic import format_count
 from envcompile.diagnostics.errors import EXIT_OK, CheckFailedError
+from envcompile.lock.package_managers import count_packages
 from envcompile.project.files import display_path
 
 if TYPE_CHECKING:
@@ -92,5 +93,5 @@ def _show_changes(changes: Sequence[LockChange], reporter: Reporter, *, limit: i
 
 def _format_sizes(result: LockResult) -> str:
     return ", ".join(
-        f"{format_count(each.package_count, 'package')} for {each.platform}" for each in result.lock.platforms
+        f"{format_count(count_packages(each), 'package')} for {each.platform}" for each in result.lock.platforms
     )

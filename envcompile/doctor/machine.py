@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from envcompile.diagnostics.errors import UnavailableError
 from envcompile.doctor import CheckResult, format_bytes, result_from_error
 from envcompile.doctor.docker import uses_containerd_store
+from envcompile.lock.package_managers import INSTALLED_KINDS, PACKAGE_LISTS
 from envcompile.net.process import ProgramNotFoundError, run_process
 from envcompile.resolve.pip.uv import find_uv
 from envcompile.versions import version_numbers
@@ -93,9 +94,7 @@ class DiskEstimate(NamedTuple):
 
 def estimate_disk_usage(platform: PlatformLock) -> DiskEstimate:
     """What a platform's image takes, from the sizes of packages that the lock holds."""
-    sizes: list[int | None] = [package.size for package in (*platform.apt, *platform.apt_build)]
-    sizes += [package.size for package in platform.pip]
-    sizes += [package.size for package in platform.conda]
+    sizes = [package.size for kind in INSTALLED_KINDS for _, package in PACKAGE_LISTS[kind].iter_packages(platform)]
     packed = sum(size or 0 for size in sizes)
     return DiskEstimate(
         _BASE_IMAGE_BYTES + packed * _BUILD_SIZE_FACTOR,

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.diagnostics.errors import InvalidInputError
+from envcompile.lock.package_managers import PACKAGE_LISTS, PACKAGE_MANAGERS
 from envcompile.project.generated_files import EXPORTERS
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def export_lock(name: str, export_input: ExportInput) -> str:
     exporter = EXPORTERS[name]
     lock, kind = export_input.lock, exporter.package_kinds[0]
     # If the spec requests packages and markers exclude them all, an empty list is correct.
-    if not count_packages(lock, kind) and not getattr(export_input.spec, kind).packages:
+    if not count_packages(lock, kind) and not PACKAGE_MANAGERS[kind].list_requirements(export_input.spec):
         message = f"the lock holds no {kind} package, and that is what `{name}` lists"
         raise InvalidInputError(message, f"add `packages` to `[{kind}]`, and run `envcompile lock`")
     if not exporter.supports_several_platforms and len(lock.platforms) > 1:
@@ -58,7 +59,7 @@ def export_lock(name: str, export_input: ExportInput) -> str:
 def find_export_warnings(name: str, lock: Lock) -> Iterator[tuple[str, str]]:
     """Messages and hints about packages that the format cannot list, and about what its installer lacks."""
     exporter = EXPORTERS[name]
-    for kind in ("conda", "pip", "apt"):
+    for kind in PACKAGE_MANAGERS:
         count = count_packages(lock, kind)
         if count and kind not in exporter.package_kinds:
             both = {*exporter.package_kinds, kind}
@@ -72,8 +73,8 @@ def find_export_warnings(name: str, lock: Lock) -> Iterator[tuple[str, str]]:
 
 
 def count_packages(lock: Lock, kind: str) -> int:
-    """The number of packages of a kind (`conda`, `pip` or `apt`) in a lock."""
-    return sum(len(getattr(each, kind)) for each in lock.platforms)
+    """The number of packages of a package manager in a lock."""
+    return PACKAGE_LISTS[kind].count_packages(lock.platforms)
 
 
 def select_platform(lock: Lock, name: str | None) -> Lock:

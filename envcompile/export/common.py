@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.export import count_packages
+from envcompile.lock.package_managers import PACKAGE_MANAGERS
 from envcompile.platforms import PLATFORMS
 from envcompile.spec.pip import DEFAULT_INDEX, parse_package_name
 from envcompile.spec.values import read_index_url
@@ -73,12 +74,13 @@ def _file_sort_key(row: tuple[str, PipPackage]) -> str:
 # What an export does not hold, as comments of its own: a file is read without the warnings of whoever made it.
 
 
-_MANAGER_LABELS = {"conda": "conda's", "pip": "pip's", "apt": "Debian's"}
-
-
 def omitted_packages_comment(given: ExportInput, *holds: str) -> Iterator[str]:
     """A comment where the lock has packages of kinds, of `conda`, `pip` and `apt`, that a format does not hold."""
-    whose = [words for kind, words in _MANAGER_LABELS.items() if kind not in holds and count_packages(given.lock, kind)]
+    whose = [
+        each.possessive
+        for each in PACKAGE_MANAGERS.values()
+        if each.name not in holds and count_packages(given.lock, each.name)
+    ]
     if whose:
         yield f"# Not here, for this format cannot hold them: {' and '.join(whose)} packages."
 

@@ -1,8 +1,10 @@
-"""Why a package came, went or moved, as far as two locks say it: nothing is guessed.
+"""The differences between two locks as values, each with its reason if the two locks show it.
 
-conda's packages say in which versions they need others, so what no longer fits can be told. pip's say only whom they
-need: of these it is told who moved beside them. Debian's move and go with the archive's snapshot and the base, which
-are told themselves.
+A conda package records the versions of its dependencies, so a version that no longer fits is a reason. A pip package
+records only the names of its dependencies, so the reason is a dependency or a dependent that changed too. Debian
+packages change with the snapshot of the archive and with the base image, which are changes of their own.
+
+`diff_formats` formats the changes.
 """
 
 from __future__ import annotations
@@ -11,203 +13,53 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from envcompile.diagnostics.diagnostic import RequirementError, format_count
-from envcompile.lock.graph import PACKAGE_LABELS, PackageNode, build_graph
-from envcompile.lock.model import AptPackage, CondaPackage
-from envcompile.spec.conda import matches_package, parse_dependency_name, parse_match_spec
+from envcompile.diagnostics.diagnostic import format_count
+from envcompile.lock.graph import PackageNode, build_graph
+from envcompile.lock.package_managers import INSTALLED_KINDS, PACKAGE_LISTS, count_packages
 from envcompile.spec.pip import DEFAULT_INDEX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from envcompile.lock.model import BaseImageDecision, Lock, PipPackage, PlatformLock
+    from envcompile.lock.model import BaseImageDecision, Lock, PlatformLock
+    from envcompile.lock.package_managers import LockedPackage, PackageManager
     from envcompile.spec.model import Spec
 
-_MAX_LISTED_DEPENDENTS = 3
-_BASE_IMAGE_KINDS = ("cuda", "image")
-_NO_REASON_MESSAGE = "no reason for it stands in the locks"
-
-
-class LockRequest(NamedTuple):
-    """What a lock was asked for: the spec, and the names whose pins were not to be kept, or True for all."""
-
-    spec: Spec
-    upgraded: frozenset[str] | bool = frozenset()
-
-
-class ChangeExplainer:
-    """The packages of one platform in the earlier lock and in the later one."""
-
-    def __init__(self, before: PlatformLock, after: PlatformLock, asked: LockRequest | None) -> None:
-        self._before, self._after, self._request = before, after, asked
-        self._old_graph, self._new_graph = build_graph(before), build_graph(after)
-
-    def find_reasons(self, kind: str, name: str) -> tuple[str, ...]:
-        """Why a package moved, in one sentence; nothing where it was asked for, or no reason stands in the locks."""
-        if kind in _BASE_IMAGE_KINDS:
-            return self._explain_base_change(kind, name)
-        node = PackageNode(name, kind)
-        old, new = self._old_graph.packages.get(node), self._new_graph.packages.get(node)
-        if isinstance(old, AptPackage) or isinstance(new, AptPackage):
-            return () if old else self._explain_addition(node)
-        if new is None:
-            return (self._explain_removal(node),) if old else ()
-        if old is None:
-            return self._explain_addition(node)
-        if self._request and (self._request.upgraded is True or name in (self._request.upgraded or ())):
-            return ()
-        reasons = chain(
-            self._iter_unmet_requirements(node, old),
-            self._iter_conflicting_dependents(node, old),
-            self._iter_conflicting_dependencies(old),
-            self._iter_environment_changes(node),
-            self._iter_related_changes(node),
-        )
-        # Who asked for the lock is told that of this nothing is known.
-        return tuple(islice(chain(reasons, [_NO_REASON_MESSAGE] if self._request else []), 1))
-
-    def _explain_base_change(self, kind: str, name: str) -> tuple[str, ...]:
-        """What the later lock says of its bases, where the earlier one said something else."""
-        before, after = (
-            each.base_decision.explanation if each.base_decision else () for each in (self._before, self._after)
-        )
-        rules = {"cuda": "bundled", "image": "image"}[kind]
-        told = [row for row in after if row.rule.partition(".")[0] == rules and row not in before]
-        mine = [row for row in told if kind == "cuda" or row.rule.partition(".")[2] not in {"build", "run"} - {name}]
-        return tuple(
-            f"{row.decision} ({', '.join(row.inputs)})" if row.inputs else row.decision for row in mine if row.decision
-        )
-
-    def _explain_removal(self, node: PackageNode) -> str:
-        if self._request and node.kind == "pip" and node.name in self._request.spec.pip.exclude:
-            return "the spec leaves it out"
-        others = (
-            each
-            for each in self._new_graph.find_nodes(node.name)
-            if not isinstance(self._new_graph.packages[each], AptPackage)
-        )
-        if other := next(others, None):
-            return f"{self._new_graph.format_label(other)} brings it now"
-        return "nothing in the lock needs it any more"
-
-    def _explain_addition(self, node: PackageNode) -> tuple[str, ...]:
-        needed = self._new_graph.dependents[node]
-        # Those that moved too are why it came; one that stayed needs it where something else has gone.
-        moved = [each for each in needed if self._has_changed(each)] or needed
-        shown = ", ".join(map(self._format_package, moved[:_MAX_LISTED_DEPENDENTS]))
-        more = f" and {len(moved) - _MAX_LISTED_DEPENDENTS} more" if len(moved) > _MAX_LISTED_DEPENDENTS else ""
-        return (f"needed by {shown}{more}",) if moved else ()
-
-    def _format_package(self, node: PackageNode) -> str:
-        return f"{node.name} {self._new_graph.packages[node].version}"
-
-    def _has_changed(self, node: PackageNode) -> bool:
-        return self._old_graph.packages.get(node) != self._new_graph.packages.get(node)
-
-    def _iter_unmet_requirements(self, node: PackageNode, old: CondaPackage | PipPackage) -> Iterator[str]:
-        """A requirement of the spec that the earlier package does not meet."""
-        if self._request is None:
-            return
-        if isinstance(old, CondaPackage):
-            texts = [text for text in self._request.spec.conda.packages if parse_match_spec(text).name == node.name]
-            if node.name == "python" and self._request.spec.python:
-                texts.append(f"python {self._request.spec.python}.*")
-            refused = [text for text in texts if not _allows_package(text, old)]
-        else:
-            refused = [text for text in self._request.spec.pip.packages if _excludes_package(text, old)]
-        yield from (f"the spec asks for `{text}`" for text in refused)
-
-    def _iter_conflicting_dependents(self, node: PackageNode, old: CondaPackage | PipPackage) -> Iterator[str]:
-        """Who needs another version than the earlier one; those first that were to be upgraded."""
-        if not isinstance(old, CondaPackage):
-            return
-        upgraded = self._request.upgraded if self._request and not isinstance(self._request.upgraded, bool) else ()
-        for each in sorted(self._new_graph.dependents[node], key=lambda other: other.name not in upgraded):
-            package = self._new_graph.packages[each]
-            if isinstance(package, CondaPackage):
-                for depend in package.depends:
-                    if parse_dependency_name(depend) == node.name and not _allows_package(depend, old):
-                        yield f"{self._format_package(each)} needs `{depend}`"
-
-    def _iter_conflicting_dependencies(self, old: CondaPackage | PipPackage) -> Iterator[str]:
-        """What the earlier one needs in another version than is there now."""
-        for depend in old.depends if isinstance(old, CondaPackage) else ():
-            there = self._new_graph.packages.get(PackageNode(parse_dependency_name(depend), "conda"))
-            if isinstance(there, CondaPackage) and not _allows_package(depend, there):
-                was = self._old_graph.packages.get(PackageNode(there.name, "conda"))
-                build = f" ({there.build})" if was and was.version == there.version else ""
-                yield f"{old.name} {old.version} needs `{depend}`, and {there.name} is now {there.version}{build}"
-
-    def _iter_environment_changes(self, node: PackageNode) -> Iterator[str]:
-        """What pip's files are chosen for, where that is another one."""
-        before, after = self._before, self._after
-        if node.kind == "pip" and before.python and after.python and before.python.version != after.python.version:
-            yield f"Python is now {after.python.version}"
-        if node.kind == "pip" and before.build.glibc != after.build.glibc:
-            yield f"glibc is now {after.build.glibc}"
-
-    def _iter_related_changes(self, node: PackageNode) -> Iterator[str]:
-        """Who needs it or is needed by it, and moved too."""
-        for each in (*self._new_graph.dependents[node], *self._old_graph.dependents[node]):
-            if self._has_changed(each) and each in self._new_graph.packages:
-                yield f"{self._format_package(each)}, which moved too, needs it"
-        for each in (*self._new_graph.dependencies[node], *self._old_graph.dependencies[node]):
-            if self._has_changed(each) and each in self._new_graph.packages:
-                yield f"it needs {self._format_package(each)}, which moved too"
-
-
-def _allows_package(text: str, package: CondaPackage) -> bool:
-    """Whether a requirement admits a package; also where it is not of those that can be read without a solver."""
-    try:
-        return matches_package(parse_match_spec(text), package)
-    except RequirementError:
-        return True
-
-
-def _excludes_package(text: str, package: PipPackage) -> bool:
-    """Whether a requirement without a marker, which holds everywhere, does not admit a package."""
-    from envcompile.spec.pip import parse_package_name, parse_requirement  # noqa: PLC0415 - brings `packaging`
-
-    parsed = parse_requirement(text)
-    if parsed.marker or parse_package_name(parsed.name) != package.name:
-        return False
-    return not parsed.specifier.contains(package.version, prereleases=True)
-
-
-# What changed from one lock to the next, as a value; `forms` writes it down.
-
-
-# Each kind of thing that is pinned, in the order in which its changes are told, and what one of them is called.
+# The kinds of changes and their labels, in the order in which changes are listed.
 CHANGE_LABELS = {
     "platform": "platform {}",
-    "image": "image to {} on",
-    "system": "system to {} on",
+    "image": "{} image",
+    "system": "operating system of the {} image",
     "cuda": "CUDA",
     "driver": "oldest driver",
     "compute": "GPU architectures",
     "variable": "variable {}",
-    "build-variable": "variable of the build {}",
-    "facts": "facts about bases",
-    "tool": "image for {}",
+    "build-variable": "build variable {}",
+    "facts": "catalogue of base images",
+    "tool": "image of the tool {}",
     "python": "Python",
     "channel": "channel {}",
     "snapshot": "snapshot of the archive",
-    **PACKAGE_LABELS,
-    "pip-build": "for the build of {}",
+    **{kind: each.label for kind, each in PACKAGE_LISTS.items()},
     "index": "index of {}",
 }
 ADDED, REMOVED, CHANGED, FILE_CHANGED = CHANGE_STATUSES = ("added", "removed", "changed", "another file")
 
+_MAX_LISTED_DEPENDENTS = 3
+_BASE_IMAGE_KINDS = ("cuda", "image")
+_NO_REASON_MESSAGE = "the locks do not show the reason"
+
 
 @dataclass(frozen=True, slots=True)
 class LockChange:
-    """One thing that came, went or moved.
+    """One difference between two locks.
 
-    `kind` is a key of `CHANGE_LABELS`; `before` and `after` are versions, or an image's reference, None where it was
-    not or is
-    not there. They are equal where a package's file alone is another one: `file` is then its name, for apt, where it
-    has none, its sha256. `platforms` are those on which it is so, `everywhere` tells whether these are all that are
-    locked. `why` are sentences without a full stop: none where nobody asks why, or where no reason stands in the locks.
+    - `kind`: a key of `CHANGE_LABELS`.
+    - `before`, `after`: the versions or image references, None if the entry is only in the other lock. They are equal
+      if only the file of a package changed.
+    - `file`: the new file name of a package whose file changed, or its sha256 if the lock has no file name.
+    - `platforms`: the platforms with this change. `is_everywhere`: whether they are all platforms of both locks.
+    - `reasons`: sentences without a full stop.
     """
 
     kind: str
@@ -221,7 +73,7 @@ class LockChange:
 
     @property
     def label(self) -> str:
-        """What it is called: `numpy`, `conda numpy`, `image to run on`."""
+        """What changed: `numpy`, `conda numpy`, `run image`."""
         return CHANGE_LABELS[self.kind].format(self.name)
 
     @property
@@ -234,8 +86,15 @@ class LockChange:
         return FILE_CHANGED if self.before == self.after else CHANGED
 
 
+class LockRequest(NamedTuple):
+    """The request that led to a lock: the spec, and the packages to upgrade, or True for all packages."""
+
+    spec: Spec
+    upgraded: frozenset[str] | bool = frozenset()
+
+
 class _PinnedValue(NamedTuple):
-    """What is pinned, and for a package what tells two files of one version apart."""
+    """A pinned version. For a package, the hash and the name of its file."""
 
     version: str
     sha256: str = ""
@@ -243,7 +102,7 @@ class _PinnedValue(NamedTuple):
 
 
 class _ChangeKey(NamedTuple):
-    """The beginning of a `LockChange`."""
+    """The fields of a `LockChange` that are the same on all its platforms."""
 
     kind: str
     name: str
@@ -252,34 +111,36 @@ class _ChangeKey(NamedTuple):
     file: str = ""
 
 
-def compare_locks(before: Lock, after: Lock, asked: LockRequest | None = None) -> tuple[LockChange, ...]:
-    """All that changed, what is so on every platform first; a change of several platforms stands once.
+def compare_locks(before: Lock, after: Lock, request: LockRequest | None = None) -> tuple[LockChange, ...]:
+    """All differences, those on every platform first. The same change on several platforms is listed once.
 
-    A platform that came or went is one change. `asked` is what the second lock was asked for, where that is known.
+    A platform that was added or removed is one change. `request` is the request for the second lock, if it is known.
     """
     found: dict[_ChangeKey, dict[str, tuple[str, ...]]] = {}
     for name in sorted({each.platform for each in (*before.platforms, *after.platforms)}):
         old, new = before.find_platform(name), after.find_platform(name)
         if old and new:
-            reasons = ChangeExplainer(old, new, asked)
-            for moved in _iter_changed_pins(_collect_pins(before, old), _collect_pins(after, new)):
-                found.setdefault(moved, {})[name] = reasons.find_reasons(moved.kind, moved.name)
+            explainer = ChangeExplainer(old, new, request)
+            for key in _iter_changed_pins(_collect_pins(before, old), _collect_pins(after, new)):
+                found.setdefault(key, {})[name] = explainer.find_reasons(key.kind, key.name)
         else:
             found[_ChangeKey("platform", name, _format_package_count(old), _format_package_count(new))] = {name: ()}
-    every = {each.platform for each in before.platforms} & {each.platform for each in after.platforms}
-    made = [
+    common = {each.platform for each in before.platforms} & {each.platform for each in after.platforms}
+    changes = [
         LockChange(
-            *moved, tuple(why), is_everywhere=moved.kind == "platform" or set(why) == every, reasons=_merge_reasons(why)
+            *key,
+            platforms=tuple(reasons),
+            is_everywhere=key.kind == "platform" or set(reasons) == common,
+            reasons=_merge_reasons(reasons),
         )
-        for moved, why in found.items()
+        for key, reasons in found.items()
     ]
-    return tuple(sorted(made, key=_change_sort_key))
+    return tuple(sorted(changes, key=_change_sort_key))
 
 
 def _change_sort_key(change: LockChange) -> tuple[object, ...]:
-    where = () if change.is_everywhere else change.platforms
     return (
-        where,
+        () if change.is_everywhere else change.platforms,
         CHANGE_STATUSES.index(change.status),
         [*CHANGE_LABELS].index(change.kind),
         change.name,
@@ -289,19 +150,19 @@ def _change_sort_key(change: LockChange) -> tuple[object, ...]:
 
 
 def _format_package_count(platform: PlatformLock | None) -> str | None:
-    return format_count(platform.package_count, "package") if platform else None
+    return format_count(count_packages(platform), "package") if platform else None
 
 
-def _merge_reasons(why: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """The reasons of all its platforms, once; each with its platform where they differ."""
-    told = list(why.values())
-    if all(each == told[0] for each in told):
-        return told[0]
-    return tuple(f"{reason} ({platform})" for platform, reasons in why.items() for reason in reasons)
+def _merge_reasons(reasons: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """The reasons of all platforms; if they differ, each with its platform."""
+    first, *others = reasons.values()
+    if all(each == first for each in others):
+        return first
+    return tuple(f"{reason} ({platform})" for platform, found in reasons.items() for reason in found)
 
 
 def _collect_pins(lock: Lock, platform: PlatformLock) -> dict[tuple[str, str], _PinnedValue]:
-    """What is pinned for a platform, by kind and name."""
+    """Everything that is pinned for a platform, by kind and name."""
     pins = {("channel", each.name): _PinnedValue(each.url) for each in lock.channels}
     if lock.snapshot:
         pins["snapshot", ""] = _PinnedValue(lock.snapshot)
@@ -311,29 +172,29 @@ def _collect_pins(lock: Lock, platform: PlatformLock) -> dict[tuple[str, str], _
     if platform.base_decision:
         pins |= _collect_decision_pins(platform.base_decision)
     pins |= {("tool", each.name): _PinnedValue(each.image) for each in platform.tools}
-    # conda's Python is one of its packages.
+    # A Python from conda is one of the conda packages.
     if platform.python and platform.python.source != "conda":
         pins["python", ""] = _PinnedValue(platform.python.version)
-    pins |= {("conda", each.name): _PinnedValue(each.version, each.sha256, each.file) for each in platform.conda}
-    pins |= {("pip", each.name): _PinnedValue(each.version, each.sha256, each.file) for each in platform.pip}
-    pins |= {
-        ("pip-build", f"{build.name}: {each.name}"): _PinnedValue(each.version, each.sha256, each.file)
-        for build in platform.pip_build
-        for each in build.packages
-    }
-    pins |= {("index", each.name): _PinnedValue(each.index) for each in platform.pip if each.index != DEFAULT_INDEX}
-    for kind, packages in (("apt", platform.apt), ("apt-build", platform.apt_build)):
-        pins |= {(kind, each.name): _PinnedValue(each.version, each.sha256, each.sha256) for each in packages}
+    for packages in PACKAGE_LISTS.values():
+        for name, package in packages.iter_packages(platform):
+            file = getattr(package, "file", package.sha256)
+            pins[packages.kind, name] = _PinnedValue(package.version, package.sha256, file)
+            index = getattr(package, "index", DEFAULT_INDEX)
+            if packages.is_installed and index != DEFAULT_INDEX:
+                pins["index", name] = _PinnedValue(index)
     return pins
 
 
-def _collect_decision_pins(decided: BaseImageDecision) -> dict[tuple[str, str], _PinnedValue]:
-    """What follows from the bases, or they from it."""
-    told = {"cuda": decided.cuda, "driver": decided.driver, "compute": " ".join(decided.compute)}
-    told["facts"] = decided.catalogue
-    pins = {(kind, ""): _PinnedValue(value) for kind, value in told.items() if value}
-    pins |= {("variable", name): _PinnedValue(value) for name, value in decided.env}
-    return pins | {("build-variable", name): _PinnedValue(value) for name, value in decided.build_env}
+def _collect_decision_pins(decision: BaseImageDecision) -> dict[tuple[str, str], _PinnedValue]:
+    values = {
+        "cuda": decision.cuda,
+        "driver": decision.driver,
+        "compute": " ".join(decision.compute),
+        "facts": decision.catalogue,
+    }
+    pins = {(kind, ""): _PinnedValue(value) for kind, value in values.items() if value}
+    pins |= {("variable", name): _PinnedValue(value) for name, value in decision.env}
+    return pins | {("build-variable", name): _PinnedValue(value) for name, value in decision.build_env}
 
 
 def _iter_changed_pins(
@@ -344,3 +205,125 @@ def _iter_changed_pins(
         if before != after:
             file = after.file if before and after and before.version == after.version else ""
             yield _ChangeKey(*key, before and before.version, after and after.version, file)
+
+
+class ChangeExplainer:
+    """Finds the reasons of changes on one platform, from its packages in both locks."""
+
+    def __init__(self, before: PlatformLock, after: PlatformLock, request: LockRequest | None) -> None:
+        self._before, self._after, self._request = before, after, request
+        self._old_graph, self._new_graph = build_graph(before), build_graph(after)
+
+    def find_reasons(self, kind: str, name: str) -> tuple[str, ...]:
+        """The reason of one change in one sentence. Empty if the change was requested or the locks show no reason."""
+        if kind in _BASE_IMAGE_KINDS:
+            return self._explain_base_change(kind, name)
+        node = PackageNode(name, kind)
+        old, new = self._old_graph.packages.get(node), self._new_graph.packages.get(node)
+        if old is None:
+            return self._explain_addition(node) if new else ()
+        manager = INSTALLED_KINDS[kind]
+        if manager.follows_snapshot:
+            return ()
+        return self._explain_update(node, old, manager) if new else (self._explain_removal(node, manager),)
+
+    def _explain_update(self, node: PackageNode, old: LockedPackage, manager: PackageManager) -> tuple[str, ...]:
+        if self._request and (self._request.upgraded is True or node.name in (self._request.upgraded or ())):
+            return ()
+        reasons = chain(
+            self._iter_unmet_requirements(node, old, manager),
+            self._iter_conflicting_dependents(node, old, manager),
+            self._iter_conflicting_dependencies(node, old, manager),
+            self._iter_environment_changes(manager),
+            self._iter_related_changes(node),
+        )
+        # `lock` states that there is no known reason; `diff` leaves the line out.
+        return tuple(islice(chain(reasons, [_NO_REASON_MESSAGE] if self._request else []), 1))
+
+    def _explain_base_change(self, kind: str, name: str) -> tuple[str, ...]:
+        """The steps about the base image in the later lock that are not in the earlier one."""
+        before, after = (
+            each.base_decision.explanation if each.base_decision else () for each in (self._before, self._after)
+        )
+        rule = {"cuda": "bundled", "image": "image"}[kind]
+        steps = [step for step in after if step.rule.partition(".")[0] == rule and step not in before]
+        others = set() if kind == "cuda" else {"build", "run"} - {name}
+        return tuple(
+            f"{step.decision} ({', '.join(step.inputs)})" if step.inputs else step.decision
+            for step in steps
+            if step.decision and step.rule.partition(".")[2] not in others
+        )
+
+    def _explain_removal(self, node: PackageNode, manager: PackageManager) -> str:
+        if self._request and node.name in getattr(getattr(self._request.spec, manager.name), "exclude", ()):
+            return "the spec excludes it"
+        others = (
+            each for each in self._new_graph.find_nodes(node.name) if not INSTALLED_KINDS[each.kind].follows_snapshot
+        )
+        if other := next(others, None):
+            return f"{self._new_graph.format_label(other)} provides it now"
+        return "no locked package needs it any more"
+
+    def _explain_addition(self, node: PackageNode) -> tuple[str, ...]:
+        dependents = self._new_graph.dependents[node]
+        # Prefer dependents that changed too. An unchanged one can only need this package because another one is gone.
+        causes = [each for each in dependents if self._has_changed(each)] or dependents
+        shown = ", ".join(map(self._format_package, causes[:_MAX_LISTED_DEPENDENTS]))
+        more = f" and {len(causes) - _MAX_LISTED_DEPENDENTS} more" if len(causes) > _MAX_LISTED_DEPENDENTS else ""
+        return (f"needed by {shown}{more}",) if causes else ()
+
+    def _format_package(self, node: PackageNode) -> str:
+        return f"{node.name} {self._new_graph.packages[node].version}"
+
+    def _has_changed(self, node: PackageNode) -> bool:
+        return self._old_graph.packages.get(node) != self._new_graph.packages.get(node)
+
+    def _iter_unmet_requirements(self, node: PackageNode, old: LockedPackage, manager: PackageManager) -> Iterator[str]:
+        """Requirements of the spec that the earlier package does not satisfy."""
+        for text in manager.list_requirements(self._request.spec) if self._request else ():
+            if manager.requirement_name(text) == node.name and not manager.allows(text, old):
+                yield f"the spec requests `{text}`"
+
+    def _iter_conflicting_dependents(
+        self, node: PackageNode, old: LockedPackage, manager: PackageManager
+    ) -> Iterator[str]:
+        """Packages that do not accept the earlier version, beginning with those that were to be upgraded."""
+        upgraded = self._request.upgraded if self._request and not isinstance(self._request.upgraded, bool) else ()
+        for dependent in sorted(self._new_graph.dependents[node], key=lambda each: each.name not in upgraded):
+            if dependent.kind != node.kind:
+                continue
+            for text in self._new_graph.packages[dependent].depends:
+                if manager.dependency_name(text) == node.name and not manager.allows(text, old):
+                    yield f"{self._format_package(dependent)} needs `{text}`"
+
+    def _iter_conflicting_dependencies(
+        self, node: PackageNode, old: LockedPackage, manager: PackageManager
+    ) -> Iterator[str]:
+        """Dependencies of the earlier version that are now locked in a version it does not accept."""
+        for text in old.depends:
+            end = PackageNode(manager.dependency_name(text), node.kind)
+            new = self._new_graph.packages.get(end)
+            if new and not manager.allows(text, new):
+                previous = self._old_graph.packages.get(end)
+                same_version = previous and previous.version == new.version
+                build = f" ({getattr(new, 'build', '')})" if same_version else ""
+                yield f"{old.name} {old.version} needs `{text}`, and {new.name} is now {new.version}{build}"
+
+    def _iter_environment_changes(self, manager: PackageManager) -> Iterator[str]:
+        """Another Python or C library, for which other files are selected."""
+        before, after = self._before, self._after
+        if not manager.has_distributions:
+            return
+        if before.python and after.python and before.python.version != after.python.version:
+            yield f"Python is now {after.python.version}"
+        if before.build.glibc != after.build.glibc:
+            yield f"glibc is now {after.build.glibc}"
+
+    def _iter_related_changes(self, node: PackageNode) -> Iterator[str]:
+        """Dependents and dependencies that changed too."""
+        for each in (*self._new_graph.dependents[node], *self._old_graph.dependents[node]):
+            if self._has_changed(each) and each in self._new_graph.packages:
+                yield f"{self._format_package(each)}, which changed too, needs it"
+        for each in (*self._new_graph.dependencies[node], *self._old_graph.dependencies[node]):
+            if self._has_changed(each) and each in self._new_graph.packages:
+                yield f"it needs {self._format_package(each)}, which changed too"

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from envcompile.lock.diff import ADDED, CHANGE_STATUSES, CHANGED, FILE_CHANGED, REMOVED
-from envcompile.spec.pip import DEFAULT_INDEX
+from envcompile.lock.package_managers import PACKAGE_MANAGERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -101,7 +101,7 @@ def format_json(changes: Sequence[LockChange], before: str, after: str) -> str:
 
 
 def format_listing(lock: Lock) -> Iterator[str]:
-    """What is pinned, a line each: what `git diff` compares, and people read, in place of the lock's own text."""
+    """One line for each pin. `git diff` compares these lines instead of the text of the lock."""
     if lock.snapshot:
         yield f"snapshot of the archive {lock.snapshot}"
     for platform in lock.platforms:
@@ -112,25 +112,21 @@ def format_listing(lock: Lock) -> Iterator[str]:
 def _format_platform(platform: PlatformLock) -> Iterator[str]:
     if platform.python:
         yield f"Python {platform.python.version}"
-    yield f"build on {platform.build.image}"
-    yield f"run on {platform.run.image}"
-    if decided := platform.base_decision:
-        yield from ([f"CUDA {decided.cuda}"] if decided.cuda else [])
-        yield from ([f"driver {decided.driver} or newer"] if decided.driver else [])
-        yield from (f"variable {name}={value}" for name, value in decided.env)
-        yield from (f"variable of the build {name}={value}" for name, value in decided.build_env)
-        yield from (f"because {each.decision}" for each in decided.explanation)
-    yield from (f"{each.name} of {each.image}" for each in platform.tools)
+    yield f"build image {platform.build.image}"
+    yield f"run image {platform.run.image}"
+    if decision := platform.base_decision:
+        yield from ([f"CUDA {decision.cuda}"] if decision.cuda else [])
+        yield from ([f"driver {decision.driver} or newer"] if decision.driver else [])
+        yield from (f"variable {name}={value}" for name, value in decision.env)
+        yield from (f"build variable {name}={value}" for name, value in decision.build_env)
+        yield from (f"because {each.decision}" for each in decision.explanation)
+    yield from (f"tool {each.name} {each.image}" for each in platform.tools)
     yield from format_packages(platform)
-    for build in platform.pip_build:
-        yield from (f"pip-build {build.name}: {each.name} {each.version} {each.sha256[:12]}" for each in build.packages)
-    for kind, pinned in (("apt", platform.apt), ("apt-build", platform.apt_build)):
-        yield from (f"{kind} {each.name} {each.version} {each.architecture} {each.sha256[:12]}" for each in pinned)
 
 
 def format_packages(pins: PlatformLock | Pins) -> Iterator[str]:
-    """Packages of conda and pip on a platform, a line each; the beginning of the hash tells two files apart."""
-    yield from (f"conda {each.name} {each.version} {each.build} {each.sha256[:12]}" for each in pins.conda)
-    for each in pins.pip:
-        index = "" if each.index == DEFAULT_INDEX else f" {each.index}"
-        yield f"pip {each.name} {each.version} {each.sha256[:12]}{index}"
+    """One line for each package, with the beginning of the hash to distinguish files of the same version."""
+    for manager in PACKAGE_MANAGERS.values():
+        for packages in manager.lists:
+            for name, package in packages.iter_packages(pins):
+                yield f"{packages.kind} {name} {package.version} {manager.describe(package)}"

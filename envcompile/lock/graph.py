@@ -1,35 +1,35 @@
-"""Who needs whom in a lock, on one platform: conda's packages, pip's and those these need of conda, Debian's."""
+"""The dependency graph of the packages that a lock pins for one platform.
+
+Three uses: the graph that `tree`, `why` and `diff` show, the order in which conda packages can be installed, and the
+packages that no requirement needs.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from envcompile.spec.conda import parse_dependency_name, parse_match_spec
-from envcompile.spec.pip import parse_package_name, parse_requirement
+from envcompile.lock.package_managers import INSTALLED_KINDS, PACKAGE_LISTS
+from envcompile.spec.conda import parse_dependency_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from envcompile.lock.model import AptPackage, CondaPackage, PipPackage, PlatformLock
+    from envcompile.lock.model import CondaPackage, PlatformLock
+    from envcompile.lock.package_managers import LockedPackage
     from envcompile.spec.model import Spec
-
-    LockedPackage = CondaPackage | PipPackage | AptPackage
-
-# Each kind of package, and what one of them is called.
-PACKAGE_LABELS = {"conda": "conda {}", "pip": "{}", "apt": "apt {}", "apt-build": "apt for the build, {}"}
 
 
 class PackageNode(NamedTuple):
-    """A package of the lock: `kind` is a key of `KINDS`, which may each have one of a name."""
+    """A package of the lock. `kind` is a key of `INSTALLED_KINDS`; each kind can have a package of the same name."""
 
     name: str
     kind: str
 
 
 class DependencyGraph(NamedTuple):
-    """The packages, and for each those that it needs and those that need it, sorted by name.
+    """The packages, with the dependencies and the dependents of each, sorted by name.
 
-    `base_packages` are those that the choice of the base asks for, and not the spec.
+    `base_packages` are the packages that the choice of the base image requires, not the spec.
     """
 
     packages: Mapping[PackageNode, LockedPackage]
@@ -38,107 +38,92 @@ class DependencyGraph(NamedTuple):
     base_packages: tuple[PackageNode, ...] = ()
 
     def format_label(self, node: PackageNode) -> str:
-        """The package as people are told of it: `conda numpy 2.3.5`, and pip's by name and version alone."""
-        return f"{PACKAGE_LABELS[node.kind].format(node.name)} {self.packages[node].version}"
+        """The package as messages name it: `conda numpy 2.3.5`, and `numpy 2.3.5` for a pip package."""
+        return f"{PACKAGE_LISTS[node.kind].label.format(node.name)} {self.packages[node].version}"
 
     def find_nodes(self, name: str) -> tuple[PackageNode, ...]:
-        """The packages of a name, of every kind; where there is none, conda's one that holds that distribution."""
-        own = tuple(node for kind in PACKAGE_LABELS if (node := PackageNode(name, kind)) in self.packages)
+        """The packages of every kind with this name, otherwise the conda package that provides the distribution."""
+        own = tuple(node for kind in INSTALLED_KINDS if (node := PackageNode(name, kind)) in self.packages)
         return own or tuple(node for node in self.packages if name in getattr(self.packages[node], "provides", ()))
 
     def collect_names(self) -> set[str]:
-        """What `find` finds."""
+        """The names for which `find_nodes` finds a package."""
         provided = {name for each in self.packages.values() for name in getattr(each, "provides", ())}
         return {node.name for node in self.packages} | provided
 
 
 def build_graph(platform: PlatformLock) -> DependencyGraph:
-    """The graph of one platform's packages. What is not in the lock (`__glibc`, what is excluded) is left out."""
-    packages: dict[PackageNode, LockedPackage] = {PackageNode(each.name, "conda"): each for each in platform.conda}
-    provider = {name: PackageNode(each.name, "conda") for each in platform.conda for name in each.provides}
-    needs: dict[PackageNode, tuple[PackageNode, ...]] = {}
-    for each in platform.conda:
-        ends = {PackageNode(parse_dependency_name(depend), "conda") for depend in each.depends}
-        needs[PackageNode(each.name, "conda")] = tuple(sorted(ends & packages.keys()))
-    packages |= {PackageNode(each.name, "pip"): each for each in platform.pip}
-    for package in platform.pip:
-        own = {PackageNode(name, "pip") for name in package.depends}
-        brought = {provider[name] for name in package.depends if name in provider}
-        needs[PackageNode(package.name, "pip")] = tuple(sorted(own & packages.keys() | brought))
-    for kind, pinned in (("apt", platform.apt), ("apt-build", platform.apt_build)):
-        packages |= {PackageNode(each.name, kind): each for each in pinned}
-        needs |= {
-            PackageNode(each.name, kind): tuple(PackageNode(name, kind) for name in each.depends) for each in pinned
-        }
-    needed: dict[PackageNode, list[PackageNode]] = {node: [] for node in packages}
-    for node in sorted(needs):
-        for end in needs[node]:
-            needed[end].append(node)
+    """The graph of one platform, without dependencies that are not in the lock, such as `__glibc`."""
+    packages: dict[PackageNode, LockedPackage] = {
+        PackageNode(name, kind): package
+        for kind in INSTALLED_KINDS
+        for name, package in PACKAGE_LISTS[kind].iter_packages(platform)
+    }
+    providers = {name: node for node, each in packages.items() for name in getattr(each, "provides", ())}
+    dependencies: dict[PackageNode, tuple[PackageNode, ...]] = {}
+    for node, package in packages.items():
+        manager = INSTALLED_KINDS[node.kind]
+        names = {manager.dependency_name(text) for text in package.depends}
+        found = {end for name in names if (end := PackageNode(name, node.kind)) in packages}
+        if manager.has_distributions:
+            found |= {providers[name] for name in names if name in providers}
+        dependencies[node] = tuple(sorted(found))
+    dependents: dict[PackageNode, list[PackageNode]] = {node: [] for node in packages}
+    for node in sorted(dependencies):
+        for end in dependencies[node]:
+            dependents[end].append(node)
     return DependencyGraph(
-        packages, needs, {node: tuple(found) for node, found in needed.items()}, _find_base_packages(platform)
+        packages,
+        dependencies,
+        {node: tuple(found) for node, found in dependents.items()},
+        _find_base_packages(platform),
     )
 
 
 def _find_base_packages(platform: PlatformLock) -> tuple[PackageNode, ...]:
-    decided = platform.base_decision
-    if decided is None:
+    decision = platform.base_decision
+    if decision is None:
         return ()
-    wheels = [PackageNode(each, "pip") for each in decided.wheel_names]
-    return (
-        *wheels,
-        *(PackageNode(each, "apt") for each in decided.apt),
-        *(PackageNode(each, "apt-build") for each in decided.apt_build),
-    )
+    names = {"pip": decision.wheel_names, "apt": decision.apt, "apt-build": decision.apt_build}
+    return tuple(PackageNode(name, kind) for kind, found in names.items() for name in found)
 
 
-def find_requested_packages(spec: Spec, drawn: DependencyGraph) -> tuple[PackageNode, ...]:
-    """The packages that the spec asks for itself, in its order, and those that the base was chosen with.
-
-    What is asked for and the lock lacks is not there.
-    """
-    conda = [PackageNode(parse_match_spec(text).name, "conda") for text in spec.conda.packages]
-    if spec.python is not None:
-        conda.append(PackageNode("python", "conda"))
-    pip = [
-        node
-        for text in spec.pip.packages
-        for node in drawn.find_nodes(parse_package_name(parse_requirement(text).name))
-    ]
-    apt = [PackageNode(each, "apt") for each in spec.apt.packages] + [
-        PackageNode(each, "apt-build") for each in spec.apt.build
-    ]
-    return tuple(dict.fromkeys(node for node in (*conda, *pip, *apt, *drawn.base_packages) if node in drawn.packages))
+def find_requested_packages(spec: Spec, graph: DependencyGraph) -> tuple[PackageNode, ...]:
+    """The locked packages that the spec requests, in its order, then those that the base image requires."""
+    requested: list[PackageNode] = []
+    for kind, manager in INSTALLED_KINDS.items():
+        for text in manager.list_requirements(spec, PACKAGE_LISTS[kind].spec_key):
+            name = manager.requirement_name(text)
+            requested += graph.find_nodes(name) if manager.has_distributions else [PackageNode(name, kind)]
+    return tuple(dict.fromkeys(node for node in (*requested, *graph.base_packages) if node in graph.packages))
 
 
-def find_shortest_path(drawn: DependencyGraph, start: PackageNode, end: PackageNode) -> tuple[PackageNode, ...]:
-    """The shortest way from one package to another that it needs, both included; nothing where there is none."""
-    came: dict[PackageNode, PackageNode] = {}
-    waiting: Collection[PackageNode] = (start,)
+def find_shortest_path(graph: DependencyGraph, start: PackageNode, end: PackageNode) -> tuple[PackageNode, ...]:
+    """The shortest path of dependencies from `start` to `end`, both included; empty if there is none."""
+    previous: dict[PackageNode, PackageNode] = {}
+    level: Collection[PackageNode] = (start,)
     seen = {start}
-    while waiting and end not in seen:
-        ahead = []
-        for node in waiting:
-            for near in drawn.dependencies[node]:
-                if near not in seen:
-                    seen.add(near)
-                    came[near] = node
-                    ahead.append(near)
-        waiting = ahead
+    while level and end not in seen:
+        next_level = []
+        for node in level:
+            for neighbour in graph.dependencies[node]:
+                if neighbour not in seen:
+                    seen.add(neighbour)
+                    previous[neighbour] = node
+                    next_level.append(neighbour)
+        level = next_level
     if end not in seen:
         return ()
     path = [end]
     while path[-1] != start:
-        path.append(came[path[-1]])
+        path.append(previous[path[-1]])
     return tuple(reversed(path))
 
 
-# The order in which conda packages can be installed one after the other.
-
-
 def sort_by_dependencies(packages: Iterable[CondaPackage]) -> list[CondaPackage]:
-    """Every package after those it depends on, ties by name: an explicit list is installed as it stands.
+    """Conda packages in an order in which they can be installed: each after its dependencies, ties by name.
 
-    Python and pip need each other; Python comes first.
+    Python and pip depend on each other; Python comes first.
     """
     known = {package.name: package for package in packages}
     done: dict[str, CondaPackage] = {}
@@ -148,44 +133,41 @@ def sort_by_dependencies(packages: Iterable[CondaPackage]) -> list[CondaPackage]
 
 
 def _append_after_dependencies(known: Mapping[str, CondaPackage], first: str, done: dict[str, CondaPackage]) -> None:
-    # A stack of our own: chains of dependencies are as long as an environment is large.
-    open_names = [first]
+    # An explicit stack: a chain of dependencies can be longer than Python's recursion limit.
+    stack = [first]
     entered: set[str] = set()
-    while open_names:
-        name = open_names[-1]
+    while stack:
+        name = stack[-1]
         if name in done:
-            open_names.pop()
+            stack.pop()
         elif name in entered:
             done[name] = known[name]
-            open_names.pop()
+            stack.pop()
         else:
             entered.add(name)
-            needs = sorted({parse_dependency_name(text) for text in known[name].depends} & set(known), reverse=True)
-            open_names += [need for need in needs if need not in entered and (name, need) != ("python", "pip")]
+            names = sorted({parse_dependency_name(text) for text in known[name].depends} & set(known), reverse=True)
+            stack += [each for each in names if each not in entered and (name, each) != ("python", "pip")]
 
 
-# Packages that no requirement leads to.
+def unrequired_packages(dependencies: Mapping[str, Iterable[str]], roots: Iterable[str]) -> list[str]:
+    """The names that cannot be reached from `roots`, sorted, without the dependencies of other such names."""
+    unrequired = set(dependencies) - find_reachable_packages(dependencies, roots)
+    needed = {each for name in unrequired for each in dependencies[name] if each != name}
+    found = sorted(unrequired - needed)
+    # The packages of a cycle all have dependents, so one of them stands for the cycle.
+    for name in sorted(unrequired):
+        if name not in find_reachable_packages(dependencies, found):
+            found.append(name)
+    return sorted(found)
 
 
-def unrequired_packages(needs: Mapping[str, Iterable[str]], roots: Iterable[str]) -> list[str]:
-    """The names that cannot be reached from `roots`, sorted; without those that another one of them needs."""
-    left = set(needs) - find_reachable_packages(needs, roots)
-    needed = {need for name in left for need in needs[name] if need != name}
-    tops = sorted(left - needed)
-    # What stands in a circle has nobody above it.
-    for name in sorted(left):
-        if name not in find_reachable_packages(needs, tops):
-            tops.append(name)
-    return sorted(tops)
-
-
-def find_reachable_packages(needs: Mapping[str, Iterable[str]], roots: Iterable[str]) -> set[str]:
-    """The names that can be reached from `roots`, which are among them as far as they are known."""
+def find_reachable_packages(dependencies: Mapping[str, Iterable[str]], roots: Iterable[str]) -> set[str]:
+    """The known names among `roots`, and all names that can be reached from them."""
     seen: set[str] = set()
-    open_names = [name for name in roots if name in needs]
-    while open_names:
-        name = open_names.pop()
+    stack = [name for name in roots if name in dependencies]
+    while stack:
+        name = stack.pop()
         if name not in seen:
             seen.add(name)
-            open_names += [need for need in needs[name] if need in needs and need not in seen]
+            stack += [each for each in dependencies[name] if each in dependencies and each not in seen]
     return seen

@@ -196,12 +196,6 @@ class PlatformLock:
     base_decision: BaseImageDecision | None = None
     pip_build: tuple[SdistBuild, ...] = ()
 
-    @property
-    def package_count(self) -> int:
-        """How many packages of every kind are pinned."""
-        built = sum(len(each.packages) for each in self.pip_build)
-        return len(self.conda) + len(self.pip) + len(self.apt) + len(self.apt_build) + built
-
 
 @dataclass(frozen=True, slots=True)
 class Pins:
@@ -241,21 +235,6 @@ class Lock:
     recorded_inputs: tuple[RecordedInput, ...] | None = None
     private_indexes: tuple[str, ...] = ()
     snapshot: str | None = None
-
-    @property
-    def package_counts(self) -> dict[str, int]:
-        """The numbers of platforms and packages, as the header of the lock states them. Only pip's may be 0."""
-        counts = {
-            "pip": sum(len(each.pip) for each in self.platforms),
-            "pip-build": sum(len(build.packages) for each in self.platforms for build in each.pip_build),
-            "conda": sum(len(each.conda) for each in self.platforms),
-            "apt": sum(len(each.apt) for each in self.platforms),
-            "apt-build": sum(len(each.apt_build) for each in self.platforms),
-        }
-        return {
-            "platforms": len(self.platforms),
-            **{kind: count for kind, count in counts.items() if count or kind == "pip"},
-        }
 
     def find_platform(self, name: str) -> PlatformLock | None:
         """What is pinned for one platform, if it is locked."""

@@ -49,6 +49,7 @@ from envcompile.lock.model import (
     Step,
     ToolImage,
 )
+from envcompile.lock.package_managers import PACKAGE_LISTS, count_by_kind
 from envcompile.platforms import PLATFORMS
 
 if TYPE_CHECKING:
@@ -62,7 +63,6 @@ _CONFLICT_MARKER = re.compile(r"^(?:<{7}|={7}|>{7}|\|{7})(?: |$)", re.MULTILINE)
 _LOCK_KEYS = {
     *("format", "digest", "layout", "spec", "counts", "asked", "snapshot", "channels", "private-indexes", "platforms")
 }
-_PACKAGE_KEYS = ("pip", "pip-build", "conda", "apt", "apt-build")
 _PLATFORM_KEYS = ("python", "build", "run", "tools")
 _PLATFORM_DECISION_KEYS = ("decided", "warnings", "trail")
 _DECISION_VERSION_KEYS = ("cuda", "driver", "image-driver")
@@ -134,7 +134,7 @@ def decode_lock(value: Mapping[str, Any], name: str, hint: str, *, is_intact: bo
     )
     if lock.snapshot is None and any(each.apt or each.apt_build for each in lock.platforms):
         raise reader.create_error("snapshot", "is missing")
-    if value.get("counts") != lock.package_counts:
+    if value.get("counts") != count_by_kind(lock):
         raise reader.create_error("counts", "does not match the packages")
     if not lock.platforms:
         raise reader.create_error("platforms", "is empty")
@@ -145,8 +145,8 @@ def _is_truncated(counts: object, platforms: object) -> bool:
     """Whether the file has fewer platforms or packages than its header counts."""
     expected = counts if isinstance(counts, dict) else {}
     tables = [each for each in platforms.values() if isinstance(each, dict)] if isinstance(platforms, dict) else []
-    arrays = {key: [each[key] for each in tables if isinstance(each.get(key), list)] for key in _PACKAGE_KEYS}
-    found = {"platforms": len(tables), **{key: sum(map(len, arrays[key])) for key in _PACKAGE_KEYS}}
+    arrays = {key: [each[key] for each in tables if isinstance(each.get(key), list)] for key in PACKAGE_LISTS}
+    found = {"platforms": len(tables), **{key: sum(map(len, arrays[key])) for key in PACKAGE_LISTS}}
     return any(isinstance(expected.get(key), int) and found[key] < expected[key] for key in found)
 
 
@@ -175,7 +175,7 @@ def _read_private_indexes(reader: LockFieldReader, value: object) -> tuple[str, 
 
 def _read_platform(reader: LockFieldReader, platform: str, value: object) -> PlatformLock:
     where = f"platforms.{platform}"
-    table = reader.read_table(value, where, {*_PLATFORM_KEYS, *_PLATFORM_DECISION_KEYS, *_PACKAGE_KEYS})
+    table = reader.read_table(value, where, {*_PLATFORM_KEYS, *_PLATFORM_DECISION_KEYS, *PACKAGE_LISTS})
     build, run = (_read_base_image(reader, table.get(stage), f"{where}.{stage}") for stage in ("build", "run"))
     tools = reader.read_array(table.get("tools"), f"{where}.tools")
     pip = _read_packages(reader, table.get("pip"), f"{where}.pip", _read_pip_package)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from envcompile.digests import compute_sha256
 from envcompile.lock.header import FORMAT_VERSION, HEADER_COMMENT
+from envcompile.lock.package_managers import count_by_kind
 from envcompile.project.toml_writer import format_toml_header, format_toml_pair, format_toml_rows
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def format_lock(lock: Lock) -> str:
 def _format_body(lock: Lock) -> Iterator[str]:
     yield format_toml_pair("layout", lock.layout)
     yield format_toml_pair("spec", {"digest": lock.spec_digest, "text": lock.spec_text_digest})
-    yield format_toml_pair("counts", lock.package_counts)
+    yield format_toml_pair("counts", count_by_kind(lock))
     if lock.recorded_inputs is not None:
         yield from format_toml_rows(
             "asked", ({"key": each.key, "values": list(each.values)} for each in lock.recorded_inputs)

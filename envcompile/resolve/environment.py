@@ -10,6 +10,7 @@ from envcompile.base_image.compatibility import make_cuda_constraints
 from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
 from envcompile.diagnostics.errors import EXIT_FAILED
 from envcompile.lock.model import Pins, PlatformLock, PythonInterpreter
+from envcompile.lock.package_managers import PACKAGE_MANAGERS
 from envcompile.net.process import run_in_threads
 from envcompile.platforms import PLATFORMS
 from envcompile.resolve.conda.channels import add_distributions
@@ -230,12 +231,8 @@ def explain_unsolvable(
 
 def _find_blamed_requirements(answer: UnsolvableError, spec: Spec) -> list[KeyPath]:
     """The requirements that the reason says "you require", else those it names at all."""
-    if answer.table == "conda":
-        names = [parse_match_spec(text).name for text in spec.conda.packages]
-    elif answer.table == "apt":
-        names = list(spec.apt.packages)
-    else:
-        names = [parse_package_name(parse_requirement(text).name) for text in spec.pip.packages]
+    manager = PACKAGE_MANAGERS[answer.table]
+    names = [manager.requirement_name(text) for text in getattr(spec, manager.name).packages]
     words = " ".join(answer.reason.split()).lower()
     # The name, and not a longer one that it is a part of.
     patterns = [rf"{'[-_.]'.join(map(re.escape, each.split('-')))}(?![a-z0-9_-])" for each in names]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from envcompile.diagnostics.diagnostic import did_you_mean, format_count
 from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.lock.model import Lock, Pins, RecordedInput
+from envcompile.lock.package_managers import PACKAGE_MANAGERS, count_packages
 from envcompile.lock.reader import NewerLockFormatError, parse_lock
 from envcompile.resolve.environment import EarlierLock, UpgradeRequest
 
@@ -36,7 +37,7 @@ def read_earlier_lock(text: str | None, name: str, warn: Callable[[str], None]) 
         from envcompile.lock.recovery import recover_images, recover_pins, recover_snapshot  # noqa: PLC0415 - rarely needed
 
         pins = recover_pins(text)
-        kept = format_count(sum(len(each.pip) + len(each.conda) for each in pins.values()), "pin")
+        kept = format_count(count_packages(*pins.values()), "pin")
         warn(f"{problem.message}; {kept} of it can be read and will be kept if the spec allows it")
         return EarlierLock(None, pins, snapshot=recover_snapshot(text), images=recover_images(text))
     pins = {each.platform: Pins(each.pip, each.conda) for each in lock.platforms}
@@ -87,17 +88,14 @@ def _normalize_locked_name(text: str, earlier: EarlierLock) -> str:
 def _check_version(name: str, version: str, pins: Collection[Pins]) -> None:
     """Raises `InvalidInputError` unless the package managers that have the package can be asked for the version."""
     from envcompile.diagnostics.diagnostic import RequirementError  # noqa: PLC0415 - only for an exact version
-    from envcompile.spec.conda import parse_match_spec  # noqa: PLC0415
-    from envcompile.spec.pip import parse_requirement  # noqa: PLC0415
 
     if not pins:
         message = f"there is no lock yet, so `{name}` cannot be upgraded"
         raise InvalidInputError(message, "write the version in the spec")
     try:
-        if any(name == each.name for platform in pins for each in platform.conda):
-            parse_match_spec(f"{name} =={version}")
-        if any(name == each.name for platform in pins for each in platform.pip):
-            parse_requirement(f"{name}=={version}")
+        for manager in PACKAGE_MANAGERS.values():
+            if name in (each for platform in pins for each, _ in manager.lists[0].iter_packages(platform)):
+                manager.requirement_name(f"{name} =={version}")
     except RequirementError as refusal:
         raise InvalidInputError(refusal.message, f"write `-P {name}==VERSION`") from None
 

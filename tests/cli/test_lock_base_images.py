@@ -293,8 +293,8 @@ def test_a_base_that_changed_says_why_in_the_diff(machine: Machine) -> None:
     after = machine.lock(["tensorflow"], '[cuda]\nversion = "12"\n')
     moved = {change.label: change for change in compare_locks(before, after)}
     assert (moved["CUDA"].before, moved["CUDA"].after) == ("12.8.2", "12.6.3")
-    assert any("newest patch of 12.6 that fits" in why for why in moved["image to run on"].reasons)
-    assert "tensorflow==2.21.0" in "".join(moved["image to run on"].reasons)
+    assert any("newest patch of 12.6 that fits" in why for why in moved["run image"].reasons)
+    assert "tensorflow==2.21.0" in "".join(moved["run image"].reasons)
 
 
 def test_newer_facts_that_decide_alike_change_nothing(machine: Machine) -> None:

@@ -82,7 +82,7 @@ def check_reasons(said: str, before: Lock, after: Lock, *asked: str) -> set[str]
             told["conda" if found[1] else "pip", found[2]] = lines[index + 1].startswith("      ")
     assert told.keys() == moved
     # A reason that says that there is none does not count.
-    assert "no reason for it stands in the locks" not in said
+    assert "the locks do not show the reason" not in said
     assert {key for key, reason in told.items() if not reason} <= {key for key in moved if key[1] in asked}
     return {key[1] for key in moved}
 

@@ -179,9 +179,9 @@ def test_bases_and_tools_move_too() -> None:
     python = lock.platforms[0].python
     assert lines(lock, replace(lock, platforms=tuple(moved))) == [
         f"  - Python {python and python.version}",
-        f"  ~ image to run on {run.image} -> {image}",
-        f"  ~ system to run on {run.os}, glibc {run.glibc} -> {run.os}, glibc 2.41",
-        f"  ~ image for {tool.name} {tool.image} -> {image}",
+        f"  ~ run image {run.image} -> {image}",
+        f"  ~ operating system of the run image {run.os}, glibc {run.glibc} -> {run.os}, glibc 2.41",
+        f"  ~ image of the tool {tool.name} {tool.image} -> {image}",
     ]
 
 
@@ -191,7 +191,7 @@ def test_what_the_build_is_told_moves_too() -> None:
     assert platform.base_decision
     home = (("CUDA_HOME", "/usr/local/cuda"),)
     other = replace(platform, base_decision=replace(platform.base_decision, build_env=home))
-    assert lines(lock, replace(lock, platforms=(other,))) == ["  - variable of the build TORCH_CUDA_ARCH_LIST 8.0;9.0"]
+    assert lines(lock, replace(lock, platforms=(other,))) == ["  - build variable TORCH_CUDA_ARCH_LIST 8.0;9.0"]
 
 
 SPEC = 'name = "x"\npython = "3.12"\n[conda]\nchannels = ["c"]\npackages = [CONDA]\n[pip]\npackages = [PIP]\n'
@@ -215,14 +215,14 @@ def test_why_conda_packages_move() -> None:
     old = [conda("a", "1", "b <2"), conda("b", "1"), conda("c", "1", "b"), conda("d", "1", "x 1")]
     new = [conda("a", "2", "b >=2"), conda("b", "2"), conda("c", "2", "b"), conda("d", "1", "x 1")]
     told = asked(upgraded=frozenset({"a"}))
-    assert why(old, new, told) == {"a": (), "b": ("a 2 needs `b >=2`",), "c": ("it needs b 2, which moved too",)}
+    assert why(old, new, told) == {"a": (), "b": ("a 2 needs `b >=2`",), "c": ("it needs b 2, which changed too",)}
     assert why(old, new)["a"] == ("a 1 needs `b <2`, and b is now 2",)
     assert why(old, new, asked(conda='"a"', upgraded=True)) == {"a": (), "b": (), "c": ()}
-    assert why(old, new, asked(conda='"a >=2", "c"'))["a"] == ("the spec asks for `a >=2`",)
+    assert why(old, new, asked(conda='"a >=2", "c"'))["a"] == ("the spec requests `a >=2`",)
     builds = [conda("a", "1", "b * 0"), conda("b", "1")], [conda("a", "1", build="9"), conda("b", "1", build="1")]
     assert why(*builds)["a"] == ("a 1 needs `b * 0`, and b is now 1 (1)",)
     python = [conda("python", "3.11.1")], [conda("python", "3.12.1")]
-    assert why(*python, asked())["python"] == ("the spec asks for `python 3.12.*`",)
+    assert why(*python, asked())["python"] == ("the spec requests `python 3.12.*`",)
     # What cannot be read without a solver is not claimed to be refused.
     assert why([conda("a", "1", "b >1.*"), conda("b", "1")], [conda("a", "2"), conda("b", "1")]) == {"a": ()}
 
@@ -239,19 +239,19 @@ def test_why_pip_packages_move() -> None:
     new = [pip("app", "2", "lib"), pip("lib", "2"), pip("other", "2", "lib"), pip("far", "2")]
     assert why(old, new, asked(pip='"app", "far"', upgraded=frozenset({"app"}))) == {
         "app": (),
-        "lib": ("app 2, which moved too, needs it",),
-        "other": ("it needs lib 2, which moved too",),
+        "lib": ("app 2, which changed too, needs it",),
+        "other": ("it needs lib 2, which changed too",),
         # Nothing is made up.
-        "far": ("no reason for it stands in the locks",),
+        "far": ("the locks do not show the reason",),
     }
-    assert why(old, new, asked(pip='"far >=2"'))["far"] == ("the spec asks for `far >=2`",)
+    assert why(old, new, asked(pip='"far >=2"'))["far"] == ("the spec requests `far >=2`",)
     assert why(old, new, asked(pip='''"far >=2 ; python_version < '3'"'''))["far"] == (
-        "no reason for it stands in the locks",
+        "the locks do not show the reason",
     )
     assert why(old, new)["far"] == ()
     brought: list[CondaPackage | PipPackage] = [conda("pytorch", "1", provides=("torch",)), pip("app", "1", "torch")]
     moved: list[CondaPackage | PipPackage] = [conda("pytorch", "2", provides=("torch",)), pip("app", "2", "torch")]
-    assert why(brought, moved)["app"] == ("it needs pytorch 2, which moved too",)
+    assert why(brought, moved)["app"] == ("it needs pytorch 2, which changed too",)
 
 
 def test_files_move_with_what_they_are_chosen_for() -> None:
@@ -272,14 +272,14 @@ def test_why_packages_come_and_go() -> None:
         conda("pytorch", "2", provides=("torch",)),
     ]
     assert why(old, new, asked(pip='"own", "app"', more='exclude = ["out"]\n')) == {
-        "app": ("it needs came 1, which moved too",),
+        "app": ("it needs came 1, which changed too",),
         "came": ("needed by app 2",),
         "deep": ("needed by came 1",),
         "own": (),
         "pytorch": (),
-        "gone": ("nothing in the lock needs it any more",),
-        "torch": ("conda pytorch 2 brings it now",),
-        "out": ("the spec leaves it out",),
+        "gone": ("no locked package needs it any more",),
+        "torch": ("conda pytorch 2 provides it now",),
+        "out": ("the spec excludes it",),
     }
     many = [pip("came", "1"), *(pip(name, "2", "came") for name in "abcde")]
     assert why([pip(name, "1") for name in "abcde"], many)["came"] == ("needed by a 2, b 2, c 2 and 2 more",)
@@ -347,11 +347,11 @@ def test_debian_packages_move_with_the_snapshot() -> None:
         "  + apt libssl 3",
         "      needed by curl 8",
         "  - gcc 1",
-        "      nothing in the lock needs it any more",
+        "      no locked package needs it any more",
         "  - apt tini 1",
         "  ~ snapshot of the archive 2026-01-01T00:00:00Z -> 2026-01-02T00:00:00Z",
         "  ~ apt curl 7 -> 8",
-        "  ~ apt for the build, gcc 12 -> 13",
+        "  ~ apt (build stage) gcc 12 -> 13",
         f"  ~ apt libc 1: another file, {OTHER}",
     ]
     assert [*format_listing(after)][-4:] == [

@@ -1,0 +1,174 @@
+"""The package managers, one row each: what diff, tree, counts, exports and the disk estimate need to know about them.
+
+A package manager has one table in the spec and one or more lists of packages for each platform of the lock. Code that
+works for every package manager iterates over `PACKAGE_MANAGERS` or `PACKAGE_LISTS`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from envcompile.diagnostics.diagnostic import RequirementError
+from envcompile.lock.model import SdistBuild
+from envcompile.spec.conda import matches_package, parse_dependency_name, parse_match_spec
+from envcompile.spec.pip import DEFAULT_INDEX, parse_package_name, parse_requirement
+from envcompile.spec.solver_inputs import list_conda_requirements
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from envcompile.lock.model import AptPackage, CondaPackage, Lock, Pins, PipPackage, PlatformLock
+    from envcompile.spec.model import Spec
+
+    LockedPackage = CondaPackage | PipPackage | AptPackage
+
+
+class PackageList(NamedTuple):
+    """One list of packages of a platform.
+
+    - `kind`: the key of the list in the lock, and the kind of its packages in a graph or a diff.
+    - `label`: the name of a package in messages.
+    - `spec_key`: the key of the list's requirements in the manager's table of the spec.
+    - `is_installed`: whether the packages are installed in a stage, so that they belong in the dependency graph.
+    """
+
+    kind: str
+    label: str
+    spec_key: str = "packages"
+    is_installed: bool = True
+
+    def iter_packages(self, pins: PlatformLock | Pins) -> Iterator[tuple[str, LockedPackage]]:
+        """The packages and their names, which contain the name of the sdist that a package helps to build."""
+        for each in getattr(pins, self.kind.replace("-", "_"), ()):
+            if isinstance(each, SdistBuild):
+                yield from ((f"{each.name}: {package.name}", package) for package in each.packages)
+            else:
+                yield each.name, each
+
+    def count_packages(self, platforms: Iterable[PlatformLock | Pins]) -> int:
+        """The number of packages in this list on all platforms."""
+        return sum(1 for platform in platforms for _ in self.iter_packages(platform))
+
+
+class PackageManager(NamedTuple):
+    """One package manager.
+
+    - `name`: the name of its table in the spec.
+    - `possessive`: how messages refer to its packages.
+    - `requirement_name`: the name of the package that a requirement of the spec requests.
+    - `dependency_name`: the name of the package that an item of `depends` needs.
+    - `allows`: whether a requirement or a dependency allows a package, as far as this is known without a resolver.
+    - `describe`: the build and the beginning of the hash of a package, which identify its file.
+    - `requirements`: the requirements of the spec for `packages`, if there are more than the table contains.
+    - `has_distributions`: whether the packages are Python distributions. They depend on the Python and the C library,
+      and conda packages can provide them.
+    - `follows_snapshot`: whether all versions come from one snapshot of an archive, so that single changes have no
+      reason of their own.
+    """
+
+    name: str
+    possessive: str
+    lists: tuple[PackageList, ...]
+    describe: Callable[[Any], str]
+    requirement_name: Callable[[str], str] = str
+    dependency_name: Callable[[str], str] = str
+    allows: Callable[[str, Any], bool] = lambda _, __: True
+    requirements: Callable[[Spec], tuple[str, ...]] | None = None
+    has_distributions: bool = False
+    follows_snapshot: bool = False
+
+    def list_requirements(self, spec: Spec, key: str = "packages") -> tuple[str, ...]:
+        """The requirements of one list, in the order of the spec."""
+        if self.requirements and key == "packages":
+            return self.requirements(spec)
+        return tuple(getattr(getattr(spec, self.name), key))
+
+
+def _list_conda_requirements(spec: Spec) -> tuple[str, ...]:
+    """With the Python of the spec, which conda installs if it installs anything."""
+    return list_conda_requirements(spec) if spec.conda.packages else ()
+
+
+def _allows_conda_package(text: str, package: CondaPackage) -> bool:
+    try:
+        return matches_package(parse_match_spec(text), package)
+    except RequirementError:  # a record can contain MatchSpecs that the solvers read differently
+        return True
+
+
+def _describe_conda_package(package: CondaPackage) -> str:
+    return f"{package.build} {package.sha256[:12]}"
+
+
+def _parse_requirement_name(text: str) -> str:
+    return parse_package_name(parse_requirement(text).name)
+
+
+def _allows_distribution(text: str, package: PipPackage) -> bool:
+    """A requirement with a marker may not apply, so it allows every version."""
+    requirement = parse_requirement(text)
+    return bool(requirement.marker) or requirement.specifier.contains(package.version, prereleases=True)
+
+
+def _describe_distribution(package: PipPackage) -> str:
+    index = "" if package.index == DEFAULT_INDEX else f" {package.index}"
+    return f"{package.sha256[:12]}{index}"
+
+
+def _describe_debian_package(package: AptPackage) -> str:
+    return f"{package.architecture} {package.sha256[:12]}"
+
+
+# In the order in which the lock lists their packages.
+PACKAGE_MANAGERS = {
+    row.name: row
+    for row in (
+        PackageManager(
+            "conda",
+            "conda's",
+            (PackageList("conda", "conda {}"),),
+            describe=_describe_conda_package,
+            requirement_name=lambda text: parse_match_spec(text).name,
+            dependency_name=parse_dependency_name,
+            allows=_allows_conda_package,
+            requirements=_list_conda_requirements,
+        ),
+        PackageManager(
+            "pip",
+            "pip's",
+            (PackageList("pip", "{}"), PackageList("pip-build", "build dependency of {}", is_installed=False)),
+            describe=_describe_distribution,
+            requirement_name=_parse_requirement_name,
+            allows=_allows_distribution,
+            has_distributions=True,
+        ),
+        PackageManager(
+            "apt",
+            "Debian's",
+            (PackageList("apt", "apt {}"), PackageList("apt-build", "apt (build stage) {}", "build")),
+            describe=_describe_debian_package,
+            follows_snapshot=True,
+        ),
+    )
+}
+PACKAGE_LISTS = {each.kind: each for manager in PACKAGE_MANAGERS.values() for each in manager.lists}
+# The kinds of packages in the dependency graph, with the package managers that install them.
+INSTALLED_KINDS = {
+    each.kind: manager for manager in PACKAGE_MANAGERS.values() for each in manager.lists if each.is_installed
+}
+
+
+def count_packages(*pins: PlatformLock | Pins) -> int:
+    """The number of packages of all kinds."""
+    return sum(each.count_packages(pins) for each in PACKAGE_LISTS.values())
+
+
+def count_by_kind(lock: Lock) -> dict[str, int]:
+    """The numbers of platforms and packages, as the header of the lock states them. Only pip's can be 0."""
+    counts = {kind: each.count_packages(lock.platforms) for kind, each in PACKAGE_LISTS.items()}
+    # pip was the first package manager of the format, so its counts come first.
+    first = {kind: counts.pop(kind) for kind in ("pip", "pip-build")}
+    return {
+        "platforms": len(lock.platforms),
+        **{kind: count for kind, count in {**first, **counts}.items() if count or kind == "pip"},
+    }

@@ -1,0 +1,57 @@
+"""The rows of the package managers match the spec, the lock, its schema and the exporters."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+
+import pytest
+
+from envcompile.loading import find_schema_file
+from envcompile.lock.model import PlatformLock
+from envcompile.lock.package_managers import INSTALLED_KINDS, PACKAGE_LISTS, PACKAGE_MANAGERS, count_packages
+from envcompile.project.generated_files import EXPORTERS
+from tests.kit.project import CASES, parsed
+
+SCHEMA = json.loads(find_schema_file("lock").read_text("utf-8"))
+NOT_PACKAGES = {"platform", "python", "build", "run", "tools", "base_decision"}
+
+
+def test_every_list_of_a_platform_has_a_row() -> None:
+    names = {each.name for each in fields(PlatformLock)} - NOT_PACKAGES
+    assert {each.replace("_", "-") for each in names} == set(PACKAGE_LISTS)
+    assert set(PACKAGE_LISTS) <= set(SCHEMA["definitions"]["platform"]["properties"])
+
+
+@pytest.mark.parametrize("kind", INSTALLED_KINDS)
+@pytest.mark.parametrize("name", CASES)
+def test_requirements_allow_the_locked_packages(name: str, kind: str) -> None:
+    spec, lock = parsed(name)
+    manager, packages = INSTALLED_KINDS[kind], PACKAGE_LISTS[kind]
+    for platform in lock.platforms:
+        locked = dict(packages.iter_packages(platform))
+        provided = {each for package in platform.conda for each in package.provides if manager.has_distributions}
+        for text in manager.list_requirements(spec, packages.spec_key):
+            requested = manager.requirement_name(text)
+            if requested in locked:
+                assert manager.allows(text, locked[requested])
+            else:
+                assert requested in provided or ";" in text
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_package_is_counted_once(name: str) -> None:
+    lock = parsed(name)[1]
+    built = [package for platform in lock.platforms for each in platform.pip_build for package in each.packages]
+    lists = [each for platform in lock.platforms for each in (platform.conda, platform.pip, platform.apt)]
+    lists += [platform.apt_build for platform in lock.platforms]
+    assert count_packages(*lock.platforms) == sum(map(len, lists)) + len(built)
+
+
+def test_only_build_dependencies_of_sdists_are_not_installed() -> None:
+    assert set(PACKAGE_LISTS) - set(INSTALLED_KINDS) == {"pip-build"}
+
+
+@pytest.mark.parametrize("name", EXPORTERS)
+def test_exporters_list_packages_of_known_managers(name: str) -> None:
+    assert set(EXPORTERS[name].package_kinds) <= set(PACKAGE_MANAGERS)

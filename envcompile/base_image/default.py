@@ -62,7 +62,8 @@ TOOL_IMAGES = {
 
 # Which base image, with which C library and which Python: decided before anything is resolved.
 #
-# This module names what must be looked up and decides with the result; the lookup itself happens in `resolve.images`.
+# This module names what must be looked up and decides with the result; the lookup itself happens in
+# `resolve.base_images`.
 
 
 _EXACT_PYTHON = re.compile(r"3\.[0-9]{1,2}\.[0-9]{1,2}")

@@ -1,4 +1,7 @@
-"""Conda and pip as one environment: conda first, then pip with what conda has brought as fixed ground."""
+"""Resolve conda and pip packages as one environment: conda first, then pip with the conda packages fixed.
+
+The resolver for pip sees the distributions in the conda packages as installed, so no distribution is locked twice.
+"""
 
 from __future__ import annotations
 
@@ -27,46 +30,50 @@ if TYPE_CHECKING:
     from envcompile.diagnostics.toml_source import TomlSource
     from envcompile.lock.model import Channel, CondaPackage, Lock, PipPackage, SdistBuild
     from envcompile.resolve.apt.resolver import AptSources
-    from envcompile.resolve.images import BuildContext, ImageReader
+    from envcompile.resolve.base_images import BuildContext, ImageReader
     from envcompile.resolve.model import CondaResolver, Effects, PipResolver, UnsolvableError
     from envcompile.spec.model import Spec
 
-# Where conda puts its Python: the environment is made there and stays there.
+# The interpreter of a conda environment in the image.
 CONDA_PYTHON_PATH = "/env/bin/python"
 
 
 class UpgradeRequest(NamedTuple):
-    """What need not stay as it was pinned: `names`, or True for everything; `exact` versions that some must have."""
+    """The packages that need not keep their pins: `names`, or True for all packages.
+
+    `exact` maps a name to the version that it must have.
+    """
 
     names: frozenset[str] | bool = frozenset()
     exact: Mapping[str, str] = MappingProxyType({})
 
     def exact_versions(self, pins: Iterable[PipPackage | CondaPackage]) -> dict[str, str]:
-        """The exact versions that are meant for packages of this kind."""
-        return {each.name: self.exact[each.name] for each in pins if each.name in self.exact}
+        """Return the exact versions of the packages in `pins`, which are those of one package manager."""
+        return {pin.name: self.exact[pin.name] for pin in pins if pin.name in self.exact}
 
 
 class EarlierLock(NamedTuple):
-    """What was locked before: the lock if it is whole; the pins of each platform, and the moment of the archive.
+    """The lock that an update starts from.
 
-    The last two are also those of a broken lock; `images` are those by digest that it holds.
+    `lock` is None if there is no lock or if it is damaged; then `pins` (by platform), `snapshot` (of the Debian
+    archive) and `recovered_images` (`name:tag@digest`) are what could be read from it.
     """
 
     lock: Lock | None
     pins: Mapping[str, Pins]
     snapshot: str | None = None
-    images: tuple[str, ...] = ()
+    recovered_images: tuple[str, ...] = ()
 
     def pins_for(self, platform: str) -> Pins:
-        """What was pinned for one platform."""
+        """Return the pins of one platform."""
         return self.pins.get(platform, Pins())
 
 
 class Solvers(NamedTuple):
-    """Whoever answers: a resolver for each kind of package, a registry client, and what they may do to the world.
+    """The resolvers, the registry client, and the effects that they may have.
 
-    `channels` are the conda channels of the spec, by their URLs. A resolver of which the spec asks nothing is None.
-    `apt` makes who knows Debian packages, which few environments need; `catalogue` is what is known of bases.
+    `pip` or `conda` is None if the spec has no such packages. `channels` are the conda channels of the spec with their
+    URLs. `create_apt_sources` creates the reader of the Debian archive, which few environments need.
     """
 
     pip: PipResolver | None
@@ -81,37 +88,39 @@ class Solvers(NamedTuple):
 def solve_environment(  # noqa: PLR0913, PLR0917 - every effect is an argument
     source: TomlSource,
     spec: Spec,
-    grounds: Mapping[str, BuildContext],
+    contexts: Mapping[str, BuildContext],
     earlier: EarlierLock,
     solvers: Solvers,
     upgrade: UpgradeRequest,
 ) -> tuple[tuple[PlatformLock, ...], tuple[Channel, ...]]:
-    """What is pinned for each platform, sorted, and the channels it comes from.
+    """Return the pins of each platform, sorted by name, and the conda channels that they come from.
 
-    Raises `UnsolvableError`, `UnavailableError`, or `DiagnosticsError` when a package is asked of conda and of pip.
+    Raises `UnsolvableError`, `UnavailableError`, and `DiagnosticsError` if the spec requests a package from conda and
+    from pip.
     """
     names = sorted(spec.platforms)
-    conda = dict(zip(names, _solve_conda(spec, names, grounds, earlier, solvers, upgrade), strict=True))
+    conda = dict(zip(names, _solve_conda(spec, names, contexts, earlier, solvers, upgrade), strict=True))
     _check_no_duplicates(source, spec, conda)
 
-    def one(name: str) -> PlatformLock:
-        ground, brought = grounds[name], conda[name]
-        python = _find_interpreter(brought) or ground.python
+    def solve_platform(name: str) -> PlatformLock:
+        context, conda_packages = contexts[name], conda[name]
+        python = _find_interpreter(conda_packages) or context.python
         pip: tuple[PipPackage, ...] = ()
-        built: tuple[SdistBuild, ...] = ()
+        builds: tuple[SdistBuild, ...] = ()
         if spec.pip.packages:
-            pip, built = _solve_pip(source, spec, name, ground, python, brought, earlier, solvers, upgrade)
-        return PlatformLock(name, python, ground.base, ground.base, ground.tools, pip, brought, pip_build=built)
+            pip, builds = _solve_pip(source, spec, name, context, python, conda_packages, earlier, solvers, upgrade)
+        base, tools = context.base, context.tools
+        return PlatformLock(name, python, base, base, tools, pip, conda_packages, pip_build=builds)
 
-    platforms = tuple(run_in_threads(one, names))
-    used = {package.channel for packages in conda.values() for package in packages}
-    return platforms, tuple(each for each in solvers.channels if each.name in used)
+    platforms = tuple(run_in_threads(solve_platform, names))
+    used_channels = {package.channel for packages in conda.values() for package in packages}
+    return platforms, tuple(channel for channel in solvers.channels if channel.name in used_channels)
 
 
-def _solve_conda(  # noqa: PLR0913, PLR0917 - a request is made of all that was decided before
+def _solve_conda(  # noqa: PLR0913, PLR0917 - a request depends on all earlier decisions
     spec: Spec,
     names: list[str],
-    grounds: Mapping[str, BuildContext],
+    contexts: Mapping[str, BuildContext],
     earlier: EarlierLock,
     solvers: Solvers,
     upgrade: UpgradeRequest,
@@ -123,7 +132,7 @@ def _solve_conda(  # noqa: PLR0913, PLR0917 - a request is made of all that was 
             requirements=list_conda_requirements(spec),
             channels=solvers.channels,
             platform=PLATFORMS[name],
-            glibc=grounds[name].base.glibc,
+            glibc=contexts[name].base.glibc,
             cuda=spec.cuda.version,
             exclude_newer=spec.exclude_newer,
             preferences=earlier.pins_for(name).conda,
@@ -132,113 +141,124 @@ def _solve_conda(  # noqa: PLR0913, PLR0917 - a request is made of all that was 
         )
         for name in names
     )
-    answers = solvers.conda.resolve(requests, solvers.effects)
-    return tuple(add_distributions(packages) for packages in answers)
+    solutions = solvers.conda.resolve(requests, solvers.effects)
+    return tuple(add_distributions(packages) for packages in solutions)
 
 
 def _check_no_duplicates(source: TomlSource, spec: Spec, conda: Mapping[str, tuple[CondaPackage, ...]]) -> None:
-    """The lock never holds a distribution from both sides: what is asked of both is a mistake, and is told as one."""
-    asked = {parse_match_spec(text).name: text for text in spec.conda.packages}
-    brought = {name: each for packages in conda.values() for each in packages for name in each.provides}
-    found = []
+    """Reject a pip requirement if a requested conda package contains the distribution."""
+    requirements = {parse_match_spec(text).name: text for text in spec.conda.packages}
+    providers = {
+        distribution: package
+        for packages in conda.values()
+        for package in packages
+        for distribution in package.provides
+    }
+    diagnostics = []
     for index, text in enumerate(spec.pip.packages):
-        package = brought.get(parse_package_name(parse_requirement(text).name))
-        if package and package.name in asked:
-            message = f"`{text}` is asked of pip, and of conda as `{asked[package.name]}`"
-            hint = "take it out of one of the two: conda's serves pip's packages too"
-            found.append(Diagnostic("duplicate", message, ("pip", "packages", index), hint))
-    if found:
-        raise DiagnosticsError(source, found)
+        provider = providers.get(parse_package_name(parse_requirement(text).name))
+        if provider and provider.name in requirements:
+            message = f"the conda requirement `{requirements[provider.name]}` already provides the pip package `{text}`"
+            hint = "remove one of the two; pip packages can also depend on the conda package"
+            diagnostics.append(Diagnostic("duplicate", message, ("pip", "packages", index), hint))
+    if diagnostics:
+        raise DiagnosticsError(source, diagnostics)
 
 
-def _find_interpreter(brought: tuple[CondaPackage, ...]) -> PythonInterpreter | None:
-    version = next((package.version for package in brought if package.name == "python"), None)
+def _find_interpreter(conda_packages: tuple[CondaPackage, ...]) -> PythonInterpreter | None:
+    version = next((package.version for package in conda_packages if package.name == "python"), None)
     return PythonInterpreter(version, CONDA_PYTHON_PATH, "conda") if version else None
 
 
-def _solve_pip(  # noqa: PLR0913, PLR0917 - a request is made of all that was decided before
+def _solve_pip(  # noqa: PLR0913, PLR0917 - a request depends on all earlier decisions
     source: TomlSource,
     spec: Spec,
     name: str,
-    ground: BuildContext,
+    context: BuildContext,
     python: PythonInterpreter | None,
-    brought: tuple[CondaPackage, ...],
+    conda_packages: tuple[CondaPackage, ...],
     earlier: EarlierLock,
     solvers: Solvers,
     upgrade: UpgradeRequest,
 ) -> tuple[tuple[PipPackage, ...], tuple[SdistBuild, ...]]:
-    from envcompile.resolve.pip.wheels import list_stub_versions  # noqa: PLC0415 - brings `packaging`, for pip packages only
+    from envcompile.resolve.pip.wheels import list_stub_versions  # noqa: PLC0415 - imports `packaging`, for pip only
 
     if python is None or solvers.pip is None:
-        raise AssertionError("pip packages are asked for: the spec's check lets none pass without a Python")
+        raise AssertionError("a checked spec with pip packages has a Python and a resolver")
     request = PipRequest(
-        requirements=(*spec.pip.packages, *ground.wheels),
+        requirements=(*spec.pip.packages, *context.wheels),
         exclude=spec.pip.exclude,
         platform=PLATFORMS[name],
         python=python.version,
-        glibc=ground.base.glibc,
+        glibc=context.base.glibc,
         exclude_newer=spec.exclude_newer,
         preferences=earlier.pins_for(name).pip,
         upgrade=upgrade.names,
-        provided=list_stub_versions(brought),
+        provided=list_stub_versions(conda_packages),
         exact=upgrade.exact_versions(earlier.pins_for(name).pip),
         index=spec.pip.index,
         indexes=spec.pip.extra_indexes,
         extra_constraints=make_cuda_constraints(spec.cuda.version, solvers.catalogue),
     )
-    built: tuple[SdistBuild, ...] = ()
+    builds: tuple[SdistBuild, ...] = ()
     if spec.pip.allow_sdist:
         from envcompile.resolve.pip.sdists import resolve_with_sdists  # noqa: PLC0415 - for sdists only
 
         locked = earlier.lock.find_platform(name) if earlier.lock else None
-        before = locked.pip_build if locked else ()
-        packages, built = resolve_with_sdists(source, spec.pip, request, before, solvers.pip, solvers.effects)
+        locked_builds = locked.pip_build if locked else ()
+        packages, builds = resolve_with_sdists(source, spec.pip, request, locked_builds, solvers.pip, solvers.effects)
     else:
         packages = solvers.pip.resolve(request, solvers.effects)
-    both = {package.name for package in packages} & set(request.provided)
-    if both:
-        raise AssertionError(f"a resolver took from pip what conda has brought: {sorted(both)}")
-    if strange := [each.name for each in packages if each.index != find_index_name(each.name, request.indexes)]:
-        raise AssertionError(f"a resolver took packages from an index that they are not named for: {strange}")
-    return packages, built
+    if duplicates := {package.name for package in packages} & set(request.provided):
+        raise AssertionError(f"the pip resolver returned distributions that conda provides: {sorted(duplicates)}")
+    if misplaced := [
+        package.name for package in packages if package.index != find_index_name(package.name, request.indexes)
+    ]:
+        raise AssertionError(f"the pip resolver used an index that does not serve these packages: {misplaced}")
+    return packages, builds
 
 
-# From a resolver's reason to the line of the spec.
+# Unsolvable requirements as diagnostics of the spec.
 
 
 def explain_unsolvable(
-    answer: UnsolvableError, source: TomlSource, spec: Spec, exact: Mapping[str, str]
+    error: UnsolvableError, source: TomlSource, spec: Spec, exact: Mapping[str, str]
 ) -> DiagnosticsError:
-    """The answer as diagnostics: the line of every requirement that the reason says is required, the reason below.
+    """Return a diagnostic for each requirement of the conflict, and the resolver's own text as the hint of the last.
 
-    `exact` are the versions of conda's and pip's packages that were asked for beside the spec.
+    `exact` are the versions of conda and pip packages that the command line requests.
     """
-    message = answer.message
-    if exact and answer.table != "apt":
-        pinned = " and ".join(f"`{name}=={version}`" for name, version in exact.items())
-        message = f"no set of packages answers the spec with {pinned} on `{answer.platform}`"
-    paths = _find_blamed_requirements(answer, spec) or [(answer.table, "packages")]
-    ground = "the base's packages" if answer.table == "apt" else "Python and C library as in the base"
-    hint = f"the resolver's reason for `{answer.platform}`, {ground}:\n{_indent_reason(answer.reason)}"
-    found = [
-        Diagnostic("unsolvable", message if index == 0 else "this requirement takes part in it", path)
+    message = error.message
+    if exact and error.table != "apt":
+        versions = " and ".join(f"`{name}=={version}`" for name, version in exact.items())
+        message = f"no set of packages satisfies the requirements with {versions} on `{error.platform}`"
+    paths = _find_blamed_requirements(error, spec) or [(error.table, "packages")]
+    context = "packages" if error.table == "apt" else "Python and C library"
+    hint = f"the resolver reports for `{error.platform}`, with the {context} of the base image:\n"
+    hint += _indent_reason(error.reason)
+    *_, last_path = paths
+    diagnostics = [
+        Diagnostic(
+            "unsolvable",
+            message if index == 0 else "this requirement is part of the conflict",
+            path,
+            hint if path == last_path else None,
+        )
         for index, path in enumerate(paths)
     ]
-    last = found[-1]
-    found[-1] = Diagnostic(last.rule, last.message, last.path, hint)
-    return DiagnosticsError(source, found, EXIT_FAILED)
+    return DiagnosticsError(source, diagnostics, EXIT_FAILED)
 
 
-def _find_blamed_requirements(answer: UnsolvableError, spec: Spec) -> list[KeyPath]:
-    """The requirements that the reason says "you require", else those it names at all."""
-    manager = PACKAGE_MANAGERS[answer.table]
+def _find_blamed_requirements(error: UnsolvableError, spec: Spec) -> list[KeyPath]:
+    """Return the requirements of which the reason says "you require", or else all that it names."""
+    manager = PACKAGE_MANAGERS[error.table]
     names = [manager.requirement_name(text) for text in getattr(spec, manager.name).packages]
-    words = " ".join(answer.reason.split()).lower()
-    # The name, and not a longer one that it is a part of.
-    patterns = [rf"{'[-_.]'.join(map(re.escape, each.split('-')))}(?![a-z0-9_-])" for each in names]
-    required = [i for i, pattern in enumerate(patterns) if re.search(rf"you require {pattern}", words)]
-    named = [i for i, pattern in enumerate(patterns) if re.search(rf"(?<![a-z0-9_.-]){pattern}", words)]
-    return [(answer.table, "packages", index) for index in required or named]
+    reason = " ".join(error.reason.split()).lower()
+    # A name matches in any spelling, but not as a part of a longer name.
+    patterns = [rf"{'[-_.]'.join(map(re.escape, name.split('-')))}(?![a-z0-9_-])" for name in names]
+    required = [i for i, pattern in enumerate(patterns) if re.search(rf"you require {pattern}", reason)]
+    mentioned = [i for i, pattern in enumerate(patterns) if re.search(rf"(?<![a-z0-9_.-]){pattern}", reason)]
+    return [(error.table, "packages", index) for index in required or mentioned]
 
 
 def _indent_reason(text: str) -> str:

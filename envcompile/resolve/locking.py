@@ -1,4 +1,4 @@
-"""The update of a lock: the pins of the earlier lock, the packages to upgrade, the new lock and the changes."""
+"""Update a lock: read the pins of the earlier one, parse what to upgrade, resolve, and list the changes."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def read_earlier_lock(text: str | None, name: str, warn: Callable[[str], None]) -> EarlierLock:
-    """The lock that the update starts from. `text` is None if there is none; `name` is the name of the file.
+    """Return the lock that the update starts from. `text` is None if there is none; `name` is the name of the file.
 
-    A damaged lock keeps the pins that can be read, and `warn` is called. Raises `NewerLockFormatError` for a lock of a
-    later release.
+    Of a damaged lock, the pins that can be read are kept, and `warn` is called with a message. Raises
+    `NewerLockFormatError` for a lock of a later release.
     """
     if text is None:
         return EarlierLock(None, {})
@@ -33,26 +33,26 @@ def read_earlier_lock(text: str | None, name: str, warn: Callable[[str], None]) 
         lock = parse_lock(text, name)
     except NewerLockFormatError:
         raise
-    except InvalidInputError as problem:
+    except InvalidInputError as error:
         from envcompile.lock.recovery import recover_images, recover_pins, recover_snapshot  # noqa: PLC0415 - rarely needed
 
         pins = recover_pins(text)
-        kept = format_count(count_packages(*pins.values()), "pin")
-        warn(f"{problem.message}; {kept} of it can be read and will be kept if the spec allows it")
-        return EarlierLock(None, pins, snapshot=recover_snapshot(text), images=recover_images(text))
-    pins = {each.platform: Pins(each.pip, each.conda) for each in lock.platforms}
+        count = format_count(count_packages(*pins.values()), "pin")
+        warn(f"{error.message}; {count} of it can be read and will be kept if the spec allows it")
+        return EarlierLock(None, pins, snapshot=recover_snapshot(text), recovered_images=recover_images(text))
+    pins = {platform.platform: Pins(platform.pip, platform.conda) for platform in lock.platforms}
     return EarlierLock(lock, pins, snapshot=lock.snapshot)
 
 
 def parse_upgrade_request(packages: Iterable[str], earlier: EarlierLock, *, everything: bool = False) -> UpgradeRequest:
-    """The request to upgrade `packages`, each written `NAME` or `NAME==VERSION`, or everything.
+    """Return the request to upgrade `packages`, each written `NAME` or `NAME==VERSION`, or everything.
 
     Raises `InvalidInputError` for a package that is not in the earlier lock, and for an invalid version.
     """
     exact: dict[str, str] = {}
     names: set[str] = set()
-    for word in packages:
-        text, equals, version = (part.strip() for part in word.partition("=="))
+    for argument in packages:
+        text, equals, version = (part.strip() for part in argument.partition("=="))
         name = _normalize_locked_name(text, earlier)
         names.add(name)
         if equals:
@@ -63,11 +63,12 @@ def parse_upgrade_request(packages: Iterable[str], earlier: EarlierLock, *, ever
 
 
 def _normalize_locked_name(text: str, earlier: EarlierLock) -> str:
-    """The normalized name of a package in the earlier lock. Without an earlier lock, any name is accepted."""
+    """Return the normalized name of a package in the earlier lock. Without an earlier lock, any name is accepted."""
     pins = earlier.pins.values()
-    known = {each for platform in pins for each in platform.package_names()}
+    locked_names = {name for platform in pins for name in platform.package_names()}
     platforms = earlier.lock.platforms if earlier.lock else ()
-    if text not in known and any(text == each.name for one in platforms for each in (*one.apt, *one.apt_build)):
+    debian_packages = (package for platform in platforms for package in (*platform.apt, *platform.apt_build))
+    if text not in locked_names and any(package.name == text for package in debian_packages):
         message = f"`{text}` is a Debian package: these are upgraded together, with the snapshot of the archive"
         raise InvalidInputError(message, "run `envcompile lock -U`, or write a later `snapshot` in `[apt]`")
     from envcompile.diagnostics.diagnostic import RequirementError  # noqa: PLC0415 - only to upgrade single packages
@@ -75,18 +76,20 @@ def _normalize_locked_name(text: str, earlier: EarlierLock) -> str:
 
     try:
         # Names of conda packages are not normalized: some start with a character that PEP 503 does not allow.
-        normal = text.lower() if text.lower() in known else parse_package_name(text)
-    except RequirementError as refusal:
-        raise InvalidInputError(refusal.message, "write `-P NAME` or `-P NAME==VERSION`") from None
-    if pins and normal not in known:
-        providers = [each.name for platform in pins for each in platform.conda if normal in each.provides]
-        hint = f"a conda package provides it: write `-P {providers[0]}`" if providers else did_you_mean(normal, known)
-        raise InvalidInputError(f"`{normal}` is not in the lock, so it cannot be upgraded", hint)
-    return normal
+        name = text.lower() if text.lower() in locked_names else parse_package_name(text)
+    except RequirementError as error:
+        raise InvalidInputError(error.message, "write `-P NAME` or `-P NAME==VERSION`") from None
+    if pins and name not in locked_names:
+        providers = [package.name for platform in pins for package in platform.conda if name in package.provides]
+        hint = did_you_mean(name, locked_names)
+        if providers:
+            hint = f"a conda package provides it: write `-P {providers[0]}`"
+        raise InvalidInputError(f"`{name}` is not in the lock, so it cannot be upgraded", hint)
+    return name
 
 
 def _check_version(name: str, version: str, pins: Collection[Pins]) -> None:
-    """Raises `InvalidInputError` unless the package managers that have the package can be asked for the version."""
+    """Raise `InvalidInputError` if a package manager that has the package does not accept the version."""
     from envcompile.diagnostics.diagnostic import RequirementError  # noqa: PLC0415 - only for an exact version
 
     if not pins:
@@ -94,10 +97,11 @@ def _check_version(name: str, version: str, pins: Collection[Pins]) -> None:
         raise InvalidInputError(message, "write the version in the spec")
     try:
         for manager in PACKAGE_MANAGERS.values():
-            if name in (each for platform in pins for each, _ in manager.lists[0].iter_packages(platform)):
+            locked_names = (locked for platform in pins for locked, _ in manager.lists[0].iter_packages(platform))
+            if name in locked_names:
                 manager.requirement_name(f"{name} =={version}")
-    except RequirementError as refusal:
-        raise InvalidInputError(refusal.message, f"write `-P {name}==VERSION`") from None
+    except RequirementError as error:
+        raise InvalidInputError(error.message, f"write `-P {name}==VERSION`") from None
 
 
 def resolve_lock(
@@ -118,8 +122,8 @@ def resolve_lock(
 
     try:
         platforms, channels, apt = resolve_until_stable(source, spec, earlier, solvers, upgrade)
-    except UnsolvableError as answer:
-        raise explain_unsolvable(answer, source, spec, upgrade.exact) from None
+    except UnsolvableError as error:
+        raise explain_unsolvable(error, source, spec, upgrade.exact) from None
     lock = Lock(
         compute_value_digest(parse_spec_value(source)),
         compute_text_digest(source.text),
@@ -132,16 +136,18 @@ def resolve_lock(
 
 
 def find_changes(earlier: EarlierLock, lock: Lock, spec: Spec, upgrade: UpgradeRequest) -> tuple[LockChange, ...]:
-    """The changes since the earlier lock, with their reasons; none if there was no earlier lock."""
+    """Return the changes since the earlier lock, with their reasons; none if there was no earlier lock."""
     if not earlier.pins:
         return ()
     from envcompile.lock.diff import LockRequest, compare_locks  # noqa: PLC0415 - only if there is an earlier lock
 
-    before = earlier.lock
-    if before is None:
-        # Only the packages of conda and pip and the snapshot of a damaged lock are known. The rest counts as unchanged.
-        known = (each for each in lock.platforms if each.platform in earlier.pins)
-        pinned = ((each, earlier.pins_for(each.platform)) for each in known)
-        recovered = tuple(replace(each, pip=pins.pip, conda=pins.conda) for each, pins in pinned)
-        before = replace(lock, platforms=recovered, snapshot=earlier.snapshot or lock.snapshot)
-    return compare_locks(before, lock, LockRequest(spec, upgrade.names))
+    old_lock = earlier.lock
+    if old_lock is None:
+        # Only the conda and pip packages and the snapshot of a damaged lock are known. The rest counts as unchanged.
+        recovered = []
+        for platform in lock.platforms:
+            if platform.platform in earlier.pins:
+                pins = earlier.pins_for(platform.platform)
+                recovered.append(replace(platform, pip=pins.pip, conda=pins.conda))
+        old_lock = replace(lock, platforms=tuple(recovered), snapshot=earlier.snapshot or lock.snapshot)
+    return compare_locks(old_lock, lock, LockRequest(spec, upgrade.names))

@@ -75,7 +75,7 @@ def test_one_conda_package_can_be_upgraded(tmp_path: Path) -> None:
 def test_asked_for_twice(tmp_path: Path) -> None:
     code, said = lock(tmp_path, ["pytorch", "numpy"], ["six", "torch >=2"])
     assert code == 2
-    assert "error[duplicate]: `torch >=2` is asked of pip, and of conda as `pytorch`" in said
+    assert "error[duplicate]: the conda requirement `pytorch` already provides the pip package `torch >=2`" in said
     assert " --> envcompile.toml:8:20\n" in said
     assert not (tmp_path / "envcompile.lock").exists()
 

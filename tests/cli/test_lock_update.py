@@ -125,7 +125,7 @@ def test_a_version_that_the_spec_or_the_world_does_not_allow(tmp_path: Path, sta
     start(states, "conda", CONDA, tmp_path)
     whole = (tmp_path / "envcompile.lock").read_bytes()
     said = lock(tmp_path, CONDA.replace("'numpy'", "'numpy >=2'"), "-P", "numpy==1.26.4", code=1)
-    assert "error[unsolvable]: no set of packages answers the spec with `numpy==1.26.4` on `linux-64`" in said
+    assert "error[unsolvable]: no set of packages satisfies the requirements with `numpy==1.26.4` on `linux-64`" in said
     assert said.count("the constraint numpy ==1.26.4 cannot be fulfilled") == 1
     assert " --> envcompile.toml:6:13\n" in said
     for word, sentence in (
@@ -178,7 +178,7 @@ def test_an_exact_version_of_ml(tmp_path: Path, states: dict[str, Path]) -> None
     assert (pins(after)["pip", "numpy"][0], pins(after)["pip", "pandas"][0]) == ("1.26.4", "2.1.0")
     assert "is current" in lock(tmp_path, ML, "--check")
     said = lock(tmp_path, ML.replace('"numpy"', '"numpy >=2"'), "-P", "numpy==1.26.4", code=1)
-    assert "no set of packages answers the spec with `numpy==1.26.4` on `linux-64`" in said
+    assert "no set of packages satisfies the requirements with `numpy==1.26.4` on `linux-64`" in said
     assert "you require numpy>=2 and numpy==1.26.4" in " ".join(said.split())
 
 

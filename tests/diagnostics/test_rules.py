@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 ERRORS = FIXTURES / "errors"
 LOCK = (FIXTURES / "compile" / "ml" / "envcompile.lock").read_bytes()
 # Below this line stand the resolver's own words, which change from release to release.
-REASON = "the resolver's reason for "
+REASON = "the resolver reports for "
 
 
 def test_every_rule_has_a_folder_and_every_folder_a_rule() -> None:

@@ -173,7 +173,7 @@ def test_a_base_that_is_newer_than_the_archive_allows(work: Work) -> None:
     work.archive.suites["bookworm"].append(paragraph("gcc", Depends="libc6 (= 1.0)"))
     work.image = work.archive.image(status("libc6", version="1.1"), created="1970-01-01T00:00:00Z")
     said = work.lock('"gcc"', code=1)
-    assert "error[unsolvable]: no set of packages answers the spec on `linux-64`" in said
+    assert "error[unsolvable]: no set of packages satisfies the requirements on `linux-64`" in said
     assert "`gcc 1.0` needs `libc6 (= 1.0)`, and the base has `libc6 1.1`" in said
 
 

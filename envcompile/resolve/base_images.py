@@ -1,0 +1,378 @@
+"""Base images by digest: those the packages are resolved for, and those chosen for the resolved packages.
+
+`resolve_base_images` runs before the solvers: it returns the build context of each platform. `choose_base_images` runs
+after them: it applies the rules of `envcompile.base_image` to the locked packages and pins the images of both stages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from envcompile.base_image.decide import (
+    decide_base_images,
+    find_idle_gpu_packages,
+    find_replacement_wheels,
+    make_base_image_request,
+    predict_packages,
+    select_packages,
+    spec_requests_gpu,
+    uses_cuda,
+)
+from envcompile.base_image.default import (
+    BASE_TABLE_EXAMPLE,
+    BaseImageProperties,
+    choose_base_image,
+    find_base_image,
+    find_tool_images,
+    needs_inspection,
+    uses_base_python,
+)
+from envcompile.base_image.explain import format_catalogue_version, locate_in_spec, record_decision
+from envcompile.base_image.locked_cuda import iter_unused_libraries
+from envcompile.base_image.model import BaseImageRequest
+from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
+from envcompile.diagnostics.errors import EXIT_FAILED, EXIT_UNAVAILABLE, UnavailableError
+from envcompile.lock.model import BaseImage, PythonInterpreter, Step, ToolImage
+from envcompile.platforms import PLATFORMS
+from envcompile.spec.image_reference import remove_digest, split_image_reference
+from envcompile.versions import minor_release
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from envcompile.base_image.catalogue import Catalogue
+    from envcompile.base_image.model import BaseImageResult, PackageSummary, StageImage
+    from envcompile.diagnostics.toml_source import TomlSource
+    from envcompile.lock.model import BaseImageDecision, Lock, PlatformLock
+    from envcompile.spec.model import Spec
+
+# The sources of a Python interpreter for which the Dockerfile installs the distribution's Python package.
+_APT_PYTHON_SOURCES = ("distribution", "standalone")
+
+
+class ImageReport(Protocol):
+    """What a registry client reads from an image; see `BaseImageProperties`."""
+
+    @property
+    def os(self) -> str | None: ...  # noqa: D102
+    @property
+    def glibc(self) -> str | None: ...  # noqa: D102
+    @property
+    def python(self) -> str | None: ...  # noqa: D102
+    @property
+    def python_path(self) -> str | None: ...  # noqa: D102
+
+
+class ImageReader(Protocol):
+    """A registry client. Raises `UnavailableError`."""
+
+    def resolve_digest(self, reference: str) -> str:
+        """Return the digest that `name[:tag]` refers to now."""
+
+    def read_image(self, reference: str, platform: str) -> ImageReport:
+        """Return the properties of `name[:tag]@digest` for a platform in Docker's notation, such as linux/amd64."""
+
+
+class BuildContext(NamedTuple):
+    """What the packages of one platform are resolved for: the base image, its interpreter and the build tools.
+
+    `wheels` are pip requirements that replace libraries missing from the base image.
+    """
+
+    base: BaseImage
+    python: PythonInterpreter | None
+    tools: tuple[ToolImage, ...]
+    wheels: tuple[str, ...] = ()
+
+
+class BaseImageInputs(NamedTuple):
+    """The inputs of `choose_base_images` besides the spec and the packages."""
+
+    catalogue: Catalogue
+    images: ImageReader
+    pinned_images: Mapping[str, str]  # `name:tag` to `name:tag@digest`
+    systems: Mapping[str, str]  # by platform: the system that an earlier pass chose, which must not change
+    earlier_steps: Mapping[str, tuple[Step, ...]]  # by platform: the explanation steps of earlier passes
+    requested_wheels: Mapping[str, tuple[str, ...]]  # by platform: `BuildContext.wheels`
+
+
+# Before the solvers run: the build context.
+
+
+def resolve_base_images(  # noqa: PLR0913
+    source: TomlSource,
+    spec: Spec,
+    earlier: Lock | None,
+    images: ImageReader,
+    *,
+    upgrade: bool,
+    recovered_images: tuple[str, ...] = (),
+) -> dict[str, BuildContext]:
+    """Return the build context of each platform: the base image of the spec, or else the default one.
+
+    A digest in the earlier lock is kept, unless `upgrade` is set. `recovered_images` are the images by digest in an
+    earlier lock that is damaged.
+
+    Raises `DiagnosticsError` if a base image cannot be used, and `UnavailableError` if a digest or the properties of an
+    image cannot be read.
+    """
+    pinned_images = {} if upgrade else collect_pinned_images(earlier, recovered_images)
+    tools = pin_tools(spec, None if upgrade else earlier, images, recovered_images)
+    base = find_base_image(spec)
+    image = pin_image(base.image, pinned_images, images)
+    contexts: dict[str, BuildContext] = {}
+    diagnostics: list[Diagnostic] = []
+    for platform in spec.platforms:
+        locked = earlier.find_platform(platform) if earlier and not upgrade else None
+        properties = _inspect_image(source, spec, image, locked, images, platform)
+        choice = choose_base_image(spec, base, image, properties)
+        if isinstance(choice, Diagnostic):
+            diagnostics.append(choice)
+        else:
+            contexts[platform] = BuildContext(*choice, tools)
+    if diagnostics:
+        raise DiagnosticsError(source, dict.fromkeys(diagnostics))
+    return contexts
+
+
+def pin_tools(
+    spec: Spec, earlier: Lock | None, images: ImageReader, recovered_images: tuple[str, ...] = ()
+) -> tuple[ToolImage, ...]:
+    """Return the images of the build tools by digest. Raises `UnavailableError`."""
+    pinned_images = collect_pinned_images(earlier, recovered_images)
+    return tuple(ToolImage(name, pin_image(image, pinned_images, images)) for name, image in find_tool_images(spec))
+
+
+def collect_pinned_images(earlier: Lock | None, recovered_images: tuple[str, ...]) -> dict[str, str]:
+    """Return every image of a lock: `name:tag` to `name:tag@digest`."""
+    platforms = earlier.platforms if earlier else ()
+    stage_images = [stage.image for platform in platforms for stage in (platform.run, platform.build)]
+    tool_images = [tool.image for platform in platforms for tool in platform.tools]
+    return {remove_digest(image): image for image in (*recovered_images, *stage_images, *tool_images)}
+
+
+def pin_image(image: str, pinned_images: Mapping[str, str], images: ImageReader) -> str:
+    """Return the image with a digest: its own, a pinned one, or the registry's. Raises `UnavailableError`."""
+    if "@" in image:
+        return image
+    return pinned_images.get(image) or f"{image}@{images.resolve_digest(image)}"
+
+
+def _inspect_image(  # noqa: PLR0913, PLR0917
+    source: TomlSource, spec: Spec, image: str, locked: PlatformLock | None, images: ImageReader, platform: str
+) -> BaseImageProperties:
+    """Return the properties of the image. Reads the registry only if the lock, the spec and the name do not suffice."""
+    base = find_base_image(spec)
+    reference = split_image_reference(base.image)
+    has_digest = bool(reference and reference.digest)
+    if locked and locked.build.image == image and (properties := _reuse_locked_image(spec, locked)):
+        return properties
+    if has_digest and not needs_inspection(spec):
+        return BaseImageProperties()
+    try:
+        report = images.read_image(image, PLATFORMS[platform].docker_platform)
+    except UnavailableError as error:
+        if not has_digest:
+            raise
+        # The digest is given, so the spec can replace the registry by stating the properties.
+        message = f"cannot read the properties of `{base.image}`: {error.message}"
+        hint = f"state them in the spec: {BASE_TABLE_EXAMPLE}"
+        diagnostic = Diagnostic("base-unknown", message, ("image", "base"), hint)
+        raise DiagnosticsError(source, [diagnostic], EXIT_UNAVAILABLE) from None
+    return BaseImageProperties(report.os, report.glibc, report.python, report.python_path)
+
+
+def _reuse_locked_image(spec: Spec, locked: PlatformLock) -> BaseImageProperties | None:
+    """Return the properties that the lock has of the same image, or None if the spec needs more than these."""
+    if not uses_base_python(spec):
+        return BaseImageProperties(locked.build.os, locked.build.glibc)
+    python, base = locked.python, find_base_image(spec)
+    if python and python.source == "image":
+        return BaseImageProperties(locked.build.os, locked.build.glibc, python.version, python.path)
+    if python and python.source == "spec" and python.version in (spec.python, base.python):
+        return BaseImageProperties(locked.build.os, locked.build.glibc, None, python.path)
+    return None
+
+
+# After the solvers have run: the choice.
+
+
+def choose_base_images(
+    source: TomlSource, spec: Spec, platforms: Iterable[PlatformLock], inputs: BaseImageInputs
+) -> tuple[PlatformLock, ...]:
+    """Return the platforms with the same packages and the base images that these need.
+
+    Raises `DiagnosticsError` if no base image fits the packages, and `UnavailableError` if a digest cannot be read.
+    """
+    diagnostics: list[Diagnostic] = []
+    chosen = []
+    for platform in platforms:
+        decision, wheels = _decide_with_wheels(spec, platform, inputs)
+        diagnostics += [locate_in_spec(error, spec) for error in decision.errors]
+        if decision.build and decision.run:
+            chosen.append(_apply_decision(spec, platform, decision, wheels, inputs))
+    if diagnostics:
+        raise DiagnosticsError(source, dict.fromkeys(diagnostics), EXIT_FAILED)
+    return tuple(chosen)
+
+
+def _decide_with_wheels(
+    spec: Spec, platform: PlatformLock, inputs: BaseImageInputs
+) -> tuple[BaseImageResult, tuple[str, ...]]:
+    """Return the decision, and the pip requirements that it needs.
+
+    The decision assumes that pip has already resolved these requirements.
+    """
+    catalogue = inputs.catalogue
+    request = make_base_image_request(spec, platform, catalogue, inputs.systems.get(platform.platform))
+    packages = select_packages(spec, platform, catalogue)
+    decision = _decide_with_python(spec, request, packages, catalogue)
+    decision = _check_requested_cuda(request, packages, platform, decision, catalogue)
+    if decision.errors:
+        return decision, ()
+    wheels = find_replacement_wheels(decision, catalogue)
+    if isinstance(wheels, Diagnostic):
+        return _reject_decision(decision, wheels), ()
+    if not wheels:
+        return decision, inputs.requested_wheels.get(platform.platform, ())
+    if not spec.pip.packages:
+        return _reject_decision(decision, _create_unpinned_error(wheels)), ()
+    predicted = predict_packages(wheels, catalogue)
+    predicted_names = {package.name for package in predicted}
+    other_packages = tuple(package for package in packages if package.name not in predicted_names)
+    return _decide_with_python(spec, request, (*other_packages, *predicted), catalogue), wheels
+
+
+def _check_requested_cuda(
+    request: BaseImageRequest,
+    packages: tuple[PackageSummary, ...],
+    platform: PlatformLock,
+    decision: BaseImageResult,
+    catalogue: Catalogue,
+) -> BaseImageResult:
+    """Return the decision, rejected if the packages use another CUDA version than the spec requests, or none."""
+    cuda = request.cuda
+    if isinstance(cuda, str) and not decision.errors and not uses_cuda(request, packages, catalogue, surely=False):
+        message = f"`cuda.version` requests CUDA {cuda}, but no package locked for `{platform.platform}` uses CUDA"
+        hint = "request a CUDA build, for example `pytorch * cuda*` from conda, or remove `version` from `[cuda]`"
+        return _reject_decision(decision, Diagnostic("cuda-conflict", message, hint=hint))
+    if warning := next((warning for warning in decision.warnings if warning.rule == "cuda-minor-differs"), None):
+        return _reject_decision(decision, replace(warning, severity="error"))
+    return decision
+
+
+def _decide_with_python(
+    spec: Spec, request: BaseImageRequest, packages: tuple[PackageSummary, ...], catalogue: Catalogue
+) -> BaseImageResult:
+    """Return the decision. If the base image must have the Python, its system is one whose Python is the requested."""
+    decision = _retry_with_older_glibc(request, packages, catalogue)
+    run = decision.run
+    if (
+        run is None
+        or run.python_source not in _APT_PYTHON_SOURCES
+        or not _needs_interpreter(spec)
+        or _has_python(run.system, request.python, catalogue)
+    ):
+        return decision
+    systems = (system for system in catalogue.policy.systems if _has_python(system, request.python, catalogue))
+    alternatives = (_retry_with_older_glibc(replace(request, system=system), packages, catalogue) for system in systems)
+    valid = next((alternative for alternative in alternatives if not alternative.errors), None)
+    return valid or _reject_decision(decision, _create_missing_python_error(request.python, run, catalogue))
+
+
+def _retry_with_older_glibc(
+    request: BaseImageRequest, packages: tuple[PackageSummary, ...], catalogue: Catalogue
+) -> BaseImageResult:
+    """Return the decision. If only the tags of wheels need a newer glibc than any possible image has, ignore them.
+
+    The next pass then resolves for the older glibc and selects other wheels.
+    """
+    decision = decide_base_images(request, packages, catalogue)
+    if request.image or [error.rule for error in decision.errors] != ["base-glibc"]:
+        return decision
+    packages_without_tags = tuple(package._replace(file="") for package in packages)
+    older_decision = decide_base_images(request, packages_without_tags, catalogue)
+    return decision if older_decision.errors else older_decision
+
+
+def _reject_decision(decision: BaseImageResult, error: Diagnostic) -> BaseImageResult:
+    return replace(decision, build=None, run=None, errors=(*decision.errors, error))
+
+
+def _needs_interpreter(spec: Spec) -> bool:
+    return uses_base_python(spec) and spec.image.base is None
+
+
+def _has_python(system: str, python: str | None, catalogue: Catalogue) -> bool:
+    return catalogue.systems[system].python_version == python
+
+
+def _create_missing_python_error(python: str | None, stage: StageImage, catalogue: Catalogue) -> Diagnostic:
+    message = f"the packages need `{stage.image}`, but no nvidia/cuda image has Python {python}"
+    versions = ", ".join(f"{catalogue.systems[system].python_version}" for system in catalogue.policy.systems)
+    hint = f"use one of {versions}, or install Python from conda: add `python {python}.*` to `packages` in `[conda]`"
+    return Diagnostic("base-python", message, hint=hint)
+
+
+def _create_unpinned_error(wheels: tuple[str, ...]) -> Diagnostic:
+    names = " and ".join(f"`{wheel}`" for wheel in wheels)
+    message = f"a locked package needs the files of {names} from pip, but the spec has no pip packages"
+    hint = "add the conda package with the same files, for example `cuda-cudart-dev`, to `packages` in `[conda]`"
+    return Diagnostic("cuda-unpinned", message, hint=hint)
+
+
+def _apply_decision(
+    spec: Spec, platform: PlatformLock, decision: BaseImageResult, wheels: tuple[str, ...], inputs: BaseImageInputs
+) -> PlatformLock:
+    """Return the platform with the images by digest and the decision as the lock records it."""
+    catalogue = inputs.catalogue
+    if decision.build is None or decision.run is None:
+        raise AssertionError("a decision without errors has both stages")
+    build, run = (_pin_stage_image(stage, platform.run, inputs) for stage in (decision.build, decision.run))
+    python = minor_release(platform.python.version) if platform.python else ""
+    steps = inputs.earlier_steps.get(platform.platform, ())
+    if idle_packages := find_idle_gpu_packages(spec, platform, catalogue):
+        # Locks hold this text: do not change it.
+        text = "no GPU is asked for, and no CUDA that it finds is locked: it runs on the processor"
+        steps = (*steps, Step(2, "without-gpu", tuple(map(str, idle_packages)), text, source="docs/base.md, step 2"))
+    is_gpu_unused = not spec_requests_gpu(spec) and not uses_cuda(
+        BaseImageRequest(), select_packages(spec, platform, catalogue), catalogue, surely=True
+    )
+    warnings = (*decision.warnings, *(iter_unused_libraries(platform) if is_gpu_unused else ()))
+    record = record_decision(replace(decision, warnings=warnings), format_catalogue_version(catalogue), python, steps)
+    record = _add_compiler(spec, decision.run, replace(record, wheels=wheels))
+    if _needs_interpreter(spec) and decision.run.python_source in _APT_PYTHON_SOURCES:
+        record = _use_distribution_python(f"python{python}", platform, decision.run, record)
+    return replace(platform, build=build, run=run, base_decision=record)
+
+
+def _pin_stage_image(stage: StageImage, base: BaseImage, inputs: BaseImageInputs) -> BaseImage:
+    """Return the image of a stage by digest. `base` is the image of the build context, whose digest is known."""
+    if stage.image in (base.image, remove_digest(base.image)):
+        return base
+    return BaseImage(pin_image(stage.image, inputs.pinned_images, inputs.images), stage.os, stage.glibc)
+
+
+def _add_compiler(spec: Spec, run: StageImage, record: BaseImageDecision) -> BaseImageDecision:
+    """Add the compiler that `jit` in the spec requests, unless the image or the decision has one already."""
+    if not spec.cuda.jit or run.flavour.endswith("devel") or {"gcc", "g++"} & {*record.apt}:
+        return record
+    # Locks hold this text: do not change it.
+    step = Step(2, "jit", ("jit",), "compiles at run time: gcc, libc6-dev", source="the spec")
+    explanation = tuple(sorted((*record.explanation, step), key=lambda step: step.step))
+    return replace(record, apt=tuple(sorted({*record.apt, "gcc", "libc6-dev"})), explanation=explanation)
+
+
+def _use_distribution_python(
+    python: str, platform: PlatformLock, run: StageImage, record: BaseImageDecision
+) -> BaseImageDecision:
+    """Add the Debian package `python` to both stages, and its headers to a stage that compiles C code."""
+    headers = {f"{python}-dev"}
+    run_headers = headers if run.python_source == "standalone" else set()
+    build_headers = headers if any(package.kind == "sdist" for package in platform.pip) else set()
+    return replace(
+        record,
+        apt=tuple(sorted({*record.apt, python, *run_headers})),
+        apt_build=tuple(sorted({*record.apt_build, python, *build_headers})),
+    )

@@ -57,7 +57,7 @@ class Index:
         """Final releases with a wheel for Linux on x86_64, the last file by name of each, oldest first."""
         if project not in self._pages:
             found: dict[Version, IndexFile] = {}
-            for file in sorted(self._index.files([project])[project]):
+            for file in sorted(self._index.fetch_files([project])[project]):
                 version = _version(file)
                 if version is not None:
                     found[version] = file
@@ -116,7 +116,7 @@ def _version(file: IndexFile) -> Version | None:
     here = any(
         tag.platform == "any" or tag.platform.endswith("linux_x86_64") or _manylinux(tag.platform) for tag in tags
     )
-    return version if here and not file.yanked and not version.is_prerelease and not version.local else None
+    return version if here and not file.is_yanked and not version.is_prerelease and not version.local else None
 
 
 def _manylinux(platform: str) -> bool:

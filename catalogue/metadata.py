@@ -21,8 +21,8 @@ _RANGE = re.compile(r"bytes ([0-9]+)-[0-9]+/([0-9]+)")
 
 def requirements(index: SimpleIndex, project: str, file: IndexFile) -> tuple[Requirement, ...]:
     """The requirements of a wheel of a project, markers and all. Raises `UnavailableError`."""
-    if file.metadata:
-        text = index.piece(project, f"{file.url}.metadata")[0].decode()
+    if file.has_metadata:
+        text = index.fetch_content(project, f"{file.url}.metadata")[0].decode()
     else:
         try:
             with zipfile.ZipFile(io.BufferedReader(_Remote(index, project, file))) as wheel:
@@ -52,7 +52,7 @@ class _Remote(io.RawIOBase):
         self._tail = tail
 
     def _ask(self, span: str) -> tuple[bytes, str]:
-        return self._index.piece(self._project, self._url, span)
+        return self._index.fetch_content(self._project, self._url, span)
 
     def readable(self) -> bool:
         return True

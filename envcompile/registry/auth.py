@@ -11,7 +11,7 @@ import base64
 import binascii
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
@@ -22,12 +22,10 @@ from envcompile.net.http import (
     ReadableBody,
     Request,
     Response,
-    RetryPolicy,
     create_body_reader,
-    is_web_url,
-    parse_origin,
 )
 from envcompile.net.process import run_process
+from envcompile.net.urls import format_basic_authorization, is_web_url, parse_origin
 from envcompile.registry.reference import HUB_LOGIN_KEY
 from envcompile.spec.image_reference import DOCKER_HUB_ALIASES
 
@@ -58,7 +56,7 @@ class RegistryCredentials:
 
     def format_basic_header(self) -> str:
         """The value of an Authorization header."""
-        return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode("ascii")
+        return format_basic_authorization(self.user, self.password)
 
 
 def find_credentials(folder: Path, place: ImageReference, run: CredentialHelper) -> RegistryCredentials | None:
@@ -235,10 +233,10 @@ ValueT = TypeVar("ValueT")
 class RegistrySession:
     """The network, with the credentials of one docker configuration; `run` runs a credential helper."""
 
-    def __init__(self, docker_config: Path, patience: RetryPolicy, run: Callable[[tuple[str, ...], str], str]) -> None:
+    def __init__(self, docker_config: Path, http: HttpClient, run: Callable[[tuple[str, ...], str], str]) -> None:
         self._docker_config = docker_config
         self._run_helper = run
-        self._http = HttpClient(patience)
+        self._http = http
         self._authorization_headers: dict[tuple[str, str], str] = {}
 
     def send(
@@ -261,5 +259,4 @@ class RegistrySession:
 
 
 def _with_authorization(question: Request, header: str | None) -> Request:
-    headers = {**question.headers, **({"Authorization": header} if header else {})}
-    return Request(question.url, headers, question.method, question.data, question.total_timeout, question.hint)
+    return replace(question, headers={**question.headers, "Authorization": header}) if header else question

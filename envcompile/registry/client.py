@@ -15,14 +15,14 @@ from urllib.parse import urljoin
 from envcompile.base_image.default import PYTHON_PATH
 from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
 from envcompile.net.http import (
+    HttpClient,
     ReadableBody,
     Request,
     Response,
     RetryPolicy,
     create_body_reader,
-    is_web_url,
-    parse_origin,
 )
+from envcompile.net.urls import is_web_url, parse_origin
 from envcompile.registry.auth import RegistrySession, create_helper_runner
 from envcompile.registry.image_contents import (
     DebianFiles,
@@ -249,12 +249,14 @@ class RegistryClient:
         self,
         docker_config: Path,
         mirrors: Mapping[str, str] | None = None,
-        patience: RetryPolicy | None = None,
+        policy: RetryPolicy | None = None,
         run: Callable[[tuple[str, ...], str], str] | None = None,
+        environment: Mapping[str, str] = os.environ,
     ) -> None:
         self._mirrors = dict(mirrors or {})
-        self._retry_policy = patience or RetryPolicy()
-        self._session = RegistrySession(docker_config, self._retry_policy, run or create_helper_runner(os.environ))
+        self._policy = policy or RetryPolicy()
+        http = HttpClient(self._policy, environment)
+        self._session = RegistrySession(docker_config, http, run or create_helper_runner(environment))
 
     def resolve_digest(self, reference: str) -> str:
         """The digest (`sha256:...`) of the index or manifest that a `name[:tag][@digest]` means now.
@@ -430,7 +432,7 @@ class RegistryClient:
 
         url = place.format_api_url("blobs", digest)
         answer = self._session.send(
-            place, Request(url, {}, total_timeout=self._retry_policy.layer_timeout, hint=place.hint), consume
+            place, Request(url, {}, total_timeout=self._policy.download_timeout, hint=place.hint), consume
         )
         if answer.value is None:
             raise create_status_error(place, answer.status)

@@ -83,4 +83,5 @@ class LazyRegistry:
 def _create_client(environment: Mapping[str, str], mirrored: Mapping[str, str]) -> RegistryClient:
     from envcompile.registry.client import RegistryClient  # noqa: PLC0415 - brings an HTTP client
 
-    return RegistryClient(Path(environment.get("DOCKER_CONFIG") or find_home_folder(environment) / ".docker"), mirrored)
+    folder = Path(environment.get("DOCKER_CONFIG") or find_home_folder(environment) / ".docker")
+    return RegistryClient(folder, mirrored, environment=environment)

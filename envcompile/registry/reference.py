@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
-from envcompile.net.http import is_loopback, is_web_url
+from envcompile.net.urls import is_loopback, is_web_url
 from envcompile.spec.image_reference import DOCKER_HUB, split_image_reference
 
 if TYPE_CHECKING:

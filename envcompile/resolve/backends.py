@@ -74,5 +74,5 @@ def _create_apt_sources(systems: DebianSystemReader, effects: Effects, warn: Cal
     from envcompile.resolve.apt.resolver import AptSources  # noqa: PLC0415
 
     mirrors, cache = read_mirrors(effects.environment), find_cache_folder(effects.environment)
-    archives = ArchiveClient(HttpClient(RetryPolicy()), mirrors, cache, effects, warn)
+    archives = ArchiveClient(HttpClient(RetryPolicy(), effects.environment), mirrors, cache, effects, warn)
     return AptSources(systems, archives, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))

@@ -116,7 +116,7 @@ def resolve_lock(
     from envcompile.resolve.environment import explain_unsolvable  # noqa: PLC0415
     from envcompile.resolve.fixpoint import resolve_until_stable  # noqa: PLC0415
     from envcompile.resolve.model import UnsolvableError  # noqa: PLC0415
-    from envcompile.resolve.pip.index_router import private_indexes  # noqa: PLC0415
+    from envcompile.resolve.pip.index_router import find_private_indexes  # noqa: PLC0415
     from envcompile.spec.decode import parse_spec_value  # noqa: PLC0415
     from envcompile.spec.solver_inputs import recorded_inputs  # noqa: PLC0415
 
@@ -130,7 +130,7 @@ def resolve_lock(
         platforms,
         channels=channels,
         recorded_inputs=tuple(RecordedInput(*row) for row in recorded_inputs(spec).items()),
-        private_indexes=private_indexes(spec.pip, platforms, solvers.effects.environment),
+        private_indexes=find_private_indexes(spec.pip, platforms, solvers.effects.environment),
     )
     return apt.apply_to_lock(lock) if apt else lock
 

@@ -200,7 +200,7 @@ def test_a_registry_that_lacks_most_is_not_believed(tmp_path: Path, server: Serv
 
 def test_nobody_answers(tmp_path: Path) -> None:
     renew = Renewal(tmp_path)
-    for only, said in (("images", "127.0.0.1:1` refuses"), ("frameworks", "the package index did not answer")):
+    for only, said in (("images", "127.0.0.1:1` refused"), ("frameworks", "the package index did not answer")):
         code, lines, errors = renew("--only", only)
         assert (code, lines, said in errors) == (3, [], True), errors
     assert renew.file.read_text("utf-8") == TEXT

@@ -135,7 +135,7 @@ def test_a_registry_that_lets_nobody_read_may_still_be_written_to(server: Server
 def test_a_registry_that_is_not_there_is_told_before_anything_is_built(tmp_path: Path) -> None:
     done = build(project(tmp_path, "ml", "127.0.0.1:9/team/ml"), "--push")
     assert done.returncode == 3
-    assert "`127.0.0.1:9` refuses the connection" in done.stderr
+    assert "`127.0.0.1:9` refused the connection" in done.stderr
     assert "or build without `--push`" in done.stderr
 
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile.diagnostics.errors import EnvcompileError, InvalidInputError, UnavailableError
-from envcompile.net.http import RetryPolicy, is_loopback, is_proxied, is_web_url
+from envcompile.net.http import RetryPolicy
+from envcompile.net.urls import find_proxy, is_loopback, is_web_url
 from envcompile.registry.auth import create_helper_runner
 from envcompile.registry.client import ImageProperties, RegistryClient
 from envcompile.registry.reference import HUB_LOGIN_KEY, locate_image
@@ -103,7 +104,7 @@ def make(tmp_path: Path, slept: list[float]) -> Make:
     def registry(config: object = None, mirrors: dict[str, str] | None = None, limit: float = 2.0) -> RegistryClient:
         if config is not None:
             (tmp_path / "config.json").write_text(config if isinstance(config, str) else json.dumps(config), "utf-8")
-        patience = RetryPolicy(timeout=limit, layer_timeout=limit, sleep=slept.append, random=lambda: 0.5)
+        patience = RetryPolicy(timeout=limit, download_timeout=limit, sleep=slept.append, random=lambda: 0.5)
         environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ.get('PATH', '')}"}
         return RegistryClient(tmp_path, mirrors, patience, create_helper_runner(environment, limit=5.0))
 
@@ -379,8 +380,8 @@ def test_a_proxy_that_refuses_is_named_and_its_password_is_not(
     assert "proxy that the environment names" in text
     assert server.seen[0].path == "registry.example.invalid:443"
     monkeypatch.setenv("no_proxy", "example.invalid")
-    assert is_proxied("https://registry.example.org/")
-    assert not is_proxied("https://registry.example.invalid/")
+    assert find_proxy("https://registry.example.org/", os.environ)
+    assert not find_proxy("https://registry.example.invalid/", os.environ)
 
 
 def test_this_machine_is_not_asked_through_a_proxy(server: Server, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -405,7 +406,7 @@ def test_tls_is_checked_against_ssl_cert_file(
     digest = server.image([layer(BASE)], name="library/python")
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     text = fails(lambda: make(None, {"docker.io": server.url}).resolve_digest("python:1"))
-    assert "TLS certificate that is not trusted here" in text
+    assert "TLS certificate that is not trusted" in text
     assert not server.seen
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     assert make(None, {"docker.io": server.url}).resolve_digest("python:1") == digest
@@ -442,7 +443,7 @@ def test_retry_after_is_honoured_with_a_cap(
 def test_a_fault_for_ever_ends(server: Server, make: Make) -> None:
     server.statuses = [500]
     text = fails(lambda: make().resolve_digest(f"{server.host}/team/python:1"))
-    assert "has a fault of its own (HTTP 500, 3 attempts)" in text
+    assert "reports an error of its own (HTTP 500, 3 attempts)" in text
     assert f'give its digest in the spec: `"{server.host}/team/python:1@sha256:..."`' in text
     assert len(server.seen) == 3
 
@@ -457,7 +458,7 @@ def test_a_hanging_registry_costs_a_bounded_time(server: Server, make: Make, how
 
 
 def test_a_refused_connection(make: Make) -> None:
-    assert "`127.0.0.1:1` refuses the connection" in fails(lambda: make().resolve_digest("127.0.0.1:1/team/python:1"))
+    assert "`127.0.0.1:1` refused the connection" in fails(lambda: make().resolve_digest("127.0.0.1:1/team/python:1"))
 
 
 def test_a_layer_that_breaks_off_is_fetched_again(server: Server, make: Make) -> None:
@@ -469,7 +470,7 @@ def test_a_layer_that_breaks_off_is_fetched_again(server: Server, make: Make) ->
     assert facts.python == "3.11.2"
     server.cut = 9
     text = fails(lambda: registry.read_image(f"{server.host}/team/python@{digest}", "linux/amd64"))
-    assert "broke off in the middle" in text
+    assert "closed the connection in the middle of a response" in text
 
 
 # What is in an image

@@ -1,4 +1,4 @@
-"""Where the indexes serve the files that are locked: asked of their pages, by the hashes of the lock."""
+"""The addresses of locked files, read from the pages of their indexes."""
 
 from __future__ import annotations
 
@@ -17,34 +17,33 @@ if TYPE_CHECKING:
 
 
 def find_file_urls(pip: PipSpec, packages: Iterable[PipPackage], effects: Effects) -> dict[str, str]:
-    """By sha256, the address of each package's file, without credentials.
+    """The address of each package's file by its sha256, without credentials.
 
-    Raises `UnavailableError` where an index does not answer or has not got the file any more.
+    Raises `UnavailableError` if an index does not answer or no longer has the file.
     """
-    from envcompile.resolve.pip.simple_index import SimpleIndex  # noqa: PLC0415 - brings `ssl` and `http`
-    from envcompile.resolve.pip.uv import find_default_index  # noqa: PLC0415 - uv alone says which index is the default
+    from envcompile.resolve.pip.simple_index import SimpleIndex  # noqa: PLC0415 - imports `ssl` and `http`
+    from envcompile.resolve.pip.uv import find_default_index  # noqa: PLC0415 - only uv knows the default index
 
     by_index: dict[str, list[PipPackage]] = {}
     for package in packages:
         by_index.setdefault(package.index, []).append(package)
     if by_index and effects.offline:
-        said = "where the index serves its files is not known, and `--offline` lets nobody be asked"
-        raise UnavailableError(said, "run without it once")
-    known, found = collect_index_urls(pip), {}
+        message = "the addresses of the files are not known, and `--offline` forbids reading them from the index"
+        raise UnavailableError(message, "run it without `--offline` once")
+    known, urls = collect_index_urls(pip), {}
     for index, wanted in sorted(by_index.items()):
-        pages = SimpleIndex(known.get(index) or find_default_index(effects), effects.environment).files(
-            sorted({each.name for each in wanted})
-        )
+        client = SimpleIndex(known.get(index) or find_default_index(effects), effects.environment)
+        files = client.fetch_files(sorted({each.name for each in wanted}))
         for package in wanted:
-            rows = (row for row in pages[package.name] if row.name == package.file)
+            rows = (row for row in files[package.name] if row.name == package.file)
             url = next((row.url for row in rows if row.sha256 in ("", package.sha256)), "")
             if not url:
-                said = f"the index has no `{package.file}` with the hash that is locked"
-                raise UnavailableError(said, "run `envcompile lock -U`")
+                message = f"the index has no `{package.file}` with the locked hash"
+                raise UnavailableError(message, "run `envcompile lock -U`")
             parts = urlsplit(url)
             if parts.query:
-                # Signed for an hour or a person: it would not be good for long, or for anybody else.
-                said = f"the index serves `{package.file}` at an address with a query, which may be a secret"
-                raise UnavailableError(said, "give the place of its files: `envcompile export --files URL`")
-            found[package.sha256] = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
-    return found
+                # Such an address may be signed: for an hour, or for this user.
+                message = f"the index serves `{package.file}` at an address with a query, which may be a secret"
+                raise UnavailableError(message, "name the folder of the files: `envcompile export --files URL`")
+            urls[package.sha256] = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
+    return urls

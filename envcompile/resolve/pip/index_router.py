@@ -1,8 +1,8 @@
-"""Several indexes as one: what lets every resolver take each package from its own index and from no other.
+"""Several package indexes as one, so that every resolver takes each package from its own index and from no other.
 
-None of the resolvers can say "these names from there, and from nowhere else" of names that only turn up on the way. So
-they are given one index, on the loopback interface, that holds nothing: it sends whoever asks for a project to the one
-index that serves it. Pages and files come straight from there, with the resolver's own credentials for it.
+No resolver can be told "take these names from there, and nowhere else" for names that turn up during the solve. So
+each is given one index on the loopback interface that holds nothing: it redirects the request for a project to the one
+index that serves it. Pages and files come straight from there, with the resolver's own credentials.
 """
 
 from __future__ import annotations
@@ -21,37 +21,37 @@ if TYPE_CHECKING:
     from envcompile.lock.model import PlatformLock
     from envcompile.spec.model import ExtraIndex, PipSpec
 
-_PROJECT = re.compile(r"/simple/([a-z0-9]+(?:-[a-z0-9]+)*)/?")
+_PROJECT_PATH = re.compile(r"/simple/([a-z0-9]+(?:-[a-z0-9]+)*)/?")
 _HOST = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
-class Signpost:
-    """The one index: its URL, those it sends to by name, and for each project that was asked for the index's name."""
+class IndexRouter:
+    """The one index: its URL, the URLs of the indexes by name, and for each requested project its index's name."""
 
     url: str
     indexes: Mapping[str, str]
     served: dict[str, str] = field(default_factory=dict)
 
-    def environment(self, outer: Mapping[str, str]) -> dict[str, str]:
-        """An environment in which this machine's own address is asked by no proxy."""
-        around = outer.get("no_proxy") or outer.get("NO_PROXY") or ""
-        hosts = around if around == "*" else ",".join(filter(None, (around, _HOST)))
-        return {**outer, "no_proxy": hosts, "NO_PROXY": hosts}
+    def exclude_from_proxies(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """The environment, with this machine excluded from its proxies."""
+        excluded = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+        hosts = excluded if excluded == "*" else ",".join(filter(None, (excluded, _HOST)))
+        return {**environment, "no_proxy": hosts, "NO_PROXY": hosts}
 
-    def shown(self, text: str) -> str:
-        """A text of a resolver's without the address that nobody else can know."""
+    def hide_url(self, text: str) -> str:
+        """A resolver's message without the router's address, which means nothing to the user."""
         return text.replace(f"{self.url}/", "").replace(self.url, "the index")
 
 
 @contextmanager
-def signpost(indexes: tuple[ExtraIndex, ...], default: str) -> Iterator[Signpost]:
-    """The one index, answering for as long as the block lasts. `default` is the default index's URL, without userinfo.
+def serve_index_router(indexes: tuple[ExtraIndex, ...], default: str) -> Iterator[IndexRouter]:
+    """A router that answers while the block runs. `default` is the default index's URL, without credentials.
 
-    Raises `InvalidInputError` when that is no web address.
+    Raises `InvalidInputError` if that is not a web address.
     """
     from http.server import BaseHTTPRequestHandler  # noqa: PLC0415 - for several indexes only
-    from socketserver import ThreadingTCPServer  # noqa: PLC0415 - http.server's own looks up the name of the machine
+    from socketserver import ThreadingTCPServer  # noqa: PLC0415 - the server of http.server looks up this machine's name
     from threading import Thread  # noqa: PLC0415
 
     if not default.startswith(("http://", "https://")):
@@ -66,7 +66,7 @@ def signpost(indexes: tuple[ExtraIndex, ...], default: str) -> Iterator[Signpost
             self.do_GET()
 
         def do_GET(self) -> None:
-            found = _PROJECT.fullmatch(self.path)
+            found = _PROJECT_PATH.fullmatch(self.path)
             self.send_response(307 if found else 404)
             if found:
                 project = found[1]
@@ -82,21 +82,24 @@ def signpost(indexes: tuple[ExtraIndex, ...], default: str) -> Iterator[Signpost
         server.daemon_threads = True
         Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         try:
-            yield Signpost(f"http://{_HOST}:{server.server_address[1]}/simple", routes, served)
+            yield IndexRouter(f"http://{_HOST}:{server.server_address[1]}/simple", routes, served)
         finally:
             server.shutdown()
 
 
-def private_indexes(pip: PipSpec, platforms: Iterable[PlatformLock], environment: Mapping[str, str]) -> tuple[str, ...]:
-    """The names, sorted, of the indexes that show a locked package to nobody without credentials.
+def find_private_indexes(
+    pip: PipSpec, platforms: Iterable[PlatformLock], environment: Mapping[str, str]
+) -> tuple[str, ...]:
+    """The names, sorted, of the indexes that serve a locked package only to users with credentials.
 
-    Only those with a URL in the spec: these are asked by the build too. Raises `UnavailableError` when one is silent.
+    Only the indexes whose URL is in the spec are tried, since the build uses them too. Raises `UnavailableError` if one
+    of them does not answer.
     """
     known = collect_index_urls(pip)
     packages = {package.index: package.name for each in platforms for package in each.pip if package.index in known}
     if not packages:
         return ()
-    from envcompile.resolve.pip.simple_index import SimpleIndex  # noqa: PLC0415 - brings `ssl` and `http`
+    from envcompile.resolve.pip.simple_index import SimpleIndex  # noqa: PLC0415 - imports `ssl` and `http`
 
-    asked = ((index, SimpleIndex(known[index], environment, anonymous=True)) for index in sorted(packages))
-    return tuple(index for index, stranger in asked if stranger.hides(packages[index]))
+    clients = ((name, SimpleIndex(known[name], environment, anonymous=True)) for name in sorted(packages))
+    return tuple(name for name, client in clients if client.is_hidden(packages[name]))

@@ -18,8 +18,8 @@ from packaging.tags import sys_tags
 from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
 from envcompile.net.process import select_environment
 from envcompile.resolve.model import Effects, UnsolvableError, solve_keeping_pins
-from envcompile.resolve.pip.index_router import Signpost, signpost
-from envcompile.resolve.pip.simple_index import SimpleIndex, silent
+from envcompile.resolve.pip.index_router import IndexRouter, serve_index_router
+from envcompile.resolve.pip.simple_index import SimpleIndex, create_no_answer_error, create_no_page_error
 from envcompile.resolve.pip.wheels import check_requirements, find_newer_glibc_wheel, parse_annotations, select_packages
 from envcompile.spec.pip import DEFAULT_INDEX, find_index_name, normalize_name
 from envcompile.versions import version_numbers
@@ -55,9 +55,9 @@ def create_skipped_page_error(log: str) -> UnavailableError | None:
     log = _USERINFO.sub("***", log)
     for project, reason in _SKIPPED_PAGE.findall(log):
         if not reason.startswith("404"):
-            return silent(reason.split(" for url:")[0], project)
+            return create_no_answer_error(reason.split(" for url:")[0], project)
     if found := _NOT_A_PAGE.search(log):
-        return UnavailableError(f"the package index answers for `{found[1]}` with something else than a page")
+        return create_no_page_error(found[1])
     if found := _IGNORED_LINE.search(log):
         return UnavailableError(f"pip does not ask `{found[1]}`, which is not https", "give an index with https")
     return None
@@ -149,7 +149,7 @@ class PipToolsResolver:
             TemporaryDirectory(prefix="envcompile-") as folder,
             _serve_one_index(request, request.index or find_index_url(effects, folder)) as asked,
         ):
-            outer = asked.environment(effects.environment) if request.indexes else effects.environment
+            outer = asked.exclude_from_proxies(effects.environment) if request.indexes else effects.environment
             text = _run_solver(request, Effects(effects.run, outer), Path(folder), asked.url)
         pins = dict(pin for line in text.splitlines() if (pin := _parse_pin(line)))
         needs = _remove_excluded(request, pins, parse_annotations(text))
@@ -164,13 +164,13 @@ class PipToolsResolver:
         return answer
 
 
-def _serve_one_index(request: PipRequest, default: str) -> AbstractContextManager[Signpost]:
+def _serve_one_index(request: PipRequest, default: str) -> AbstractContextManager[IndexRouter]:
     if not request.indexes:
-        return nullcontext(Signpost(default, {DEFAULT_INDEX: default}))
+        return nullcontext(IndexRouter(default, {DEFAULT_INDEX: default}))
     if "@" in default:
         said = "with `extra-indexes`, `pip-tools` cannot use a default index whose URL holds credentials"
         raise InvalidInputError(said, "give them in netrc, and PIP_INDEX_URL without them")
-    return signpost(request.indexes, default)
+    return serve_index_router(request.indexes, default)
 
 
 def _fetch_projects(
@@ -180,7 +180,7 @@ def _fetch_projects(
     found: dict[str, tuple[IndexFile, ...]] = {}
     for index in sorted(set(where.values())):
         names = [name for name in where if where[name] == index]
-        found.update(SimpleIndex(indexes[index], effects.environment).files(names))
+        found.update(SimpleIndex(indexes[index], effects.environment).fetch_files(names))
     return found
 
 

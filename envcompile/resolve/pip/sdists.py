@@ -234,7 +234,7 @@ class _SdistReader:
         ]
         for each in fresh:
             file, index = self.releases[each.name][each.version]
-            data, _ = index.piece(each.name, file.url)
+            data, _ = index.fetch_content(each.name, file.url)
             if sha256(data).hexdigest() != each.sha256:
                 raise UnavailableError(f"`{each.file}` is another file than the index says: its sha256 differs")
             try:
@@ -261,7 +261,7 @@ class _SdistReader:
 def _find_sdist_releases(name: str, request: PipRequest, effects: Effects) -> dict[str, _SdistRelease]:
     """The releases of a package that this platform has no wheel of, by version."""
     index = SimpleIndex(_find_index_url(name, request, effects), effects.environment)
-    files = [file for file in index.files([name])[name] if is_installable(file, request)]
+    files = [file for file in index.fetch_files([name])[name] if is_installable(file, request)]
     by_version: dict[Version, list[str]] = {}
     for version, file in list_wheels(name, files):
         by_version.setdefault(version, []).append(file.name)
@@ -271,7 +271,7 @@ def _find_sdist_releases(name: str, request: PipRequest, effects: Effects) -> di
             project, version = parse_sdist_filename(file.name)
             names = by_version.get(version, ())
             fits = find_best_wheel(names, request.platform.machine, request.glibc, request.python)
-            if project == name and file.sha256 and not file.yanked and not fits:
+            if project == name and file.sha256 and not file.is_yanked and not fits:
                 found[str(version)] = _SdistRelease(file, index)
     return found
 

@@ -1,72 +1,174 @@
-"""A project's page in the simple API (PEP 503, 592, 658, 691, 700), read: as JSON or as HTML."""
+"""A package index's simple API: the files of a project, read from its page as JSON or as HTML.
+
+Specifications: PEP 503, 592, 658, 691 and 700.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-import ssl
-from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from html.parser import HTMLParser
 from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.error import HTTPError, URLError
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
-from urllib.request import (  # type: ignore[attr-defined] # typeshed does not know the last one
-    HTTPSHandler,
-    ProxyHandler,
-    Request,
-    build_opener,
-    proxy_bypass_environment,
-)
 
 from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
+from envcompile.net.http import HttpClient, Request, RetryPolicy, create_body_reader
+from envcompile.net.urls import format_basic_authorization, is_web_url, parse_origin
 from envcompile.resolve.model import CERTIFICATE_HINT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from envcompile.net.http import Response
+
+_ACCEPT_HEADERS = {
+    "Accept": "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
+}
+# Indexes that compute their pages take long to begin.
+_RETRY_POLICY = RetryPolicy(timeout=60.0)
+_PAGE_TIMEOUT = 300.0
+_MAX_PAGE_BYTES = 64 << 20  # the longest pages of public indexes have a third of it
+_MAX_FILE_BYTES = 1 << 30
+_THREADS = 4
+_LOGIN_STATUSES = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED)
+
 
 class IndexFile(NamedTuple):
-    """One file of a project. `sha256`, `uploaded` (RFC 3339 in UTC) and `requires_python` are "" where not told.
+    """One file of a project. `sha256`, `uploaded` (RFC 3339 in UTC) and `requires_python` are "" if not known.
 
-    `metadata`: the index serves the file's metadata beside it, at `url` with `.metadata` (PEP 658).
+    `has_metadata`: the index serves the file's metadata beside it, at `url` with `.metadata` (PEP 658).
     """
 
     name: str
     sha256: str
     size: int | None
     uploaded: str
-    yanked: bool
+    is_yanked: bool
     requires_python: str
     url: str = ""
-    metadata: bool = False
+    has_metadata: bool = False
 
 
-def from_json(body: bytes, page: str) -> Iterable[IndexFile]:
-    """The files of a page that came from the address `page`. Raises `ValueError` and others when it is none."""
+class SimpleIndex:
+    """One index, with the proxies, certificates and credentials of one environment.
+
+    Credentials come from the URL or from netrc; an `anonymous` client uses none.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        environment: Mapping[str, str],
+        *,
+        anonymous: bool = False,
+        policy: RetryPolicy = _RETRY_POLICY,
+    ) -> None:
+        """Raises `InvalidInputError` if `url` is not a web address."""
+        try:
+            parts = urlsplit(url)
+        except ValueError:  # half an IPv6 address
+            parts = urlsplit("")
+        root = parts._replace(
+            netloc=parts.netloc.rpartition("@")[2], path=parts.path.rstrip("/"), query="", fragment=""
+        )
+        self._root = root.geturl()
+        if not is_web_url(self._root):
+            raise InvalidInputError("the package index is not a web address", "give it as `https://host/simple`")
+        self._authorization = "" if anonymous else _find_authorization(parts, environment)
+        self._http = HttpClient(policy, environment)
+        self._file_timeout = policy.download_timeout
+
+    def fetch_files(self, projects: Iterable[str]) -> dict[str, tuple[IndexFile, ...]]:
+        """All files of each project. Raises `UnavailableError` if the index does not answer for one of them."""
+        names = list(projects)
+        pool = ThreadPoolExecutor(_THREADS)
+        try:
+            # Each thread keeps its connection. Over new ones, 200 pages take 1.5 times as long on the loopback
+            # interface, and 2.4 times with TLS.
+            return dict(zip(names, pool.map(self._fetch_project, names), strict=True))
+        finally:
+            # After an error or an interrupt the other answers are not waited for.
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def is_hidden(self, project: str) -> bool:
+        """Whether the index refuses a project that exists; many indexes say 404 to people without credentials.
+
+        Raises `UnavailableError` if it does not answer.
+        """
+        response = self._send(project, self._create_page_request(project), _MAX_PAGE_BYTES)
+        if response.value is None and not _is_refusal(response.status):
+            raise create_no_answer_error(_format_status(response.status), project)
+        return response.value is None
+
+    def fetch_content(self, project: str, url: str, byte_range: str = "") -> tuple[bytes, str]:
+        """The content at an address of a project's page: all of it, or a `byte_range` (HTTP's Range header).
+
+        With the Content-Range header of the response, "" for the whole content. Raises `UnavailableError`.
+        """
+        if not is_web_url(url):
+            raise UnavailableError(f"the package index lists a file of `{project}` whose address is invalid")
+        headers = {"Range": byte_range} if byte_range else {}
+        request = Request(url, self._authorize(url, headers), total_timeout=self._file_timeout)
+        response = self._send(project, request, _MAX_FILE_BYTES)
+        if response.value is None:
+            raise create_no_answer_error(_format_status(response.status), project)
+        return response.value, response.headers.get("Content-Range", "")
+
+    def _fetch_project(self, project: str) -> tuple[IndexFile, ...]:
+        response = self._send(project, self._create_page_request(project), _MAX_PAGE_BYTES)
+        if response.value is None:
+            raise create_no_answer_error(_format_status(response.status), project)
+        media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        parse_page = parse_json_page if media_type.endswith("+json") else parse_html_page
+        try:
+            return tuple(parse_page(response.value, response.url))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise create_no_page_error(project) from None
+
+    def _create_page_request(self, project: str) -> Request:
+        url = f"{self._root}/{project}/"
+        return Request(url, self._authorize(url, _ACCEPT_HEADERS), total_timeout=_PAGE_TIMEOUT)
+
+    def _authorize(self, url: str, headers: Mapping[str, str]) -> dict[str, str]:
+        """The headers of a request, with the credentials if it goes to the index itself."""
+        is_own = bool(self._authorization) and parse_origin(url) == parse_origin(self._root)
+        return {**headers, "Authorization": self._authorization} if is_own else dict(headers)
+
+    def _send(self, project: str, request: Request, limit: int) -> Response[bytes]:
+        try:
+            response = self._http.send(request, create_body_reader(limit))
+        except UnavailableError as problem:
+            raise create_no_answer_error(problem.message, project) from None
+        if response.value is not None and len(response.value) > limit:
+            message = f"the package index answers for `{project}` with more than {limit >> 20} MiB"
+            raise UnavailableError(message, "check its URL")
+        return response
+
+
+def parse_json_page(body: bytes, page_url: str) -> Iterable[IndexFile]:
+    """The files of a page in JSON. Raises `ValueError` and others if it is not one."""
     for row in json.loads(body)["files"]:
         yield IndexFile(
             name=str(row["filename"]),
             sha256=str(row["hashes"].get("sha256", "")),
             size=row.get("size"),
             uploaded=row.get("upload-time") or "",
-            yanked=bool(row.get("yanked")),
+            is_yanked=bool(row.get("yanked")),
             requires_python=row.get("requires-python") or "",
-            url=urljoin(page, str(row.get("url", ""))),
-            metadata=bool(row.get("core-metadata") or row.get("data-dist-info-metadata")),
+            url=urljoin(page_url, str(row.get("url", ""))),
+            has_metadata=bool(row.get("core-metadata") or row.get("data-dist-info-metadata")),
         )
 
 
-def from_html(body: bytes, page: str) -> Iterable[IndexFile]:
-    """The same of HTML."""
-    anchors = _Anchors()
-    anchors.feed(body.decode())
-    for attributes in anchors.found:
+def parse_html_page(body: bytes, page_url: str) -> Iterable[IndexFile]:
+    """The files of a page in HTML. Raises `ValueError` if it is not text."""
+    parser = _LinkParser()
+    parser.feed(body.decode())
+    for attributes in parser.links:
         parts = urlsplit(attributes["href"])
         algorithm, _, digest = parts.fragment.partition("=")
         yield IndexFile(
@@ -74,193 +176,52 @@ def from_html(body: bytes, page: str) -> Iterable[IndexFile]:
             sha256=digest if algorithm == "sha256" else "",
             size=None,
             uploaded="",
-            yanked="data-yanked" in attributes,
+            is_yanked="data-yanked" in attributes,
             requires_python=attributes.get("data-requires-python", ""),
-            url=urljoin(page, attributes["href"].partition("#")[0]),
-            metadata=bool({"data-core-metadata", "data-dist-info-metadata"} & attributes.keys()),
+            url=urljoin(page_url, attributes["href"].partition("#")[0]),
+            has_metadata=bool({"data-core-metadata", "data-dist-info-metadata"} & attributes.keys()),
         )
 
 
-class _Anchors(HTMLParser):
-    """The attributes of every link of a page."""
+class _LinkParser(HTMLParser):
+    """Collects the attributes of all links of a page."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[dict[str, str]] = []
+        self.links: list[dict[str, str]] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = {key: value or "" for key, value in attrs}
         if tag == "a" and "href" in attributes:
-            self.found.append(attributes)
+            self.links.append(attributes)
 
 
-# The simple API of a package index (PEP 503, 592, 658, 691, 700): the files of a project, with their hashes.
-
-
-_ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
-_CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-_ATTEMPTS = 3
-_SECONDS = 60
-_THREADS = 4
-# What another attempt does not change, and what credentials may.
-_FINAL = re.compile(r"4\d\d ")
-_REFUSED = re.compile(r"40[137]\b")
-
-
-class _Page(NamedTuple):
-    """What came from an address: its type and body, the address in the end, and which part it is, if not all."""
-
-    kind: str
-    body: bytes
-    url: str
-    span: str = ""
-
-
-class SimpleIndex:
-    """One index, asked with the proxies, certificates and credentials of this environment and of no other.
-
-    An `anonymous` one asks without credentials.
-    """
-
-    def __init__(self, url: str, environment: Mapping[str, str], *, anonymous: bool = False) -> None:
-        """Raises `InvalidInputError` when `url` is no web address."""
-        try:
-            parts = urlsplit(url)
-            web = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            web = False
-        if not web:
-            raise InvalidInputError("the package index is not a web address", "give it as `https://host/simple`")
-        self._host = parts.netloc.rpartition("@")[2]
-        self._root = parts._replace(netloc=self._host, path=parts.path.rstrip("/"), query="", fragment="")
-        self._authorization = "" if anonymous else _authorization(parts, environment)
-        self._proxies = _proxies(parts.scheme, self._host, environment)
-        self._context = _context(environment) if parts.scheme == "https" else None
-        handlers = (ProxyHandler(self._proxies), *([HTTPSHandler(context=self._context)] if self._context else []))
-        self._opener = build_opener(*handlers)
-
-    def files(self, names: Iterable[str]) -> dict[str, tuple[IndexFile, ...]]:
-        """Every file of each project. Raises `UnavailableError` when the index does not answer for one of them."""
-        wanted = list(names)
-        with ThreadPoolExecutor(_THREADS) as pool:
-            shares = list(pool.map(self._share, [wanted[first::_THREADS] for first in range(_THREADS)]))
-        return {name: files for share in shares for name, files in share.items()}
-
-    def hides(self, name: str) -> bool:
-        """Whether the index refuses the page of a project that it has; many say that it is not there.
-
-        Raises `UnavailableError` when it does not answer at all.
-        """
-        request = self._request(name)
-        for _ in range(_ATTEMPTS):
-            answer = self._once(request)
-            if not isinstance(answer, str) or _FINAL.match(answer):
-                return isinstance(answer, str)
-        raise silent(str(answer), name)
-
-    def piece(self, name: str, url: str, span: str = "") -> tuple[bytes, str]:
-        """What an address of a page of project `name` holds: all of it, or the `span` that HTTP's Range header names.
-
-        With the Content-Range of the answer; "" where it is all. Raises `UnavailableError`.
-        """
-        if not url.startswith(("http://", "https://")):
-            raise UnavailableError(f"the package index names a file of `{name}` that is at no web address")
-        request = Request(url, headers={"Range": span} if span else {})  # noqa: S310 - http(s), checked above
-        if self._authorization and urlsplit(url).netloc == self._host:
-            request.add_unredirected_header("Authorization", self._authorization)
-        found = self._fetch(request, name)
-        return found.body, found.span
-
-    def _share(self, names: list[str]) -> dict[str, tuple[IndexFile, ...]]:
-        """Some of the projects, over one connection: a look-up of the host and a handshake for each would be slower."""
-        secure = self._context
-        connection = (
-            HTTPSConnection(self._host, timeout=_SECONDS, context=secure)
-            if secure
-            else HTTPConnection(self._host, timeout=_SECONDS)
-        )
-        with closing(connection):
-            return {name: self._project(name, connection) for name in names}
-
-    def _request(self, name: str) -> Request:
-        page = self._root._replace(path=f"{self._root.path}/{name}/")
-        return Request(page.geturl(), headers={"Accept": _ACCEPT})  # noqa: S310 - http(s), checked above
-
-    def _project(self, name: str, connection: HTTPConnection) -> tuple[IndexFile, ...]:
-        request = self._request(name)
-        if self._authorization:
-            # Unredirected: a password is for this host, not for one that it points to.
-            request.add_unredirected_header("Authorization", self._authorization)
-        page = self._kept(request, connection) or self._fetch(request, name)
-        read = from_json if page.kind.endswith("+json") else from_html
-        try:
-            return tuple(read(page.body, page.url))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise UnavailableError(f"the package index answers for `{name}` with something else than a page") from None
-
-    def _kept(self, request: Request, connection: HTTPConnection) -> _Page | None:
-        """The plain case: no proxy, no redirect, no trouble. None for any other, which `_fetch` is for."""
-        if self._proxies:
-            return None
-        headers = {"Accept": _ACCEPT, **({"Authorization": self._authorization} if self._authorization else {})}
-        try:
-            connection.request("GET", request.selector, headers=headers)
-            answer = connection.getresponse()
-            body = answer.read()
-        except (OSError, HTTPException):
-            connection.close()
-            return None
-        kind = answer.headers.get_content_type()
-        return _Page(kind, body, request.full_url) if answer.status == HTTPStatus.OK else None
-
-    def _fetch(self, request: Request, name: str) -> _Page:
-        answer: _Page | str = ""
-        for _ in range(_ATTEMPTS):
-            answer = self._once(request)
-            if not isinstance(answer, str):
-                return answer
-            if _FINAL.match(answer):
-                break
-        raise silent(str(answer), name)
-
-    def _once(self, request: Request) -> _Page | str:
-        """The page, or why there is none."""
-        try:
-            with self._opener.open(request, timeout=_SECONDS) as answer:
-                span = answer.headers.get("Content-Range", "")
-                return _Page(str(answer.headers.get_content_type()), bytes(answer.read()), answer.url, span)
-        except HTTPError as problem:
-            problem.close()
-            return f"{problem.code} {problem.reason}"
-        except (OSError, HTTPException) as problem:
-            return str(problem.reason if isinstance(problem, URLError) else problem)
-
-
-def silent(reason: str, name: str) -> UnavailableError:
-    """The error of an index that does not answer for a project; `reason` without credentials."""
-    refused = _REFUSED.match(reason)
+def create_no_answer_error(reason: str, project: str) -> UnavailableError:
+    """The error of an index that does not answer for a project. `reason` begins with the status if there is one."""
     hint = CERTIFICATE_HINT if "certificate" in reason.lower() else "check the network"
-    if refused:
+    if re.match("|".join(rf"{status:d}\b" for status in _LOGIN_STATUSES), reason):
         hint = "give its credentials where the package clients look for them, such as netrc"
-    return UnavailableError(f"the package index did not answer for `{name}`: {reason.strip()}", hint)
+    return UnavailableError(f"the package index did not answer for `{project}`: {reason.strip()}", hint)
 
 
-def _proxies(scheme: str, host: str, environment: Mapping[str, str]) -> dict[str, str]:
-    around = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
-    keys = (f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY")
-    proxy = next((environment[key] for key in keys if environment.get(key)), None)
-    return {scheme: proxy} if proxy and not proxy_bypass_environment(host, {"no": around}) else {}
+def create_no_page_error(project: str) -> UnavailableError:
+    """The error of an index whose answer for a project is not a page of the simple API."""
+    return UnavailableError(f"the package index answers for `{project}` with something that is not a page")
 
 
-def _context(environment: Mapping[str, str]) -> ssl.SSLContext:
-    file = next((environment[key] for key in _CERTIFICATES if environment.get(key)), None)
+def _is_refusal(status: int) -> bool:
+    return HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def _format_status(status: int) -> str:
     try:
-        return ssl.create_default_context(cafile=file)
-    except OSError as problem:
-        raise UnavailableError(f"the certificates in `{file}` cannot be read: {problem.strerror}") from None
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
 
 
-def _authorization(parts: SplitResult, environment: Mapping[str, str]) -> str:
+def _find_authorization(parts: SplitResult, environment: Mapping[str, str]) -> str:
+    """The value of the Authorization header for an index, "" for none."""
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     if not user:
         file = environment.get("NETRC") or str(Path(environment.get("HOME", "")) / ".netrc")
@@ -271,4 +232,4 @@ def _authorization(parts: SplitResult, environment: Mapping[str, str]) -> str:
         if not found:
             return ""
         user, password = found[0], found[2] or ""
-    return f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
+    return format_basic_authorization(user, password)

@@ -19,7 +19,7 @@ from envcompile.lock.model import PipPackage
 from envcompile.net.process import select_environment
 from envcompile.project.toml_writer import format_toml_pair, format_toml_tables
 from envcompile.resolve.model import CERTIFICATE_HINT, UnsolvableError, allows_upgrades, solve_keeping_pins
-from envcompile.resolve.pip.index_router import signpost
+from envcompile.resolve.pip.index_router import serve_index_router
 from envcompile.resolve.pip.wheels import find_best_wheel, parse_annotations, write_sdist_stubs, write_stubs
 from envcompile.spec.pip import DEFAULT_INDEX, find_index_name
 from envcompile.versions import version_numbers
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from envcompile.project.toml_writer import TomlTable
     from envcompile.resolve.model import Effects, PipRequest
-    from envcompile.resolve.pip.index_router import Signpost
+    from envcompile.resolve.pip.index_router import IndexRouter
 
 # uv's own default stands in its help and nowhere else.
 _DEFAULT_URL_LINE = re.compile(r"default package index \(by default: <(https://[^>]+)>\)")
@@ -40,7 +40,7 @@ class UvSettings(NamedTuple):
 
     options: tuple[str, ...]
     environment: Mapping[str, str]
-    router: Signpost | None = None
+    router: IndexRouter | None = None
 
     def find_index_name(self, package: str) -> str:
         """The name of the index that a package of the answer came from. Raises `KeyError` for one nobody asked for."""
@@ -71,14 +71,14 @@ def prepare_uv(
         yield UvSettings(("--no-config",), {**environment, **own})
         return
     default = request.index or find_user_index(environment) or default_of_uv(folder)
-    with signpost(request.indexes, re.sub(r"(?<=://)[^/@]*@", "", default)) as post:
+    with serve_index_router(request.indexes, re.sub(r"(?<=://)[^/@]*@", "", default)) as post:
         # An explicit index is asked for nothing; but whatever credentials uv has for it, it then has where it is sent.
         known = {DEFAULT_INDEX: default} | {each.name: each.url for each in request.indexes}
         rows: Iterator[TomlTable] = ({"name": name, "url": url, "explicit": True} for name, url in known.items())
         Path(folder, "indexes.toml").write_text("".join(format_toml_tables("index", rows)), "utf-8")
         # What is cached is filed under the signpost's address, which nobody will have again: not in the user's cache.
         own = {"UV_DEFAULT_INDEX": post.url, "UV_CACHE_DIR": str(Path(folder, "cache"))}
-        yield UvSettings(("--config-file", "indexes.toml"), {**post.environment(environment), **own}, post)
+        yield UvSettings(("--config-file", "indexes.toml"), {**post.exclude_from_proxies(environment), **own}, post)
 
 
 # uv as pip resolver: one solve for the files, one look into its cache for who needs whom.
@@ -187,7 +187,7 @@ class UvResolver:
         )
         finished = effects.run(argv, folder, indexes.environment)
         if finished.exit_code:
-            said = indexes.router.shown(finished.stderr) if indexes.router else finished.stderr
+            said = indexes.router.hide_url(finished.stderr) if indexes.router else finished.stderr
             raise _create_failure(said, request)
 
 

@@ -156,7 +156,7 @@ def _select_file(
         file for version, file in list_wheels(name, files) if version == Version(pin) and is_installable(file, request)
     ]
     # A yanked file is for those who pin it, and then only where nothing else is left (PEP 592).
-    wheels = {file.name: file for file in [each for each in release if not each.yanked] or release}
+    wheels = {file.name: file for file in [each for each in release if not each.is_yanked] or release}
     if earlier and earlier.version == pin:
         # A pin that stays keeps its file too, also when a better one was uploaded since.
         same = next((file for file in release if (file.name, file.sha256) == (earlier.file, earlier.sha256)), None)

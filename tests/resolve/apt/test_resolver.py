@@ -224,7 +224,7 @@ def test_a_base_that_nobody_can_look_into(work: Work) -> None:
     work.image = f"127.0.0.1:1/base@sha256:{64 * 'a'}"
     said = work.lock('"git"', code=3)
     assert "error[apt-base]: what `127.0.0.1:1/base@sha256:aaa" in said
-    assert "has installed must be known, and `127.0.0.1:1` refuses the connection" in said
+    assert "has installed must be known, and `127.0.0.1:1` refused the connection" in said
 
 
 def test_without_gpgv_the_user_is_told(work: Work, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_another_glibc_is_no_reason_to_refuse(glibc: str) -> None:
 
 
 def wheel(version: str, tag: str = "py3-none-any", sha256: str = "0" * 64, **fields: object) -> IndexFile:
-    plain = {"size": 1, "uploaded": "2024-01-01T00:00:00Z", "yanked": False, "requires_python": ""}
+    plain = {"size": 1, "uploaded": "2024-01-01T00:00:00Z", "is_yanked": False, "requires_python": ""}
     return IndexFile(f"lib-{version}-{tag}.whl", sha256, **{**plain, **fields})  # type: ignore[arg-type]
 
 
@@ -147,23 +147,20 @@ def test_without_pip_the_hint_says_what_to_install() -> None:
     assert "envcompile[engines]" in str(raised.value.hint)
 
 
-def test_an_index_is_a_web_address() -> None:
-    for url in ("file:///simple", "simple", "ftp://host/simple"):
-        with pytest.raises(InvalidInputError):
-            SimpleIndex(url, {})
-
-
 def test_the_proxies_and_their_exceptions_are_the_given_environments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     with served(Index((Wheel("lib", "1"),))) as index:
         # To a proxy the whole address is sent, and this index looks only at its end: so it can stand in for one.
-        (file,) = SimpleIndex("http://index.invalid/simple", {"HTTP_PROXY": index.url()}).files(["lib"])["lib"]
+        (file,) = SimpleIndex("http://index.invalid/simple", {"HTTP_PROXY": index.url()}).fetch_files(["lib"])["lib"]
         assert index.asked == ["http://index.invalid/simple/lib/"]
-        around = {"HTTP_PROXY": "http://127.0.0.1:1", "no_proxy": "127.0.0.1"}
+        # This machine is never reached through a proxy.
         direct = file._replace(url=f"http://127.0.0.1:{index.port}/files/{file.name}")
-        assert SimpleIndex(index.url(), around).files(["lib"])["lib"] == (direct,)
-        with pytest.raises(UnavailableError):
-            SimpleIndex(index.url(), {"HTTP_PROXY": "http://127.0.0.1:1"}).files(["lib"])
+        assert SimpleIndex(index.url(), {"HTTP_PROXY": "http://127.0.0.1:1"}).fetch_files(["lib"])["lib"] == (direct,)
+        with pytest.raises(UnavailableError, match=r"`index\.invalid` refused the connection, through the proxy"):
+            SimpleIndex("http://index.invalid/simple", {"HTTP_PROXY": "http://127.0.0.1:1"}).fetch_files(["lib"])
+        around = {"HTTP_PROXY": index.url(), "no_proxy": "index.invalid"}
+        with pytest.raises(UnavailableError, match=r"`index\.invalid` cannot be resolved to an address$"):
+            SimpleIndex("http://index.invalid/simple", around).fetch_files(["lib"])
 
 
 def test_it_refuses_before_anything_runs() -> None:

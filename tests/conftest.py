@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
+from tests.kit.network import cut_off
+
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Generator
 
     from xdist.remote import Producer  # type: ignore[import-untyped]
 
+
+# On the host's network, as the engine has no bridge: one at a time.
+USING_FIXED_PORTS = {"tests/engine/test_ml.py", "tests/engine/test_benchmark.py"}
 
 # A shell's background job ignores interrupts, and so would whatever it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -25,15 +33,40 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-class OneEngine(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no types
-    """Each test goes to whoever is free, and all of the engine to one process: they empty its caches."""
+class EngineByFile(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no types
+    """Each test goes to the next free process, and the engine's tests by file: their fixtures build images."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "tests/engine" if nodeid.startswith("tests/engine/") else nodeid
+        file = nodeid.partition("::")[0]
+        if file in USING_FIXED_PORTS:
+            return "fixed ports"
+        return file if file.startswith("tests/engine/") else nodeid
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneEngine:
-    return OneEngine(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> EngineByFile:
+    return EngineByFile(config, log)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give this process an engine of its own: tests empty the caches of theirs."""
+    engines = os.environ.get("ENVCOMPILE_TEST_ENGINES", "").split()
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    if engines:
+        settings = Path(engines[worker % len(engines)]).read_text("utf-8")
+        os.environ.update(dict(re.findall(r"^export (\w+)=(.*)$", settings, re.MULTILINE)))
+    del config
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Cut the network off for every test that does not say that it needs one."""
+    if any(item.get_closest_marker(name) for name in ("engine", "index")):
+        return (yield)
+    with cut_off() as done:
+        # A user who may not make namespaces runs the tests with the network; CI does not.
+        if not done and os.environ.get("CI"):
+            pytest.exit("the network cannot be cut off: this needs root and Linux", 3)
+        return (yield)
 
 
 class Golden(Protocol):

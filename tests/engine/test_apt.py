@@ -20,7 +20,7 @@ import pytest
 from envcompile.lock.reader import parse_lock
 from envcompile.lock.writer import format_lock
 from tests.kit.debian_archive import debian_archive
-from tests.kit.engine import docker
+from tests.kit.engine import ZSTD, docker
 from tests.kit.hadolint import findings
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def test_what_is_locked_is_what_is_installed(engine: Engine, as_public: str, wor
     digests = []
     for _ in range(2):
         engine.forget()
-        digests.append(engine.build(text, tag, *work.secret()))
+        digests.append(engine.build(text, tag, *ZSTD, *work.secret()))
     assert digests[0] == digests[1]
     before = installed(engine.run(base, *QUERY))
     after = installed(engine.run(tag, *QUERY))
@@ -191,7 +191,7 @@ def test_what_is_locked_is_what_is_installed(engine: Engine, as_public: str, wor
     # An archive that is asked again is asked for its index alone: the packages are in the builder's cache mount.
     docker("buildx", "prune", "--all", "--force", "--filter", "type=regular")
     asked = len(work.archive.asked)
-    assert engine.build(text, tag, *work.secret()) == digests[0]
+    assert engine.build(text, tag, *ZSTD, *work.secret()) == digests[0]
     assert [path for path in work.archive.asked[asked:] if path.endswith("InRelease")]
     assert not [path for path in work.archive.asked[asked:] if "/pool/" in path]
     assert "127.0.0.1" not in engine.run(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile.lock.reader import parse_lock
-from tests.kit.engine import docker, envcompile
+from tests.kit.engine import ZSTD, docker, envcompile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +76,7 @@ def built(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     print(f"\n{envcompile('tag', folder=original).strip()} with the public base, {tag} with the stand-ins")
     dockerfile = envcompile("dockerfile", folder=folder)
     engine.forget()
-    yield Built(folder, dockerfile, tag, engine.build(dockerfile, TAG))
+    yield Built(folder, dockerfile, tag, engine.build(dockerfile, TAG, *ZSTD))
     docker("image", "rm", "--force", TAG)
     engine.forget()
 
@@ -151,4 +151,4 @@ def test_two_builds_from_nothing_give_one_digest(engine: Engine, built: Built) -
     """Promise 6: same Dockerfile, same image, bit for bit."""
     engine.forget()
     docker("image", "rm", "--force", TAG)
-    assert engine.build(built.dockerfile, TAG, "--no-cache") == built.digest
+    assert engine.build(built.dockerfile, TAG, "--no-cache", *ZSTD) == built.digest

@@ -10,6 +10,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+# The longest build of the suite takes less than half of it on two busy cores.
+COMMAND_SECONDS = 300
+# How `envcompile build` packs layers: a third of the time that gzip takes.
+ZSTD = ("--output", "type=docker,compression=zstd,oci-mediatypes=true")
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
 
@@ -23,7 +27,19 @@ def envcompile(*arguments: str, folder: Path) -> str:
 
 
 def docker(*arguments: str, text: str | None = None, check: bool = True) -> str:
-    """A docker command; its standard output and error together."""
+    """A docker command; its standard output and error together.
+
+    A command that does not end within `COMMAND_SECONDS` is ended and run once more: uv sometimes sleeps for ever under
+    qemu's emulation of another architecture, and a suite that hangs tells nothing.
+    """
+    try:
+        return _run_docker(arguments, text, check=check)
+    except subprocess.TimeoutExpired as problem:
+        print(f"once more, after {problem.timeout:g} s: docker {' '.join(arguments)}")
+        return _run_docker(arguments, text, check=check)
+
+
+def _run_docker(arguments: tuple[str, ...], text: str | None, *, check: bool) -> str:
     done = subprocess.run(
         ["docker", *arguments],
         input=text,
@@ -33,6 +49,7 @@ def docker(*arguments: str, text: str | None = None, check: bool = True) -> str:
         encoding="utf-8",
         errors="replace",
         env={**os.environ, "SOURCE_DATE_EPOCH": "0", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"},
+        timeout=COMMAND_SECONDS,
     )
     if check:
         assert done.returncode == 0, done.stdout[-6000:]

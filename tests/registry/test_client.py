@@ -654,6 +654,7 @@ needs_engine = pytest.mark.skipif(
 
 
 @pytest.mark.engine
+@pytest.mark.engine
 @needs_engine
 def test_a_real_registry(tmp_path: Path) -> None:
     base = os.environ["ENVCOMPILE_TEST_BASE"]

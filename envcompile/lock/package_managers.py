@@ -15,7 +15,7 @@ from envcompile.spec.pip import DEFAULT_INDEX, parse_package_name, parse_require
 from envcompile.spec.solver_inputs import list_conda_requirements
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from envcompile.lock.model import AptPackage, CondaPackage, Lock, Pins, PipPackage, PlatformLock
     from envcompile.spec.model import Spec
@@ -28,12 +28,14 @@ class PackageList(NamedTuple):
 
     - `kind`: the key of the list in the lock, and the kind of its packages in a graph or a diff.
     - `label`: the name of a package in messages.
+    - `row_keys`: the fields of a package in the order of its row in the lock.
     - `spec_key`: the key of the list's requirements in the manager's table of the spec.
     - `is_installed`: whether the packages are installed in a stage, so that they belong in the dependency graph.
     """
 
     kind: str
     label: str
+    row_keys: tuple[str, ...]
     spec_key: str = "packages"
     is_installed: bool = True
 
@@ -44,6 +46,14 @@ class PackageList(NamedTuple):
                 yield from ((f"{each.name}: {package.name}", package) for package in each.packages)
             else:
                 yield each.name, each
+
+    def iter_rows(self, platform: PlatformLock) -> Iterator[Mapping[str, str | int | Sequence[str] | None]]:
+        """The packages as rows of the lock. A row of a build dependency begins with the name of the sdist."""
+        for name, package in self.iter_packages(platform):
+            sdist, colon, _ = name.partition(": ")
+            row = {"sdist": sdist} if colon else {}
+            values = ((key, getattr(package, key)) for key in self.row_keys)
+            yield {**row, **{key: None if value == () else value for key, value in values}}
 
     def count_packages(self, platforms: Iterable[PlatformLock | Pins]) -> int:
         """The number of packages in this list on all platforms."""
@@ -119,6 +129,12 @@ def _describe_debian_package(package: AptPackage) -> str:
     return f"{package.architecture} {package.sha256[:12]}"
 
 
+_CONDA_ROW_KEYS = (
+    *("name", "version", "build", "channel", "subdir", "file", "sha256", "md5", "size", "depends", "provides"),
+)
+_PIP_ROW_KEYS = ("name", "version", "kind", "file", "sha256", "size", "index", "depends")
+_APT_ROW_KEYS = ("name", "version", "architecture", "sha256", "size", "depends")
+
 # In the order in which the lock lists their packages.
 PACKAGE_MANAGERS = {
     row.name: row
@@ -126,7 +142,7 @@ PACKAGE_MANAGERS = {
         PackageManager(
             "conda",
             "conda's",
-            (PackageList("conda", "conda {}"),),
+            (PackageList("conda", "conda {}", _CONDA_ROW_KEYS),),
             describe=_describe_conda_package,
             requirement_name=lambda text: parse_match_spec(text).name,
             dependency_name=parse_dependency_name,
@@ -136,7 +152,10 @@ PACKAGE_MANAGERS = {
         PackageManager(
             "pip",
             "pip's",
-            (PackageList("pip", "{}"), PackageList("pip-build", "build dependency of {}", is_installed=False)),
+            (
+                PackageList("pip", "{}", _PIP_ROW_KEYS),
+                PackageList("pip-build", "build dependency of {}", _PIP_ROW_KEYS, is_installed=False),
+            ),
             describe=_describe_distribution,
             requirement_name=_parse_requirement_name,
             allows=_allows_distribution,
@@ -145,7 +164,10 @@ PACKAGE_MANAGERS = {
         PackageManager(
             "apt",
             "Debian's",
-            (PackageList("apt", "apt {}"), PackageList("apt-build", "apt (build stage) {}", "build")),
+            (
+                PackageList("apt", "apt {}", _APT_ROW_KEYS),
+                PackageList("apt-build", "apt (build stage) {}", _APT_ROW_KEYS, "build"),
+            ),
             describe=_describe_debian_package,
             follows_snapshot=True,
         ),

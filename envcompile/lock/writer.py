@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from envcompile.digests import compute_sha256
 from envcompile.lock.header import FORMAT_VERSION, HEADER_COMMENT
-from envcompile.lock.package_managers import count_by_kind
+from envcompile.lock.package_managers import PACKAGE_LISTS, count_by_kind
 from envcompile.project.toml_writer import format_toml_header, format_toml_pair, format_toml_rows
 
 if TYPE_CHECKING:
@@ -17,12 +17,9 @@ if TYPE_CHECKING:
 
     from envcompile.diagnostics.diagnostic import Diagnostic
     from envcompile.lock.model import (
-        AptPackage,
         BaseImage,
         BaseImageDecision,
-        CondaPackage,
         Lock,
-        PipPackage,
         PlatformLock,
         RejectedImage,
         Step,
@@ -67,63 +64,15 @@ def _format_platform(platform: PlatformLock) -> Iterator[str]:
             yield from format_toml_rows("warnings", map(_row_from_warning, decision.warnings))
         yield from format_toml_rows("trail", map(_row_from_step, decision.explanation))
     yield from format_toml_rows("tools", ({"name": tool.name, "image": tool.image} for tool in platform.tools))
-    if platform.conda:
-        yield from format_toml_rows("conda", (_row_from_conda_package(package) for package in platform.conda))
-    yield from format_toml_rows("pip", (_row_from_pip_package(package) for package in platform.pip))
-    if platform.pip_build:
-        rows = (
-            {"sdist": each.name, **_row_from_pip_package(package)}
-            for each in platform.pip_build
-            for package in each.packages
-        )
-        yield from format_toml_rows("pip-build", rows)
-    for key, packages in (("apt", platform.apt), ("apt-build", platform.apt_build)):
-        if packages:
-            yield from format_toml_rows(key, (_row_from_apt_package(package) for package in packages))
+    for kind, packages in PACKAGE_LISTS.items():
+        rows = list(packages.iter_rows(platform))
+        # The array of pip packages is always present.
+        if rows or kind == "pip":
+            yield from format_toml_rows(kind, rows)
 
 
 def _table_from_base_image(base: BaseImage) -> TomlTable:
     return {"image": base.image, "os": base.os, "glibc": base.glibc}
-
-
-def _row_from_conda_package(package: CondaPackage) -> TomlTable:
-    return {
-        "name": package.name,
-        "version": package.version,
-        "build": package.build,
-        "channel": package.channel,
-        "subdir": package.subdir,
-        "file": package.file,
-        "sha256": package.sha256,
-        "md5": package.md5,
-        "size": package.size,
-        "depends": list(package.depends) or None,
-        "provides": list(package.provides) or None,
-    }
-
-
-def _row_from_pip_package(package: PipPackage) -> TomlTable:
-    return {
-        "name": package.name,
-        "version": package.version,
-        "kind": package.kind,
-        "file": package.file,
-        "sha256": package.sha256,
-        "size": package.size,
-        "index": package.index,
-        "depends": list(package.depends) or None,
-    }
-
-
-def _row_from_apt_package(package: AptPackage) -> TomlTable:
-    return {
-        "name": package.name,
-        "version": package.version,
-        "architecture": package.architecture,
-        "sha256": package.sha256,
-        "size": package.size,
-        "depends": list(package.depends) or None,
-    }
 
 
 def _table_from_decision(decision: BaseImageDecision) -> TomlTable:

@@ -10,6 +10,7 @@ from envcompile.diagnostics.diagnostic import Diagnostic, RequirementError, reda
 from envcompile.project.generated_files import EXPORT_FILES, EXPORTERS
 from envcompile.spec.conda import parse_match_spec
 from envcompile.spec.image_reference import split_image_reference
+from envcompile.spec.model import PACKAGE_TABLES
 from envcompile.spec.pip import check_indexes, normalize_name, parse_package_name, parse_requirement
 from envcompile.spec.values import CONTROL_CHARACTER, display_text
 
@@ -54,7 +55,7 @@ def check_spec(value: dict[str, Any]) -> list[Diagnostic]:
 
 def _check_python(value: dict[str, Any]) -> Iterator[Diagnostic]:
     # conda brings its own where a package needs it, and Debian packages need none.
-    others = any(_get_value(value, table, "packages") for table in ("conda", "apt"))
+    others = any(_get_value(value, table, "packages") for table in PACKAGE_TABLES if table != "pip")
     if "python" not in value and (_get_value(value, "pip", "packages") or not others):
         hint = 'add `python = "3.12"` at the top'
         yield Diagnostic("missing-key", "`python` is missing, and pip packages need one", (), hint)
@@ -78,9 +79,7 @@ def _iter_strings(value: dict[str, Any], *path: str) -> Iterator[tuple[KeyPath, 
 def _check_nothing_to_install(value: dict[str, Any]) -> Iterator[Diagnostic]:
     if value.get("platforms") == []:
         yield Diagnostic("platform", "`platforms` is empty", ("platforms",), 'write `["linux-64"]`')
-    if _get_value(value, "pip", "packages") in (None, []) and not any(
-        _get_value(value, table, "packages") for table in ("conda", "apt")
-    ):
+    if all(_get_value(value, table, "packages") in (None, []) for table in PACKAGE_TABLES):
         path: KeyPath = ("pip", "packages") if _get_value(value, "pip", "packages") == [] else ()
         hint = 'add a table `[pip]` with `packages = ["numpy"]`'
         yield Diagnostic("nothing-to-install", "the spec asks for no package at all", path, hint)

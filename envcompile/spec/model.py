@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+# The tables that request packages, each by its key `packages`.
+PACKAGE_TABLES = ("conda", "pip", "apt")
+
 
 @dataclass(frozen=True, slots=True)
 class BaseImageSpec:

@@ -11,10 +11,15 @@ from envcompile.loading import find_schema_file
 from envcompile.lock.model import PlatformLock
 from envcompile.lock.package_managers import INSTALLED_KINDS, PACKAGE_LISTS, PACKAGE_MANAGERS, count_packages
 from envcompile.project.generated_files import EXPORTERS
+from envcompile.spec.model import PACKAGE_TABLES
 from tests.kit.project import CASES, parsed
 
 SCHEMA = json.loads(find_schema_file("lock").read_text("utf-8"))
 NOT_PACKAGES = {"platform", "python", "build", "run", "tools", "base_decision"}
+
+
+def test_every_table_of_packages_has_a_row() -> None:
+    assert set(PACKAGE_MANAGERS) == set(PACKAGE_TABLES)
 
 
 def test_every_list_of_a_platform_has_a_row() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from envcompile.digests import compute_sha256
 from envcompile.lock.header import FORMAT_VERSION, HEADER_COMMENT, LAYOUT_VERSION, read_spec_digests
-from envcompile.lock.writer import parse_lock
+from envcompile.lock.reader import parse_lock
 from tests.kit.project import CASES, case
 
 

@@ -96,10 +96,11 @@ class PackageIndex:
         self._providers: dict[str, list[str]] = {}
         self._parsed: dict[str, tuple[ControlPackage, ...]] = {}
         for paragraph in text.split("\n\n"):
-            # Everything that writes such files writes the name first; where not, it is searched for.
-            start = 9 if paragraph.startswith("Package: ") else paragraph.find("\nPackage: ") + 10
-            if start < 9:  # noqa: PLR2004 - no name at all
+            # Programs write the name first.
+            at = 0 if paragraph.startswith("Package: ") else paragraph.find("\nPackage: ")
+            if at < 0:
                 continue
+            start = paragraph.find(": ", at) + 2
             end = paragraph.find("\n", start)
             name = paragraph[start : end if end >= 0 else None].strip()
             self._paragraphs.setdefault(name, []).append(paragraph)

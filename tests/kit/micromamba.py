@@ -66,7 +66,7 @@ def _request() -> dict[str, Any]:
         + [name for name, spec in zip(names, asked.specs, strict=True) if "::" not in spec],
         "channels": asked.channel,
         "subdirs": [os.environ["CONDA_SUBDIR"], "noarch"],
-        "virtual": [("__unix", "0", "0"), ("__linux", "0", "0"), *_virtual()],
+        "virtual_packages": [("__unix", "0", "0"), ("__linux", "0", "0"), *_virtual()],
         "constraints": [],
         "cuda": None,
         "exclude_newer": None,

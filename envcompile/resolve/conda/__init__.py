@@ -1,1 +1,1 @@
-"""Resolving conda packages: rattler and conda-lock behind one protocol, each in a process of its own."""
+"""Resolvers for conda packages: py-rattler and conda-lock behind one protocol, each in a separate process."""

@@ -1,4 +1,7 @@
-"""conda channels: from what a spec writes to a name and a URL."""
+"""Channels of a spec as names and URLs, and the Python distributions in conda packages.
+
+A distribution that a conda package contains must neither be installed again by pip nor be replaced by it.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +18,15 @@ from envcompile.lock.model import Channel
 if TYPE_CHECKING:
     from envcompile.lock.model import CondaPackage
 
-# Where a channel is that is given by its name alone: conda's own default (`channel_alias`).
+# The server of a channel that is given by its name only: the default of conda's setting `channel_alias`.
 CHANNEL_ALIAS = "https://conda.anaconda.org"
 
 
 def parse_channel(text: str, folder: Path) -> Channel:
-    """The channel of a spec: a name, a URL, or a path relative to `folder`, which is the spec's.
+    """Parse a channel: a name, a URL, or a path relative to `folder`, the folder of the spec.
 
-    A channel that is given by its URL is called as the URL's path is, a folder as its last part is, both in the letters
-    that a lock takes for a name.
+    The name of a channel given by URL is the path of the URL; that of a local channel is the last part of the path.
+    Characters that are not allowed in a name become `-`.
     """
     if re.match(r"https?://", text):
         url = text.rstrip("/")
@@ -41,19 +44,14 @@ def _derive_channel_name(path: str) -> str:
     return re.sub(r"[^A-Za-z0-9._/-]+", "-", unquote(path)).lstrip("._/-") or "channel"
 
 
-# Which Python distributions a conda package brings: what pip must then neither take again nor replace.
-
-
-@cache
-def _load_name_table() -> list[str]:
-    # Beside this file, as in every installation; `importlib.resources` would bring `zipfile` for it, 4 ms of each lock.
-    text = Path(__file__).with_name("conda_pypi.txt").read_text("utf-8")
-    return [line for line in text.splitlines() if not line.startswith("#")]
+def add_distributions(packages: tuple[CondaPackage, ...]) -> tuple[CondaPackage, ...]:
+    """Return the packages with the distributions that each provides."""
+    return tuple(dataclasses.replace(package, provides=find_distributions(package.name)) for package in packages)
 
 
 def find_distributions(name: str) -> tuple[str, ...]:
-    """The normalised names (PEP 503) of the distributions in a conda package, sorted; () when it is none or unknown."""
-    # Looked for in the sorted rows: reading all 20,000 into a table took a tenth of the time of a small lock.
+    """Return the normalized names (PEP 503) of the distributions in a conda package, sorted; () if it is unknown."""
+    # A binary search: parsing all 20,000 rows took a tenth of the time of a small lock.
     rows = _load_name_table()
     index = bisect_left(rows, name, key=_parse_row_name)
     if index == len(rows) or _parse_row_name(rows[index]) != name:
@@ -62,10 +60,12 @@ def find_distributions(name: str) -> tuple[str, ...]:
     return tuple(distributions.split(",")) if distributions else (name,)
 
 
+@cache
+def _load_name_table() -> list[str]:
+    # Not by `importlib.resources`, which imports `zipfile`: 4 ms of every lock.
+    text = Path(__file__).with_name("conda_pypi.txt").read_text("utf-8")
+    return [line for line in text.splitlines() if not line.startswith("#")]
+
+
 def _parse_row_name(row: str) -> str:
     return row.partition("=")[0]
-
-
-def add_distributions(packages: tuple[CondaPackage, ...]) -> tuple[CondaPackage, ...]:
-    """The packages, each with the distributions it brings."""
-    return tuple(dataclasses.replace(package, provides=find_distributions(package.name)) for package in packages)

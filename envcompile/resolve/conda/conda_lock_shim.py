@@ -1,10 +1,11 @@
-"""What conda-lock runs for `conda`: it solves by py-rattler, or has a conda program of the machine solve.
+"""The conda executable of conda-lock: it solves with py-rattler, or runs a conda program of this machine.
 
-It is the script `create` of a folder, and conda-lock's `--conda` is the interpreter, which is started in that folder:
-`python create --prefix P --dry-run --json --channel URL... SPEC...`. Beside it lie `question.json`, what is asked, and
-in the end `answer.json`, in the words of `rattler_solve`. conda-lock hears what conda would tell it.
+conda-lock gets a Python interpreter as its `--conda`, and starts it in a folder with a script `create`, which calls
+`main`: `python create --prefix P --dry-run --json --channel URL... SPEC...`. The folder also has `shim-input.json`,
+which `conda_lock` writes. `main` writes `shim-answer.json` in the format of `rattler_worker`, with two kinds of its own
+(`misread-requirement` and `program-failed`), and prints what conda would print.
 
-conda-lock spells requirements anew, and leaves a subdir and hashes out: what does not come through is not solved.
+conda-lock rewrites requirements, and drops subdirs and hashes. Requirements that it changes are rejected.
 """
 
 from __future__ import annotations
@@ -27,42 +28,42 @@ if TYPE_CHECKING:
 
     from envcompile.spec.conda import MatchSpec
 
-# How conda names what no set of packages is the answer to; mamba and micromamba have `solver_problems` instead.
+# The exceptions of conda for unsolvable requirements. mamba and micromamba print `solver_problems` instead.
 _UNSOLVABLE_EXCEPTIONS = "Unsatisfiable|Packages?NotFound"
 
 
 def main() -> None:
-    """Answer conda-lock, and the folder that this script lies in."""
+    """Run the program in the folder of the script that calls this."""
     folder = Path(sys.argv[0]).resolve().parent
-    question = json.loads((folder / "question.json").read_text("utf-8"))
-    answer = _answer_solve(question, sys.argv[1:])
-    (folder / "answer.json").write_text(json.dumps(answer), "utf-8")
+    shim_input = json.loads((folder / "shim-input.json").read_text("utf-8"))
+    answer = _answer_solve(shim_input, sys.argv[1:])
+    (folder / "shim-answer.json").write_text(json.dumps(answer), "utf-8")
     solved = answer["kind"] == "solved"
     sys.stdout.write(json.dumps({"actions": {"FETCH": answer["fetch"]}} if solved else {"message": answer["problem"]}))
     sys.stdout.flush()
-    # Without taking the interpreter apart: that is where py-rattler can crash.
+    # Skips the shutdown of the interpreter, in which py-rattler can crash.
     os._exit(0 if solved else 1)
 
 
-def _answer_solve(question: dict[str, Any], arguments: Sequence[str]) -> dict[str, Any]:
-    (request,) = question["requests"]
+def _answer_solve(shim_input: dict[str, Any], arguments: Sequence[str]) -> dict[str, Any]:
+    (request,) = shim_input["requests"]
     specs = _read_requirements(arguments)
-    for text, spec in zip_longest(question["requirements"], specs, fillvalue=""):
+    for text, spec in zip_longest(shim_input["requirements"], specs, fillvalue=""):
         if _parse_valid_match_spec(spec) != parse_match_spec(text):
-            return {"kind": "respelled", "problem": "", "asked": text, "read": spec}
-    if not question["program"]:
-        return _solve_with_rattler(question)
-    # A channel by its URL, for what is called so elsewhere is another one.
-    names = {each: parse_match_spec(each).name for each in specs if "::" in each}
-    urls = {each: f"{request['only_channel'][name]}::{each.partition('::')[2]}" for each, name in names.items()}
+            return {"kind": "misread-requirement", "problem": "", "requirement": text, "misread_as": spec}
+    if not shim_input["program"]:
+        return _solve_with_rattler(shim_input)
+    # Channels by URL, because the program may know another channel by the same name.
+    names = {spec: parse_match_spec(spec).name for spec in specs if "::" in spec}
+    urls = {spec: f"{request['only_channel'][name]}::{spec.partition('::')[2]}" for spec, name in names.items()}
     options = arguments[: len(arguments) - len(specs)]
-    # Those that must be of a version are required of it, which no reason lets go.
-    asked = (*(urls.get(each, each) for each in specs), *question["exact"])
-    return _run_conda_program((question["program"], "create", *options, *asked), question["pins"])
+    # Exact versions are requirements, and not pins, which may be dropped.
+    requirements = (*(urls.get(spec, spec) for spec in specs), *shim_input["exact"])
+    return _run_conda_program((shim_input["program"], "create", *options, *requirements), shim_input["pins"])
 
 
 def _read_requirements(arguments: Sequence[str]) -> list[str]:
-    """The requirements in conda-lock's spelling, in the order they were asked in."""
+    """Return the requirements as conda-lock has rewritten them, in the order of the spec."""
     parser = argparse.ArgumentParser()
     for flag in ("--dry-run", "--json", "--override-channels"):
         parser.add_argument(flag, action="store_true")
@@ -70,8 +71,8 @@ def _read_requirements(arguments: Sequence[str]) -> list[str]:
     parser.add_argument("--channel", action="append")
     parser.add_argument("specs", nargs="*")
     specs: list[str] = parser.parse_args(arguments).specs
-    # conda-lock 4.0.3 spells `x::a * b*` as `x::a=[build=b*]`, which is nothing.
-    return [each.replace("=[", "[") for each in specs]
+    # conda-lock 4.0.3 rewrites `x::a * b*` to `x::a=[build=b*]`, which is not a valid MatchSpec.
+    return [spec.replace("=[", "[") for spec in specs]
 
 
 def _parse_valid_match_spec(spec: str) -> MatchSpec | None:
@@ -81,43 +82,43 @@ def _parse_valid_match_spec(spec: str) -> MatchSpec | None:
         return None
 
 
-def _solve_with_rattler(question: dict[str, Any]) -> dict[str, Any]:
-    from envcompile.resolve.conda.rattler_worker import solve_requests  # noqa: PLC0415 - py-rattler, where no conda program is
+def _solve_with_rattler(shim_input: dict[str, Any]) -> dict[str, Any]:
+    from envcompile.resolve.conda.rattler_worker import solve_requests  # noqa: PLC0415 - imports py-rattler
 
-    (answer,) = solve_requests(question)
+    (answer,) = solve_requests(shim_input)
     if answer["kind"] == "solved":
-        (request,) = question["requests"]
-        virtual = [{"name": name, "version": version, "url": name} for name, version, _ in request["virtual"]]
+        (request,) = shim_input["requests"]
+        virtual = [{"name": name, "version": version, "url": name} for name, version, _ in request["virtual_packages"]]
         answer["fetch"] = [*virtual, *map(_format_fetch_row, answer["packages"])]
     return answer
 
 
 def _format_fetch_row(row: dict[str, Any]) -> dict[str, Any]:
-    """A row as conda tells it: no hash, rather than an empty one. Of dependencies conda-lock needs the names alone."""
+    """Return a package as conda prints it: without empty hashes, and with the names of the dependencies only."""
     url = f"{row['channel']}/{row['subdir']}/{row['file']}"
-    names = [parse_dependency_name(each) for each in row["depends"]]
+    names = [parse_dependency_name(text) for text in row["depends"]]
     return {**{key: value for key, value in row.items() if value is not None}, "url": url, "depends": names}
 
 
 def _run_conda_program(argv: Sequence[str], pins: dict[str, str]) -> dict[str, Any]:
-    """What the machine's own program answers, with pins to keep as requirements, and fewer of them where it must be.
+    """Run a conda program with the pins as requirements; without the pins that its reason names if that fails.
 
-    Of the pins, those that its reason names are let go; when it names none, all. What is there for a pin's sake alone
-    is left out by conda-lock, which takes what the requirements lead to.
+    If the reason names no pin, all are dropped. A package that only a pin requires does not get into the lock, because
+    conda-lock keeps only what the requirements depend on.
     """
     done = subprocess.run((*argv, *pins.values()), check=False, capture_output=True, encoding="utf-8", errors="replace")
     try:
-        # Something may stand before and after it.
-        said = json.loads(re.sub(r"^[^{]*|[^}]*$", "", done.stdout))
+        # Some programs print text before and after the JSON.
+        output = json.loads(re.sub(r"^[^{]*|[^}]*$", "", done.stdout))
     except ValueError:
-        said = {}
-    if done.returncode == 0 and "actions" in said:
-        return {"kind": "solved", "fetch": said["actions"].get("FETCH", [])}
-    last = (done.stderr.strip() or done.stdout.strip()).rpartition("\n")[2]
-    problem = said.get("message") or "\n".join(said.get("solver_problems", ())) or last
-    if "solver_problems" not in said and not re.search(_UNSOLVABLE_EXCEPTIONS, said.get("exception_name", "")):
-        return {"kind": "program", "problem": problem}
+        output = {}
+    if done.returncode == 0 and "actions" in output:
+        return {"kind": "solved", "fetch": output["actions"].get("FETCH", [])}
+    last_line = (done.stderr.strip() or done.stdout.strip()).rpartition("\n")[2]
+    problem = output.get("message") or "\n".join(output.get("solver_problems", ())) or last_line
+    if "solver_problems" not in output and not re.search(_UNSOLVABLE_EXCEPTIONS, output.get("exception_name", "")):
+        return {"kind": "program-failed", "problem": problem}
     if not pins:
         return {"kind": "unsolvable", "problem": problem, "missing": {}}
-    named = {name for name in pins if re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", problem)}
-    return _run_conda_program(argv, {name: pin for name, pin in pins.items() if named and name not in named})
+    mentioned = {name for name in pins if re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", problem)}
+    return _run_conda_program(argv, {name: pin for name, pin in pins.items() if mentioned and name not in mentioned})

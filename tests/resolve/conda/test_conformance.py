@@ -246,7 +246,7 @@ def test_a_spec_may_name_the_subdir_or_the_hash(solve: Solve, engine: Engine, tm
     assert (newest.version, newest.subdir) == ("2", "noarch")
     for text in ("a[subdir=linux-64]", "x/linux-64::a", f"a[md5={'1' * 32}]"):
         if engine is CondaLockResolver:
-            with pytest.raises(InvalidInputError, match="`conda-lock` takes") as refused:
+            with pytest.raises(InvalidInputError, match="`conda-lock` reads the requirement") as refused:
                 solve(text, channels=(made,), preferences=(newest,))
             assert 'resolver = "rattler"' in str(refused.value.hint)
             continue
@@ -257,11 +257,11 @@ def test_a_spec_may_name_the_subdir_or_the_hash(solve: Solve, engine: Engine, tm
 
 
 def test_a_channel_that_is_not_one_of_the_spec(solve: Solve, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match="asks for the channel `bioconda`") as raised:
+    with pytest.raises(InvalidInputError, match="requests the channel `bioconda`") as raised:
         solve("bioconda::numpy")
-    assert raised.value.hint == "add it to `channels`, which are: `conda-forge`"
+    assert raised.value.hint == "add it to `channels` in `[conda]`, which has `conda-forge`"
     twins = (parse_channel("./a/x", tmp_path), parse_channel("./b/x", tmp_path))
-    with pytest.raises(InvalidInputError, match="two channels are called `x`"):
+    with pytest.raises(InvalidInputError, match="two channels have the name `x`"):
         solve("a", channels=twins)
 
 
@@ -272,7 +272,7 @@ def test_the_driver_decides_the_build(solve: Solve) -> None:
     assert solve(*asked, cuda="12.9")["pytorch"].build.startswith("cuda129_mkl_py312")
     with pytest.raises(UnsolvableError) as said:
         solve("pytorch * cuda*", "python 3.12.*")
-    assert said.value.reason.endswith("__cuda is there when `version` under `[cuda]` says which one.")
+    assert said.value.reason.endswith("__cuda is available if `version` in `[cuda]` is set.")
 
 
 def test_unsolvable_says_why(solve: Solve, tmp_path: Path) -> None:
@@ -283,29 +283,29 @@ def test_unsolvable_says_why(solve: Solve, tmp_path: Path) -> None:
     arm = made_channel(tmp_path / "arm", {"name": "b", "version": "1"}, subdir="linux-aarch64")
     with pytest.raises(UnsolvableError, match="no set of packages") as said:
         solve("b", channels=(arm,))
-    assert "b is there for linux-aarch64, and not for linux-64" in said.value.reason
+    assert "b is available for linux-aarch64, but not for linux-64" in said.value.reason
     deep = made_channel(tmp_path / "deep", {"name": "c", "version": "1", "depends": ["b"]})
     with pytest.raises(UnsolvableError) as said:
         solve("c", channels=(arm, deep))
-    assert said.value.reason.splitlines()[-1] == "b is there for linux-aarch64, and not for linux-64."
+    assert said.value.reason.splitlines()[-1] == "b is available for linux-aarch64, but not for linux-64."
     with pytest.raises(UnsolvableError) as said:
         solve("nunpy")
     assert said.value.reason.splitlines() == [
         "No candidates were found for nunpy *.",
-        "nunpy is in none of the channels for linux-64; near it are: numpy.",
+        "No channel has nunpy for linux-64; similar names: numpy.",
     ]
 
 
 @pytest.mark.parametrize(
     ("broken", "error", "said", "hint"),
     [
-        ("404", InvalidInputError, "there is no channel `x` at `http://127.0.0.1:", "check its name"),
-        ("403", UnavailableError, "the conda channel `x` lets nobody in without credentials", "rattler auth login"),
-        ("500", UnavailableError, "the conda channel `x` cannot be read: HTTP status server error (500", "try again"),
-        ("cut", UnavailableError, "cannot be read: failed to download http://127.0.0.1:", "try again"),
-        ('{"info": {', UnavailableError, "cannot be read: failed to parse repodata.json: EOF", "try again"),
-        ("<html>Hello", UnavailableError, "cannot be read: failed to parse repodata.json: expected value", "try again"),
-        ("silent", UnavailableError, "the conda channel `x` cannot be read", "try again"),
+        ("404", InvalidInputError, "there is no channel `x` at `http://127.0.0.1:", "check the name"),
+        ("403", UnavailableError, "the conda channel `x` requires credentials", "rattler auth login"),
+        ("500", UnavailableError, "cannot read the conda channel `x`: HTTP status server error (500", "try again"),
+        ("cut", UnavailableError, "`x`: failed to download http://127.0.0.1:", "try again"),
+        ('{"info": {', UnavailableError, "`x`: failed to parse repodata.json: EOF", "try again"),
+        ("<html>Hello", UnavailableError, "`x`: failed to parse repodata.json: expected value", "try again"),
+        ("silent", UnavailableError, "cannot read the conda channel `x`", "try again"),
     ],
 )
 def test_a_channel_that_cannot_be_read(  # noqa: PLR0913, PLR0917 - a row of the table
@@ -326,7 +326,7 @@ def test_a_channel_that_cannot_be_read(  # noqa: PLR0913, PLR0917 - a row of the
 def test_a_channel_that_is_not_there(solve: Solve, tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="there is no channel `none`"):
         solve("a", channels=(parse_channel(str(tmp_path / "none"), tmp_path),))
-    with pytest.raises(UnavailableError, match=r"`x` cannot be read: .*Connection refused"):
+    with pytest.raises(UnavailableError, match=r"cannot read the conda channel `x`: .*Connection refused"):
         solve("a", channels=(Channel("x", "http://127.0.0.1:1/x"),))
 
 
@@ -348,7 +348,7 @@ def test_credentials_are_those_of_rattler(solve: Solve, effects: Effects, tmp_pa
     file = tmp_path / "credentials.json"
     mine = Effects(run_process, {**effects.environment, "RATTLER_AUTH_FILE": str(file)})
     with served(tmp_path / "x", token="opensesame") as url:
-        with pytest.raises(UnavailableError, match="`x` lets nobody in") as raised:
+        with pytest.raises(UnavailableError, match="`x` requires credentials") as raised:
             solve("a", channels=(Channel("x", url),))
         file.write_text(json.dumps({"127.0.0.1": {"BearerToken": "opensesame"}}), "utf-8")
         assert solve("a", channels=(Channel("x", url),), effects=mine)["a"].version == "1"
@@ -370,7 +370,7 @@ def test_mirrors_are_those_of_rattler(solve: Solve, effects: Effects, tmp_path: 
         settings.write_text(f'[mirrors]\n"http://corp.invalid/corp" = ["{url}"]\n', "utf-8")
         assert solve("a", channels=corp, effects=mine)["a"].channel == "corp"
     settings.write_text("mirrors = 3\n", "utf-8")
-    with pytest.raises(InvalidInputError, match="rattler's own configuration cannot be read"):
+    with pytest.raises(InvalidInputError, match="cannot read the configuration of rattler"):
         solve("a", channels=corp, effects=mine)
 
 

@@ -26,7 +26,7 @@ Key = tuple[str, str]
 
 
 class Registry(Protocol):
-    """What is asked of a registry: `envcompile.registry.client.Registry` answers it."""
+    """What is asked of a registry: `envcompile.registry.client.RegistryClient` answers it."""
 
     def list_tags(self, repository: str) -> tuple[str, ...]:
         """Every tag."""

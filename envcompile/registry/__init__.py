@@ -1,1 +1,1 @@
-"""Registries of images: the part of the OCI distribution API that a lock needs. Nothing but images is asked here."""
+"""Image registries: the part of the OCI distribution API that locking and pushing need. It asks for images alone."""

@@ -1,4 +1,4 @@
-"""Registry clients that are imported when the first image is asked for, which in most runs is never."""
+"""Registry clients that import the HTTP client when the first image is needed, which in most runs is never."""
 
 from __future__ import annotations
 
@@ -16,62 +16,62 @@ if TYPE_CHECKING:
 
 
 def create_registry(environment: Mapping[str, str], *, offline: bool = False) -> LazyRegistry | OfflineRegistry:
-    """The registry client as this user has it: docker's configuration, our mirrors. Read when it is first asked."""
+    """The registry client with the user's docker configuration and mirrors, which are read at the first request."""
     return OfflineRegistry() if offline else LazyRegistry(environment)
 
 
 def create_unmirrored_registry(environment: Mapping[str, str]) -> RegistryClient:
-    """The registry client for what is pushed: never a mirror's answer."""
+    """The registry client for pushed images, about which a mirror knows nothing."""
     return _create_client(environment, {})
 
 
 class OfflineRegistry:
-    """In the place of a registry client where nobody may be asked."""
+    """A registry client that refuses every request, for `--offline`."""
 
     def resolve_digest(self, reference: str) -> str:
-        """Resolve a tag to a digest."""
+        """See `RegistryClient`."""
         return self._refuse(reference)
 
     def read_image(self, reference: str, platform: str) -> ImageProperties:
-        """Read what an image holds."""
+        """See `RegistryClient`."""
         del platform
         return self._refuse(reference)
 
     def read_debian_system(self, reference: str, platform: str, keyring: str) -> DebianSystem:
-        """Read the image's Debian system."""
+        """See `RegistryClient`."""
         del platform, keyring
         return self._refuse(reference)
 
     def has_tag(self, reference: str) -> bool:
-        """Whether the registry has the tag."""
+        """See `RegistryClient`."""
         return self._refuse(reference)
 
     def _refuse(self, reference: str) -> NoReturn:
-        said = f"`{reference}` would have to be asked of its registry, and `--offline` lets nobody be asked"
-        raise UnavailableError(said, "run without it once, or give the image by its digest")
+        message = f"the image `{reference}` needs its registry, and `--offline` is set"
+        raise UnavailableError(message, "run it without `--offline` once, or give the image by its digest")
 
 
 class LazyRegistry:
-    """A registry client that is imported when the first image has to be asked for, which in most runs is never."""
+    """A registry client that is created at its first request."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
         self._client: RegistryClient | None = None
 
     def resolve_digest(self, reference: str) -> str:
-        """Resolve a tag to a digest."""
+        """See `RegistryClient`."""
         return self._load_client().resolve_digest(reference)
 
     def read_image(self, reference: str, platform: str) -> ImageProperties:
-        """Read what an image holds."""
+        """See `RegistryClient`."""
         return self._load_client().read_image(reference, platform)
 
     def read_debian_system(self, reference: str, platform: str, keyring: str) -> DebianSystem:
-        """Read the image's Debian system."""
+        """See `RegistryClient`."""
         return self._load_client().read_debian_system(reference, platform, keyring)
 
     def has_tag(self, reference: str) -> bool:
-        """Whether the registry has the tag."""
+        """See `RegistryClient`."""
         return self._load_client().has_tag(reference)
 
     def _load_client(self) -> RegistryClient:
@@ -80,8 +80,8 @@ class LazyRegistry:
         return self._client
 
 
-def _create_client(environment: Mapping[str, str], mirrored: Mapping[str, str]) -> RegistryClient:
-    from envcompile.registry.client import RegistryClient  # noqa: PLC0415 - brings an HTTP client
+def _create_client(environment: Mapping[str, str], mirrors: Mapping[str, str]) -> RegistryClient:
+    from envcompile.registry.client import RegistryClient  # noqa: PLC0415 - imports an HTTP client
 
     folder = Path(environment.get("DOCKER_CONFIG") or find_home_folder(environment) / ".docker")
-    return RegistryClient(folder, mirrored, environment=environment)
+    return RegistryClient(folder, mirrors, environment=environment)

@@ -1,4 +1,4 @@
-"""Where an image is: its reference, its registry's address, and the name of that registry in docker's settings."""
+"""The location of an image: its registry's address, and that registry's name in docker's settings."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ HUB_LOGIN_KEY = "https://index.docker.io/v1/"
 
 
 class RegistryAccessError(UnavailableError):
-    """A registry does not let an image be read, or has none of the name."""
+    """A registry does not allow an image to be read, or has no image of that name."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageReference:
-    """One image and where it is asked for.
+    """One image and the registry that serves it.
 
-    `reference` as the user wrote it; `host` is the registry that is asked, as people name it (`docker.io`, or the
-    mirror's host), `login` its key in docker's config.json, `base` its address without a path; `repository` as that
-    registry knows it; `version` is the digest if the reference has one, else the tag.
+    `reference` is as the user wrote it. `host` is the registry's usual name (`docker.io`, or a mirror's host),
+    `login_key` its key in docker's config.json, `base_url` its address without a path. `repository` is the name within
+    that registry. `tag_or_digest` is the digest if the reference has one, else the tag.
     """
 
     reference: str
@@ -41,67 +41,67 @@ class ImageReference:
 
     @property
     def digest(self) -> str | None:
-        """The digest that the reference gives, if it gives one."""
+        """The digest in the reference, if there is one."""
         return self.tag_or_digest if ":" in self.tag_or_digest else None
 
     @property
     def hint(self) -> str:
-        """What helps when this registry does not answer."""
+        """The way to lock without this registry."""
         if self.digest is None:
             return f'give its digest in the spec: `"{self.reference}@sha256:..."`'
         image = f'image = "{self.reference}"'
         facts = 'os = "debian-12", glibc = "2.36", python = "3.12.12"'
-        return f"say what it is in the spec: `base = {{ {image}, {facts} }}`"
+        return f"describe the image in the spec: `base = {{ {image}, {facts} }}`"
 
     def format_api_url(self, kind: str, version: str) -> str:
-        """The address of a `manifests` or `blobs` entry, by tag or digest."""
+        """The address of a manifest or a blob (`kind` is `manifests` or `blobs`), by tag or digest."""
         return f"{self.base_url}/v2/{self.repository}/{kind}/{version}"
 
-    def create_protocol_error(self, what: str) -> UnavailableError:
-        """The error for an answer that no registry gives; `what` follows a colon."""
-        message = f"`{self.host}` does not answer as a registry does for `{self.reference}`: {what}"
+    def create_protocol_error(self, reason: str) -> UnavailableError:
+        """The error for a response that violates the protocol; `reason` follows a colon."""
+        message = f"`{self.host}` does not answer like a registry for `{self.reference}`: {reason}"
         return UnavailableError(message, self.hint)
 
     def create_denied_error(self, status: int) -> RegistryAccessError:
-        """The error for 401 and 403. The hub and others say so too of an image that is not there."""
+        """The error for 401 and 403, which Docker Hub and others also send for an image that does not exist."""
         login = "docker login" if self.login_key == HUB_LOGIN_KEY else f"docker login {self.host}"
-        message = f"`{self.host}` does not let `{self.reference}` be read, or has no such image (HTTP {status})"
+        message = f"`{self.host}` does not allow reading `{self.reference}`, or has no such image (HTTP {status})"
         return RegistryAccessError(message, f"check the name, or run `{login}`")
 
 
 def locate_image(reference: str, mirrors: Mapping[str, str]) -> ImageReference:
-    """The place of a `name[:tag][@digest]`; without either, docker's `latest`.
+    """Locate a `name[:tag][@digest]`; without a tag or digest it is docker's `latest`.
 
-    `mirrors` says for a registry's host (`docker.io` for the hub) where to ask instead: a host with its port, or an
-    http(s) URL. As for BuildKit, a path of it stands before the repository. Raises `InvalidInputError`.
+    `mirrors` maps a registry's host (`docker.io` for Docker Hub) to its mirror: a host with its port, or an http(s) URL
+    whose path is prepended to the repository, as BuildKit does. Raises `InvalidInputError`.
     """
     parts = split_image_reference(reference)
     if parts is None:
-        raise InvalidInputError("an image reference cannot be read", 'write it as `"python:3.12-slim-bookworm"`')
+        raise InvalidInputError("the image reference is invalid", 'write it as `"python:3.12-slim-bookworm"`')
     host, repository = parts.split_registry()
     version = parts.digest or parts.tag or "latest"
     if host in mirrors:
-        base, path = _parse_mirror(host, mirrors[host])
-        asked = urlsplit(base).netloc
-        return ImageReference(reference, asked, asked, base, f"{path}/{repository}".lstrip("/"), version)
+        base_url, path = _parse_mirror(host, mirrors[host])
+        mirror = urlsplit(base_url).netloc
+        return ImageReference(reference, mirror, mirror, base_url, f"{path}/{repository}".lstrip("/"), version)
     if host == DOCKER_HUB:
         return ImageReference(reference, DOCKER_HUB, HUB_LOGIN_KEY, f"https://{HUB_API_HOST}", repository, version)
     return ImageReference(reference, host, host, f"{_find_default_scheme(host)}://{host}", repository, version)
 
 
 def find_registry_url(host: str, mirrors: Mapping[str, str]) -> str:
-    """Where a host, or what is asked in its place, answers: an http(s) URL without a slash at its end."""
+    """The http(s) URL of a host or of its mirror, without a slash at its end."""
     if host not in mirrors:
         return f"{_find_default_scheme(host)}://{host}"
-    base, path = _parse_mirror(host, mirrors[host])
-    return f"{base}/{path}".rstrip("/")
+    base_url, path = _parse_mirror(host, mirrors[host])
+    return f"{base_url}/{path}".rstrip("/")
 
 
 def _parse_mirror(host: str, setting: str) -> tuple[str, str]:
-    """A mirror's address and the path that goes before repositories."""
+    """A mirror's address, and the path to prepend to repositories."""
     url = setting if "://" in setting else f"{_find_default_scheme(setting.partition('/')[0])}://{setting}"
     if not is_web_url(url):
-        # The setting itself is not shown: it might hold a password.
+        # The setting itself is not shown: it may hold a password.
         hint = 'write it as `"mirror.example.com:5000"`; a login is kept by `docker login`'
         raise InvalidInputError(f"the mirror of `{host}` is not a host or URL without a user name", hint)
     parts = urlsplit(url)
@@ -109,5 +109,5 @@ def _parse_mirror(host: str, setting: str) -> tuple[str, str]:
 
 
 def _find_default_scheme(host: str) -> str:
-    """Docker talks http to this machine itself, https to everybody else."""
+    """Docker uses http for this machine and https for every other."""
     return "http" if is_loopback(host) else "https"

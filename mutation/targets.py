@@ -24,6 +24,7 @@ class Target(NamedTuple):
 TARGETS = (
     Target("envcompile/digests.py", ("tests/test_digests.py",), is_quick=True),
     Target("envcompile/lock/header.py", ("tests/lock/test_header.py",), is_quick=True),
+    Target("envcompile/lock/fields.py", ("tests/lock",)),
     Target("envcompile/lock/reader.py", ("tests/lock",)),
     Target("envcompile/lock/writer.py", ("tests/lock",)),
     Target("envcompile/lock/freshness.py", ("tests/lock",)),

@@ -18,6 +18,7 @@ PIP_NAME_PATTERN = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 MD5_PATTERN = re.compile(r"[0-9a-f]{32}")
 _SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
 _DIGEST_PATTERN = re.compile(r"sha256:[0-9a-f]{64}")
+SNAPSHOT_PATTERN = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 # Keys that have the same pattern in every table.
 _FIELD_PATTERNS = {
     "name": PIP_NAME_PATTERN,
@@ -33,7 +34,6 @@ _FIELD_PATTERNS = {
     "source": re.compile("spec|image|assumed|conda|apt"),
     "digest": _DIGEST_PATTERN,
     "text": _DIGEST_PATTERN,
-    "snapshot": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"),
 }
 CHANNEL_PATTERNS = {
     "name": re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*"),

@@ -27,6 +27,7 @@ from envcompile.lock.fields import (
     RULE_PATTERN,
     SAVING_PATTERNS,
     SENTENCE_PATTERN,
+    SNAPSHOT_PATTERN,
     VARIABLE_PATTERNS,
     WHEEL_REQUIREMENT_PATTERN,
     LockFieldReader,
@@ -130,7 +131,7 @@ def decode_lock(value: Mapping[str, Any], name: str, hint: str, *, is_intact: bo
         channels=tuple(_read_channel(reader, row) for row in reader.read_array(value.get("channels", []), "channels")),
         recorded_inputs=_read_recorded_inputs(reader, value["asked"]) if "asked" in value else None,
         private_indexes=_read_private_indexes(reader, value.get("private-indexes", [])),
-        snapshot=reader.read_string(value, "the lock", "snapshot") if "snapshot" in value else None,
+        snapshot=reader.read_matching(value["snapshot"], "snapshot", SNAPSHOT_PATTERN) if "snapshot" in value else None,
     )
     if lock.snapshot is None and any(each.apt or each.apt_build for each in lock.platforms):
         raise reader.create_error("snapshot", "is missing")

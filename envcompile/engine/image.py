@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, NamedTuple
 from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.diagnostics.events import BuildLog
 from envcompile.engine.build import (
-    BuildRequest,
     BuildTarget,
     build_and_compare,
     build_image,
-    create_build_environment,
     find_engine_platform,
+    is_loaded,
+    is_pushed,
+)
+from envcompile.engine.buildx import (
+    BuildRequest,
+    create_build_environment,
     find_mirror_contexts,
     format_archive_mirrors,
     format_bake_file,
     format_exporter,
-    is_loaded,
-    is_pushed,
 )
 from envcompile.engine.command import DockerClient
 from envcompile.engine.failure import error_from_output

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile.diagnostics.errors import CheckFailedError, EnvcompileError, InvalidInputError, UnavailableError
-from envcompile.engine.build import (
+from envcompile.engine.buildx import (
     BuildRequest,
     check_buildx,
     command_line,

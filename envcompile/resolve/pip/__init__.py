@@ -1,1 +1,1 @@
-"""Resolving pip packages: uv and pip-tools behind one protocol, the package index, and sdists."""
+"""Resolvers for pip packages: uv and pip-tools behind one protocol, package indexes, wheels and sdists."""

@@ -1,4 +1,11 @@
-"""What an sdist says of itself, read from its archive: none of its code is run, and none of it is unpacked to disk."""
+"""Resolve pip packages of which some have only an sdist, and the environment in which each sdist is built.
+
+The dependencies of an sdist come from static metadata in its archive, which is read in memory. No code of an sdist runs
+here. A resolver never sees an sdist, because it would have to run this code. It sees a stub wheel in place of each
+allowed sdist, at first without dependencies. The metadata of the selected sdists is then read, and the resolver runs
+again with their dependencies, until it selects no unread sdist. Releases rejected while their dependencies were unknown
+would also be rejected once they are known: dependencies only add constraints.
+"""
 
 from __future__ import annotations
 
@@ -37,29 +44,31 @@ if TYPE_CHECKING:
     from envcompile.resolve.pip.simple_index import IndexFile
     from envcompile.spec.model import PipSpec
 
-# The largest of these files known is a hundredth of it.
-_MAX_ARCHIVE_BYTES = 1 << 20
-# What a build asks its backend for, and the backend for itself (`get_requires_for_build_wheel`): that is code, and is
-# not run. setuptools before 70.1, and every release for `setup.py bdist_wheel`; mesonpy/__init__.py and
-# scikit_build_core/builder/get_requires.py where the system has neither.
+# The limit for a metadata file. The largest known one is a hundredth of it.
+_MAX_METADATA_BYTES = 1 << 20
+# The results of `get_requires_for_build_wheel` of known build backends, since calling it would run code. setuptools: in
+# releases before 70.1, and always for `setup.py bdist_wheel`. mesonpy (mesonpy/__init__.py) and scikit-build-core
+# (scikit_build_core/builder/get_requires.py): on a system without these programs.
 _BACKEND_REQUIREMENTS = {
     "setuptools.build_meta": ("wheel",),
     "mesonpy": ("ninja",),
     "scikit_build_core.build": ("cmake", "ninja"),
     "scikit_build_core.setuptools.build_meta": ("cmake", "ninja", "wheel"),
 }
-# PEP 517 and PEP 518: what a project without a word of it is built with.
+# PEP 517 and PEP 518: the build requirements of a project without `[build-system]`.
 _DEFAULT_BUILD_REQUIREMENTS = ("setuptools", "wheel")
 _DYNAMIC_FIELDS = frozenset(("requires-dist", "requires-python", "provides-extra"))
 _READ_ERRORS = (
     *(OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile),
-    *(KeyError, TypeError, AttributeError),  # a table that is none
+    *(KeyError, TypeError, AttributeError),  # a value of the wrong type in pyproject.toml
 )
 _OLD_METADATA_VERSIONS = ("1.0", "1.1", "1.2", "2.0", "2.1")
+# conda packages of these names exist for conda's own pip. A build environment may need other versions.
+_BUILD_TOOLS = ("pip", "setuptools", "wheel")
 
 
 class SdistDependencies(NamedTuple):
-    """What an installed release needs: requirements (PEP 508), a range of Pythons or "", and its extras."""
+    """The dependencies of a release: PEP 508 requirements, a version specifier for Python or "", and its extras."""
 
     requires: tuple[str, ...]
     requires_python: str
@@ -67,14 +76,14 @@ class SdistDependencies(NamedTuple):
 
 
 class SdistContents(NamedTuple):
-    """`needs` is None where only the code of the sdist could tell; `build` are the requirements of its build."""
+    """The static metadata of an sdist. `needs` is None for dynamic dependencies; `build` are the build requirements."""
 
     needs: SdistDependencies | None
     build: tuple[str, ...]
 
 
 def read_sdist(file: str, data: bytes) -> SdistContents:
-    """What is said in the archive named `file`. Raises `ValueError` when it cannot be read."""
+    """Read the metadata in an archive named `file`. Raises `ValueError` if it cannot be read."""
     try:
         texts = _read_metadata_files(file, data)
         project = tomli.loads(texts.get("pyproject.toml", ""))
@@ -82,30 +91,32 @@ def read_sdist(file: str, data: bytes) -> SdistContents:
             project.get("project")
         )
         return SdistContents(needs, _parse_build_system(project.get("build-system")))
-    except _READ_ERRORS as problem:
-        raise ValueError(str(problem)) from problem
+    except _READ_ERRORS as error:
+        raise ValueError(str(error)) from error
 
 
 def _read_metadata_files(file: str, data: bytes) -> dict[str, str]:
-    """The two files at the top of the one folder that an sdist holds."""
-    wanted = ("PKG-INFO", "pyproject.toml")
-    found: dict[str, str] = {}
+    """Return the text of PKG-INFO and pyproject.toml in the top folder of the archive, if they exist."""
+    metadata_files = ("PKG-INFO", "pyproject.toml")
+    texts: dict[str, str] = {}
     if file.endswith(".zip"):
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for info in archive.infolist():
-                if (name := _strip_top_folder(info.filename)) in wanted and info.file_size <= _MAX_ARCHIVE_BYTES:
-                    found[name] = archive.read(info).decode()
-        return found
+                if (
+                    name := _strip_top_folder(info.filename)
+                ) in metadata_files and info.file_size <= _MAX_METADATA_BYTES:
+                    texts[name] = archive.read(info).decode()
+        return texts
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as tar:
         for member in tar:
             if (
-                (name := _strip_top_folder(member.name)) in wanted
+                (name := _strip_top_folder(member.name)) in metadata_files
                 and member.isfile()
-                and member.size <= _MAX_ARCHIVE_BYTES
+                and member.size <= _MAX_METADATA_BYTES
             ):
                 content = tar.extractfile(member)
-                found[name] = content.read().decode() if content else ""
-    return found
+                texts[name] = content.read().decode() if content else ""
+    return texts
 
 
 def _strip_top_folder(path: str) -> str:
@@ -114,7 +125,7 @@ def _strip_top_folder(path: str) -> str:
 
 
 def _dependencies_from_pkg_info(text: str) -> SdistDependencies | None:
-    """PEP 643: from version 2.2 on, what is not said to be dynamic is the same in every wheel."""
+    """Return the dependencies in PKG-INFO if they are static: not marked dynamic, in version 2.2 or later (PEP 643)."""
     message = HeaderParser().parsestr(text)
     dynamic = {each.lower() for each in message.get_all("Dynamic", [])}
     if message.get("Metadata-Version", "1.0").strip() in _OLD_METADATA_VERSIONS or dynamic & _DYNAMIC_FIELDS:
@@ -124,7 +135,7 @@ def _dependencies_from_pkg_info(text: str) -> SdistDependencies | None:
 
 
 def _dependencies_from_pyproject(project: Any) -> SdistDependencies | None:
-    """PEP 621: a backend may add nothing to what the table does not name as dynamic."""
+    """Return the dependencies in `[project]` if they are static: not marked dynamic (PEP 621)."""
     dynamic = set(project.get("dynamic", ())) if isinstance(project, dict) else None
     if dynamic is None or dynamic & {"dependencies", "optional-dependencies", "requires-python"}:
         return None
@@ -148,27 +159,18 @@ def _parse_build_system(system: Any) -> tuple[str, ...]:
     return (*map(str, system["requires"]), *_BACKEND_REQUIREMENTS.get(backend, ()))
 
 
-# Sdists among the pip packages: what a resolver is told of them, and what each is built with.
-#
-# No resolver sees an sdist: it could learn what one needs only by running its code, here. It is shown a wheel in the
-# place of each that is allowed, at first without dependencies. The metadata of the chosen sdists is then read, and the
-# solver runs again with their dependencies, until it chooses no unread sdist. Releases rejected while their
-# dependencies were unknown would also be rejected once they are known: dependencies only add constraints.
-
-
-# conda has them for its own pip. What is built may ask for others.
-_BUILD_TOOLS = ("pip", "setuptools", "wheel")
+# Resolution.
 
 
 class SdistResolution(NamedTuple):
-    """The packages, sdists among them, and what these are built with."""
+    """The packages, including sdists, and the build environment of each sdist."""
 
     packages: tuple[PipPackage, ...]
     builds: tuple[SdistBuild, ...]
 
 
 class _SdistRelease(NamedTuple):
-    """One release that there is only an sdist of."""
+    """A release without a wheel for the platform, and the index that has its sdist."""
 
     file: IndexFile
     source_index: SimpleIndex
@@ -178,29 +180,29 @@ def resolve_with_sdists(  # noqa: PLR0913, PLR0917 - every effect is an argument
     source: TomlSource,
     pip: PipSpec,
     request: PipRequest,
-    before: Iterable[SdistBuild],
+    locked_builds: Iterable[SdistBuild],
     resolver: PipResolver,
     effects: Effects,
 ) -> SdistResolution:
-    """The packages for one platform. `before` is what sdists were built with in the earlier lock.
+    """Return the packages for one platform. `locked_builds` are the build environments in the earlier lock.
 
-    Raises `DiagnosticsError` for an sdist that does not say what it needs, `UnsolvableError`, `UnavailableError`, and
-    `InvalidInputError` when
-    nobody may be asked.
+    Raises `DiagnosticsError` if the dependencies of an sdist are dynamic, `UnsolvableError`, `UnavailableError`, and
+    `InvalidInputError` without network access.
     """
     if effects.offline:
         raise InvalidInputError(
-            "sdists are read from their index each time, and `--offline` lets nobody be asked", "lock online"
+            "sdists are read from the index, which needs network access, and `--offline` is set",
+            "run without `--offline`",
         )
-    reading = _SdistReader(source, pip, request, effects)
+    reader = _SdistReader(source, pip, request, effects)
     while True:
-        asked = replace(request, sdists=reading.metadata)
-        packages = resolver.resolve(asked, effects)
-        if not reading.read_new_sdists(packages):
+        sdist_request = replace(request, sdists=reader.metadata)
+        packages = resolver.resolve(sdist_request, effects)
+        if not reader.read_new_sdists(packages):
             break
     builds = tuple(
         _resolve_build_environment(
-            each, reading, packages, {row.name: row.packages for row in before}, resolver, effects
+            each, reader, packages, {build.name: build.packages for build in locked_builds}, resolver, effects
         )
         for each in packages
         if each.kind == "sdist"
@@ -209,7 +211,7 @@ def resolve_with_sdists(  # noqa: PLR0913, PLR0917 - every effect is an argument
 
 
 class _SdistReader:
-    """The sdists that are allowed on one platform, and what is known of them by now."""
+    """The allowed sdists on one platform, and their metadata as far as it has been read."""
 
     def __init__(self, source: TomlSource, pip: PipSpec, request: PipRequest, effects: Effects) -> None:
         self.source, self.pip, self.request = source, pip, request
@@ -226,110 +228,115 @@ class _SdistReader:
         }
 
     def read_new_sdists(self, packages: Iterable[PipPackage]) -> bool:
-        """Read the sdists of an answer that have not been read. Whether there was one."""
-        fresh = [
+        """Read the sdists of a solution that have not been read yet. Return whether there was one."""
+        unread = [
             each
             for each in packages
             if each.kind == "sdist" and (each.name, each.version) not in self.build_requirements
         ]
-        for each in fresh:
+        for each in unread:
             file, index = self.releases[each.name][each.version]
             data, _ = index.fetch_content(each.name, file.url)
             if sha256(data).hexdigest() != each.sha256:
-                raise UnavailableError(f"`{each.file}` is another file than the index says: its sha256 differs")
+                raise UnavailableError(f"`{each.file}` does not have the sha256 that the index lists")
             try:
                 sdist = read_sdist(each.file, data)
-            except ValueError as problem:
-                raise self.create_error(each, f"cannot be read: {problem}", "ask for another release") from None
-            said = self.overrides.get(each.name)
-            if sdist.needs is None and (said is None or said.requires_dist is None):
-                hint = f"add `[pip.metadata.{each.name}]` with `requires-dist = [...]`, or ask for another release"
+            except ValueError as error:
+                raise self.create_error(each, f"cannot be read: {error}", "request another release") from None
+            override = self.overrides.get(each.name)
+            if sdist.needs is None and (override is None or override.requires_dist is None):
+                hint = f"add `[pip.metadata.{each.name}]` with `requires-dist = [...]`, or request another release"
                 raise self.create_error(
-                    each, "does not say for certain what it needs, and its code is not run here", hint
+                    each, "has dynamic dependencies, which are known only by running its code", hint
                 )
-            self.metadata[each.name][each.version] = _create_sdist_metadata(file, sdist.needs, said)
-            self.build_requirements[each.name, each.version] = (*sdist.build, *(said.build_requires if said else ()))
-        return bool(fresh)
+            self.metadata[each.name][each.version] = _create_sdist_metadata(file, sdist.needs, override)
+            self.build_requirements[each.name, each.version] = (
+                *sdist.build,
+                *(override.build_requires if override else ()),
+            )
+        return bool(unread)
 
-    def create_error(self, package: PipPackage, said: str, hint: str) -> DiagnosticsError:
-        """The mistake, at the name in `allow-sdist`."""
-        place = [normalize_name(each) for each in self.pip.allow_sdist].index(package.name)
-        path = ("pip", "allow-sdist", place)
-        return DiagnosticsError(self.source, [Diagnostic("sdist", f"the sdist `{package.file}` {said}", path, hint)], 1)
+    def create_error(self, package: PipPackage, predicate: str, hint: str) -> DiagnosticsError:
+        """Return an error at the name in `allow-sdist`. `predicate` completes the sentence about the sdist."""
+        index = [normalize_name(name) for name in self.pip.allow_sdist].index(package.name)
+        path = ("pip", "allow-sdist", index)
+        return DiagnosticsError(
+            self.source, [Diagnostic("sdist", f"the sdist `{package.file}` {predicate}", path, hint)], 1
+        )
 
 
 def _find_sdist_releases(name: str, request: PipRequest, effects: Effects) -> dict[str, _SdistRelease]:
-    """The releases of a package that this platform has no wheel of, by version."""
+    """Return the releases of a package that have an sdist, but no wheel for this platform, by version."""
     index = SimpleIndex(_find_index_url(name, request, effects), effects.environment)
     files = [file for file in index.fetch_files([name])[name] if is_installable(file, request)]
     by_version: dict[Version, list[str]] = {}
     for version, file in list_wheels(name, files):
         by_version.setdefault(version, []).append(file.name)
-    found: dict[str, _SdistRelease] = {}
+    releases: dict[str, _SdistRelease] = {}
     for file in files:
         with suppress(InvalidSdistFilename):
             project, version = parse_sdist_filename(file.name)
             names = by_version.get(version, ())
-            fits = find_best_wheel(names, request.platform.machine, request.glibc, request.python)
-            if project == name and file.sha256 and not file.is_yanked and not fits:
-                found[str(version)] = _SdistRelease(file, index)
-    return found
+            wheel = find_best_wheel(names, request.platform.machine, request.glibc, request.python)
+            if project == name and file.sha256 and not file.is_yanked and not wheel:
+                releases[str(version)] = _SdistRelease(file, index)
+    return releases
 
 
 def _find_index_url(name: str, request: PipRequest, effects: Effects) -> str:
-    own = next((each.url for each in request.indexes if each.name == find_index_name(name, request.indexes)), None)
-    return own or request.index or find_default_index(effects)
+    url = next((each.url for each in request.indexes if each.name == find_index_name(name, request.indexes)), None)
+    return url or request.index or find_default_index(effects)
 
 
 def _create_sdist_metadata(
-    file: IndexFile, needs: SdistDependencies | None, said: SdistMetadataOverride | None
+    file: IndexFile, needs: SdistDependencies | None, override: SdistMetadataOverride | None
 ) -> SdistMetadata:
     known = needs or SdistDependencies((), file.requires_python, ())
-    requires = said.requires_dist if said and said.requires_dist is not None else known.requires
-    python = (said.requires_python if said else None) or known.requires_python
+    requires = override.requires_dist if override and override.requires_dist is not None else known.requires
+    python = (override.requires_python if override else None) or known.requires_python
     with suppress(InvalidSpecifier):
         SpecifierSet(python)
         return SdistMetadata(file.name, file.sha256, file.size, requires, python, known.extras)
     return SdistMetadata(file.name, file.sha256, file.size, requires, "", known.extras)
 
 
-def _resolve_build_environment(  # noqa: PLR0913, PLR0917 - a request is made of all that was decided before
+def _resolve_build_environment(  # noqa: PLR0913, PLR0917 - a request depends on all earlier decisions
     sdist: PipPackage,
-    reading: _SdistReader,
+    reader: _SdistReader,
     packages: tuple[PipPackage, ...],
-    before: Mapping[str, tuple[PipPackage, ...]],
+    locked_builds: Mapping[str, tuple[PipPackage, ...]],
     resolver: PipResolver,
     effects: Effects,
 ) -> SdistBuild:
-    """What an sdist is built with: the environment's own releases where its build takes them, and wheels alone."""
-    request = reading.request
-    wanted = reading.build_requirements[sdist.name, sdist.version]
+    """Return the build environment of an sdist: wheels only, and the versions of the environment if possible."""
+    request = reader.request
+    requirements = reader.build_requirements[sdist.name, sdist.version]
     try:
-        for text in wanted:
+        for text in requirements:
             parse_requirement(text)
-    except RequirementError as refusal:
-        said = f"is built with something that no lock can pin: {refusal.message}"
-        raise reading.create_error(sdist, said, "ask for another release") from None
-    described = reading.overrides.get(sdist.name, SdistMetadataOverride(sdist.name))
-    own = {each.name: each for each in packages if each.kind == "wheel"}
-    earlier = replace(request, preferences=before.get(sdist.name, ())).kept_pins()
-    asked = replace(
+    except RequirementError as error:
+        predicate = f"has a build requirement that cannot be locked: {error.message}"
+        raise reader.create_error(sdist, predicate, "request another release") from None
+    override = reader.overrides.get(sdist.name, SdistMetadataOverride(sdist.name))
+    wheels = {each.name: each for each in packages if each.kind == "wheel"}
+    locked = replace(request, preferences=locked_builds.get(sdist.name, ())).kept_pins()
+    build_request = replace(
         request,
-        requirements=tuple(dict.fromkeys(wanted)),
+        requirements=tuple(dict.fromkeys(requirements)),
         exclude=(),
-        preferences=(*own.values(), *(each for each in earlier if each.name not in own)),
+        preferences=(*wheels.values(), *(each for each in locked if each.name not in wheels)),
         upgrade=frozenset(),
         provided={name: version for name, version in request.provided.items() if name not in _BUILD_TOOLS},
-        # What is named in the spec is what the sdist is compiled against.
+        # The sdist is compiled against the build requirements in the spec, so their versions must be those at run time.
         exact={
-            name: own[name].version
-            for text in described.build_requires
-            if (name := parse_package_name(parse_requirement(text).name)) in own
+            name: wheels[name].version
+            for text in override.build_requires
+            if (name := parse_package_name(parse_requirement(text).name)) in wheels
         },
         sdists={},
     )
     try:
-        return SdistBuild(sdist.name, resolver.resolve(asked, effects))
-    except UnsolvableError as answer:
-        reason = f"What `{sdist.name}` {sdist.version} is built with:\n{answer.reason}"
-        raise UnsolvableError(answer.platform, reason) from None
+        return SdistBuild(sdist.name, resolver.resolve(build_request, effects))
+    except UnsolvableError as error:
+        reason = f"In the build environment of `{sdist.name}` {sdist.version}:\n{error.reason}"
+        raise UnsolvableError(error.platform, reason) from None

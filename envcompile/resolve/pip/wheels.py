@@ -1,4 +1,4 @@
-"""Which of a release's wheels a platform takes: the one file that is locked."""
+"""Wheels of a release: select the one to lock, write stub wheels for the resolver, and check its solution."""
 
 from __future__ import annotations
 
@@ -30,10 +30,12 @@ if TYPE_CHECKING:
 
 # Legacy names of the older manylinux policies (PEP 600), by the glibc they stand for.
 _LEGACY_POLICIES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
+# The local version of stub wheels, which no index has.
+STUB_LOCAL_VERSION = "conda"
 
 
 def _list_platform_tags(machine: str, glibc: str) -> Iterator[str]:
-    """Platform tags from the newest glibc down to the oldest policy, most specific first."""
+    """Yield platform tags from the newest glibc down to the oldest policy, the most specific first."""
     major, minor = version_numbers(glibc)
     # manylinux1 and manylinux2010 were defined for x86 only; other machines start at 2.17.
     oldest = 5 if machine == "x86_64" else 17
@@ -56,9 +58,10 @@ def _rank_tags(machine: str, glibc: str, python: str) -> dict[Tag, int]:
 
 
 def find_best_wheel(files: Iterable[str], machine: str, glibc: str, python: str) -> str | None:
-    """The file name of the wheel that installers prefer on this platform, None when no wheel fits.
+    """Return the file name of the wheel that installers prefer on this platform, or None.
 
-    `python` is X.Y or X.Y.Z of CPython. Of wheels with equal tags the highest build number wins, then the name.
+    `glibc` is X.Y, and `python` is X.Y or X.Y.Z of CPython. Among equal tags, the highest build number wins, then the
+    name.
     """
     ranks = _rank_tags(machine, glibc, python)
     candidates: list[tuple[int, tuple[int, str], str]] = []
@@ -74,62 +77,59 @@ def find_best_wheel(files: Iterable[str], machine: str, glibc: str, python: str)
     return max(candidates)[2] if candidates else None
 
 
-# Who needs whom, as uv and pip-compile write it beside the pins.
-
-
 def parse_annotations(text: str) -> dict[str, set[str]]:
-    """Package to what it needs, from lines such as `numpy==2.3.5 # via pandas, -r requirements.in, -c list.txt`."""
+    """Return the dependencies of each package.
+
+    The lines are like `numpy==2.3.5 # via pandas, -r requirements.in, -c list.txt`.
+    """
     needs: dict[str, set[str]] = {}
     for line in text.splitlines():
         pin, _, via = line.partition("# via")
         if "==" in pin:
             name = normalize_name(pin.split("==")[0].split("[")[0].strip())
             for source in via.split(","):
-                if (needing := source.strip()) and not needing.startswith("-"):
-                    needs.setdefault(normalize_name(needing.split("[")[0]), set()).add(name)
+                if (parent := source.strip()) and not parent.startswith("-"):
+                    needs.setdefault(normalize_name(parent.split("[")[0]), set()).add(name)
     return needs
 
 
-# Wheels that hold nothing but a name and a version: how a pip resolver sees what conda has already brought.
+# Stub wheels: a resolver for pip sees the distributions in conda packages as wheels with a name and a version.
 #
-# A constraint alone is not enough: a resolver may then take an old release of something else that does not need the
-# package at all. A stub has no dependencies (conda has solved them) and a local version that no index has.
-
-
-STUB_LOCAL_VERSION = "conda"
+# A constraint is not enough: with it, a resolver may select an old release of another package that does not need the
+# distribution. A stub has no dependencies, because conda has resolved them, and a local version that no index has.
 
 
 def list_stub_versions(packages: Iterable[CondaPackage]) -> dict[str, str]:
-    """Distribution name to its version with the stub's local part, such as `2.9.0+conda`, sorted by name."""
+    """Return the stub version of each distribution, such as `2.9.0+conda`, sorted by name."""
     return {name: f"{version}+{STUB_LOCAL_VERSION}" for name, version in find_provided_versions(packages).items()}
 
 
 def write_sdist_stubs(folder: Path, sdists: Mapping[str, Mapping[str, SdistMetadata]]) -> None:
-    """One wheel for each version of each sdist, with what is known of its needs: no resolver looks into the sdist."""
+    """Write a wheel for each version of each sdist, with the dependencies that are known."""
     for name, versions in sdists.items():
-        for version, told in versions.items():
-            lines = [f"Requires-Python: {told.requires_python}"] if told.requires_python else []
-            lines += [f"Requires-Dist: {each}" for each in told.requires]
-            lines += [f"Provides-Extra: {each}" for each in told.extras]
+        for version, metadata in versions.items():
+            lines = [f"Requires-Python: {metadata.requires_python}"] if metadata.requires_python else []
+            lines += [f"Requires-Dist: {each}" for each in metadata.requires]
+            lines += [f"Provides-Extra: {each}" for each in metadata.extras]
             _write_stub_wheel(folder, name, version, "".join(f"{line}\n" for line in lines))
 
 
 def write_stubs(folder: Path, distributions: dict[str, str]) -> None:
-    """One wheel for each distribution."""
+    """Write a wheel for each distribution (name to version)."""
     for name, version in distributions.items():
         _write_stub_wheel(folder, name, version)
 
 
-def _write_stub_wheel(folder: Path, name: str, version: str, more: str = "") -> None:
+def _write_stub_wheel(folder: Path, name: str, version: str, extra_metadata: str = "") -> None:
     stem = f"{name.replace('-', '_')}-{version}"
     with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w") as wheel:
         info = f"{stem}.dist-info"
-        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{more}")
+        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{extra_metadata}")
         wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr(f"{info}/RECORD", "")
 
 
-# From pip-compile's pins and the index's pages to packages, each with its one file; and the check of the answer.
+# Packages from the pins of pip-compile and the pages of the index.
 
 
 def select_packages(
@@ -138,40 +138,42 @@ def select_packages(
     projects: Mapping[str, tuple[IndexFile, ...]],
     request: PipRequest,
 ) -> tuple[PipPackage, ...]:
-    """One package for each key of `needs`, sorted. Raises `UnsolvableError` when none of a pin's files will do."""
+    """Return a package for each key of `needs`, sorted. Raises `UnsolvableError` if no file of a pin is usable."""
     kept = {package.name: package for package in request.kept_pins()}
-    answer = []
+    packages = []
     for name in sorted(needs):
         file = _select_file(name, pins[name], projects[name], request, kept.get(name))
         depends = tuple(sorted(needs[name]))
-        answer.append(PipPackage(name, pins[name], file.name, file.sha256, file.size, depends=depends))
-    return tuple(answer)
+        packages.append(PipPackage(name, pins[name], file.name, file.sha256, file.size, depends=depends))
+    return tuple(packages)
 
 
 def _select_file(
     name: str, pin: str, files: Iterable[IndexFile], request: PipRequest, earlier: PipPackage | None
 ) -> IndexFile:
-    # Usable is asked last: reading what Python a file requires takes longer than all the rest.
+    # The slowest check, of the Python version, comes last.
     release = [
         file for version, file in list_wheels(name, files) if version == Version(pin) and is_installable(file, request)
     ]
-    # A yanked file is for those who pin it, and then only where nothing else is left (PEP 592).
+    # A yanked file is used only for a pin without other files (PEP 592).
     wheels = {file.name: file for file in [each for each in release if not each.is_yanked] or release}
     if earlier and earlier.version == pin:
-        # A pin that stays keeps its file too, also when a better one was uploaded since.
-        same = next((file for file in release if (file.name, file.sha256) == (earlier.file, earlier.sha256)), None)
-        if same:
-            return same
+        # A pin keeps its file, even if a more specific wheel was uploaded later.
+        locked_file = next(
+            (file for file in release if (file.name, file.sha256) == (earlier.file, earlier.sha256)), None
+        )
+        if locked_file:
+            return locked_file
     chosen = find_best_wheel(wheels, request.platform.machine, request.glibc, request.python)
     if chosen is None:
         raise UnsolvableError(request.platform.name, f"{name} {pin} has no wheel for this platform")
     if not wheels[chosen].sha256:
-        raise UnsolvableError(request.platform.name, f"the index tells no sha256 of {chosen}")
+        raise UnsolvableError(request.platform.name, f"the index has no sha256 of {chosen}")
     return wheels[chosen]
 
 
 def list_wheels(name: str, files: Iterable[IndexFile]) -> Iterator[tuple[Version, IndexFile]]:
-    """The wheels among a project's files, with their versions."""
+    """Yield the wheels among the files of a project, with their versions."""
     for file in files:
         project, _, rest = file.name.partition("-")
         if file.name.endswith(".whl") and normalize_name(project) == name:
@@ -180,8 +182,8 @@ def list_wheels(name: str, files: Iterable[IndexFile]) -> Iterator[tuple[Version
 
 
 def is_installable(file: IndexFile, request: PipRequest) -> bool:
-    """Whether pip could have taken it on some platform: for this Python, and not too new."""
-    # Both are RFC 3339 in UTC (PEP 700): without the Z they sort as text, also where only one has a fraction.
+    """Whether the file is for this Python and not excluded by `exclude_newer`, whatever its platform."""
+    # Both times are RFC 3339 in UTC (PEP 700). Without the Z they sort as text, even if only one has a fraction.
     limit = request.exclude_newer
     if limit is not None and not "" < file.uploaded.rstrip("Z") < limit.rstrip("Z"):
         return False
@@ -194,39 +196,40 @@ def is_installable(file: IndexFile, request: PipRequest) -> bool:
 def find_newer_glibc_wheel(
     projects: Mapping[str, tuple[IndexFile, ...]], pins: Mapping[str, str], request: PipRequest, glibc: str
 ) -> str | None:
-    """A file that fits the base but is newer than this machine's `glibc`, so that pip passed over its release.
+    """Return a wheel that pip ignored because it needs a newer glibc than the `glibc` of this machine, or None.
 
-    Only where this machine's is the older one; and only of packages in the answer, which it might have changed.
+    The wheel is of a newer release of a locked package, and the base image has the glibc that it needs.
     """
     if version_numbers(glibc) >= version_numbers(request.glibc):
         return None
     for name, files in projects.items():
-        here: set[Version] = set()
-        there: dict[Version, str] = {}
+        usable_here: set[Version] = set()
+        ignored_files: dict[Version, str] = {}
         for version, file in list_wheels(name, files):
             if version <= Version(pins[name]) or not is_installable(file, request):
                 continue
             if find_best_wheel([file.name], request.platform.machine, glibc, request.python):
-                here.add(version)
+                usable_here.add(version)
             elif find_best_wheel([file.name], request.platform.machine, request.glibc, request.python):
-                there[version] = file.name
-        if hidden := [there[version] for version in sorted(there) if version not in here]:
-            return hidden[-1]
+                ignored_files[version] = file.name
+        if ignored := [ignored_files[version] for version in sorted(ignored_files) if version not in usable_here]:
+            return ignored[-1]
     return None
 
 
-def check_requirements(answer: tuple[PipPackage, ...], asked: Iterable[Requirement], request: PipRequest) -> None:
-    """Raise `UnsolvableError` unless each requirement and each dependency is met by a package of the answer.
+def check_requirements(
+    packages: tuple[PipPackage, ...], requirements: Iterable[Requirement], request: PipRequest
+) -> None:
+    """Raise `UnsolvableError` if a requirement is not satisfied or a dependency is missing.
 
-    What packages require of one another stands in their metadata, which only pip has read: of that, only that the
-    package is there can be checked.
+    The versions of dependencies are not checked, because only pip has read the metadata of the packages.
     """
-    versions = {package.name: package.version for package in answer}
-    for requirement in asked:
+    versions = {package.name: package.version for package in packages}
+    for requirement in requirements:
         version = versions.get(normalize_name(requirement.name), "")
         if not version or not requirement.specifier.contains(version, prereleases=True):
-            said = f"pip-tools answers {requirement} with {version or 'nothing'}"
-            raise UnsolvableError(request.platform.name, said)
-    for package in answer:
-        if lost := [name for name in package.depends if name not in versions]:
-            raise UnsolvableError(request.platform.name, f"pip-tools leaves out {lost[0]}, which {package.name} needs")
+            reason = f"pip-tools returned {version or 'no version'} for {requirement}"
+            raise UnsolvableError(request.platform.name, reason)
+    for package in packages:
+        if missing := [name for name in package.depends if name not in versions]:
+            raise UnsolvableError(request.platform.name, f"pip-tools left out {missing[0]}, which {package.name} needs")

@@ -33,11 +33,11 @@ REQUEST = PipRequest(("lib >=1",), (), PLATFORMS["linux-64"], "3.12.4", "2.36")
     [
         (
             RunningInterpreter("3.12.4", "aarch64", "2.36"),
-            "the machine it runs on, `aarch64`, and `linux-64` is `x86_64`",
+            "this machine, which is `aarch64`; `linux-64` is `x86_64`",
         ),
         (
             RunningInterpreter("3.12.5", "x86_64", "2.36"),
-            "the Python it runs in, `3.12.5`, and the base image has `3.12.4`",
+            "this Python, which is `3.12.5`; the base image has `3.12.4`",
         ),
         (RunningInterpreter("3.11.4", "x86_64", "2.36"), "`3.11.4`"),
         (RunningInterpreter("3.12.4", "", ""), "CPython on Linux with glibc"),
@@ -97,14 +97,14 @@ def test_the_answer_is_checked() -> None:
 @pytest.mark.parametrize(
     ("errors", "said"),
     [
-        ("/bin/python: No module named piptools\n", "`pip-tools`, which is asked"),
+        ("/bin/python: No module named piptools\n", "`pip-tools`, which resolves"),
         (
             "Traceback ...\nImportError: cannot import name 'x' from 'pip'\n",
             "failed: ImportError: cannot import name 'x'",
         ),
         ("Usage: ...\nError: Invalid value for --uploaded-prior-to: requires pip >= 26.0\n", "pip >= 26.0"),
         ("pip._internal.exceptions.NetworkConnectionError: 500 at https://me:s3cret@host/a.whl\n", "did not answer"),
-        ("", "gave no reason"),
+        ("", "no output"),
     ],
 )
 def test_an_end_that_is_not_about_requirements(errors: str, said: str) -> None:

@@ -257,12 +257,12 @@ def export(  # noqa: PLR0913 - the options of the command
     hold the lock; `UnavailableError` if an index does not answer.
     """
     from envcompile.export import EXPORTERS, ExportInput, export_lock, find_export_warnings, select_platform  # noqa: PLC0415
-    from envcompile.export.common import derive_file_urls, parse_files_url  # noqa: PLC0415
+    from envcompile.export.common import derive_file_urls, parse_server_url  # noqa: PLC0415
 
     if format_name not in EXPORTERS:
         raise InvalidInputError(f"`{format_name}` is not an export format", f"use one of {', '.join(EXPORTERS)}")
     needs_urls = EXPORTERS[format_name].needs_file_urls
-    url = parse_files_url(files_url) if files_url is not None else None
+    url = parse_server_url(files_url) if files_url is not None else None
     if url and not needs_urls:
         raise InvalidInputError(f"`{format_name}` contains no URLs of files", "leave out `--files`")
     current = _get_lock(project)

@@ -302,7 +302,7 @@ def test_export_to_each_format(project: envcompile.Project) -> None:
     assert envcompile.export(project, "requirements", on_event=events.append) == expected("conda", "requirements.txt")
     (warning,) = events
     assert isinstance(warning, envcompile.WarningIssued)
-    assert "cannot hold conda packages" in warning.message
+    assert "omits the 63 conda packages" in warning.message
     assert envcompile.export(project, "explicit", platform="linux-64") == expected("conda", "explicit-linux-64.txt")
     made = envcompile.export(project, "pylock", files_url=url)
     assert made == expected("conda", "pylock.toml")
@@ -321,7 +321,7 @@ def test_export_asks_the_index_for_urls(workspace: Workspace) -> None:
 def test_export_refuses_what_cannot_be_made(project: envcompile.Project) -> None:
     with pytest.raises(envcompile.InvalidInputError, match="`poetry` is not an export format"):
         envcompile.export(project, "poetry")
-    with pytest.raises(envcompile.InvalidInputError, match="does not hold the platform `linux-aarch64`"):
+    with pytest.raises(envcompile.InvalidInputError, match="does not have the platform `linux-aarch64`"):
         envcompile.export(project, "explicit", platform="linux-aarch64")
     with pytest.raises(envcompile.InvalidInputError, match="`requirements`"):
         envcompile.export(project, "requirements", files_url="https://files.example.invalid")

@@ -1,29 +1,52 @@
-"""Pins of several platforms in one file: what is the same everywhere stands there once, the rest with its marker."""
+"""What several export formats need: merging of platforms, comments about omissions, URLs of files, and YAML.
+
+A lock identifies pip's files by their hashes. Formats that need a URL for each file get it from an earlier export, from
+a server with the layout of the public index, or from the package indexes (`resolve.pip.file_urls`).
+"""
 
 from __future__ import annotations
 
+import json
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from envcompile.diagnostics.errors import InvalidInputError
-from envcompile.export import count_packages
-from envcompile.lock.package_managers import PACKAGE_MANAGERS
+from envcompile.lock.package_managers import PACKAGE_LISTS, PACKAGE_MANAGERS
 from envcompile.platforms import PLATFORMS
+from envcompile.project.generated_files import EXPORT_HEADER
 from envcompile.spec.pip import DEFAULT_INDEX, parse_package_name
 from envcompile.spec.values import read_index_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator
 
     from envcompile.diagnostics.diagnostic import Diagnostic
     from envcompile.export import ExportInput
     from envcompile.lock.model import Lock, PipPackage, PlatformLock
 
+YamlValue: TypeAlias = "str | int | bool | Sequence[YamlValue] | Mapping[str, YamlValue]"
+
+# The first line of a file with pinned packages.
+PINS_HEADER = f"{EXPORT_HEADER}. Do not edit: the pins come from the lock."
+
+# A URL without credentials and without characters that need an escape.
+_URL_PATTERN = r'"(https?://[^/@"\\\s]+/[^"\\\s]*)"'
+# A URL and a hash as `pylock` and `conda_lock` write them.
+_EXPORTED_FILE_PATTERNS = (
+    re.compile(rf'url = {_URL_PATTERN}, (?:size = [0-9]+, )?hashes = \{{ sha256 = "([0-9a-f]{{64}})" \}}'),
+    re.compile(rf'url: {_URL_PATTERN}\n +hash:\n +sha256: "([0-9a-f]{{64}})"'),
+)
+
+# Strings that need no quotes in YAML, except the words that YAML 1.1 reads as booleans or null.
+_YAML_PLAIN_STRING = re.compile(r"[a-z][a-z0-9_-]*")
+_YAML_RESERVED_WORDS = frozenset("y n yes no on off true false null".split())
+
 
 class MergedPackage(NamedTuple):
-    """One version of one distribution: the package of each platform that has it, and the marker for those alone.
+    """One version of a distribution, with its package on each platform that has it.
 
-    `marker` is None where every platform has it.
+    `marker` selects these platforms; it is None if all platforms have the version.
     """
 
     name: str
@@ -32,34 +55,33 @@ class MergedPackage(NamedTuple):
     marker: str | None
 
     def unique_files(self) -> list[PipPackage]:
-        """The packages with different files, by their names."""
-        return [one for _, one in sorted({each.sha256: each for each in self.packages}.items(), key=_file_sort_key)]
+        """One package for each file, sorted by the name of the file."""
+        return sorted({each.sha256: each for each in self.packages}.values(), key=lambda each: each.file)
 
     def dependency_names(self) -> list[str]:
-        """The names of what it needs on any of the platforms, sorted."""
+        """The names of the dependencies on all platforms, sorted."""
         return sorted({name for each in self.packages for name in each.depends})
 
 
 def merge_platforms(lock: Lock) -> Iterator[MergedPackage]:
-    """Sorted by name, then platform. pip's packages alone; markers as PEP 508 has them."""
+    """The pip packages of all platforms, sorted by name. Versions of a name are in the order of the platforms."""
     found: dict[tuple[str, str], list[tuple[PlatformLock, PipPackage]]] = {}
     for platform in lock.platforms:
         for package in platform.pip:
             found.setdefault((package.name, package.version), []).append((platform, package))
-    # The sort is stable: two versions of one name stand in the order of their platforms.
-    for (name, version), rows in sorted(found.items(), key=lambda each: each[0][0]):
-        everywhere = len(rows) == len(lock.platforms)
-        marker = None if everywhere else format_platform_marker([platform for platform, _ in rows])
+    for (name, version), rows in sorted(found.items(), key=lambda item: item[0][0]):
+        is_everywhere = len(rows) == len(lock.platforms)
+        marker = None if is_everywhere else format_platform_marker([platform for platform, _ in rows])
         yield MergedPackage(name, version, tuple(package for _, package in rows), marker)
 
 
 def format_platform_marker(platforms: Sequence[PlatformLock]) -> str:
-    """The marker that holds on these platforms, of those that can be locked."""
+    """A PEP 508 marker that is true on these platforms and false on the other supported platforms."""
     return " or ".join(f"platform_machine == '{PLATFORMS[each.platform].machine}'" for each in platforms)
 
 
 def describe_platforms(lock: Lock) -> str:
-    """For people: what machines the pins are for."""
+    """The Python, the machine and the C library of each platform, for a comment."""
     names = []
     for each in lock.platforms:
         python = f"CPython {each.python.version} on " if each.python else ""
@@ -67,39 +89,33 @@ def describe_platforms(lock: Lock) -> str:
     return "; ".join(names)
 
 
-def _file_sort_key(row: tuple[str, PipPackage]) -> str:
-    return row[1].file
-
-
-# What an export does not hold, as comments of its own: a file is read without the warnings of whoever made it.
-
-
-def omitted_packages_comment(given: ExportInput, *holds: str) -> Iterator[str]:
-    """A comment where the lock has packages of kinds, of `conda`, `pip` and `apt`, that a format does not hold."""
-    whose = [
-        each.possessive
+def format_omitted_packages(lock: Lock, *kinds: str) -> Iterator[str]:
+    """A comment about the package managers of the lock that a format with these kinds of packages cannot list."""
+    omitted = [
+        each.title
         for each in PACKAGE_MANAGERS.values()
-        if each.name not in holds and count_packages(given.lock, each.name)
+        if each.name not in kinds and PACKAGE_LISTS[each.name].count_packages(lock.platforms)
     ]
-    if whose:
-        yield f"# Not here, for this format cannot hold them: {' and '.join(whose)} packages."
+    if omitted:
+        yield f"# Omitted because this format cannot list them: {' and '.join(omitted)} packages."
 
 
-def pip_omissions_comment(given: ExportInput) -> Iterator[str]:
-    """The comments of a list of pip's packages alone."""
-    yield from omitted_packages_comment(given, "pip")
-    brought = sorted({each for platform in given.lock.platforms for one in platform.conda for each in one.provides})
-    if brought:
-        yield f"# Not here, for conda brings it: {', '.join(brought)}."
-    if given.spec.pip.exclude:
-        excluded = sorted(map(parse_package_name, given.spec.pip.exclude))
-        yield f"# Not here, for the spec leaves it out: {', '.join(excluded)}."
+def format_pip_omissions(export_input: ExportInput) -> Iterator[str]:
+    """Comments for a format that lists pip packages: other packages, and distributions that pip does not install."""
+    spec, lock = export_input.spec, export_input.lock
+    yield from format_omitted_packages(lock, "pip")
+    provided = sorted({name for each in lock.platforms for package in each.conda for name in package.provides})
+    if provided:
+        yield f"# Omitted because conda packages provide them: {', '.join(provided)}."
+    if spec.pip.exclude:
+        excluded = sorted(map(parse_package_name, spec.pip.exclude))
+        yield f"# Omitted because the spec excludes them: {', '.join(excluded)}."
 
 
-def environment_omissions_comment(given: ExportInput) -> Iterator[str]:
-    """The comments of a list of what is asked for: packages of other kinds, and keys that shape the answer."""
-    yield from omitted_packages_comment(given, "conda", "pip")
-    spec = given.spec
+def format_requirement_omissions(export_input: ExportInput) -> Iterator[str]:
+    """Comments for a format that lists requirements: other packages, and keys of the spec that affect the result."""
+    spec = export_input.spec
+    yield from format_omitted_packages(export_input.lock, "conda", "pip")
     keys = {
         "exclude-newer": spec.exclude_newer is not None,
         "cuda.version": spec.cuda.version is not None,
@@ -107,24 +123,12 @@ def environment_omissions_comment(given: ExportInput) -> Iterator[str]:
         "pip.index": spec.pip.index is not None,
         "pip.extra-indexes": bool(spec.pip.extra_indexes),
     }
-    if asked := [key for key, there in keys.items() if there]:
-        yield f"# Not here, for this format has no place for it: {', '.join(asked)} of the spec."
+    if omitted := [key for key, is_set in keys.items() if is_set]:
+        yield f"# Omitted because this format has no such option: {', '.join(omitted)}."
 
 
-# Where pip's files are: a lock knows them by their hashes alone, and some formats want an address for each.
-
-
-# An address without credentials, and without what would have to be escaped.
-_URL_PATTERN = r'"(https?://[^/@"\\\s]+/[^"\\\s]*)"'
-# As `pylock` and `conda_lock` write it: the address, then the hash.
-_EXPORTED_FILE_PATTERNS = (
-    re.compile(rf'url = {_URL_PATTERN}, (?:size = [0-9]+, )?hashes = \{{ sha256 = "([0-9a-f]{{64}})" \}}'),
-    re.compile(rf'url: {_URL_PATTERN}\n +hash:\n +sha256: "([0-9a-f]{{64}})"'),
-)
-
-
-def parse_files_url(url: str) -> str:
-    """The URL of a file server, without a slash at the end. Raises `InvalidInputError` if it is not a plain URL."""
+def parse_server_url(url: str) -> str:
+    """The URL that `--files` gives, without a slash at the end. Raises `InvalidInputError` if it is not a plain URL."""
     mistakes: list[Diagnostic] = []
     clean = read_index_url(mistakes, (), url)
     for mistake in mistakes:
@@ -132,38 +136,69 @@ def parse_files_url(url: str) -> str:
     return clean or ""
 
 
-def derive_file_urls(lock: Lock, files: str) -> dict[str, str]:
-    """By sha256, where a file server in the layout of the public index has each wheel below the URL `files`.
+def derive_file_urls(lock: Lock, base_url: str) -> dict[str, str]:
+    """The URLs of pip's files by sha256, on a server with the layout of the public index.
 
-    Raises `InvalidInputError` for packages of other indexes, which are served elsewhere.
+    Raises `InvalidInputError` if a package comes from another index.
     """
-    found = {}
+    urls = {}
     for package in _iter_pip_packages(lock):
         if package.index != DEFAULT_INDEX:
-            message = f"`{package.name}` is of the index `{package.index}`, whose files are not below `--files`"
-            raise InvalidInputError(message, "leave `--files` out: then the indexes are asked where their files are")
-        _, python, _, _ = package.file.rsplit("-", 3)
-        found[package.sha256] = f"{files}/{python}/{package.name[0]}/{package.name}/{package.file}"
-    return found
+            message = f"`{package.name}` comes from the index `{package.index}`, so `--files` does not apply to it"
+            raise InvalidInputError(message, "omit `--files`: envcompile then reads the URLs from the indexes")
+        _, python_tag, _, _ = package.file.rsplit("-", 3)
+        urls[package.sha256] = f"{base_url}/{python_tag}/{package.name[0]}/{package.name}/{package.file}"
+    return urls
 
 
 def parse_file_urls(text: str) -> dict[str, str]:
-    """By sha256, the addresses in a file that was exported earlier; what is none, or holds credentials, is left out."""
+    """The URLs by sha256 in an earlier export, without those that are invalid or contain credentials."""
     return {digest: url for pattern in _EXPORTED_FILE_PATTERNS for url, digest in pattern.findall(text)}
 
 
-def find_packages_without_url(lock: Lock, places: Mapping[str, str]) -> list[PipPackage]:
-    """The packages whose files have no address yet."""
-    return [package for package in _iter_pip_packages(lock) if package.sha256 not in places]
+def find_packages_without_url(lock: Lock, file_urls: Mapping[str, str]) -> list[PipPackage]:
+    """The pip packages whose file has no URL yet."""
+    return [package for package in _iter_pip_packages(lock) if package.sha256 not in file_urls]
 
 
-def require_file_url(package: PipPackage, places: Mapping[str, str], format_: str) -> str:
-    """The address of a package's file. Raises `InvalidInputError` where none is known."""
-    if package.sha256 in places:
-        return places[package.sha256]
-    message = f"where `{package.file}` is served is not known, and `{format_}` wants it of each of pip's files"
-    raise InvalidInputError(message, "add `--files URL`, or let the index be asked")
+def require_file_url(package: PipPackage, file_urls: Mapping[str, str], format_: str) -> str:
+    """The URL of a package's file. Raises `InvalidInputError` if it is not known."""
+    if package.sha256 in file_urls:
+        return file_urls[package.sha256]
+    message = f"`{format_}` needs the URL of `{package.file}`, which is not known"
+    raise InvalidInputError(message, "add `--files URL`, or allow access to the index")
 
 
 def _iter_pip_packages(lock: Lock) -> Iterator[PipPackage]:
     return (package for platform in lock.platforms for package in platform.pip)
+
+
+def format_yaml(value: Mapping[str, YamlValue]) -> str:
+    """The YAML text of a mapping, with the keys in their order."""
+    return "".join(f"{line}\n" for line in _format_yaml_mapping(value))
+
+
+def _format_yaml_mapping(value: Mapping[str, YamlValue]) -> Iterator[str]:
+    for key, each in value.items():
+        yield from _format_yaml_item(f"{_format_yaml_scalar(key)}:", each)
+
+
+def _format_yaml_item(key: str, value: YamlValue) -> Iterator[str]:
+    if isinstance(value, str | int) or not value:
+        yield f"{key} {_format_yaml_scalar(value)}"
+        return
+    yield key
+    if isinstance(value, Mapping):
+        yield from (f"  {line}" for line in _format_yaml_mapping(value))
+        return
+    for each in value:
+        lines = _format_yaml_mapping(each) if isinstance(each, Mapping) and each else iter((_format_yaml_scalar(each),))
+        yield f"  - {next(lines)}"
+        yield from (f"    {line}" for line in lines)
+
+
+def _format_yaml_scalar(value: YamlValue) -> str:
+    if isinstance(value, str) and _YAML_PLAIN_STRING.fullmatch(value) and value not in _YAML_RESERVED_WORDS:
+        return value
+    # Every JSON value is a YAML value in flow style.
+    return json.dumps(value, ensure_ascii=False)

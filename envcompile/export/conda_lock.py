@@ -1,4 +1,13 @@
-"""Markers as conda-lock takes them when it reads an environment.yml: before it knows any Python."""
+"""`conda-lock.yml`, version 1: conda and pip packages for all platforms, for conda-lock, mamba and micromamba.
+
+The file follows conda-lock 4.0.3 in three details:
+
+- Dependencies of conda packages have one version for each name, without builds and channels (`solve_conda`).
+- The content hash of the requirements, with which `conda-lock --check-input-hash` recognises a current lock, is that of
+  the `environment` export: `content_hash.py` defines what is hashed, `src_parser/` how an environment.yml is read, and
+  `virtual_package.py` with `default-virtual-packages.yaml` the assumed system.
+- Markers are evaluated without a Python version, because conda-lock reads them before it knows one.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +17,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from envcompile.diagnostics.errors import InvalidInputError
-from envcompile.export.common import omitted_packages_comment, require_file_url
-from envcompile.export.environment_yml import collect_conda_requirements, format_yaml
+from envcompile.export.common import PINS_HEADER, format_omitted_packages, format_yaml, require_file_url
+from envcompile.export.environment_yml import collect_conda_requirements
 from envcompile.plan.conda import format_archive_url
 from envcompile.platforms import PLATFORMS
-from envcompile.project.generated_files import EXPORT_HEADER
 from envcompile.spec.conda import split_dependency
 from envcompile.spec.pip import canonicalize_requirement, parse_requirement
 
@@ -22,59 +30,94 @@ if TYPE_CHECKING:
     from packaging.markers import Marker
 
     from envcompile.export import ExportInput
-    from envcompile.export.environment_yml import YamlValue
+    from envcompile.export.common import YamlValue
     from envcompile.lock.model import CondaPackage, PipPackage
     from envcompile.spec.conda import MatchSpec
 
-# What it knows of a target (`pypi_solver.PlatformEnv`): not its processor, and the same for every linux.
+_PACKAGE_SORT_KEYS = ("manager", "name", "platform")
+_ROW_END: dict[str, YamlValue] = {"category": "main", "optional": False}
+
+_BRACKET_VERSION = re.compile(r"""(?:^|[, ])version=(?P<quote>["']?)(?P<version>[^"']*)(?P=quote)""")
+# A build follows a version, never an operator, and contains no operator.
+_VERSION_AND_BUILD = re.compile(r"(?P<version>.*?[^ =<>!~,|])[ =] *(?P<build>[^ =<>!~,|]+)")
+
+# Name, version and build of the virtual packages that conda-lock assumes. It writes the build as `x86_64_0` again since
+# 3.0.3, as 2.x did.
+_VIRTUAL_PACKAGES = (
+    ("__unix", "0", ""),
+    ("__linux", "5.10", ""),
+    ("__archspec", "1", "{machine}"),
+    ("__glibc", "2.28", ""),
+    ("__cuda", "11.4", ""),
+)
+_VIRTUAL_PACKAGE_TIMESTAMP = 1577854800000
+# conda treats the channels of its defaults as one channel.
+_DEFAULT_CHANNELS = ("pkgs/main", "pkgs/r")
+
+# The marker variables that conda-lock knows (`pypi_solver.PlatformEnv`). The machine is not one of them.
 _LINUX_MARKER_VALUES = {"os_name": "posix", "platform_system": "Linux", "sys_platform": "linux"}
 
 
-def applies_on_linux(marker: Marker | None) -> bool:
-    """Whether a requirement with this marker applies there.
+def render_export(export_input: ExportInput) -> str:
+    """The text of the file.
 
-    A comparison with anything but `_LINUX_MARKER_VALUES` is taken to hold.
+    Raises `InvalidInputError` if the md5 of a conda package or the URL of a pip file is not known.
     """
-    # The tree of a marker has no public name, and packaging has kept its shape since there are markers.
-    return marker is None or _evaluate_marker(marker._markers)  # noqa: SLF001
+    spec, lock = export_input.spec, export_input.lock
+    platforms = [each.platform for each in lock.platforms]
+    metadata: dict[str, YamlValue] = {
+        "content_hash": {each: compute_content_hash(export_input, each) for each in platforms},
+        "channels": [{"url": each, "used_env_vars": []} for each in spec.conda.channels],
+        "platforms": platforms,
+        "sources": ["environment.yml"],
+    }
+    packages = sorted(
+        _iter_package_rows(export_input), key=lambda row: tuple(str(row[key]) for key in _PACKAGE_SORT_KEYS)
+    )
+    comments = (PINS_HEADER, *format_omitted_packages(lock, "conda", "pip"))
+    return "".join(f"{line}\n" for line in comments) + format_yaml(
+        {"version": 1, "metadata": metadata, "package": packages}
+    )
 
 
-def _evaluate_marker(tree: Sequence[Any]) -> bool:
-    """Lists of comparisons between which stand the words `and`, which binds closer, and `or`."""
-    groups: list[list[bool]] = [[]]
-    for node in tree:
-        if node == "or":
-            groups.append([])
-        elif node != "and":
-            groups[-1].append(_evaluate_marker(node) if isinstance(node, list) else _evaluate_comparison(node))
-    return any(all(group) for group in groups)
+def _iter_package_rows(export_input: ExportInput) -> Iterator[Mapping[str, YamlValue]]:
+    lock = export_input.lock
+    channel_urls = {channel.name: channel.url for channel in lock.channels}
+    for platform in lock.platforms:
+        for conda in platform.conda:
+            yield {
+                **_create_package_row(conda, "conda", platform.platform),
+                "dependencies": merge_dependencies(conda.depends),
+                "url": format_archive_url(conda, channel_urls),
+                "hash": {"md5": _require_md5(conda), "sha256": conda.sha256},
+                **_ROW_END,
+            }
+        for pip in platform.pip:
+            yield {
+                **_create_package_row(pip, "pip", platform.platform),
+                # conda-lock writes the version range from the wheel. The lock has only the name; `*` is any version.
+                "dependencies": dict.fromkeys(pip.depends, "*"),
+                "url": require_file_url(pip, export_input.file_urls, "conda-lock.yml"),
+                "hash": {"sha256": pip.sha256},
+                **_ROW_END,
+            }
 
 
-def _evaluate_comparison(comparison: tuple[Any, Any, Any]) -> bool:
-    left, operator, right = (each.serialize() for each in comparison)
-    if left in _LINUX_MARKER_VALUES:
-        text: str = right.strip("'\"")
-        # To poetry, whose markers these are, what a name is `in` is a list of names, and no name is below another.
-        same, among = text == _LINUX_MARKER_VALUES[left], _LINUX_MARKER_VALUES[left] in re.split("[ ,|]+", text)
-        return {"==": same, "!=": not same, "in": among, "not in": not among}.get(operator, False)
-    if right in _LINUX_MARKER_VALUES:
-        within = left.strip("'\"") in _LINUX_MARKER_VALUES[right]
-        return {"in": within, "not in": not within}.get(operator, True)
-    return True
+def _create_package_row(package: CondaPackage | PipPackage, manager: str, platform: str) -> dict[str, YamlValue]:
+    return {"name": package.name, "version": package.version, "manager": manager, "platform": platform}
 
 
-# What a conda package needs, as conda-lock writes it: one version for each name, without builds and channels.
-
-
-_BRACKET_VERSION = re.compile(r"""(?:^|[, ])version=(?P<quote>["']?)(?P<version>[^"']*)(?P=quote)""")
-# A build follows a version, never an operator, and holds none.
-_VERSION_AND_BUILD = re.compile(r"(?P<version>.*?[^ =<>!~,|])[ =] *(?P<build>[^ =<>!~,|]+)")
+def _require_md5(package: CondaPackage) -> str:
+    if package.md5 is None:
+        message = f"`conda-lock.yml` needs the md5 of `{package.file}`, which is not in the lock"
+        raise InvalidInputError(message, "export `explicit`, or use a channel that publishes md5 hashes")
+    return package.md5
 
 
 def merge_dependencies(depends: Iterable[str]) -> dict[str, str]:
-    """Name -> versions, sorted by name, of the MatchSpecs of a channel's record; of several for a name all hold.
+    """The versions by name, sorted by name, of the MatchSpecs in a conda record.
 
-    The version is empty where any will do. As conda's own MatchSpec has them in `solve_conda` of conda-lock 4.0.3.
+    Several versions for a name are joined by commas. An empty string means any version.
     """
     found: dict[str, list[str]] = {}
     for text in depends:
@@ -91,7 +134,7 @@ def _split_dependency(text: str) -> tuple[str, str]:
 
 
 def _parse_version_text(rest: str) -> str:
-    """The version beside a name: `=1.2` means 1.2.*, and 1.2 where a build follows; `==1.2` means 1.2."""
+    """The version that follows a name: `=1.2` means 1.2.*, or 1.2 if a build follows; `==1.2` means 1.2."""
     split = _VERSION_AND_BUILD.fullmatch(rest)
     version = (split["version"] if split else rest).replace(" ", "")
     number = version.removeprefix("=")
@@ -103,43 +146,25 @@ def _parse_version_text(rest: str) -> str:
 
 
 def _normalize_versions(versions: str) -> str:
-    """A series always with a dot before its star."""
+    """Writes each series with a dot before the star: `1.2*` becomes `1.2.*`."""
     return "".join(_normalize_series(each.strip()) for each in re.split("([,|])", versions))
 
 
 def _normalize_series(version: str) -> str:
-    series = version[:1] not in "=<>!~" and version != "*" and version.find("*") == len(version) - 1
-    return f"{version.rstrip('*').rstrip('.')}.*" if series else version
+    is_series = version[:1] not in "=<>!~" and version != "*" and version.find("*") == len(version) - 1
+    return f"{version.rstrip('*').rstrip('.')}.*" if is_series else version
 
 
-# conda-lock's hash of what was asked for, by which `conda-lock --check-input-hash` knows that a lock is current.
-#
-# As conda-lock 4.0.3 has it: `content_hash.py` (what is hashed), `src_parser/` (what it makes of an environment.yml),
-# `virtual_package.py` and `default-virtual-packages.yaml` (what it takes the target for, unless it is told).
-
-
-# Name, version and build of what every target is taken to have. `{machine}_0`: releases since 3.0.3 write the build as
-# 2.x did.
-_VIRTUAL_PACKAGES = (
-    ("__unix", "0", ""),
-    ("__linux", "5.10", ""),
-    ("__archspec", "1", "{machine}"),
-    ("__glibc", "2.28", ""),
-    ("__cuda", "11.4", ""),
-)
-_VIRTUAL_PACKAGE_TIMESTAMP = 1577854800000
-# Channels of conda's own defaults are one channel to it.
-_DEFAULT_CHANNELS = ("pkgs/main", "pkgs/r")
-
-
-def compute_content_hash(given: ExportInput, platform: str) -> str:
-    """The hash of the `environment` export for one platform: 64 hexadecimal digits."""
-    asked = {(each["manager"], each["name"]): each for each in _iter_requirements(given)}
+def compute_content_hash(export_input: ExportInput, platform: str) -> str:
+    """conda-lock's hash of the `environment` export for one platform: 64 hexadecimal digits."""
+    # Of two requirements for the same package, conda-lock keeps the last one.
+    requirements = {(each["manager"], each["name"]): each for each in _iter_requirements(export_input)}
     content = {
         "channels": [
-            json.dumps({"url": each, "used_env_vars": []}, separators=(",", ":")) for each in given.spec.conda.channels
+            json.dumps({"url": each, "used_env_vars": []}, separators=(",", ":"))
+            for each in export_input.spec.conda.channels
         ],
-        "specs": [asked[key] for key in sorted(asked)],
+        "specs": [requirements[key] for key in sorted(requirements)],
         "virtual_package_hash": {
             "noarch": {"info": {"subdir": "noarch"}, "packages": {}},
             platform: {"info": {"subdir": platform}, "packages": _create_virtual_packages(platform)},
@@ -148,35 +173,35 @@ def compute_content_hash(given: ExportInput, platform: str) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _iter_requirements(given: ExportInput) -> Iterator[dict[str, Any]]:
-    """Each requirement as conda-lock has it; of two for one package the last one counts."""
-    yield from (_create_conda_requirement(each) for each in collect_conda_requirements(given))
-    if not given.spec.pip.packages:
-        return
-    for text in given.spec.pip.packages:
+def _iter_requirements(export_input: ExportInput) -> Iterator[dict[str, Any]]:
+    """The requirements in conda-lock's own form."""
+    yield from (_create_conda_requirement(each) for each in collect_conda_requirements(export_input))
+    packages = export_input.spec.pip.packages
+    for text in packages:
         parsed = parse_requirement(canonicalize_requirement(text))
         if not applies_on_linux(parsed.marker):
             continue
         version = ",".join(sorted(str(each) for each in parsed.specifier)).replace("===", "==")
-        found = {**_create_requirement("pip", parsed.name, version or "*"), "extras": sorted(parsed.extras)}
-        yield {**found, "markers": str(parsed.marker)} if parsed.marker else found
-    # In the place of what the file asks of it.
-    yield _create_requirement("conda", "pip", "*")
+        requirement = {**_create_requirement("pip", parsed.name, version or "*"), "extras": sorted(parsed.extras)}
+        yield {**requirement, "markers": str(parsed.marker)} if parsed.marker else requirement
+    if packages:
+        # conda-lock replaces the requirement for `pip` in the file by this one.
+        yield _create_requirement("conda", "pip", "*")
 
 
-def _create_conda_requirement(asked: MatchSpec) -> dict[str, Any]:
-    version = asked.version or ("*" if asked.build else "")
-    # conda drops the operator of `==1.26|==1.27` too, and only where no build follows.
-    version = version if asked.build else version.removeprefix("==")
+def _create_conda_requirement(spec: MatchSpec) -> dict[str, Any]:
+    version = spec.version or ("*" if spec.build else "")
+    # conda drops the first operator of `==1.26|==1.27` too, but only if no build follows.
+    version = version if spec.build else version.removeprefix("==")
     return {
-        **_create_requirement("conda", asked.name, version),
-        "build": asked.build,
-        "conda_channel": _normalize_channel(asked.channel),
+        **_create_requirement("conda", spec.name, version),
+        "build": spec.build,
+        "conda_channel": _normalize_channel(spec.channel),
     }
 
 
 def _normalize_channel(channel: str | None) -> str | None:
-    """What conda calls a channel: of a URL its path, or all of it where it has none."""
+    """Conda's canonical name of a channel: the path of a URL, or the whole URL if it has no path."""
     if channel and "://" in channel:
         channel = channel.rstrip("/").partition("://")[2].partition("/")[2] or channel.rstrip("/")
     return "defaults" if channel in _DEFAULT_CHANNELS else channel
@@ -215,75 +240,36 @@ def _create_virtual_packages(platform: str) -> dict[str, dict[str, Any]]:
     return packages
 
 
-# `conda-lock.yml`, version 1: what conda-lock, mamba and micromamba install for any of its platforms.
+def applies_on_linux(marker: Marker | None) -> bool:
+    """Whether conda-lock keeps a requirement with this marker.
 
-
-_HEADER = f"{EXPORT_HEADER}; the pins are those of envcompile's own lock.\n"
-
-
-def render_export(given: ExportInput) -> str:
-    """The file.
-
-    Raises `InvalidInputError` where it needs what the lock does not hold: an md5, the place of pip's files.
+    A comparison with a variable that is not in `_LINUX_MARKER_VALUES` counts as true.
     """
-    platforms = [each.platform for each in given.lock.platforms]
-    metadata: dict[str, YamlValue] = {
-        "content_hash": {each: compute_content_hash(given, each) for each in platforms},
-        "channels": [{"url": each, "used_env_vars": []} for each in given.spec.conda.channels],
-        "platforms": platforms,
-        "sources": ["environment.yml"],
-    }
-    # The kinds one after the other, and within them by name, then platform.
-    packages = sorted(_iter_package_rows(given), key=lambda each: tuple(str(each[key]) for key in _PACKAGE_SORT_KEYS))
-    return (
-        _HEADER
-        + "".join(f"{line}\n" for line in omitted_packages_comment(given, "conda", "pip"))
-        + format_yaml({"version": 1, "metadata": metadata, "package": packages})
-    )
+    # packaging has no public name for the tree of a marker. Its structure has never changed.
+    return marker is None or _evaluate_marker(marker._markers)  # noqa: SLF001
 
 
-_PACKAGE_SORT_KEYS = ("manager", "name", "platform")
+def _evaluate_marker(tree: Sequence[Any]) -> bool:
+    """Evaluate comparisons and nested lists that are joined by `and` and `or`. `and` binds more tightly."""
+    groups: list[list[bool]] = [[]]
+    for node in tree:
+        if node == "or":
+            groups.append([])
+        elif node != "and":
+            groups[-1].append(_evaluate_marker(node) if isinstance(node, list) else _evaluate_comparison(node))
+    return any(all(group) for group in groups)
 
 
-def _iter_package_rows(given: ExportInput) -> Iterator[Mapping[str, YamlValue]]:
-    urls = {channel.name: channel.url for channel in given.lock.channels}
-    for platform in given.lock.platforms:
-        for conda in platform.conda:
-            hashes = {"md5": _require_md5(conda), "sha256": conda.sha256}
-            dependencies = merge_dependencies(conda.depends)
-            yield _create_package_row(
-                conda, "conda", platform.platform, dependencies, format_archive_url(conda, urls), hashes
-            )
-        for pip in platform.pip:
-            # conda-lock writes the range that the wheel asks for; the lock knows the name, and `*` is any version.
-            dependencies = dict.fromkeys(pip.depends, "*")
-            url = require_file_url(pip, given.file_urls, "conda-lock.yml")
-            yield _create_package_row(pip, "pip", platform.platform, dependencies, url, {"sha256": pip.sha256})
-
-
-def _create_package_row(  # noqa: PLR0913, PLR0917 - the columns of a row
-    package: CondaPackage | PipPackage,
-    manager: str,
-    platform: str,
-    dependencies: Mapping[str, str],
-    url: str,
-    hashes: Mapping[str, str],
-) -> Mapping[str, YamlValue]:
-    return {
-        "name": package.name,
-        "version": package.version,
-        "manager": manager,
-        "platform": platform,
-        "dependencies": dependencies,
-        "url": url,
-        "hash": hashes,
-        "category": "main",
-        "optional": False,
-    }
-
-
-def _require_md5(package: CondaPackage) -> str:
-    if package.md5 is None:
-        message = f"the lock holds no md5 of `{package.file}`, and every package in a `conda-lock.yml` needs one"
-        raise InvalidInputError(message, "export `explicit`, or take the package from a channel that tells its md5")
-    return package.md5
+def _evaluate_comparison(comparison: tuple[Any, Any, Any]) -> bool:
+    left, operator, right = (each.serialize() for each in comparison)
+    if left in _LINUX_MARKER_VALUES:
+        text: str = right.strip("'\"")
+        # Poetry, whose markers conda-lock uses, reads `os_name in 'posix, nt'` as a list of names, and has no order.
+        is_equal = text == _LINUX_MARKER_VALUES[left]
+        is_in_list = _LINUX_MARKER_VALUES[left] in re.split("[ ,|]+", text)
+        results = {"==": is_equal, "!=": not is_equal, "in": is_in_list, "not in": not is_in_list}
+        return results.get(operator, False)
+    if right in _LINUX_MARKER_VALUES:
+        is_substring = left.strip("'\"") in _LINUX_MARKER_VALUES[right]
+        return {"in": is_substring, "not in": not is_substring}.get(operator, True)
+    return True

@@ -1,23 +1,24 @@
-"""The list of archives that conda, mamba and micromamba install as it stands (CEP 23), for one platform."""
+"""`explicit.txt`: the conda packages of one platform as an `@EXPLICIT` list (CEP 23).
+
+conda, mamba and micromamba install the list without a solver.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from envcompile.export.common import omitted_packages_comment
+from envcompile.export.common import PINS_HEADER, format_omitted_packages
 from envcompile.plan.conda import format_explicit_list
-from envcompile.project.generated_files import EXPORT_HEADER
 
 if TYPE_CHECKING:
     from envcompile.export import ExportInput
 
 
-def render_export(given: ExportInput) -> str:
-    """The list of the one platform."""
-    (platform,) = given.lock.platforms
-    urls = {channel.name: channel.url for channel in given.lock.channels}
-    lines = format_explicit_list(platform.conda, urls)
-    head = f"{EXPORT_HEADER}; the pins are those of envcompile's own lock."
-    # The second line is one that conda and mamba write too, and that rattler reads.
-    head_lines = (head, f"# platform: {platform.platform}", *omitted_packages_comment(given, "conda"))
-    return "".join(f"{line}\n" for line in (*head_lines, *lines))
+def render_export(export_input: ExportInput) -> str:
+    """The text of the file, for a lock with one platform."""
+    lock = export_input.lock
+    (platform,) = lock.platforms
+    urls = {channel.name: channel.url for channel in lock.channels}
+    # conda and mamba write a `# platform:` comment too, and rattler reads it.
+    comments = (PINS_HEADER, f"# platform: {platform.platform}", *format_omitted_packages(lock, "conda"))
+    return "".join(f"{line}\n" for line in (*comments, *format_explicit_list(platform.conda, urls)))

@@ -64,7 +64,7 @@ class PackageManager(NamedTuple):
     """One package manager.
 
     - `name`: the name of its table in the spec.
-    - `possessive`: how messages refer to its packages.
+    - `title`: its name in the phrase "… packages".
     - `requirement_name`: the name of the package that a requirement of the spec requests.
     - `dependency_name`: the name of the package that an item of `depends` needs.
     - `allows`: whether a requirement or a dependency allows a package, as far as this is known without a resolver.
@@ -77,7 +77,7 @@ class PackageManager(NamedTuple):
     """
 
     name: str
-    possessive: str
+    title: str
     lists: tuple[PackageList, ...]
     describe: Callable[[Any], str]
     requirement_name: Callable[[str], str] = str
@@ -141,7 +141,7 @@ PACKAGE_MANAGERS = {
     for row in (
         PackageManager(
             "conda",
-            "conda's",
+            "conda",
             (PackageList("conda", "conda {}", _CONDA_ROW_KEYS),),
             describe=_describe_conda_package,
             requirement_name=lambda text: parse_match_spec(text).name,
@@ -151,7 +151,7 @@ PACKAGE_MANAGERS = {
         ),
         PackageManager(
             "pip",
-            "pip's",
+            "pip",
             (
                 PackageList("pip", "{}", _PIP_ROW_KEYS),
                 PackageList("pip-build", "build dependency of {}", _PIP_ROW_KEYS, is_installed=False),
@@ -163,7 +163,7 @@ PACKAGE_MANAGERS = {
         ),
         PackageManager(
             "apt",
-            "Debian's",
+            "Debian",
             (
                 PackageList("apt", "apt {}", _APT_ROW_KEYS),
                 PackageList("apt-build", "apt (build stage) {}", _APT_ROW_KEYS, "build"),

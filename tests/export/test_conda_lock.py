@@ -196,11 +196,11 @@ def test_conda_lock_finds_nothing_to_do(case: str, tmp_path: Path) -> None:
 
 def test_what_the_lock_does_not_hold() -> None:
     spec, lock = parsed("conda")
-    with pytest.raises(InvalidInputError, match=r"is not known, and `conda-lock\.yml` wants it") as caught:
+    with pytest.raises(InvalidInputError, match=r"`conda-lock\.yml` needs the URL of `.*`, which") as caught:
         export_lock("conda-lock", ExportInput(spec, lock))
     assert "--files URL" in str(caught.value.hint)
     (platform,) = lock.platforms
     conda = tuple(replace(each, md5=None) for each in platform.conda)
     nameless = replace(lock, platforms=(replace(platform, conda=conda),))
-    with pytest.raises(InvalidInputError, match="no md5 of `_openmp_mutex-"):
+    with pytest.raises(InvalidInputError, match="needs the md5 of `_openmp_mutex-"):
         export_lock("conda-lock", ExportInput(spec, nameless, derive_file_urls(nameless, FILES)))

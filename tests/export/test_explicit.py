@@ -80,6 +80,6 @@ def test_one_list_is_for_one_platform() -> None:
 
 @pytest.mark.parametrize("name", ["conda-lock", "explicit", "environment"])
 def test_nothing_to_export(name: str) -> None:
-    with pytest.raises(InvalidInputError, match="holds no conda package") as caught:
+    with pytest.raises(InvalidInputError, match="lists conda packages, and the lock has none") as caught:
         export_lock(name, ExportInput(*parsed("several")))
     assert "`[conda]`" in str(caught.value.hint)

@@ -25,7 +25,7 @@ PIP = [case for case in CASES if parsed(case)[0].pip.packages and not parsed(cas
 
 @pytest.mark.parametrize("name", ["requirements", "pylock"])
 def test_an_sdist_is_refused(name: str) -> None:
-    with pytest.raises(InvalidInputError, match="cannot list its build dependencies"):
+    with pytest.raises(InvalidInputError, match="cannot list the build dependencies of the sdist"):
         export_lock(name, ExportInput(*parsed("sdist")))
 
 
@@ -88,21 +88,21 @@ def test_one_lock_has_one_text(case: str, name: str) -> None:
 def test_what_is_not_there_is_told() -> None:
     """Nothing is left out in silence: what conda brings, and what the spec leaves out."""
     text = export_lock("requirements", given("conda"))
-    (line,) = (line for line in text.splitlines() if "conda brings" in line)
+    (line,) = (line for line in text.splitlines() if "conda packages provide" in line)
     assert "numpy" in line
-    assert "# Not here, for the spec leaves it out: nvidia-nccl-cu13." in export_lock(
+    assert "# Omitted because the spec excludes them: nvidia-nccl-cu13." in export_lock(
         "requirements", given("everything")
     )
-    assert "# Not here, for conda brings it: " in export_lock("pylock", given("conda"))
+    assert "# Omitted because conda packages provide them: " in export_lock("pylock", given("conda"))
 
 
 def test_an_address_that_nobody_knows() -> None:
     spec, lock = parsed("several")
-    with pytest.raises(InvalidInputError, match=r"is not known, and `pylock` wants it") as caught:
+    with pytest.raises(InvalidInputError, match=r"`pylock` needs the URL of `.*`, which is not known") as caught:
         export_lock("pylock", ExportInput(spec, lock))
     assert "--files URL" in str(caught.value.hint)
     spec, lock = parsed("indexes")
-    with pytest.raises(InvalidInputError, match=r"is of the index `corp`, whose files are not below `--files`"):
+    with pytest.raises(InvalidInputError, match=r"comes from the index `corp`, so `--files` does not apply to it"):
         derive_file_urls(lock, "https://files.example.invalid")
 
 

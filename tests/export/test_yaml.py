@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from envcompile.export.environment_yml import YamlValue, format_yaml
+from envcompile.export.common import YamlValue, format_yaml
 
 # As a spec and a lock have it: no control characters, which are refused when they are read.
 TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp", "Cn", "Co"]), max_size=8)

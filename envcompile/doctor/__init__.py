@@ -1,4 +1,4 @@
-"""What `doctor` finds: one thing looked at, how it is, and what mends it."""
+"""The checks of `doctor`. Each yields results: what was checked, its state, and a remedy."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from envcompile.diagnostics.errors import EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE
 if TYPE_CHECKING:
     from envcompile.diagnostics.errors import EnvcompileError
 
-# How a thing can be, and the exit code that it stands for. A note is worth knowing and stops nothing.
+# The states of a result and their exit codes. A note is information and fails nothing.
 EXIT_CODE_BY_STATE = {"fine": EXIT_OK, "note": EXIT_OK, "wrong": EXIT_FAILED, "missing": EXIT_UNAVAILABLE}
-
-
 _BYTES_PER_GB = 1e9
 
 
@@ -26,13 +24,13 @@ class CheckResult(NamedTuple):
 
 
 def result_from_error(about: str, problem: EnvcompileError) -> CheckResult:
-    """What an error says, as a finding."""
+    """The result that describes an error."""
     state = "missing" if isinstance(problem, UnavailableError) else "wrong"
     return CheckResult(about, state, problem.message, problem.hint)
 
 
 def format_bytes(count: float) -> str:
-    """Bytes as people count them: `1.2 GB`."""
+    """A number of bytes for people, such as `1.2 GB`."""
     return (
         f"{count / _BYTES_PER_GB:.1f} GB" if count >= _BYTES_PER_GB / 10 else f"{count / _BYTES_PER_GB * 1000:.0f} MB"
     )

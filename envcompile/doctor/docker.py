@@ -1,7 +1,8 @@
-"""What a builder must be able to do for us, tried out and not looked up.
+"""Checks of docker: the command line, the daemon, buildx, the builder and its outputs.
 
-Versions do not tell: Debian's engine calls its BuildKit `v0.0.0+unknown`, other builders say a commit. The Dockerfiles
-here stand on `scratch`, so they need no image and no network; the builder's cache keeps a few kilobytes of them.
+The features of a builder are tried out, since versions do not tell them: Debian's engine calls its BuildKit
+`v0.0.0+unknown`, other builders report a commit. The Dockerfiles here are based on `scratch`, so they need no image and
+no network, and a few kilobytes of the builder's cache.
 """
 
 from __future__ import annotations
@@ -26,10 +27,16 @@ if TYPE_CHECKING:
     from envcompile.net.process import ProcessResult
 
 _CONTEXT_NAME = "envcompile-context"
+# The first engine whose own builder supports heredocs and that loads layers of zstd (release notes, February 2023).
+_MIN_ENGINE_VERSION = 23
+_IMAGE_STORE_REMEDY = (
+    'write `{"features": {"containerd-snapshotter": true}}` into the daemon\'s configuration, or name another builder'
+    " with `--builder`"
+)
 
 
 class RequiredFeature(NamedTuple):
-    """Something a builder can do, what it is for, and a Dockerfile that needs it."""
+    """A feature that a builder must have, what we use it for, and a Dockerfile that needs it."""
 
     name: str
     purpose: str
@@ -47,7 +54,7 @@ REQUIRED_FEATURES = (
     ),
     RequiredFeature("named contexts", "images of a mirror", f"FROM scratch\nCOPY --from={_CONTEXT_NAME} . /given\n"),
 )
-# All of them at once, so that a builder that can do it all is asked once.
+# All features at once, so that a builder with all of them needs one build.
 _ALL_FEATURES_DOCKERFILE = (
     "FROM scratch AS made\nWORKDIR /made\nCOPY <<'EOF' /made/list\na\nEOF\n"
     f"FROM scratch\nCOPY --link --from=made /made /made\nCOPY --from={_CONTEXT_NAME} . /given\n"
@@ -55,9 +62,9 @@ _ALL_FEATURES_DOCKERFILE = (
 
 
 class BuilderFeatures(NamedTuple):
-    """What a builder can do: the features that it lacks, and whether it writes OCI archives, and layers of zstd.
+    """The features that a builder lacks, and whether it writes OCI archives and layers of zstd.
 
-    `said` is what it said to the first that failed.
+    `error_output` is the output of the first build that failed.
     """
 
     missing: tuple[RequiredFeature, ...]
@@ -67,7 +74,7 @@ class BuilderFeatures(NamedTuple):
 
 
 def probe_builder(docker: DockerClient, builder: str, platform: str) -> BuilderFeatures:
-    """Try the builder out (empty: the user's current one), for a platform as docker spells it."""
+    """Try the builder out (empty: the user's current one), for a platform in docker's notation."""
     with tempfile.TemporaryDirectory(prefix="envcompile-") as name:
         folder = Path(name)
         (folder / "context").mkdir()
@@ -86,7 +93,7 @@ def probe_builder(docker: DockerClient, builder: str, platform: str) -> BuilderF
         )
 
 
-def _run_probe(  # noqa: PLR0913, PLR0917 - a build has so many sides
+def _run_probe(  # noqa: PLR0913, PLR0917 - the parts of a build
     docker: DockerClient, folder: Path, builder: str, platform: str, output: str, dockerfile: str
 ) -> ProcessResult:
     order = BuildRequest(
@@ -95,7 +102,7 @@ def _run_probe(  # noqa: PLR0913, PLR0917 - a build has so many sides
         contexts=((_CONTEXT_NAME, str(folder / "context")),),
         builder=builder,
         progress="plain",
-        # A layer that the cache has as gzip would be written as gzip.
+        # A layer that the cache holds as gzip would be written as gzip.
         extra_options=("--no-cache",),
     )
     return docker.run_build(command_line(order, str(folder / "metadata.json")), dockerfile, None)
@@ -106,19 +113,8 @@ def _has_zstd_layers(archive: Path) -> bool:
         return all(kind.endswith("zstd") for image in opened.read_images() for _, kind in image.layers)
 
 
-# Docker as `doctor` sees it: client, daemon, buildx, the builder, the image store.
-
-
-# The first engine whose own builder knows heredocs and that loads layers of zstd (its release notes, February 2023).
-_MIN_ENGINE_VERSION = 23
-_IMAGE_STORE_REMEDY = (
-    'write `{"features": {"containerd-snapshotter": true}}` into the daemon\'s configuration, or name another builder'
-    " with `--builder`"
-)
-
-
 def check_engine(docker: DockerClient, builder: str) -> Iterator[CheckResult]:
-    """Everything from the command line to the image store. What rests on something missing is not looked at."""
+    """Check everything from the command line to the image store, and stop where something needed is missing."""
     try:
         versions = _read_json(docker.run_command, "version")
     except UnavailableError as problem:
@@ -141,12 +137,12 @@ def check_engine(docker: DockerClient, builder: str) -> Iterator[CheckResult]:
 
 
 def read_daemon_info(ask: DockerRunner) -> Mapping[str, Any]:
-    """What the daemon tells of itself; nothing when it does not answer. Raises `UnavailableError` without docker."""
+    """The output of `docker info`, empty if the daemon does not answer. Raises `UnavailableError` without docker."""
     return _read_json(ask, "info")
 
 
 def uses_containerd_store(told: Mapping[str, Any]) -> bool:
-    """Whether the daemon keeps images in containerd's store."""
+    """Whether the daemon stores images in containerd's store."""
     return "io.containerd.snapshotter.v1" in str(told.get("DriverStatus"))
 
 
@@ -177,7 +173,7 @@ def _check_daemon(ask: DockerRunner, versions: Mapping[str, Any]) -> CheckResult
 
 
 def _check_builder(docker: DockerClient, builder: str) -> Iterator[CheckResult]:
-    """The builder, what it can do, and where it can put images."""
+    """Check the builder, its features and its outputs."""
     answer = docker.run_command("buildx", "inspect", *([builder] if builder else []))
     if answer.exit_code:
         raise error_from_output(answer.stderr)

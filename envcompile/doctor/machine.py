@@ -1,4 +1,4 @@
-"""The NVIDIA driver of this machine, against the oldest that the locked CUDA runs on."""
+"""Checks of this machine: its NVIDIA driver, the disk space of the engine, and the resolvers that are installed."""
 
 from __future__ import annotations
 
@@ -26,18 +26,45 @@ if TYPE_CHECKING:
 _NVIDIA_SMI_COMMAND = ("nvidia-smi", "--query-gpu=driver_version,name", "--format=csv,noheader")
 # nvidia-smi hangs on some broken drivers.
 _PROBE_TIMEOUT = 30.0
-_DRIVER_REMEDY = "reinstall the driver, and restart the machine: after an update its two halves differ until then"
+_DRIVER_REMEDY = (
+    "reinstall the driver, or restart the machine: after an update, kernel module and library differ until then"
+)
+# Measured on examples/ml (752 MB of packages, Docker 26 with containerd's store): the build took 7.7 GB, three times
+# the unpacked packages (uv's cache, the build stage, the layers) and once the packed ones. 2.5 GB remained when the
+# builder's cache was emptied.
+_BUILD_SIZE_FACTOR, _IMAGE_SIZE_FACTOR = 10, 3.4
+_BASE_IMAGE_BYTES = 500_000_000  # a plain base image and the tools, packed and unpacked
+# The folder of a containerd that is the system's own, and was not started by the daemon.
+_CONTAINERD_ROOT = Path("/var/lib/containerd")
+
+
+class _ResolverDistribution(NamedTuple):
+    """A resolver by its name in the spec, its distribution, our extra that installs it, and its purpose."""
+
+    resolver: str
+    distribution: str
+    extra: str
+    purpose: str
+
+
+_RESOLVER_DISTRIBUTIONS = (
+    _ResolverDistribution("uv", "uv", "lock", "pip packages"),
+    _ResolverDistribution("rattler", "py-rattler", "lock", "conda packages"),
+    _ResolverDistribution("conda-lock", "conda-lock", "engines", 'conda packages with `resolver = "conda-lock"`'),
+    _ResolverDistribution("pip-tools", "pip-tools", "engines", 'pip packages with `resolver = "pip-tools"`'),
+    _ResolverDistribution("pip-tools", "pip", "engines", "pip-tools"),
+)
 
 
 class MinimumDriver(NamedTuple):
-    """The oldest driver that will do, and who says so."""
+    """The oldest driver that suffices, and the reason."""
 
     version: str
     reason: str
 
 
 def check_driver(floors: tuple[MinimumDriver, ...], environment: Mapping[str, str]) -> CheckResult:
-    """The driver of this machine, against every floor. No driver at all is worth a note: images build without one."""
+    """Compare the driver of this machine with the minimum drivers. A missing one is a note: builds need no driver."""
     try:
         done = run_process(_NVIDIA_SMI_COMMAND, None, environment, timeout=_PROBE_TIMEOUT)
     except ProgramNotFoundError:
@@ -47,7 +74,7 @@ def check_driver(floors: tuple[MinimumDriver, ...], environment: Mapping[str, st
     rows = [line.partition(", ") for line in done.stdout.splitlines() if version_numbers(line)]
     if done.exit_code or not rows:
         said = " ".join((done.stdout + done.stderr).split())[:200]
-        return CheckResult("driver", "wrong", f"`nvidia-smi` finds no driver at work: {said}", _DRIVER_REMEDY)
+        return CheckResult("driver", "wrong", f"`nvidia-smi` finds no working driver: {said}", _DRIVER_REMEDY)
     version, names = rows[0][0], dict.fromkeys(name for _, _, name in rows)
     has = f"NVIDIA driver {version} ({', '.join(names)})"
     low = [each for each in floors if version_numbers(version) < version_numbers(each.version)]
@@ -68,23 +95,10 @@ def _create_no_driver_result(floors: tuple[MinimumDriver, ...]) -> CheckResult:
     return CheckResult("driver", "note", message)
 
 
-# Room for an image where the engine keeps images.
-
-
-# Of examples/ml (752 MB of packages, measured with Docker 26 and its containerd store): 7.7 GB more when the build had
-# ended, three times all of it unpacked (uv's cache, the build stage, the layers) and once packed; 2.5 GB when the
-# builder's cache was emptied.
-_BUILD_SIZE_FACTOR, _IMAGE_SIZE_FACTOR = 10, 3.4
-# A plain base and the tools, packed and unpacked.
-_BASE_IMAGE_BYTES = 500_000_000
-# Where containerd keeps its own, when it is the system's and not one that the daemon has started.
-_CONTAINERD_ROOT = Path("/var/lib/containerd")
-
-
 class DiskEstimate(NamedTuple):
-    """Bytes, about: `build` with all that the builder caches, `image` of what stays.
+    """Approximate bytes: of a build with everything that the builder caches, and of the image that remains.
 
-    `whole`: no package keeps its size to itself.
+    `is_complete`: the size of every package is known.
     """
 
     build_bytes: int
@@ -93,7 +107,7 @@ class DiskEstimate(NamedTuple):
 
 
 def estimate_disk_usage(platform: PlatformLock) -> DiskEstimate:
-    """What a platform's image takes, from the sizes of packages that the lock holds."""
+    """Estimate the disk space for a platform's image from the sizes of the locked packages."""
     sizes = [package.size for kind in INSTALLED_KINDS for _, package in PACKAGE_LISTS[kind].iter_packages(platform)]
     packed = sum(size or 0 for size in sizes)
     return DiskEstimate(
@@ -104,11 +118,11 @@ def estimate_disk_usage(platform: PlatformLock) -> DiskEstimate:
 
 
 def check_disk_space(ask: DockerRunner, told: Mapping[str, Any], wanted: DiskEstimate | None) -> CheckResult:
-    """Free bytes where the engine keeps images, against what is wanted of them. `told` is the daemon's information."""
+    """Compare the free space where the engine stores images with an estimate. `told` is the output of `docker info`."""
     root = _find_image_root(ask, told)
     if root is None:
-        message = "the engine keeps its images on another machine, whose room is not seen from here"
-        return CheckResult("disk", "note", message, "`docker system df` says what is used there")
+        message = "the engine stores its images on another machine, whose free space is unknown here"
+        return CheckResult("disk", "note", message, "`docker system df` lists what is used there")
     free = shutil.disk_usage(root).free
     has = f"{format_bytes(free)} are free in `{root}`"
     if wanted is None:
@@ -118,12 +132,12 @@ def check_disk_space(ask: DockerRunner, told: Mapping[str, Any], wanted: DiskEst
     message = f"{has}; to build the lock's image takes {least}{build}, about, and {image} of it stay"
     if free >= wanted.build_bytes:
         return CheckResult("disk", "fine", message)
-    remedy = "`docker buildx prune` empties the builder's cache, `docker system df` says what is large"
+    remedy = "`docker buildx prune` empties the builder's cache, `docker system df` lists what is large"
     return CheckResult("disk", "wrong", message, remedy)
 
 
 def _find_image_root(ask: DockerRunner, told: Mapping[str, Any]) -> Path | None:
-    """The folder of the images, if the daemon is on this machine and not in a virtual one on it."""
+    """The folder of the images, if the daemon runs on this machine and not in a virtual machine on it."""
     endpoint = ask("context", "inspect", "--format", "{{.Endpoints.docker.Host}}").stdout.strip()
     root = Path(str(told.get("DockerRootDir", "")))
     if not endpoint.startswith("unix://") or not root.is_absolute() or not root.is_dir():
@@ -133,29 +147,8 @@ def _find_image_root(ask: DockerRunner, told: Mapping[str, Any]) -> Path | None:
     return root
 
 
-# The programs and libraries that resolve: which are here, and new enough.
-
-
-class _ResolverDistribution(NamedTuple):
-    """A resolver as the spec names it, the distribution that it is, and the extra of ours that installs it."""
-
-    resolver: str
-    distribution: str
-    extra: str
-    purpose: str
-
-
-_RESOLVER_DISTRIBUTIONS = (
-    _ResolverDistribution("uv", "uv", "lock", "pip packages"),
-    _ResolverDistribution("rattler", "py-rattler", "lock", "conda packages"),
-    _ResolverDistribution("conda-lock", "conda-lock", "engines", 'conda packages with `resolver = "conda-lock"`'),
-    _ResolverDistribution("pip-tools", "pip-tools", "engines", 'pip packages with `resolver = "pip-tools"`'),
-    _ResolverDistribution("pip-tools", "pip", "engines", "pip-tools"),
-)
-
-
 def check_resolvers(wanted: Collection[str], environment: Mapping[str, str]) -> Iterator[CheckResult]:
-    """Each resolver with its version. One that is not here, or too old, is amiss only if it is `wanted` by the spec."""
+    """Check the version of each resolver. A missing or old one is wrong only if the spec needs it (`wanted`)."""
     bounds = _read_version_bounds()
     for row in _RESOLVER_DISTRIBUTIONS:
         needed = row.resolver in wanted
@@ -179,7 +172,7 @@ def _create_any_version() -> SpecifierSet:
 
 
 def _read_version_bounds() -> dict[str, SpecifierSet]:
-    """The versions that our own metadata asks for, extras and all; none where we run from a folder of sources."""
+    """The required versions in our own metadata, extras included; none when we run from a source folder."""
     from packaging.requirements import Requirement  # noqa: PLC0415 - 30 ms, here only
 
     try:
@@ -193,15 +186,15 @@ def _find_library_version(distribution: str) -> str | UnavailableError:
     try:
         return version(distribution)
     except PackageNotFoundError:
-        return UnavailableError(f"`{distribution}`, which the spec asks for, is not there")
+        return UnavailableError(f"`{distribution}`, which the spec asks for, is not installed")
 
 
 def _find_uv_version(environment: Mapping[str, str]) -> str | UnavailableError:
-    """The version of the uv that is run, which may be the wheel's or one on the path."""
+    """The version of the uv that would run: the one of its wheel, or one on the PATH."""
     try:
         path = find_uv(environment)
         done = run_process((path, "--version"), None, environment, timeout=_PROBE_TIMEOUT, label="`uv`")
     except UnavailableError as problem:
         return problem
     words = done.stdout.split()
-    return words[1] if done.exit_code == 0 and len(words) > 1 else UnavailableError("`uv` does not tell its version")
+    return words[1] if done.exit_code == 0 and len(words) > 1 else UnavailableError("`uv` does not report its version")

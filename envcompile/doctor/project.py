@@ -1,4 +1,4 @@
-"""What a spec and its lock ask of the machine, as far as they can be read."""
+"""The needs of a spec and its lock: resolvers, disk space, drivers and registries, as far as they can be read."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 class ProjectNeeds(NamedTuple):
-    """What is needed: resolvers by the spec's names, room for an image, drivers, one image of each registry.
+    """Resolvers by their names in the spec, disk space for an image, minimum drivers, and one image of each registry.
 
-    `findings` is what there is to say of the files themselves.
+    `results` are about the files themselves.
     """
 
     results: tuple[CheckResult, ...] = ()
@@ -33,9 +33,9 @@ class ProjectNeeds(NamedTuple):
 
 
 def read_project_needs(file: str | None, catalogue: Catalogue) -> ProjectNeeds:
-    """What the spec that `-f` names, or the nearest one, asks for; without a spec nothing is asked.
+    """The needs of the spec that `-f` names, or of the nearest one; without a spec there are none.
 
-    Raises `InvalidInputError` when the named file is not there.
+    Raises `InvalidInputError` if the named file does not exist.
     """
     try:
         path = find_spec(file)
@@ -43,7 +43,7 @@ def read_project_needs(file: str | None, catalogue: Catalogue) -> ProjectNeeds:
         path = None
     known = CheckResult("catalogue", "fine", f"facts of {catalogue.date} ({catalogue.digest[:19]})")
     if path is None:
-        message = "no spec here: only the machine is looked at"
+        message = "no spec here: only the machine is checked"
         return ProjectNeeds((known, CheckResult("spec", "note", message)), images=_list_default_images())
     try:
         spec = _read_spec(path)
@@ -97,7 +97,7 @@ def _find_resolvers(spec: Spec) -> frozenset[str]:
 
 
 def _find_minimum_drivers(spec: Spec, lock: Lock | None, catalogue: Catalogue) -> Iterator[MinimumDriver]:
-    """The oldest driver that the spec wants to support, and the oldest that the locked CUDA runs on at all."""
+    """The oldest driver that the spec wants to support, and the oldest that the locked CUDA runs on."""
     if spec.cuda.driver:
         yield MinimumDriver(spec.cuda.driver, "`driver` under `[cuda]`")
     found = {
@@ -109,7 +109,7 @@ def _find_minimum_drivers(spec: Spec, lock: Lock | None, catalogue: Catalogue) -
 
 
 def _find_locked_cuda(lock: Lock | None, catalogue: Catalogue) -> Iterator[tuple[str, str | None]]:
-    """CUDA and the oldest driver of each platform: as decided, else (in a lock of an earlier release) as is known."""
+    """CUDA and its oldest driver for each platform: as decided, or computed for a lock of an earlier release."""
     from envcompile.base_image.locked_cuda import cuda_in_lock  # noqa: PLC0415 - not needed without a spec
     from envcompile.base_image.model import BaseImageRequest, summarize_packages  # noqa: PLC0415
     from envcompile.versions import major_version  # noqa: PLC0415
@@ -123,7 +123,7 @@ def _find_locked_cuda(lock: Lock | None, catalogue: Catalogue) -> Iterator[tuple
 
 
 def _find_registry_images(lock: Lock) -> tuple[str, ...]:
-    """One image of each registry that a build of the lock asks."""
+    """One image of each registry that a build of the lock needs."""
     from envcompile.registry.reference import locate_image  # noqa: PLC0415 - where there is a lock
 
     found: dict[str, str] = {}
@@ -134,7 +134,7 @@ def _find_registry_images(lock: Lock) -> tuple[str, ...]:
 
 
 def _list_default_images() -> tuple[str, ...]:
-    """What a first lock would ask for."""
+    """The images that a first lock would need."""
     from envcompile.base_image.default import CONDA_BASE_IMAGE, TOOL_IMAGES  # noqa: PLC0415 - where there is no lock
 
     return (CONDA_BASE_IMAGE, TOOL_IMAGES["uv"])

@@ -1,1 +1,1 @@
-"""DOCKER: builds by `docker buildx`, and what the engine and registries already have. Nothing else knows docker."""
+"""Docker: builds by `docker buildx`, and the images that the engine and registries already have."""

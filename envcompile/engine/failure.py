@@ -1,4 +1,4 @@
-"""What a failed build has said, as one sentence, a hint and an exit code."""
+"""The error for a failed docker command: one sentence and a hint, found in the command's output."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import NamedTuple
 from envcompile.diagnostics.errors import CheckFailedError, EnvcompileError, InvalidInputError, UnavailableError
 
 _ESCAPE_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-# The summary that buildx ends with: the failing step, and the last ten lines that it said.
+# The summary at the end of buildx's output: the failing step, and the last ten lines of its output.
 _STEP_SUMMARY = re.compile(r"^-{6}\n > (?P<step>.+?):\n(?P<lines>(?:.*\n)*?)-{6}$", re.MULTILINE)
 _ERROR_LINE = re.compile(r"^(?:ERROR: )(?:failed to (?:build|solve): )?(?P<text>.+)$", re.MULTILINE)
 _MAX_MESSAGE_LENGTH = 200
 
 
 class BuildFailure(NamedTuple):
-    """A build that failed: the step and its line in the Dockerfile, the last lines that it said, buildx's own error."""
+    """A failed build: the step and its line in the Dockerfile, the last lines of its output, and buildx's own error."""
 
     step: str
     dockerfile_line: str
@@ -24,7 +24,7 @@ class BuildFailure(NamedTuple):
 
 
 class _FailurePattern(NamedTuple):
-    """What is found in the error or the last lines; `said` and `hint` may use its groups."""
+    """A pattern in the error or in the last lines, and its error; `message` and `hint` may use the pattern's groups."""
 
     pattern: str
     error_type: type[EnvcompileError]
@@ -32,7 +32,7 @@ class _FailurePattern(NamedTuple):
     hint: str
 
 
-# The first that fits.
+# The first that matches counts.
 _FAILURE_PATTERNS = (
     _FailurePattern(
         r"Cannot connect to the Docker daemon|docker daemon is not running|error during connect|"
@@ -119,11 +119,11 @@ _FAILURE_PATTERNS = (
 
 
 def parse_build_failure(said: str) -> BuildFailure:
-    """The failing step out of the end of what buildx said, in any of its ways of showing progress."""
+    """Find the failing step in the end of buildx's output, in any of its formats of progress."""
     text = _ESCAPE_SEQUENCE.sub("", said.replace("\r\n", "\n"))
     summaries = list(_STEP_SUMMARY.finditer(text))
     errors = _ERROR_LINE.findall(text)
-    # Before a build begins, docker says what is wrong first, and then where to read about it.
+    # Before a build begins, docker reports the error first, and then where to read about it.
     error = errors[-1] if errors else text.strip()
     if not summaries:
         return BuildFailure("", "", (), error)
@@ -135,7 +135,7 @@ def parse_build_failure(said: str) -> BuildFailure:
 
 
 def error_from_output(said: str) -> EnvcompileError:
-    """The error for a docker command that failed, from what it said."""
+    """The error for a docker command that failed, from its output."""
     failed = parse_build_failure(said)
     text = "\n".join((*failed.lines, failed.error))
     for row in _FAILURE_PATTERNS:

@@ -1,4 +1,4 @@
-"""Two builds of one Dockerfile, compared: the image's digest, then its layers, then their files."""
+"""Compares two builds of one Dockerfile: the digests of the images, then the layers, then their files."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from envcompile.oci.archive import ArchiveImage, LayerEntry
 
 _EQUAL_LAYERS = "the files of all layers are equal"
-
-
-# What of an entry differs, in the order of what tells most.
+# The differences of a layer's entry with their causes, the most telling first.
 _ENTRY_DIFFERENCES = {
     "kind": ("is of another kind", "two things of the build make it, and race"),
     "link": ("points elsewhere", "a name with a time, a number or chance in it"),
@@ -28,7 +26,7 @@ _ENTRY_DIFFERENCES = {
 
 
 class BuildDifference(NamedTuple):
-    """The first difference of two builds: where it is (a path, or a part of the image), what it is, and why."""
+    """The first difference of two builds: its location (a path, or a part of the image), what it is, and its cause."""
 
     location: str
     description: str
@@ -36,7 +34,7 @@ class BuildDifference(NamedTuple):
 
 
 def compare_archives(first: Path, second: Path) -> tuple[str, BuildDifference | None]:
-    """The digest of the first archive, and the first difference of the second from it; None: equal bit for bit."""
+    """The digest of the first archive, and the first difference of the second; None if they are equal bit for bit."""
     with OciArchive(first) as one, OciArchive(second) as other:
         if one.digest == other.digest:
             return one.digest, None
@@ -76,9 +74,9 @@ def _compare_configs(image: ArchiveImage, again: ArchiveImage) -> BuildDifferenc
 
 
 def _compare_layers(entries: Iterator[LayerEntry], changed: Iterator[LayerEntry]) -> BuildDifference | None:
-    """The first member that is not the same, in the order of the first build.
+    """The first member that differs, in the order of the first build.
 
-    Both are read once, side by side; only from the first difference on are they kept.
+    Both layers are read once, side by side, and kept in memory only from the first difference on.
     """
     for entry, again in zip_longest(entries, changed):
         if entry != again:
@@ -99,7 +97,7 @@ def _find_first_difference(entries: dict[str, LayerEntry], changed: dict[str, La
             )
         if entry != again:
             found = BuildDifference(f"`/{path}`", *_compare_entries(entry, again))
-            # The time of a folder follows from what is made in it: that tells more.
+            # A folder's time follows from the files made in it, which tell more.
             if entry.kind != tarfile.DIRTYPE or entry._replace(mtime=again.mtime) != again:
                 return found
             of_folder = of_folder or found
@@ -110,7 +108,7 @@ def _find_first_difference(entries: dict[str, LayerEntry], changed: dict[str, La
 
 
 def _compare_entries(entry: LayerEntry, again: LayerEntry) -> tuple[str, str]:
-    """What differs between two members of one name, and why that happens."""
+    """The difference between two members of one name, and its cause."""
     if entry.kind == again.kind and entry.sha256 != again.sha256:
         return _compare_contents(entry, again)
     return next(

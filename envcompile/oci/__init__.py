@@ -1,1 +1,1 @@
-"""Images as files: what a layer of an OCI archive holds."""
+"""Images as files: reads the layers of OCI archives."""

@@ -1,4 +1,4 @@
-"""An OCI archive, as `--output type=oci` writes it: image, layers, files. Specification: OCI image layout 1.1."""
+"""OCI archives, as `--output type=oci` writes them: images, layers and files. Specification: OCI image layout 1.1."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_HEAD_BYTES = 16  # bytes: what a .pyc file starts with
+_HEAD_BYTES = 16  # the header of a .pyc file
 
 
 class LayerEntry(NamedTuple):
-    """One member of a layer: what a container can see of it.
+    """One member of a layer, with the properties that a container can see.
 
-    `kind` is tar's type, `mtime` seconds, `extra` the extended attributes; of a file also size, sha256 and first bytes.
+    `kind` is tar's type, `mtime` is in seconds, `extra` are the extended attributes. `size`, `sha256` and the first
+    bytes (`head`) are those of a file.
     """
 
     path: str
@@ -38,7 +39,7 @@ class LayerEntry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ArchiveImage:
-    """The image of one platform. `layers` pairs of digest and media type, `config` as its JSON has it."""
+    """The image of one platform. `layers` are pairs of digest and media type, `config` is the configuration's JSON."""
 
     platform: str
     digest: str
@@ -46,13 +47,13 @@ class ArchiveImage:
     config: dict[str, Any]
 
     def list_layer_steps(self) -> tuple[str, ...]:
-        """For each layer, the step that made it, as the history tells."""
+        """The step that made each layer, from the history."""
         history = self.config.get("history", ())
         return tuple(str(each.get("created_by", "")) for each in history if not each.get("empty_layer"))
 
 
 class OciArchive:
-    """An archive that is open for reading; `digest` is that of the image, or of the index over several platforms."""
+    """An archive open for reading; `digest` is that of the image, or of the index over several platforms."""
 
     def __init__(self, path: Path) -> None:
         self._tar = tarfile.open(path, mode="r:")  # noqa: SIM115 - open as long as the archive is
@@ -65,15 +66,15 @@ class OciArchive:
         self._tar.close()
 
     def read_images(self) -> tuple[ArchiveImage, ...]:
-        """One for each platform, in the index's order."""
+        """The images of all platforms, in the index's order."""
         top = self._read_json(_find_blob_path(self.digest))
         digests = [each["digest"] for each in top["manifests"]] if "manifests" in top else [self.digest]
         return tuple(self._read_image(str(digest)) for digest in digests)
 
     def iter_entries(self, digest: str, kind: str) -> Iterator[LayerEntry]:
-        """The members of a layer in their order.
+        """The members of a layer in order.
 
-        Raises `UnavailableError` when nothing here can read its compression.
+        Raises `UnavailableError` if this Python cannot read its compression.
         """
         with (
             _open_decompressed(self._open_file(_find_blob_path(digest)), kind) as plain,

@@ -178,7 +178,7 @@ MISMATCH = "echo 'Failed to initialize NVML: Driver/library version mismatch'; e
             "470.256.02 (NVIDIA A100-SXM4-40GB) is too old",
         ),
         (CARD.format("470.256.02", "470.256.02"), "", "fine", "NVIDIA driver 470.256.02 (NVIDIA A100-SXM4-40GB)"),
-        (MISMATCH, "", "wrong", "finds no driver at work: Failed to initialize NVML"),
+        (MISMATCH, "", "wrong", "finds no working driver: Failed to initialize NVML"),
     ],
 )
 def test_the_driver(tmp_path: Path, nvidia: str | None, runtime: str, state: str, said: str) -> None:

@@ -1,1 +1,1 @@
-"""Debian and Ubuntu packages at one moment: the archive's signed index, what the base has, and what is to be added."""
+"""The resolver for Debian packages: signed indexes of a snapshot, and the closure over the base image."""

@@ -1,10 +1,10 @@
-"""InRelease: the signed list of an archive's index files, and whether it is what it should be.
+"""The package indexes of a Debian or Ubuntu archive at a snapshot, downloaded and checked.
 
-Whom to believe: the build's apt checks this signature with the keyring that is in the base image, so an index that is
-not the distribution's can only make a lock that does not build, or one that adds packages of the distribution that
-nobody needs. Where gpgv is on this machine the same check is made when the lock is, with the same keyring, taken out of
-the base image by its digest: no key of this machine and none of ours has a say. Where it is not (macOS, Windows), TLS
-to the snapshot service is what stands between, and the user is told.
+InRelease is the signed list of the index files with their hashes. During the build, apt checks its signature with the
+keyring in the base image. So a forged index could only cause a lock that does not build, or one with unnecessary
+packages of the distribution. If this machine has gpgv, locking makes the same check with the same keyring, which is
+read from the base image by digest; keys of this machine are not used. Without gpgv (macOS, Windows), the index is
+protected by TLS only, and the user is warned.
 """
 
 from __future__ import annotations
@@ -36,17 +36,21 @@ if TYPE_CHECKING:
 _SIGNED_MESSAGE_START = "-----BEGIN PGP SIGNED MESSAGE-----\n"
 _SIGNATURE_START = "\n-----BEGIN PGP SIGNATURE-----\n"
 _FILE_ROW = re.compile(r"^ ([0-9a-f]{64}) +([0-9]+) +(\S+)$", re.MULTILINE)
+_MAX_IN_RELEASE_BYTES = 8 << 20
+_MAX_INDEX_BYTES = 128 << 20  # compressed; Debian's largest has 9 MB, Ubuntu's 20
+_MAX_UNPACKED_BYTES = 1 << 30
+_INDEX_TIMEOUT_SECONDS = 900.0  # seconds for one index: snapshot services are slow
 
 
 class ArchiveIndexFile(NamedTuple):
-    """One index file: its sha256 and its size in bytes."""
+    """The sha256 and the size in bytes of an index file."""
 
     sha256: str
     size: int
 
 
 class ArchiveRelease(NamedTuple):
-    """What an InRelease says: how the suite calls itself, since when (RFC 3339, UTC), and its files by path."""
+    """The content of an InRelease: the names of the suite, its date (RFC 3339 in UTC), and its index files by path."""
 
     names: frozenset[str]
     date: str
@@ -54,11 +58,11 @@ class ArchiveRelease(NamedTuple):
 
 
 class SignatureError(Exception):
-    """The text is not signed by a key of the keyring."""
+    """The InRelease is not signed with a key of the keyring."""
 
 
 def parse_in_release(text: str) -> ArchiveRelease:
-    """The signed part of an InRelease, and nothing of what stands around it. Raises ValueError."""
+    """Parse the signed part of an InRelease. Raises `ValueError`."""
     start = text.find("\n\n", len(_SIGNED_MESSAGE_START))
     end = text.find(_SIGNATURE_START, start)
     if not text.startswith(_SIGNED_MESSAGE_START) or start < 0 or end < 0:
@@ -66,7 +70,7 @@ def parse_in_release(text: str) -> ArchiveRelease:
     body = text[start + 2 : end + 1]
     head = dict(re.findall(r"^(Codename|Suite|Date): (.*)$", body, re.MULTILINE))
     listed = body.partition("\nSHA256:\n")[2]
-    # The next field ends the list.
+    # The list ends at the next field.
     listed = re.split(r"^\S", listed, maxsplit=1, flags=re.MULTILINE)[0]
     files = {path: ArchiveIndexFile(sha256, int(size)) for sha256, size, path in _FILE_ROW.findall(listed)}
     date = parsedate_to_datetime(head.get("Date", "")).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -74,53 +78,47 @@ def parse_in_release(text: str) -> ArchiveRelease:
 
 
 def verify_signature(text: str, keyring: bytes, effects: Effects) -> bool:
-    """Whether the signature was checked: False where this machine has no gpgv. Raises `SignatureError`.
+    """Check the signature, and return whether this machine has gpgv to do so. Raises `SignatureError`.
 
-    As apt does, one good signature is enough, and one that is bad is too many: releases are signed by the keys of
-    several years, not all of which an older image knows.
+    As in apt, one good signature suffices if none is bad: releases are signed with the keys of several years, and an
+    older image does not have all of them.
     """
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "keyring.gpg").write_bytes(keyring)
-        # What was sent, byte for byte: Python would change line ends on Windows.
+        # As bytes, because text mode would change line endings on Windows.
         Path(folder, "InRelease").write_bytes(text.encode())
         argv = ("gpgv", "--status-fd", "2", "--keyring", f"{folder}/keyring.gpg", f"{folder}/InRelease")
         try:
-            said = effects.run(argv, folder, {**effects.environment, "LC_ALL": "C", "GNUPGHOME": folder}).stderr
+            status = effects.run(argv, folder, {**effects.environment, "LC_ALL": "C", "GNUPGHOME": folder}).stderr
         except ProgramNotFoundError:
             return False
-    words = {line.split()[1] for line in said.splitlines() if line.startswith("[GNUPG:] ")}
-    if "VALIDSIG" not in words or "BADSIG" in words:
+    keywords = {line.split()[1] for line in status.splitlines() if line.startswith("[GNUPG:] ")}
+    if "VALIDSIG" not in keywords or "BADSIG" in keywords:
         raise SignatureError
     return True
 
 
-# Reading an archive's index at a moment: over https or from a mirror, every file checked against its signed list.
-
-
-_MAX_IN_RELEASE_BYTES = 8 << 20
-_MAX_INDEX_BYTES = 128 << 20  # compressed; Debian's largest has 9 MB, Ubuntu's 20
-_MAX_UNPACKED_BYTES = 1 << 30
-_INDEX_TIMEOUT_SECONDS = 900.0  # seconds for one index: snapshot services are slow
+# Downloads.
 
 
 class ArchiveClient:
-    """The archives as one user sees them: `mirrors` from a host to what is asked in its place, `cache` a folder.
+    """A client for archives. `mirrors` maps a host to its mirror, and `cache` is a folder for index files.
 
-    `tell` is called once when no signature can be checked on this machine.
+    `warn` is called once if signatures cannot be checked on this machine.
     """
 
     def __init__(
-        self, web: HttpClient, mirrors: Mapping[str, str], cache: Path, effects: Effects, tell: Callable[[str], None]
+        self, http: HttpClient, mirrors: Mapping[str, str], cache: Path, effects: Effects, warn: Callable[[str], None]
     ) -> None:
-        self._http, self._mirrors, self._cache, self._effects, self._warn = web, mirrors, cache, effects, tell
+        self._http, self._mirrors, self._cache, self._effects, self._warn = http, mirrors, cache, effects, warn
         self._releases: dict[str, ArchiveRelease] = {}
         self._has_warned = False
 
     def read_indexes(
         self, release: DistributionRelease, snapshot: str, architecture: str, keyring: bytes
     ) -> tuple[PackageIndex, ...]:
-        """The packages of every suite and component for one architecture (Debian's word). Raises `UnavailableError`."""
-        found = []
+        """Return the index of each suite and component for an architecture (`amd64`). Raises `UnavailableError`."""
+        indexes = []
         for archive in release.archives:
             for suite in archive.suites:
                 root = f"{find_registry_url(archive.host, self._mirrors)}/{archive.path}"
@@ -128,8 +126,8 @@ class ArchiveClient:
                 signed = self._read_release(base, archive, suite, snapshot, keyring)
                 for component in release.components:
                     path = f"{component}/binary-{architecture}/Packages.xz"
-                    found.append(PackageIndex(self._read_package_index(base, path, archive, signed)))
-        return tuple(found)
+                    indexes.append(PackageIndex(self._read_package_index(base, path, archive, signed)))
+        return tuple(indexes)
 
     def _read_release(
         self, base: str, archive: SnapshotArchive, suite: str, snapshot: str, keyring: bytes
@@ -140,50 +138,50 @@ class ArchiveClient:
         try:
             signed, checked = parse_in_release(text), verify_signature(text, keyring, self._effects)
         except ValueError:
-            raise _create_archive_error(archive, f"what it has for `{suite}` is not a signed index") from None
+            raise _create_archive_error(archive, f"InRelease of `{suite}` is not a signed file") from None
         except SignatureError:
-            said = f"the index of `{suite}` is not signed by a key that the base image knows"
-            raise _create_archive_error(archive, said) from None
+            problem = f"InRelease of `{suite}` is not signed with a key in the base image"
+            raise _create_archive_error(archive, problem) from None
         if suite not in signed.names:
-            raise _create_archive_error(archive, f"in the place of `{suite}` it has another suite")
+            raise _create_archive_error(archive, f"InRelease of `{suite}` is that of another suite")
         if signed.date > snapshot:
             raise _create_archive_error(
-                archive, f"its index of `{suite}` is of {signed.date}, and {snapshot} is asked for"
+                archive, f"InRelease of `{suite}` has the date {signed.date}, which is after the snapshot {snapshot}"
             )
         if not checked and not self._has_warned:
             self._has_warned = True
-            self._warn("no `gpgv` is here to check the archive's signature: the build will, with the base's own key")
+            self._warn("cannot check the signature of the archive without `gpgv`; the build checks it")
         self._releases[base] = signed
         return signed
 
     def _read_package_index(self, base: str, path: str, archive: SnapshotArchive, signed: ArchiveRelease) -> str:
-        """The text of one index file, of the cache or of the archive, and of the right hash in any case."""
+        """Return the text of an index file from the cache or the archive, with its hash checked."""
         if path not in signed.files:
-            raise _create_archive_error(archive, f"it has no `{path}`")
+            raise _create_archive_error(archive, f"InRelease does not list `{path}`")
         sha256, size = signed.files[path]
-        kept = self._cache / "apt" / sha256
+        cache_file = self._cache / "apt" / sha256
         with contextlib.suppress(OSError):
-            packed = kept.read_bytes()
+            packed = cache_file.read_bytes()
             if hashlib.sha256(packed).hexdigest() == sha256:
                 return _decompress_index(packed, archive)
         packed = self._download_file(f"{base}/{path}", min(size, _MAX_INDEX_BYTES), archive)
         if hashlib.sha256(packed).hexdigest() != sha256:
-            raise _create_archive_error(archive, f"`{path}` does not have the hash that the signed index gives it")
+            raise _create_archive_error(archive, f"`{path}` does not have the hash in InRelease")
         text = _decompress_index(packed, archive)
-        _write_cache_file(kept, packed)
+        _write_cache_file(cache_file, packed)
         return text
 
-    def _download_file(self, url: str, cap: int, archive: SnapshotArchive) -> bytes:
+    def _download_file(self, url: str, max_bytes: int, archive: SnapshotArchive) -> bytes:
         if self._effects.offline:
-            said = f"`{archive.host}` would have to be asked for its index, and `--offline` lets nobody be asked"
-            raise UnavailableError(said, "run without it once: what is locked then stays")
+            message = f"the package index of `{archive.host}` is not locked yet, and `--offline` is set"
+            raise UnavailableError(message, "run once without `--offline`")
         hint = "check `snapshot` in the spec, and `[mirrors]` in your settings"
-        answer = self._http.send(
-            Request(url, {}, total_timeout=_INDEX_TIMEOUT_SECONDS, hint=hint), create_body_reader(cap)
+        response = self._http.send(
+            Request(url, {}, total_timeout=_INDEX_TIMEOUT_SECONDS, hint=hint), create_body_reader(max_bytes)
         )
-        if answer.value is None:
-            raise UnavailableError(f"`{archive.host}` does not give `{url}` (HTTP {answer.status})", hint)
-        return answer.value
+        if response.value is None:
+            raise UnavailableError(f"cannot download `{url}` (HTTP {response.status})", hint)
+        return response.value
 
 
 def _decompress_index(packed: bytes, archive: SnapshotArchive) -> str:
@@ -193,7 +191,7 @@ def _decompress_index(packed: bytes, archive: SnapshotArchive) -> str:
     except lzma.LZMAError:
         data = b""
     if not unpacker.eof:
-        raise _create_archive_error(archive, "an index file is no whole xz file")
+        raise _create_archive_error(archive, "an index file is not a complete xz file")
     return data.decode("utf-8", "replace")
 
 
@@ -204,7 +202,5 @@ def _write_cache_file(path: Path, data: bytes) -> None:
         write_bytes(path, data)
 
 
-def _create_archive_error(archive: SnapshotArchive, what: str) -> UnavailableError:
-    return UnavailableError(
-        f"`{archive.host}` does not answer as the archive does: {what}", "check `[mirrors]` in your settings"
-    )
+def _create_archive_error(archive: SnapshotArchive, problem: str) -> UnavailableError:
+    return UnavailableError(f"`{archive.host}` is not a valid archive: {problem}", "check `[mirrors]` in your settings")

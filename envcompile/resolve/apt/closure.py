@@ -1,4 +1,10 @@
-"""The order of Debian versions (Debian policy, "Version"; deb-version(7)), as a key to sort by."""
+"""The closure of Debian packages: what to add to a base image so that the requested packages can run.
+
+It follows Depends and Pre-Depends, and makes the choices of apt (`MarkInstall` in apt-pkg/depcache.cc, 2.6): an
+installed package first, then an upgrade of one, then the alternatives in their order, a real package before the
+packages that provide its name. Packages are never removed or downgraded, and Recommends are ignored. A choice is
+never undone: the archives of a release do not need that, and if one does, the result is an error.
+"""
 
 from __future__ import annotations
 
@@ -15,37 +21,6 @@ VersionKey: TypeAlias = "tuple[int, tuple[VersionPart, ...], tuple[VersionPart, 
 
 _VERSION_RUNS = re.compile(r"([^0-9]*)([0-9]*)")
 _NON_LETTER_OFFSET = 256
-
-
-@lru_cache(maxsize=1 << 14)  # the same few versions are compared again and again
-def version_sort_key(version: str) -> VersionKey:
-    """What sorts as `dpkg --compare-versions` does: [epoch:]upstream[-revision]."""
-    epoch, colon, rest = version.partition(":")
-    if not (colon and epoch.isdecimal()):
-        epoch, rest = "0", version
-    upstream, dash, revision = rest.rpartition("-")
-    return (int(epoch), _split_runs(upstream if dash else rest), _split_runs(revision if dash else ""))
-
-
-def _split_runs(text: str) -> tuple[VersionPart, ...]:
-    """Letters and numbers by turns, the last run of letters empty: an end is more than `~` and less than all else."""
-    found: list[VersionPart] = []
-    # No revision is as good as revision 0.
-    for letters, digits in _VERSION_RUNS.findall(text or "0"):
-        found += [(*map(_character_weight, letters), 0), int(digits or 0)]
-    # The regular expression's last match is empty.
-    return tuple(found[:-1])
-
-
-def _character_weight(letter: str) -> int:
-    return -1 if letter == "~" else ord(letter) + (0 if letter.isalpha() else _NON_LETTER_OFFSET)
-
-
-# Debian control files (deb822): an archive's Packages, dpkg's status. Only what is asked for is parsed.
-#
-# An index of 64,000 packages is 50 MB of text: it is split and its names are read, and no more (0.4 s).
-
-
 _RELATION_PATTERN = re.compile(
     r"\s*([a-z0-9][a-z0-9.+-]*)(?::[a-z0-9-]+)?\s*(?:\(\s*(<<|<=|=|>=|>>|<|>)\s*([^\s)]+)\s*\))?\s*(?:\[[^\]]*\])?\s*",
     re.IGNORECASE,
@@ -54,8 +29,37 @@ _FIELD_PATTERN = re.compile(r"^([A-Za-z][A-Za-z0-9-]*):[ \t]*(.*(?:\n[ \t].*)*)"
 _PRIORITIES = ("required", "important", "standard", "optional")
 
 
+@lru_cache(maxsize=1 << 14)  # the same few versions are compared again and again
+def version_sort_key(version: str) -> VersionKey:
+    """Return a key that sorts `[epoch:]upstream[-revision]` as `dpkg --compare-versions` does; see deb-version(7)."""
+    epoch, colon, rest = version.partition(":")
+    if not (colon and epoch.isdecimal()):
+        epoch, rest = "0", version
+    upstream, dash, revision = rest.rpartition("-")
+    return (int(epoch), _split_runs(upstream if dash else rest), _split_runs(revision if dash else ""))
+
+
+def _split_runs(text: str) -> tuple[VersionPart, ...]:
+    """Return letters and numbers in turn. The last letters are empty: the end sorts after `~` and before the rest."""
+    parts: list[VersionPart] = []
+    # A missing revision equals revision 0.
+    for letters, digits in _VERSION_RUNS.findall(text or "0"):
+        parts += [(*map(_character_weight, letters), 0), int(digits or 0)]
+    # The last match of the regular expression is empty.
+    return tuple(parts[:-1])
+
+
+def _character_weight(letter: str) -> int:
+    return -1 if letter == "~" else ord(letter) + (0 if letter.isalpha() else _NON_LETTER_OFFSET)
+
+
+# Control files (deb822): the Packages file of an archive, and the status file of dpkg.
+#
+# An index of 64,000 packages is 50 MB of text. Only the names are read at first (0.4 s), and paragraphs on request.
+
+
 class PackageRelation(NamedTuple):
-    """One alternative of a relation: a name, and a version that it must compare with (`<<`, `<=`, `=`, `>=`, `>>`)."""
+    """One alternative of a dependency: a name, and maybe an operator (`<<`, `<=`, `=`, `>=`, `>>`) and a version."""
 
     name: str
     operator: str | None = None
@@ -70,10 +74,10 @@ Alternatives: TypeAlias = "tuple[PackageRelation, ...]"
 
 @dataclass(frozen=True, slots=True)
 class ControlPackage:
-    """One version of a package, as a paragraph of a control file has it.
+    """One version of a package in a control file.
 
-    `depends` holds Pre-Depends too, `conflicts` also Breaks; `provides` are names with the version provided, if any;
-    `path` (from the archive's root), `size` and `sha256` are of an archive alone.
+    `depends` includes Pre-Depends, and `conflicts` includes Breaks. `provides` are names with optional versions. `path`
+    (relative to the root of the archive), `size` (bytes) and `sha256` are empty in the status file of dpkg.
     """
 
     name: str
@@ -89,7 +93,7 @@ class ControlPackage:
 
 
 class PackageIndex:
-    """The paragraphs of a control file, by name."""
+    """The packages in the text of a control file."""
 
     def __init__(self, text: str) -> None:
         self._paragraphs: dict[str, list[str]] = {}
@@ -111,43 +115,43 @@ class PackageIndex:
                     self._providers.setdefault(relation.name, []).append(name)
 
     def list_names(self) -> set[str]:
-        """Every real package's name."""
+        """Return the names of all packages, without names that are only provided."""
         return set(self._paragraphs)
 
     def find_versions(self, name: str) -> tuple[ControlPackage, ...]:
-        """Every version of a package that stands in the file."""
+        """Return all versions of a package."""
         if name not in self._parsed:
-            found = (parse_package(text) for text in self._paragraphs.get(name, ()))
-            self._parsed[name] = tuple(each for each in found if each is not None)
+            packages = (parse_package(text) for text in self._paragraphs.get(name, ()))
+            self._parsed[name] = tuple(package for package in packages if package is not None)
         return self._parsed[name]
 
     def find_providers(self, name: str) -> tuple[str, ...]:
-        """The names of the packages of which some version provides a name, sorted."""
+        """Return the names of the packages that provide a name in some version, sorted."""
         return tuple(sorted(set(self._providers.get(name, ()))))
 
 
 def parse_fields(paragraph: str) -> dict[str, str]:
-    """The fields of one paragraph, by name; of more lines, the lines."""
+    """Return the fields of one paragraph by name. A value can have several lines."""
     return {name: value.strip() for name, value in _FIELD_PATTERN.findall(paragraph)}
 
 
 def parse_package(paragraph: str) -> ControlPackage | None:
-    """The package of a paragraph; None for one that dpkg does not count as installed."""
-    found = parse_fields(paragraph)
-    if not found.get("Status", "ok installed").endswith(" installed") or "Version" not in found:
+    """Return the package of a paragraph, or None if it has a Status other than installed."""
+    fields = parse_fields(paragraph)
+    if not fields.get("Status", "ok installed").endswith(" installed") or "Version" not in fields:
         return None
-    priority = found.get("Priority", "")
+    priority = fields.get("Priority", "")
     return ControlPackage(
-        name=found["Package"],
-        version=found["Version"],
-        architecture=found.get("Architecture", ""),
-        depends=(*_parse_clauses(found.get("Pre-Depends", "")), *_parse_clauses(found.get("Depends", ""))),
-        conflicts=(*_parse_relations(found.get("Conflicts", "")), *_parse_relations(found.get("Breaks", ""))),
-        provides=_parse_relations(found.get("Provides", "")),
+        name=fields["Package"],
+        version=fields["Version"],
+        architecture=fields.get("Architecture", ""),
+        depends=(*_parse_clauses(fields.get("Pre-Depends", "")), *_parse_clauses(fields.get("Depends", ""))),
+        conflicts=(*_parse_relations(fields.get("Conflicts", "")), *_parse_relations(fields.get("Breaks", ""))),
+        provides=_parse_relations(fields.get("Provides", "")),
         priority=_PRIORITIES.index(priority) if priority in _PRIORITIES else len(_PRIORITIES),
-        path=found.get("Filename", ""),
-        size=int(found["Size"]) if found.get("Size", "").isdecimal() else None,
-        sha256=found.get("SHA256", ""),
+        path=fields.get("Filename", ""),
+        size=int(fields["Size"]) if fields.get("Size", "").isdecimal() else None,
+        sha256=fields.get("SHA256", ""),
     )
 
 
@@ -165,28 +169,23 @@ def _parse_relation(text: str) -> PackageRelation:
     found = _RELATION_PATTERN.fullmatch(text)
     if found is None:
         return PackageRelation(text.strip())
-    # `<` and `>` are the obsolete spellings of `<=` and `>=`.
+    # `<` and `>` are obsolete forms of `<=` and `>=`.
     operator = {"<": "<=", ">": ">="}.get(found[2], found[2])
     return PackageRelation(found[1], operator, found[3])
 
 
-# What has to be added to a base so that the packages that are asked for can run: Depends and Pre-Depends, closed.
-#
-# The choices are apt's own (`MarkInstall` in apt-pkg/depcache.cc, 2.6), as far as they are choices: what is installed
-# comes first, then an older version of it, then the alternatives in their order, a real package before those that
-# provide its name. Nothing is removed, nothing is downgraded, and no Recommends are taken. There is no way back from a
-# choice: archives of a release are made so that none is needed, and where one is, the answer is an error.
+# The closure.
 
 
 class PackageAddition(NamedTuple):
-    """One package to install, and the names of the others of the list that it needs, sorted."""
+    """A package to install, and the names of the other packages to install that it depends on, sorted."""
 
     package: ControlPackage
     depends: tuple[str, ...]
 
 
 class UnmetDependenciesError(Exception):
-    """The packages do not go together; `reasons` are sentences."""
+    """The dependencies cannot be satisfied; `reasons` are clauses about packages."""
 
     def __init__(self, reasons: Sequence[str]) -> None:
         super().__init__("; ".join(reasons))
@@ -194,30 +193,33 @@ class UnmetDependenciesError(Exception):
 
 
 def find_candidate(indexes: Iterable[PackageIndex], name: str) -> ControlPackage | None:
-    """The newest version of a package that the archive has; of the same in two suites, that of the first."""
-    found = [each for index in indexes for each in index.find_versions(name)]
-    return max(found, key=lambda each: version_sort_key(each.version), default=None)
+    """Return the newest version of a package in the archive. If two suites have it, the first suite wins."""
+    versions = [version for index in indexes for version in index.find_versions(name)]
+    return max(versions, key=lambda each: version_sort_key(each.version), default=None)
 
 
 def compute_closure(
-    asked: Iterable[str], indexes: Sequence[PackageIndex], installed: PackageIndex
+    requested: Iterable[str], indexes: Sequence[PackageIndex], installed: PackageIndex
 ) -> tuple[PackageAddition, ...]:
-    """What to install for the names that are asked for, sorted by name; of what is there already, only newer versions.
+    """Return the packages to install for the requested names, sorted by name.
 
-    Every name must be in one of the indexes. Raises `UnmetNeed`.
+    A package of the base image is included only if it is upgraded. Every requested name must be in one of the indexes.
+    Raises `UnmetDependenciesError`.
     """
-    work = _ClosureSolver(indexes, installed)
-    work.request_packages(sorted(asked))
-    if reasons := [*work.unmet, *work.explain_conflicts()]:
+    solver = _ClosureSolver(indexes, installed)
+    solver.request_packages(sorted(requested))
+    if reasons := [*solver.unmet, *solver.explain_conflicts()]:
         raise UnmetDependenciesError(list(dict.fromkeys(reasons)))
-    return tuple(PackageAddition(work.chosen[name], work.find_dependencies(name)) for name in sorted(work.chosen))
+    return tuple(PackageAddition(solver.chosen[name], solver.find_dependencies(name)) for name in sorted(solver.chosen))
 
 
 class _ClosureSolver:
+    """The packages that are present so far: those of the base image, and those chosen from the archive."""
+
     def __init__(self, indexes: Sequence[PackageIndex], installed: PackageIndex) -> None:
         self._indexes = indexes
         self._base_packages = {
-            name: found[0] for name in installed.list_names() if (found := installed.find_versions(name))
+            name: versions[0] for name in installed.list_names() if (versions := installed.find_versions(name))
         }
         self._present: dict[str, ControlPackage] = {}
         self._providers: dict[str, dict[str, PackageRelation]] = {}
@@ -228,17 +230,17 @@ class _ClosureSolver:
             self._add_package(package)
 
     def request_packages(self, names: Sequence[str]) -> None:
-        """Choose these, as new as the archive has them, and all they need."""
+        """Choose the newest versions of some packages, and all their dependencies."""
         for name in names:
             self._choose_alternative(name)
         while self._pending:
             package, alternatives = self._pending.pop()
-            # What was put in the place of this very package has clauses of its own.
+            # Skip a package that was replaced meanwhile: the dependencies of the new version are pending, too.
             if self._present[package.name] is package and not self._is_satisfied(alternatives):
                 self._satisfy_alternatives(package, alternatives)
 
     def find_dependencies(self, name: str) -> tuple[str, ...]:
-        """The chosen packages by which the dependencies of a chosen one are met."""
+        """Return the chosen packages that satisfy the dependencies of a chosen one."""
         found = {
             each
             for alternatives in self.chosen[name].depends
@@ -249,13 +251,13 @@ class _ClosureSolver:
         return tuple(sorted(found))
 
     def explain_conflicts(self) -> Iterator[str]:
-        """Sentences on what can not be there together, as far as something chosen has a part in it."""
+        """Yield a reason for each conflict with a chosen package."""
         for package in self._present.values():
             for relation in package.conflicts:
                 for name in self._find_satisfying_packages(relation):
                     if name != package.name and (name in self.chosen or package.name in self.chosen):
                         other = self._format_package(self._present[name])
-                        yield f"{self._format_package(package)} cannot be beside {other}"
+                        yield f"{self._format_package(package)} conflicts with {other}"
 
     def _add_package(self, package: ControlPackage) -> None:
         before = self._present.get(package.name)
@@ -266,7 +268,7 @@ class _ClosureSolver:
             self._providers.setdefault(relation.name, {})[package.name] = relation
 
     def _choose_alternative(self, name: str) -> None:
-        """Put the archive's newest version, unless what is there is as new; with it goes what would break by it."""
+        """Choose the newest version in the archive, unless the present one is as new, and upgrade what it breaks."""
         package, before = self._find_candidate(name), self._present.get(name)
         if package is None or (before and version_sort_key(before.version) >= version_sort_key(package.version)):
             return
@@ -278,24 +280,24 @@ class _ClosureSolver:
                 if other in self._base_packages and other != name:
                     self._choose_alternative(other)
         if before:
-            # Those of the base that needed the very version that was replaced.
+            # Upgrade packages of the base image that depend on the replaced version.
             for each in self._base_packages.values():
                 if self._present[each.name] is each and self._breaks_dependency(each, before):
                     self._choose_alternative(each.name)
                     self._pending += [(self._present[each.name], clause) for clause in self._present[each.name].depends]
 
     def _breaks_dependency(self, package: ControlPackage, replaced: ControlPackage) -> bool:
-        """Whether something that a package needs, and that another was, is not there any more."""
+        """Whether a dependency of a package was satisfied by the replaced package, and is not satisfied any more."""
         names = {replaced.name, *(relation.name for relation in replaced.provides)}
         clauses = (clause for clause in package.depends if any(relation.name in names for relation in clause))
         return not all(self._is_satisfied(clause) for clause in clauses)
 
     def _satisfy_alternatives(self, package: ControlPackage, alternatives: Alternatives) -> None:
-        found = [name for relation in alternatives for name in self._find_solutions(relation)]
-        # What the base has in an older version is upgraded before anything new is brought in.
-        ordered = sorted(dict.fromkeys(found), key=lambda name: name not in self._base_packages)
-        fitting = [name for name in ordered if not self._has_conflict(name)]
-        for name in fitting or ordered:
+        names = [name for relation in alternatives for name in self._find_solutions(relation)]
+        # An upgrade of a package in the base image comes before a new package.
+        ordered = sorted(dict.fromkeys(names), key=lambda name: name not in self._base_packages)
+        without_conflict = [name for name in ordered if not self._has_conflict(name)]
+        for name in without_conflict or ordered:
             self._choose_alternative(name)
             if self._is_satisfied(alternatives):
                 return
@@ -305,7 +307,7 @@ class _ClosureSolver:
         return any(True for relation in alternatives for _ in self._find_satisfying_packages(relation))
 
     def _find_satisfying_packages(self, relation: PackageRelation) -> Iterator[str]:
-        """The names of what is there and answers a relation."""
+        """Yield the names of the present packages that satisfy a relation."""
         real = self._present.get(relation.name)
         if real and _is_version_allowed(relation, real.version):
             yield real.name
@@ -314,7 +316,7 @@ class _ClosureSolver:
                 yield name
 
     def _find_solutions(self, relation: PackageRelation) -> Iterator[str]:
-        """The packages of the archive whose newest version answers a relation: the real one, then its providers."""
+        """Yield the packages whose newest version satisfies a relation: the real one, then its providers."""
         real = self._find_candidate(relation.name)
         if real and _is_version_allowed(relation, real.version):
             yield real.name
@@ -325,7 +327,7 @@ class _ClosureSolver:
                 yield each.name
 
     def _has_conflict(self, name: str) -> bool:
-        """Whether the newest version of a package cannot be beside what is chosen already."""
+        """Whether the newest version of a package conflicts with a chosen package."""
         package = self._find_candidate(name)
         if package is None:
             return True
@@ -344,35 +346,35 @@ class _ClosureSolver:
         return find_candidate(self._indexes, name)
 
     def _format_unmet_dependency(self, package: ControlPackage, alternatives: Alternatives) -> str:
-        said = f"{self._format_package(package)} needs `{' | '.join(map(str, alternatives))}`"
+        need = f"{self._format_package(package)} needs `{' | '.join(map(str, alternatives))}`"
         names = [relation.name for relation in alternatives]
-        there = next((self._base_packages[name] for name in names if name in self._base_packages), None)
-        if there:
-            return f"{said}, and the base has {self._format_package(there)}"
+        installed = next((self._base_packages[name] for name in names if name in self._base_packages), None)
+        if installed:
+            return f"{need}, but the base image has {self._format_package(installed)}"
         newest = next((each for name in names if (each := self._find_candidate(name))), None)
-        return f"{said}, and the archive has {self._format_package(newest) if newest else 'no such package'}"
+        return f"{need}, but the archive has {self._format_package(newest) if newest else 'no such package'}"
 
     def _format_package(self, package: ControlPackage) -> str:
         return f"`{package.name} {package.version}`"
 
 
 def _is_version_allowed(relation: PackageRelation, version: str) -> bool:
-    """Whether a version is one that a relation allows."""
+    """Whether a relation allows a version."""
     if relation.operator is None or relation.version is None:
         return True
-    one, other = version_sort_key(version), version_sort_key(relation.version)
-    fits: Mapping[str, bool] = {
-        "<<": one < other,
-        "<=": one <= other,
-        "=": one == other,
-        ">=": one >= other,
-        ">>": one > other,
+    key, bound = version_sort_key(version), version_sort_key(relation.version)
+    results: Mapping[str, bool] = {
+        "<<": key < bound,
+        "<=": key <= bound,
+        "=": key == bound,
+        ">=": key >= bound,
+        ">>": key > bound,
     }
-    return fits[relation.operator]
+    return results[relation.operator]
 
 
 def _is_provided(relation: PackageRelation, provided: PackageRelation) -> bool:
-    """Whether a provided name answers a relation: one with a version is answered by a provided version alone."""
+    """Whether a provided name satisfies a relation. A relation with a version needs a provided version."""
     return relation.operator is None or (
         provided.version is not None and _is_version_allowed(relation, provided.version)
     )

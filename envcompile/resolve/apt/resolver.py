@@ -1,4 +1,4 @@
-"""`[apt]` of a spec -> exact packages: what the base has, the archive at the snapshot, and what is to be added."""
+"""Resolve Debian packages: choose the snapshot of the archive, and compute what to add to each base image."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _TIMESTAMP = re.compile(r"([0-9-]{10}T[0-9:]{8})(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]
 
 
 class DebianSystemReader(Protocol):
-    """Whoever knows what is installed in images: a registry client. Raises `UnavailableError`."""
+    """A registry client that reads the installed packages of an image. Raises `UnavailableError`."""
 
     def read_debian_system(self, reference: str, platform: str, keyring: str) -> DebianSystem:
-        """What apt would find in `name[:tag]@digest`, for a platform as docker spells it."""
+        """Return the dpkg status and the keyring of `name[:tag]@digest` for a platform such as linux/amd64."""
 
 
 class AptSources(NamedTuple):
-    """Who knows images and archives, and the time: `now` is RFC 3339 in UTC."""
+    """The readers of images and archives, and the current time `now` (RFC 3339 in UTC)."""
 
     systems: DebianSystemReader
     archives: ArchiveClient
@@ -50,13 +50,13 @@ class AptSources(NamedTuple):
 
 
 class AptResolution(NamedTuple):
-    """The moment of the archive, and for each platform what is added to the bases of the run and the build stage."""
+    """The snapshot of the archive, and for each platform the packages to add in the run and build stages."""
 
     snapshot: str
     packages: Mapping[str, tuple[tuple[AptPackage, ...], tuple[AptPackage, ...]]]
 
     def apply_to_lock(self, lock: Lock) -> Lock:
-        """The lock with its Debian packages."""
+        """Return the lock with its Debian packages."""
         added = ((each, self.packages[each.platform]) for each in lock.platforms)
         platforms = tuple(replace(each, apt=run, apt_build=build) for each, (run, build) in added)
         return replace(lock, platforms=platforms, snapshot=self.snapshot)
@@ -71,30 +71,30 @@ def resolve_apt_packages(  # noqa: PLR0913 - every effect is an argument
     *,
     upgrade: bool,
 ) -> AptResolution:
-    """What is added to the bases: what the spec asks for, and what their choice has brought with it.
+    """Return the packages that the spec and the decision about the base image request, with their dependencies.
 
-    What the earlier lock holds stays where neither the spec nor a base has changed.
-    Raises `DiagnosticsError` with the place in the spec, `UnsolvableError`, `UnavailableError`.
+    The packages of the earlier lock are kept if neither the spec nor a base image has changed.
+    Raises `DiagnosticsError` for a wrong value in the spec, `UnsolvableError` and `UnavailableError`.
     """
-    if kept := None if upgrade else _reuse_earlier_lock(spec, platforms, earlier.lock):
-        return kept
+    if locked := None if upgrade else _reuse_earlier_lock(spec, platforms, earlier.lock):
+        return locked
     _check_not_in_future(source, spec, apt.now)
     bases = {(each.platform, base) for each in platforms for base in (each.run, each.build)}
     systems = {
         (name, base): _read_base_system(source, name, base, apt.systems) for name, base in sorted(bases, key=str)
     }
-    before = None if upgrade else earlier.snapshot
-    snapshot = _choose_snapshot(source, spec, [each.created for each in systems.values()], before, apt.now)
-    found = {}
+    locked_snapshot = None if upgrade else earlier.snapshot
+    snapshot = _choose_snapshot(source, spec, [each.created for each in systems.values()], locked_snapshot, apt.now)
+    packages = {}
     for each in platforms:
         stages = ((each.run, _collect_names(spec, each, "packages")), (each.build, _collect_names(spec, each, "build")))
-        on = [_StageRequest(base, systems[each.platform, base], asked) for base, asked in stages]
-        found[each.platform] = _resolve_platform(source, each.platform, on, apt.archives, snapshot)
-    return AptResolution(snapshot, found)
+        requests = [_StageRequest(base, systems[each.platform, base], names) for base, names in stages]
+        packages[each.platform] = _resolve_platform(source, each.platform, requests, apt.archives, snapshot)
+    return AptResolution(snapshot, packages)
 
 
 class _StageRequest(NamedTuple):
-    """A base, what it has, and the names that are asked for with their places in the spec."""
+    """The base image of a stage, its installed packages, and the requested names with their paths in the spec."""
 
     base: BaseImage
     system: DebianSystem
@@ -102,16 +102,16 @@ class _StageRequest(NamedTuple):
 
 
 def _collect_names(spec: Spec, platform: PlatformLock, key: str) -> tuple[tuple[str, KeyPath], ...]:
-    """The names for a stage: the spec's own, and those that the choice of the base asks for."""
-    own, more = spec.apt.packages, platform.base_decision.apt if platform.base_decision else ()
+    """Return the names for a stage: those in the spec, and those that the decision about the base image adds."""
+    requested, decided = spec.apt.packages, platform.base_decision.apt if platform.base_decision else ()
     if key == "build":
-        own, more = spec.apt.build, platform.base_decision.apt_build if platform.base_decision else ()
-    named: list[tuple[str, KeyPath]] = [(name, ("apt", key, position)) for position, name in enumerate(own)]
-    return (*named, *((name, ("image", "base")) for name in more if name not in own))
+        requested, decided = spec.apt.build, platform.base_decision.apt_build if platform.base_decision else ()
+    named: list[tuple[str, KeyPath]] = [(name, ("apt", key, position)) for position, name in enumerate(requested)]
+    return (*named, *((name, ("image", "base")) for name in decided if name not in requested))
 
 
 def _reuse_earlier_lock(spec: Spec, platforms: Sequence[PlatformLock], earlier: Lock | None) -> AptResolution | None:
-    """The earlier answer, if it is one to the very same question."""
+    """Return the packages of the earlier lock if the request and the base images are the same."""
     if earlier is None or earlier.snapshot is None or earlier.recorded_inputs is None:
         return None
     if _collect_inputs(recorded_inputs(spec)) != _collect_inputs(
@@ -119,8 +119,8 @@ def _reuse_earlier_lock(spec: Spec, platforms: Sequence[PlatformLock], earlier: 
     ):
         return None
     same = all(
-        (before := earlier.find_platform(each.platform)) is not None
-        and (before.run, before.build, _list_decided_packages(before))
+        (locked := earlier.find_platform(each.platform)) is not None
+        and (locked.run, locked.build, _list_decided_packages(locked))
         == (each.run, each.build, _list_decided_packages(each))
         for each in platforms
     )
@@ -136,47 +136,52 @@ def _list_decided_packages(platform: PlatformLock) -> tuple[tuple[str, ...], tup
     return (decided.apt, decided.apt_build) if decided else ((), ())
 
 
-def _collect_inputs(asked: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    """What the answer depends on, of what a spec asks."""
-    return {key: values for key, values in asked.items() if key.startswith("apt.") or key == "exclude-newer"}
+def _collect_inputs(inputs: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Return the inputs of a spec on which the Debian packages depend."""
+    return {key: values for key, values in inputs.items() if key.startswith("apt.") or key == "exclude-newer"}
 
 
 def _read_base_system(source: TomlSource, platform: str, base: BaseImage, systems: DebianSystemReader) -> DebianSystem:
-    """What the base has. Raises `DiagnosticsError` for a base whose distribution's archive has no snapshots."""
+    """Return the installed packages of the base image and its keyring.
+
+    Raises `DiagnosticsError` for a distribution without snapshots, and for an image without apt.
+    """
     path: KeyPath = ("image", "base")
     release = DISTRIBUTION_RELEASES.get(base.os)
     if release is None:
         known = ", ".join(f"`{each}`" for each in sorted(DISTRIBUTION_RELEASES))
-        message = f"`{base.image}` is `{base.os}`, whose archive is not known at a moment"
-        raise DiagnosticsError(source, [Diagnostic("apt-base", message, path, f"known are {known}")])
+        message = f"`{base.image}` has the system `{base.os}`, for which no snapshots of its archive are known"
+        raise DiagnosticsError(source, [Diagnostic("apt-base", message, path, f"use a base image with one of {known}")])
     try:
-        found = systems.read_debian_system(base.image, PLATFORMS[platform].docker_platform, release.keyring)
-    except UnavailableError as problem:
-        message = f"what `{base.image}` has installed must be known, and {problem.message}"
-        hint = "it is read once: let its registry, or the mirror in your settings, answer"
+        system = systems.read_debian_system(base.image, PLATFORMS[platform].docker_platform, release.keyring)
+    except UnavailableError as error:
+        message = f"cannot read the installed packages of `{base.image}`: {error.message}"
+        hint = "check the registry, or the mirror in your settings; the image is read only once"
         raise DiagnosticsError(source, [Diagnostic("apt-base", message, path, hint)], EXIT_UNAVAILABLE) from None
-    if not found.status or found.keyring is None:
-        what = f"no keyring `{release.keyring}`" if found.status else "no list of packages of dpkg"
-        message = f"`{base.image}` has {what}, or not in a layer that can be read: apt cannot work in it"
-        raise DiagnosticsError(source, [Diagnostic("apt-base", message, path, "take another base, or no `[apt]`")])
-    return found
+    if not system.status or system.keyring is None:
+        missing = f"no keyring `{release.keyring}`" if system.status else "no status file of dpkg"
+        message = f"`{base.image}` has {missing} in its readable layers, so apt does not work in it"
+        raise DiagnosticsError(
+            source, [Diagnostic("apt-base", message, path, "use another base image, or remove `[apt]`")]
+        )
+    return system
 
 
 def _choose_snapshot(
-    source: TomlSource, spec: Spec, created: Sequence[str | None], before: str | None, now: str
+    source: TomlSource, spec: Spec, created: Sequence[str | None], locked: str | None, now: str
 ) -> str:
-    """The moment: given, else kept, else the last midnight: by then the services have taken everything in.
+    """Return the snapshot: of the spec, or of the lock, or else the last midnight, since services have that completely.
 
-    Never older than a base: its packages would be newer than the archive's.
+    It is never older than a base image, which would have newer packages than the archive.
     """
     earliest = max((_normalize_timestamp(each) for each in created if each), default="")
     given = spec.apt.snapshot or spec.exclude_newer
     if given is None:
-        return before if before and before >= earliest else max(f"{now[:10]}T00:00:00Z", earliest)
+        return locked if locked and locked >= earliest else max(f"{now[:10]}T00:00:00Z", earliest)
     path: KeyPath = ("apt", "snapshot") if spec.apt.snapshot else ("exclude-newer",)
     if given < earliest:
-        message = f"the base was made at {earliest}, and the archive of {given} is older than its packages"
-        hint = f"write `snapshot = {earliest}` or later in `[apt]`, or take an older base"
+        message = f"the snapshot {given} is older than the base image, which was built at {earliest}"
+        hint = f"write `snapshot = {earliest}` or later in `[apt]`, or use an older base image"
         raise DiagnosticsError(source, [Diagnostic("snapshot", message, path, hint)])
     return given
 
@@ -184,14 +189,16 @@ def _choose_snapshot(
 def _check_not_in_future(source: TomlSource, spec: Spec, now: str) -> None:
     given = spec.apt.snapshot or spec.exclude_newer
     if given and given > now:
-        message = f"{given} is not over yet: what the archive will hold then nobody knows"
+        message = f"{given} is in the future, so the archive can still change"
         path: KeyPath = ("apt", "snapshot") if spec.apt.snapshot else ("exclude-newer",)
-        raise DiagnosticsError(source, [Diagnostic("snapshot", message, path, "name a moment in the past, or none")])
+        raise DiagnosticsError(
+            source, [Diagnostic("snapshot", message, path, "write a time in the past, or remove the key")]
+        )
 
 
-def _normalize_timestamp(moment: str) -> str:
-    """RFC 3339 of any zone and precision, in UTC, to the second and never earlier. What is no moment is before all."""
-    parts = _TIMESTAMP.fullmatch(moment)
+def _normalize_timestamp(timestamp: str) -> str:
+    """Convert RFC 3339 to UTC in whole seconds, rounded up. Return "" for an invalid time, which sorts first."""
+    parts = _TIMESTAMP.fullmatch(timestamp)
     try:
         exact = datetime.fromisoformat(parts[1] + parts[3].replace("Z", "+00:00")) if parts else None
     except ValueError:
@@ -208,24 +215,19 @@ def _resolve_platform(
 ) -> tuple[tuple[AptPackage, ...], tuple[AptPackage, ...]]:
     added: list[tuple[AptPackage, ...]] = []
     missing: list[Diagnostic] = []
-    for base, system, asked in stages:
+    for base, system, names in stages:
         indexes = archives.read_indexes(
             DISTRIBUTION_RELEASES[base.os], snapshot, PLATFORMS[name].docker_arch, system.keyring or b""
         )
-        missing += _report_missing_packages(asked, indexes, f"{base.os} at {snapshot}")
+        missing += _report_missing_packages(names, indexes, f"{base.os} at {snapshot}")
         if missing:
             continue
         try:
-            added.append(
-                tuple(
-                    map(
-                        _pin_package,
-                        compute_closure([word for word, _ in asked], indexes, PackageIndex(system.status or "")),
-                    )
-                )
-            )
-        except UnmetDependenciesError as answer:
-            raise UnsolvableError(name, "\n".join(answer.reasons), "apt") from None
+            requested = [requested_name for requested_name, _ in names]
+            additions = compute_closure(requested, indexes, PackageIndex(system.status or ""))
+            added.append(tuple(map(_pin_package, additions)))
+        except UnmetDependenciesError as error:
+            raise UnsolvableError(name, "\n".join(error.reasons), "apt") from None
     if missing:
         raise DiagnosticsError(source, dict.fromkeys(missing))
     run, build = added
@@ -233,22 +235,22 @@ def _resolve_platform(
 
 
 def _report_missing_packages(
-    asked: Sequence[tuple[str, KeyPath]], indexes: Sequence[PackageIndex], archive: str
+    requested: Sequence[tuple[str, KeyPath]], indexes: Sequence[PackageIndex], archive: str
 ) -> Iterator[Diagnostic]:
-    """A mistake for each name that the archive does not have."""
-    for name, path in asked:
+    """Yield an error for each name that the archive does not have. `archive` describes it in messages."""
+    for name, path in requested:
         if find_candidate(indexes, name):
             continue
         providers = sorted({each for index in indexes for each in index.find_providers(name)})
         if providers:
             listed = ", ".join(f"`{each}`" for each in providers[:8])
             yield Diagnostic(
-                "apt-package", f"`{name}` is a name that several packages provide", path, f"write one of {listed}"
+                "apt-package", f"`{name}` is a virtual package", path, f"request one of its providers: {listed}"
             )
             continue
-        near = get_close_matches(name, sorted({each for index in indexes for each in index.list_names()}), n=3)
-        hint = f"near are {', '.join(f'`{each}`' for each in near)}" if near else None
-        yield Diagnostic("apt-package", f"`{name}` is no package of {archive}", path, hint)
+        similar = get_close_matches(name, sorted({each for index in indexes for each in index.list_names()}), n=3)
+        hint = f"similar names: {', '.join(f'`{each}`' for each in similar)}" if similar else None
+        yield Diagnostic("apt-package", f"there is no package `{name}` in {archive}", path, hint)
 
 
 def _pin_package(added: PackageAddition) -> AptPackage:
@@ -256,5 +258,5 @@ def _pin_package(added: PackageAddition) -> AptPackage:
     if package.size is None or not all(
         pattern.fullmatch(str(getattr(package, name))) for name, pattern in APT_PATTERNS.items()
     ):
-        raise UnavailableError(f"the archive's index does not tell of `{package.name}` what a lock needs")
+        raise UnavailableError(f"the index of the archive has an invalid or incomplete entry for `{package.name}`")
     return AptPackage(package.name, package.version, package.architecture, package.sha256, package.size, added.depends)

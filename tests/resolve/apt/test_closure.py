@@ -78,7 +78,7 @@ def test_an_archive_qualifier_and_an_architecture_list_belong_to_the_relation() 
     )
     assert names("app", *archive) == "app python3 tool"
     assert reasons("app", archive[0].replace("3.0", "3.12"), *archive[1:]) == [
-        "`app 1.0` needs `python3 (>= 3.12)`, and the archive has `python3 3.11`"
+        "`app 1.0` needs `python3 (>= 3.12)`, but the archive has `python3 3.11`"
     ]
 
 
@@ -144,7 +144,7 @@ def test_a_package_may_conflict_with_a_name_that_it_provides() -> None:
     )
     assert names("app", *archive) == "app postfix"
     assert reasons("postfix exim", *archive, paragraph("exim", Provides="mail")) == [
-        "`postfix 1.0` cannot be beside `exim 1.0`"
+        "`postfix 1.0` conflicts with `exim 1.0`"
     ]
 
 
@@ -189,7 +189,7 @@ def test_a_relation_with_a_version_needs_a_provided_version(relation: str, provi
     if satisfied:
         assert names("app", *archive) == "app provider"
     else:
-        assert reasons("app", *archive) == [f"`app 1.0` needs `{relation}`, and the archive has no such package"]
+        assert reasons("app", *archive) == [f"`app 1.0` needs `{relation}`, but the archive has no such package"]
     base = status("provider", Provides=provided)
     if satisfied:
         assert names("app", archive[0], base=base) == "app"
@@ -199,7 +199,7 @@ def test_a_relation_with_a_version_needs_a_provided_version(relation: str, provi
 
 def test_only_the_newest_version_of_a_provider_counts() -> None:
     archive = paragraph("app", Depends="mail"), paragraph("exim", "1.0", Provides="mail"), paragraph("exim", "2.0")
-    assert reasons("app", *archive) == ["`app 1.0` needs `mail`, and the archive has no such package"]
+    assert reasons("app", *archive) == ["`app 1.0` needs `mail`, but the archive has no such package"]
 
 
 def test_an_upgrade_that_no_longer_provides_a_name_is_noticed() -> None:
@@ -311,7 +311,9 @@ def test_siblings_that_need_the_replaced_version_are_upgraded_too() -> None:
 def test_a_sibling_that_cannot_be_upgraded_is_reported() -> None:
     base = status("lib") + "\n" + status("lib-dev", Depends="lib (= 1.0)")
     archive = paragraph("app", Depends="lib (>= 2.0)"), paragraph("lib", "2.0")
-    assert reasons("app", *archive, base=base) == ["`lib-dev 1.0` needs `lib (= 1.0)`, and the base has `lib 1.0`"]
+    assert reasons("app", *archive, base=base) == [
+        "`lib-dev 1.0` needs `lib (= 1.0)`, but the base image has `lib 1.0`"
+    ]
 
 
 def test_a_package_of_the_base_that_the_new_one_breaks_is_upgraded() -> None:
@@ -330,7 +332,7 @@ def test_the_clauses_of_a_replaced_package_do_not_count() -> None:
 def test_nothing_is_downgraded() -> None:
     archive = paragraph("app", Depends="lib (= 1.0)"), paragraph("lib")
     assert reasons("app", *archive, base=status("lib", version="1.1")) == [
-        "`app 1.0` needs `lib (= 1.0)`, and the base has `lib 1.1`"
+        "`app 1.0` needs `lib (= 1.0)`, but the base image has `lib 1.1`"
     ]
 
 
@@ -339,15 +341,15 @@ def test_nothing_is_downgraded() -> None:
 
 def test_packages_that_exclude_each_other() -> None:
     one = paragraph("one", Conflicts="two")
-    assert reasons("one two", one, paragraph("two")) == ["`one 1.0` cannot be beside `two 1.0`"]
+    assert reasons("one two", one, paragraph("two")) == ["`one 1.0` conflicts with `two 1.0`"]
     assert reasons("one two", one, paragraph("two", Conflicts="one")) == [
-        "`one 1.0` cannot be beside `two 1.0`",
-        "`two 1.0` cannot be beside `one 1.0`",
+        "`one 1.0` conflicts with `two 1.0`",
+        "`two 1.0` conflicts with `one 1.0`",
     ]
     assert reasons("two", paragraph("two"), base=status("one", Conflicts="two")) == [
-        "`one 1.0` cannot be beside `two 1.0`"
+        "`one 1.0` conflicts with `two 1.0`"
     ]
-    assert reasons("one", one, base=status("two")) == ["`one 1.0` cannot be beside `two 1.0`"]
+    assert reasons("one", one, base=status("two")) == ["`one 1.0` conflicts with `two 1.0`"]
 
 
 def test_a_conflict_within_the_base_is_not_ours() -> None:
@@ -357,14 +359,14 @@ def test_a_conflict_within_the_base_is_not_ours() -> None:
 
 def test_if_every_alternative_conflicts_the_conflict_is_reported() -> None:
     archive = paragraph("app", Depends="one", Conflicts="one"), paragraph("one")
-    assert reasons("app", *archive) == ["`app 1.0` cannot be beside `one 1.0`"]
+    assert reasons("app", *archive) == ["`app 1.0` conflicts with `one 1.0`"]
 
 
 def test_a_reason_is_given_once() -> None:
     archive = paragraph("app", Depends="gone, gone"), paragraph("other", Depends="gone | lost (>= 1.0)")
     assert sorted(reasons("app other", *archive)) == [
-        "`app 1.0` needs `gone`, and the archive has no such package",
-        "`other 1.0` needs `gone | lost (>= 1.0)`, and the archive has no such package",
+        "`app 1.0` needs `gone`, but the archive has no such package",
+        "`other 1.0` needs `gone | lost (>= 1.0)`, but the archive has no such package",
     ]
 
 

@@ -45,25 +45,25 @@ _FAILURE_PATTERNS = (
         r'no builder "(?P<name>[^"]*)" found',
         UnavailableError,
         "there is no builder `{name}`",
-        "`docker buildx ls` names those that are there",
+        "`docker buildx ls` lists the builders",
     ),
     _FailurePattern(
         r"(?:context|error: docker context) \"(?P<name>[^\"]*)\"(?: not found|: .*not found)",
         UnavailableError,
         "there is no docker context `{name}`",
-        "`docker context ls` names those that are there",
+        "`docker context ls` lists the contexts",
     ),
     _FailurePattern(
         r"unknown (?:shorthand )?flag: (?P<name>.+)",
         InvalidInputError,
         "`docker buildx build` has no option {name}",
-        "what stands after `--` goes to it as it is",
+        "options after `--` are passed to it unchanged",
     ),
     _FailurePattern(
         r"[Nn]o space left on device|[Dd]isk quota exceeded",
         CheckFailedError,
-        "the build failed for want of space on a disk",
-        "`docker buildx prune` empties the builder's cache, `docker system df` says what is large",
+        "the build failed: a disk is full",
+        "`docker buildx prune` empties the builder's cache, `docker system df` lists what is large",
     ),
     _FailurePattern(
         r"(?:OCI exporter|docker exporter|[Mm]ulti-platform build|exporter) (?:is not supported|does not)",
@@ -87,7 +87,7 @@ _FAILURE_PATTERNS = (
     _FailurePattern(
         r"failed to resolve source metadata for (?P<name>\S+): (?P<reason>.+)",
         UnavailableError,
-        "the image `{name}` cannot be had: {reason}",
+        "the image `{name}` cannot be fetched: {reason}",
         "check the network, `docker login`, or name a mirror in `~/.config/envcompile/config.toml`",
     ),
     _FailurePattern(

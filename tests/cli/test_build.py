@@ -179,4 +179,4 @@ def test_a_failure_for_a_machine_is_one_line(tmp_path: Path) -> None:
     fails = '[ "$2" = version ] && echo buildx v0.13.1 && exit\necho "ERROR: no space left on device" >&2; exit 1'
     done = build(project(tmp_path, "ml"), "--format", "json", docker=fails)
     assert done.returncode == 1
-    assert "want of space" in json.loads(done.stderr)["message"]
+    assert "a disk is full" in json.loads(done.stderr)["message"]

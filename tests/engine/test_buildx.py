@@ -109,8 +109,8 @@ def test_the_failing_step_is_found(text: str) -> None:
         (f"ERROR: {DAEMON}", UnavailableError, "the docker daemon does not answer"),
         ('ERROR: no builder "nope" found', UnavailableError, "no builder `nope`"),
         ("unknown flag: --nope\nSee 'docker buildx build --help'.", InvalidInputError, "no option --nope"),
-        ("ERROR: failed to solve: write /x: no space left on device", CheckFailedError, "want of space"),
-        (STEP.replace("the sentence", "x: No space left on device (os error 28)"), CheckFailedError, "want of space"),
+        ("ERROR: failed to solve: write /x: no space left on device", CheckFailedError, "a disk is full"),
+        (STEP.replace("the sentence", "x: No space left on device (os error 28)"), CheckFailedError, "a disk is full"),
         (REFUSED, UnavailableError, "`127.0.0.1:9/p:4` cannot be pushed: failed to do request"),
         # A digest may hold such a number: it is no status.
         (
@@ -148,7 +148,7 @@ def test_the_failing_step_is_found(text: str) -> None:
         (
             "ERROR: failed to solve: failed to resolve source metadata for a.b/c:1@sha256:0: no such host",
             UnavailableError,
-            "`a.b/c:1@sha256:0` cannot be had: no such host",
+            "`a.b/c:1@sha256:0` cannot be fetched: no such host",
         ),
         ("", CheckFailedError, "it does not say why"),
     ],

@@ -119,7 +119,7 @@ def test_an_engine_whose_disk_is_full(engine: Engine, tmp_path: Path, monkeypatc
         images = docker("image", "ls", "--all", "--quiet")
     assert (done.returncode, done.stdout) == (1, ""), done.stderr
     last = done.stderr.rpartition("error: ")[2]
-    assert last.startswith("the build failed for want of space on a disk"), done.stderr
+    assert last.startswith("the build failed: a disk is full"), done.stderr
     assert "`docker buildx prune`" in last
     assert images == ""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from tests.kit.network import cut_off
@@ -25,6 +26,10 @@ USING_FIXED_PORTS = {"tests/engine/test_ml.py", "tests/engine/test_benchmark.py"
 # A shell's background job ignores interrupts, and so would whatever it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A deadline is an assertion on elapsed time, and fails on a busy machine.
+settings.register_profile("tests", parent=settings(), deadline=None)
+settings.load_profile("tests")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

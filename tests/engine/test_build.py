@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -117,22 +118,18 @@ def test_builds_from_nothing_have_one_digest_wherever_they_go(engine: Engine, fo
 
 
 def test_a_second_build_with_nothing_changed_builds_nothing(folder: Path, tmp_path: Path) -> None:
-    """In under a second. A stand-in for docker notes its words, and is docker."""
+    """It finds the image and tags it. A stand-in for docker notes its words, and is docker."""
     assert build(folder).returncode == 0
     path = tmp_path / "path"
     path.mkdir()
     (path / "docker").write_text(f'#!/bin/sh\necho "$*" >>{path}/words\nexec {shutil.which("docker")} "$@"\n', "utf-8")
     (path / "docker").chmod(0o755)
-    taken = []
     for _ in range(3):
-        started = time.monotonic()
         done = build(folder, "-t", "envcompile-test-build:other", PATH=f"{path}:{os.environ['PATH']}")
-        taken.append(time.monotonic() - started)
         assert (done.returncode, done.stdout) == (0, f"{tag(folder)}\n")
-    assert min(taken) < 1, taken
     words = (path / "words").read_text("utf-8")
-    assert "image inspect" in words
-    assert "buildx" not in words
+    commands = [line.split()[:2] for line in words.splitlines()]
+    assert commands == [["image", "inspect"], ["image", "ls"], ["image", "tag"]] * 3
     assert there("envcompile-test-build:other") == there(tag(folder))
     docker("image", "rm", "envcompile-test-build:other")
 
@@ -236,7 +233,7 @@ def test_a_tag_of_a_failed_build_is_removed(folder: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize("whole_group", [True, False], ids=["terminal", "kill"])
 def test_an_interrupt_leaves_nothing(engine: Engine, words: list[str], tmp_path: Path, *, whole_group: bool) -> None:
     """As Ctrl-C does it, to the whole group of processes; and as `kill` does, to us alone."""
-    lock(tmp_path, with_onbuild(engine, "RUN echo begun; sleep 300"))
+    lock(tmp_path, with_onbuild(engine, "RUN echo begun; sleep 300; echo ended"))
     before = holdings()
     command = [*COMMAND, *words, *HERE]
     with subprocess.Popen(
@@ -248,14 +245,14 @@ def test_an_interrupt_leaves_nothing(engine: Engine, words: list[str], tmp_path:
             seen.append(line)
             if line.rstrip().endswith(" begun"):
                 break
-        started = time.monotonic()
         (os.killpg if whole_group else os.kill)(process.pid, signal.SIGINT)
         rest, _ = process.stderr.read(), process.wait(60)
         assert process.stdout
         assert process.stdout.read() == ""
     assert process.returncode == 130, "".join(seen) + rest
     assert rest.endswith("\ninterrupted\n")
-    assert time.monotonic() - started < 30
+    # The step itself ended early: its last command did not run.
+    assert not re.search(r"^#\d+ [\d.]+ ended$", rest, re.MULTILINE)
     assert not there(tag(tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["envcompile.lock", "envcompile.toml"]
     assert holdings() == before

@@ -1,4 +1,4 @@
-"""The graph of a lock drawn for people: as a tree, or as the ways that lead to one package."""
+"""`envcompile tree`: the dependencies of the locked packages, and what `tree` and `why` both need."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class TreeStyle(NamedTuple):
-    """What a tree is drawn with."""
+    """The characters of a tree."""
 
     tee: str
     last: str
@@ -41,13 +41,13 @@ _REPEATED_MARK = " (*)"
 def draw_tree(
     drawn: DependencyGraph, roots: Sequence[PackageNode], strokes: TreeStyle, depth: int | None = None
 ) -> Iterator[str]:
-    """A line for each package, below those that need it, `depth` steps from the roots and no further.
+    """One line for each package below its dependents, at most `depth` levels below the roots.
 
-    What a package needs is drawn once; where the package stands again it has a mark instead, so that no tree is longer
-    than the lock has needs, and a circle ends.
+    The dependencies of a package are drawn once. If the package appears again, it has a mark instead, so a tree has at
+    most one line for each dependency, and cycles end.
     """
     deep = inf if depth is None else depth
-    # Of each package how many steps below it are drawn already. A stack: a chain may be longer than Python recurses.
+    # The number of levels already drawn below each package. A stack, because a chain can exceed the recursion limit.
     below: dict[PackageNode, float] = {}
     waiting = [(root, "", "", deep) for root in reversed(roots)]
     while waiting:
@@ -66,26 +66,26 @@ def draw_tree(
 def draw_paths(
     drawn: DependencyGraph, roots: Iterable[PackageNode], ends: Iterable[PackageNode], strokes: TreeStyle
 ) -> Iterator[str]:
-    """For each package that is asked for the shortest way from it to each of some packages, if there is one."""
+    """The shortest path from each requested package to each of `ends`, if there is one."""
     found = find_shortest_paths(drawn, roots, ends)
     for path in found:
-        asked = "" if path[1:] else ", which the spec asks for"
+        asked = "" if path[1:] else ", which the spec requests"
         yield f" {strokes.arrow} ".join(map(drawn.format_label, path)) + asked
     if not found:
-        yield "nothing that the spec asks for needs it"
+        yield "no requested package depends on it"
 
 
 def find_shortest_paths(
     drawn: DependencyGraph, roots: Iterable[PackageNode], ends: Iterable[PackageNode]
 ) -> list[tuple[PackageNode, ...]]:
-    """The shortest ways, the shortest of all first."""
+    """The shortest paths from `roots` to `ends`, beginning with the shortest one."""
     targets = tuple(ends)
     found = [path for root in roots for end in targets if (path := find_shortest_path(drawn, root, end))]
     return sorted(found, key=len)
 
 
 def list_graph_rows(drawn: DependencyGraph, roots: Iterable[PackageNode]) -> list[dict[str, Any]]:
-    """The graph for machines: each package with its needs as they are called, and whether the spec asks for it."""
+    """The rows of the JSON output: each package, its dependencies, and whether the spec requests it."""
     own = set(roots)
     return [
         {
@@ -99,13 +99,10 @@ def list_graph_rows(drawn: DependencyGraph, roots: Iterable[PackageNode]) -> lis
     ]
 
 
-# What `tree` and `why` both need: the graphs of the lock, one for each platform, and the strokes that can be shown.
-
-
 class PlatformGraph(NamedTuple):
-    """One platform: its graph, the packages that the spec asks for, and others that nobody needs.
+    """The graph of one platform, the packages that the spec requests, and packages without dependents.
 
-    There are such only where the spec has changed since the lock was made.
+    The latter exist only if the spec changed after it was locked.
     """
 
     graph: DependencyGraph
@@ -144,7 +141,7 @@ def _create_platform_graph(spec: Spec, platform: PlatformLock) -> PlatformGraph:
 
 
 def find_nodes(drawn: dict[str, PlatformGraph], name: str) -> dict[str, tuple[PackageNode, ...]]:
-    """The packages of a name, by platform. Raises `InvalidInputError` where no platform has one."""
+    """The packages with a name, by platform. Raises `InvalidInputError` if no platform has one."""
     normal = name.lower()
     nodes = {
         platform: each.graph.find_nodes(normal) or each.graph.find_nodes(_normalize_name(name))
@@ -165,7 +162,7 @@ def _normalize_name(name: str) -> str:
 
 
 def select_style() -> TreeStyle:
-    """What standard output can show."""
+    """The style that the encoding of standard output supports."""
     try:
         "".join(UNICODE_STYLE).encode(sys.stdout.encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
@@ -174,15 +171,12 @@ def select_style() -> TreeStyle:
 
 
 def write_by_platform(drawn: Iterable[str], lines: Callable[[str], Iterable[str]]) -> None:
-    """The lines of each platform below its name; those that several have alike stand once, below all their names."""
+    """Write the lines of each platform below its name. Platforms with the same lines share one block."""
     same: dict[tuple[str, ...], list[str]] = {}
     for platform in drawn:
         same.setdefault(tuple(lines(platform)), []).append(platform)
     blocks = (f"{', '.join(platforms)}\n" + "".join(f"{line}\n" for line in each) for each, platforms in same.items())
     sys.stdout.write("\n".join(blocks))
-
-
-# `envcompile tree`: who needs whom, from the lock alone.
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -203,7 +197,7 @@ def _parse_depth(word: str) -> int:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    """Draw, or print the graph as JSON."""
+    """Print the tree, or the graph as JSON."""
     del reporter
     drawn = read_graphs(arguments)
     if arguments.name:

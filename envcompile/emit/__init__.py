@@ -1,1 +1,1 @@
-"""The back end: Plan -> Dockerfile text, and its tag. Loops and quoting, no policy. No effects."""
+"""Writes the Dockerfile of a plan, and computes its tag. Templates and quoting, but no decisions."""

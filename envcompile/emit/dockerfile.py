@@ -1,7 +1,7 @@
-"""Every way in which a string of the user or of the lock enters the Dockerfile.
+"""The text of the Dockerfile, with the quoting of every string from the spec and the lock.
 
-No such string stands in a RUN. Words are quoted for the Dockerfile's own lexer; lists are JSON; data are the lines of a
-quoted heredoc, none of which can be its end.
+No such string appears in a RUN instruction. Words are quoted for BuildKit's lexer, lists are JSON, and data are lines
+of a quoted heredoc, none of which can end it.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ _BARE_WORD = re.compile(r"[A-Za-z0-9._/:@+=-]+")
 
 
 def quote_word(value: str) -> str:
-    """One word of ENV, LABEL or WORKDIR that BuildKit's lexer reads back as `value`.
+    """Quote one word of ENV, LABEL or WORKDIR, so that BuildKit's lexer reads it as `value`.
 
-    Inside double quotes the lexer gives meaning to the backslash, the quote and the dollar; a newline cannot be
-    expressed. Raises `ValueError` for control characters other than tab, which the spec and the lock cannot contain.
+    Inside double quotes the backslash, the quote and the dollar are special; a newline cannot be written.
+
+    Raises `ValueError` for control characters other than tab, which the spec and the lock cannot contain.
     """
     if CONTROL_CHARACTER.search(value):
         raise ValueError(f"a Dockerfile cannot contain {value!r}")
@@ -40,26 +41,23 @@ def quote_word(value: str) -> str:
 
 
 def format_exec_form(values: tuple[str, ...]) -> str:
-    """The JSON form of CMD and ENTRYPOINT: anything that is not JSON would silently become a shell command."""
+    """The JSON form of CMD and ENTRYPOINT. Docker treats invalid JSON as a shell command without a warning."""
     if any(CONTROL_CHARACTER.search(value) for value in values):
         raise ValueError(f"a Dockerfile cannot contain {values!r}")
     return json.dumps(list(values), ensure_ascii=False)
 
 
 def check_heredoc_line(value: str) -> str:
-    """A line of a heredoc whose end is quoted, so that nothing in it is expanded."""
+    """Return a line for a heredoc with a quoted end, in which nothing is expanded."""
     if CONTROL_CHARACTER.search(value) or value == HEREDOC_END:
         raise ValueError(f"a Dockerfile cannot contain {value!r}")
     return value
 
 
-# The plan, written down.
-
-
-# Of 64 hexadecimal digits: 128 bits, so that nobody finds two Dockerfiles for one tag.
+# 32 of 64 hexadecimal digits are 128 bits: finding two Dockerfiles with the same tag is infeasible.
 TAG_LENGTH = 32
 
-# Every value of TARGETARCH on Linux: the architectures of the Go toolchain (`go tool dist list`), which names them.
+# All values of TARGETARCH on Linux: the architectures of the Go toolchain (`go tool dist list`).
 TARGET_ARCHITECTURES = (
     *("386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle"),
     *("ppc64", "ppc64le", "riscv64", "s390x"),
@@ -72,7 +70,7 @@ def compile_dockerfile(spec: Spec, lock: Lock) -> str:
 
 
 def render_dockerfile(plan: Plan) -> str:
-    """The text of the Dockerfile: LF line ends, ends with a newline, the same for the same plan everywhere."""
+    """The text of the Dockerfile, with LF line ends. The same plan gives the same text on every machine."""
     several = len(plan.targets) > 1
     locked = {target.arch for target in plan.targets}
     tools = [name for name, _ in plan.targets[0].tools]
@@ -81,7 +79,7 @@ def render_dockerfile(plan: Plan) -> str:
         plan=plan,
         several=several,
         suffix=lambda target: f"-{target.arch}" if several else "",
-        # On every stage: one made from another stage is for the builder's platform, unless it says otherwise.
+        # Every stage needs `--platform`: without it, a stage is for the platform of the builder.
         platform="" if several else f"--platform={plan.targets[0].docker} ",
         selected=[*tools, "lock", "build-base", "run-base"],
         foreign=[arch for arch in TARGET_ARCHITECTURES if arch not in locked],
@@ -92,7 +90,7 @@ def render_dockerfile(plan: Plan) -> str:
 
 
 def _list_scripts(plan: Plan) -> list[tuple[str, str]]:
-    """The scripts of the lock stage that the plan needs: their paths there, and the names of their templates."""
+    """The scripts that the plan needs: their paths in the lock stage, and the names of their templates."""
     conda = ("activated", "split") if plan.conda else ()
     pip = ("pip", "overlaps.py", "added") if plan.layers else ()
     sdists = ("sdist-fetch", "sdist-install", "added") if plan.sdists else ()
@@ -105,7 +103,7 @@ def _list_scripts(plan: Plan) -> list[tuple[str, str]]:
 
 
 def compute_tag(text: str) -> str:
-    """The tag of a Dockerfile: the first digits of its sha256, as `sha256sum` prints them."""
+    """The tag of a Dockerfile: the first digits of its sha256."""
     return hashlib.sha256(text.encode()).hexdigest()[:TAG_LENGTH]
 
 

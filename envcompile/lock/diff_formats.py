@@ -1,4 +1,4 @@
-"""What changed from one lock to the next, written down: lines for people, Markdown for a pull request, JSON."""
+"""Formats the differences between two locks as text, Markdown and JSON, and a lock as a list for git."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _IMAGE_DIGEST = re.compile(r"(@sha256:[0-9a-f]{12})[0-9a-f]{52}")
 
 
 def format_text(changes: Sequence[LockChange]) -> Iterator[str]:
-    """A line for each change, its platforms behind it where they are not all; below it why, where that is known."""
+    """One line for each change, with its platforms unless they are all, then a line for each reason."""
     for change in changes:
         where = "" if change.is_everywhere else f" ({', '.join(change.platforms)})"
         yield f"  {_STATUS_MARKS[change.status]} {change.label} {_format_versions(change)}{where}"
@@ -35,7 +35,7 @@ def _format_versions(change: LockChange) -> str:
 
 
 def format_markdown(changes: Sequence[LockChange], title: str) -> Iterator[str]:
-    """The lines of a heading and of one table for each set of platforms, for a comment of a pull request."""
+    """A heading, and one table for each set of platforms, for a comment on a pull request."""
     yield f"### {title}: {format_summary(changes)}"
     for where, group in groupby(changes, lambda change: () if change.is_everywhere else change.platforms):
         yield ""
@@ -54,7 +54,7 @@ def format_markdown(changes: Sequence[LockChange], title: str) -> Iterator[str]:
 
 
 def format_summary(changes: Sequence[LockChange]) -> str:
-    """Such as `2 changed, 1 added`; or that nothing did."""
+    """The number of changes of each status, such as `1 added, 2 changed`."""
     signs = [change.status for change in changes]
     found = [
         f"{signs.count(sign)} {'with another file' if sign == FILE_CHANGED else sign}"
@@ -74,7 +74,7 @@ def _format_reasons(change: LockChange) -> tuple[str]:
 
 
 def _escape_markdown(cell: str) -> str:
-    """As it is read back by GitHub: a bar ends a cell, and the signs below would be obeyed outside of backticks."""
+    """Escape the text of a cell: a bar ends a cell, and GitHub interprets the other characters outside of backticks."""
     parts = cell.split("`")
     plain = (
         re.sub(r"([\\*_<>\[\]#])", r"\\\1", part) if index % 2 == 0 else f"`{part}`" for index, part in enumerate(parts)
@@ -83,7 +83,7 @@ def _escape_markdown(cell: str) -> str:
 
 
 def format_json(changes: Sequence[LockChange], before: str, after: str) -> str:
-    """A JSON object: `before` and `after` name what is compared, `changes` is a list in the order of the text."""
+    """A JSON object. `before` and `after` name the compared locks; `changes` has the order of the text."""
     rows = [
         {
             "change": change.status.replace(" ", "-"),

@@ -1,1 +1,1 @@
-"""The middle end: Spec and Lock -> Plan. Bases, files, layers: every decision, and no text. No effects."""
+"""Makes a plan from a spec and a lock: base images, files and layers of the image as values, without any text."""

@@ -1,7 +1,7 @@
-"""The archives of Debian and Ubuntu, as they were at a moment: where each release's suites are, and who signs them.
+"""Debian packages: the snapshot archives of each distribution release, and the files of the lock stage for apt.
 
-Plain http on purpose: slim images have no certificates, and apt believes nothing in an archive that the distribution's
-key, which is in the image, has not signed.
+The archives use plain HTTP on purpose. Slim images have no certificates, and apt accepts only archives that are signed
+with the distribution's key, which is in the image.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 
 class SnapshotArchive(NamedTuple):
-    """One archive of a release: the host of its snapshot service, the path before the moment, its suites."""
+    """One archive of a release: the host of its snapshot service, the path before the timestamp, and its suites."""
 
     host: str
     path: str
     suites: tuple[str, ...]
 
     def format_url(self, snapshot: str) -> str:
-        """Its address at a moment (RFC 3339, UTC)."""
+        """The URL of the archive at a snapshot (RFC 3339, UTC)."""
         return f"http://{self.host}/{self.path}/{format_snapshot_timestamp(snapshot)}"
 
 
 class DistributionRelease(NamedTuple):
-    """What a release's own images ask: its archives, their components, and the keyring in the image."""
+    """The sources that the official images of a release use: archives, components, and the keyring in the image."""
 
     archives: tuple[SnapshotArchive, ...]
     components: tuple[str, ...]
@@ -37,7 +37,7 @@ class DistributionRelease(NamedTuple):
 
 
 def _create_debian_release(codename: str) -> DistributionRelease:
-    # As in the `debian` images: main alone, updates, and security from an archive of its own.
+    # As in the `debian` images: only main, with updates, and security updates from a separate archive.
     host = "snapshot.debian.org"
     archives = (
         SnapshotArchive(host, "archive/debian", (codename, f"{codename}-updates")),
@@ -55,7 +55,7 @@ def _create_ubuntu_release(codename: str) -> DistributionRelease:
     return DistributionRelease((archive,), components, "/usr/share/keyrings/ubuntu-archive-keyring.gpg")
 
 
-# By os-release's ID-VERSION_ID.
+# By ID-VERSION_ID of os-release.
 DISTRIBUTION_RELEASES = {
     system.os: (_create_debian_release if system.os.startswith("debian-") else _create_ubuntu_release)(codename)
     for codename, system in SYSTEM_RELEASES.items()
@@ -63,14 +63,14 @@ DISTRIBUTION_RELEASES = {
 
 
 def format_snapshot_timestamp(snapshot: str) -> str:
-    """A moment (RFC 3339, UTC) as both services spell it: `20261101T000000Z`."""
+    """A snapshot (RFC 3339, UTC) in the form of both services: `20261101T000000Z`."""
     return snapshot.replace("-", "").replace(":", "")
 
 
 def format_sources_list(release: DistributionRelease, snapshot: str) -> tuple[str, ...]:
-    """The lines of sources.list(5) for a release at a moment.
+    """The lines of sources.list(5) for a release at a snapshot.
 
-    An old index is what is wanted: that its validity has ended is no mistake here.
+    The index of a snapshot is old by design, so apt must not check its expiry date.
     """
     options = f"[signed-by={release.keyring} check-valid-until=no]"
     return tuple(
@@ -80,22 +80,20 @@ def format_sources_list(release: DistributionRelease, snapshot: str) -> tuple[st
     )
 
 
-# The Debian packages of a platform as lists: what to install, and the hash of each file that apt downloads.
-
-
 def find_apt_stages(lock: Lock) -> tuple[str, ...]:
-    """The stages that packages are added to on some platform: `build`, `run`."""
+    """The stages with additional packages on at least one platform: `build`, `run`."""
     build = any(each.apt_build for each in lock.platforms)
     run = any(each.apt for each in lock.platforms)
     return (*(["build"] if build else []), *(["run"] if run else []))
 
 
 def create_apt_files(lock: Lock, platform: PlatformLock) -> tuple[LockStageFile, ...]:
-    """The archive's sources, and for each stage exact versions and the sha256 of every file.
+    """The list of sources, and for each stage the exact versions and the sha256 of every file.
 
-    In a folder of their own: another list of pip packages does not make apt start anew.
+    The files have a folder of their own, so that a change of the pip packages does not invalidate the apt stages in the
+    build cache.
 
-    Raises `InvalidInputError` for a lock whose base is of no release that has an archive.
+    Raises `InvalidInputError` if the base image has a distribution without a snapshot archive.
     """
     stages = find_apt_stages(lock)
     if not stages or lock.snapshot is None:
@@ -120,5 +118,5 @@ def _create_stage_files(stage: str, packages: tuple[AptPackage, ...]) -> tuple[L
 
 
 def _format_archive_name(package: AptPackage) -> str:
-    """What apt calls the file that it has downloaded (`pkgAcqArchive`, apt-pkg/acquire-item.cc)."""
+    """The name that apt gives to the downloaded file (`pkgAcqArchive`, apt-pkg/acquire-item.cc)."""
     return f"{package.name}_{package.version.replace(':', '%3a')}_{package.architecture}.deb"

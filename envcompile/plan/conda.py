@@ -1,4 +1,4 @@
-"""The list of archives that conda, mamba and micromamba install as it stands (CEP 23), for one platform."""
+"""conda packages: the `@EXPLICIT` list (CEP 23), the hash of each archive, and the layers of the environment."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def format_explicit_list(packages: Iterable[CondaPackage], urls: Mapping[str, str]) -> tuple[str, ...]:
-    """`@EXPLICIT`, and a line for each package, dependencies first. `urls` are the channels' by their names."""
+    """`@EXPLICIT`, and one line for each package, dependencies first. `urls` maps channel names to URLs."""
     return ("@EXPLICIT", *_iter_explicit_lines(packages, urls))
 
 
@@ -27,41 +27,37 @@ def _iter_explicit_lines(packages: Iterable[CondaPackage], urls: Mapping[str, st
 
 
 def format_archive_url(package: CondaPackage, urls: Mapping[str, str]) -> str:
-    """Where the channel serves a package."""
+    """The URL of a package in its channel."""
     return f"{urls[package.channel]}/{package.subdir}/{package.file}"
 
 
 def _select_checksum(package: CondaPackage) -> str:
-    # Every conda, mamba and rattler reads an md5 here. A sha256 is read by conda since 24.9 (conda/conda#14048), by
-    # mamba since 2.1 (mamba-org/mamba#3866) and by neither before, and its prefix `sha256:` not by that mamba: it
-    # stands where the channel tells no md5. What the Dockerfile relies on is the list of sha256 beside this one.
+    # All versions of conda, mamba and rattler read an md5. conda reads a sha256 since 24.9 (conda/conda#14048), mamba
+    # since 2.1 (mamba-org/mamba#3866), which does not accept the prefix `sha256:`. So a sha256 is written only if the
+    # channel publishes no md5. The Dockerfile checks every archive against its sha256 in a separate list.
     return package.md5 or package.sha256
 
 
-# The conda packages of an environment as lists: what to install, in an order that works, and each archive's hash.
-
-
-# Where micromamba keeps the archives that it has fetched, under the root prefix that the Dockerfile gives it.
+# The folder in which micromamba keeps downloaded archives, below the root prefix that the Dockerfile sets.
 PACKAGE_CACHE = "/root/micromamba/pkgs"
 
 
-# What no package owns: what links scripts made, the history, the byte code of nobody's sources.
+# The layer of files that no package owns, such as the output of link scripts and the history.
 REMAINDER_LAYER = "rest"
 
 
 def find_conda_layers(lock: Lock) -> tuple[str, ...]:
-    """The layers that conda's environment is split into: the groups of all platforms' packages, and the rest."""
+    """The layers of the conda environment: the groups of the packages on all platforms, and the remainder."""
     used = {_find_package_group(package) for platform in lock.platforms for package in platform.conda}
     return (*(name for name in LAYER_GROUPS if name in used), REMAINDER_LAYER) if used else ()
 
 
 def create_conda_files(lock: Lock, platform: PlatformLock) -> tuple[LockStageFile, ...]:
-    """The @EXPLICIT list, dependencies first, the sha256 of every archive, and whose files are which layer's.
+    """The `@EXPLICIT` list, the sha256 of every archive, and the layer of every package. Empty without conda packages.
 
-    Nothing without conda packages. The last list has a line `RECORD GROUP` for each package, and one for each layer of
-    which nothing may be left.
+    The list of layers has a line `- LAYER` for each layer, and a line `RECORD LAYER` for each package.
 
-    Raises `InvalidInputError` for a channel that is a folder of this machine: the build could not see it.
+    Raises `InvalidInputError` for a channel in a local folder, which the build cannot read.
     """
     packages = platform.conda
     if not packages:
@@ -69,8 +65,10 @@ def create_conda_files(lock: Lock, platform: PlatformLock) -> tuple[LockStageFil
     urls = {channel.name: channel.url for channel in lock.channels}
     used = {package.channel for package in packages}
     if local := sorted(name for name in used if urls[name].startswith("file:")):
-        message = f"the channel `{local[0]}` is a folder of this machine, which no build can see"
-        raise InvalidInputError(message, "serve the folder by HTTP, give its URL in `channels`, and lock again")
+        message = f"the channel `{local[0]}` is a local folder, which the build cannot read"
+        raise InvalidInputError(
+            message, "serve the folder over HTTP, write its URL in `channels`, and run `envcompile lock`"
+        )
     sums = (
         f"{each.sha256}  {PACKAGE_CACHE}/{each.file}" for each in sorted(packages, key=lambda package: package.file)
     )
@@ -90,5 +88,5 @@ def _find_package_group(package: CondaPackage) -> str:
 
 
 def _format_record_name(package: CondaPackage) -> str:
-    """What the package's file in `conda-meta` is called, without `.json`."""
+    """The name of the package's file in `conda-meta`, without `.json`."""
     return re.sub(r"\.(?:conda|tar\.bz2)$", "", package.file)

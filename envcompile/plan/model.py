@@ -1,4 +1,4 @@
-"""The plan: a Dockerfile as a value. Whatever is decided is decided here; the back end only writes it down."""
+"""The plan: a Dockerfile as a value. `planner` makes all decisions; `emit` only writes them down."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class LockStageFile:
-    """One file of the lock stage: its absolute path there, and its lines."""
+    """One file of the lock stage: its absolute path and its lines."""
 
     path: str
     lines: tuple[str, ...]
@@ -15,11 +15,12 @@ class LockStageFile:
 
 @dataclass(frozen=True, slots=True)
 class PlatformTarget:
-    """What differs between architectures.
+    """The parts of the Dockerfile that depend on the architecture.
 
-    `arch` as TARGETARCH spells it, `docker` as `--platform` takes it; `build` and `run` base images by digest;
-    `tools` pairs of stage name and image; `files` the lock stage; `env` and `labels`, sorted by key, what goes with the
-    bases of this architecture alone.
+    - `arch`: the value of TARGETARCH. `docker`: the value of `--platform`.
+    - `build`, `run`: the base images by digest. `tools`: pairs of stage name and image.
+    - `files`: the files of the lock stage.
+    - `env`, `labels`: sorted by key, the settings that only the base images of this architecture need.
     """
 
     arch: str
@@ -34,10 +35,10 @@ class PlatformTarget:
 
 @dataclass(frozen=True, slots=True)
 class PipLayer:
-    """One installation of pip packages: the stage's name, and the requirement list in the lock stage.
+    """One stage that installs pip packages: its name, and the path of the requirements in the lock stage.
 
-    They are the `group` of packages (plan/groups.py) that come from `index`; `private` says that it wants credentials,
-    which the build then must be given.
+    It installs the packages of one `group` from one `index`. `private` means that the index requires credentials, so
+    the build needs them as a secret.
     """
 
     stage: str
@@ -49,10 +50,10 @@ class PipLayer:
 
 @dataclass(frozen=True, slots=True)
 class SdistLayer:
-    """One sdist that is made a wheel of and installed: the stage's name, and in the lock stage a folder of its lists.
+    """One stage that builds a wheel from an sdist and installs it: its name, and the folder of its lists.
 
-    In it are, for each index of `indexes` (number, and whether it wants credentials), what it is built with; and the
-    sdist itself. `private` says that the sdist's own index wants credentials.
+    The folder has the sdist, and for each of `indexes` (its number, and whether it requires credentials) a list of
+    build dependencies. `private` means that the index of the sdist requires credentials.
     """
 
     stage: str
@@ -63,7 +64,7 @@ class SdistLayer:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeConfig:
-    """How the final image starts. `env` and `labels` are sorted by key, `user` is `UID:GID`."""
+    """The configuration of the final image. `env` and `labels` are sorted by key, `user` is `UID:GID`."""
 
     env: tuple[tuple[str, str], ...]
     labels: tuple[tuple[str, str], ...]
@@ -76,12 +77,14 @@ class RuntimeConfig:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything the Dockerfile says. `targets` are sorted by architecture.
+    """Everything that the Dockerfile contains.
 
-    `conda` and `python` say what the environment is: made by micromamba, or a virtual environment of the base's Python,
-    or nothing at all; `apt` to which stages Debian packages are added, of `build` and `run`. `find_conda_layers` are
-    the
-    groups into which what micromamba made is split, `slim` the kinds of files that are taken away, as the label says.
+    - `targets`: sorted by architecture.
+    - `apt`: the stages with additional Debian packages, `build` or `run`.
+    - `conda`, `python`: whether micromamba creates the environment, or a virtual environment of the base image's Python
+      does; neither if there is nothing to install in one.
+    - `conda_layers`: the groups into which the conda environment is split.
+    - `slim`: the kinds of files that are removed.
     """
 
     targets: tuple[PlatformTarget, ...]

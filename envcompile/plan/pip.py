@@ -1,9 +1,9 @@
-"""Which layer a package belongs to: a question about the package alone, whatever else is installed.
+"""pip packages: the layer of each package, the stages that install them, and their files in the lock stage.
 
-So another package never moves it, and a change of one package changes one layer. What is large is kept apart from what
-is small, because a layer is fetched, packed and installed as a whole: a small package that changes, and of these there
-are the most, then costs a small layer. Of packages of one kind the name's hash decides, because nothing else about a
-package is as lasting.
+The layer of a package depends only on its name and size. So another package never moves it, and a change of one package
+changes one layer. Large and small packages have separate layers, because a layer is downloaded and unpacked as a whole:
+a change of a small package, which is the most frequent one, then costs a small layer. Within a size class the hash of
+the name selects the layer, because the name does not change with the version.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 class SizeClass(NamedTuple):
-    """Packages whose archive is of `least` bytes or more, in at most `layers` layers."""
+    """Packages whose archive has at least `min_bytes` bytes, in at most `layer_count` layers."""
 
     name: str
     min_bytes: int
     layer_count: int
 
 
-# Bounds and numbers are part of the Dockerfile's layout: another one moves packages of every lock.
+# These numbers are part of the layout of the Dockerfile. A change moves packages of every lock to other layers.
 SIZE_CLASSES = (
     SizeClass("large", 64 << 20, 4),
     SizeClass("medium", 8 << 20, 3),
@@ -40,7 +40,7 @@ SIZE_CLASSES = (
 def find_layer_group(name: str, size: int | None, *, several: bool = True) -> str:
     """The group of a package with this canonical name and size in bytes, such as `medium-2`.
 
-    A size that nobody knows counts as the smallest. Without `several` a kind is one group, such as `medium`.
+    An unknown size counts as the smallest. Without `several` a size class is one group, such as `medium`.
     """
     kind = next(kind for kind in SIZE_CLASSES if (size or 0) >= kind.min_bytes)
     if not several:
@@ -49,14 +49,11 @@ def find_layer_group(name: str, size: int | None, *, several: bool = True) -> st
     return f"{kind.name}-{number}"
 
 
-# Every group there can be, the largest packages first.
+# All possible groups, the largest packages first.
 LAYER_GROUPS = tuple(f"{kind.name}-{number}" for kind in SIZE_CLASSES for number in range(1, kind.layer_count + 1))
 
 
-# The layers of the environment: the lists of what is installed together, and the stages that do it.
-
-
-# In this order they are copied into the image.
+# The order in which the layers are copied into the image.
 _GROUP_ORDER = {name: place for place, name in enumerate((*LAYER_GROUPS, *(kind.name for kind in SIZE_CLASSES)))}
 
 
@@ -109,12 +106,12 @@ def _create_pip_layer(index: str, name: str, number: int, lock: Lock) -> PipLaye
 
 
 def _find_package_group(package: PipPackage) -> str:
-    """An index of one's own serves few packages: one layer of each kind."""
+    """An extra index serves few packages, so it has one layer for each size class."""
     return find_layer_group(package.name, package.size, several=package.index == DEFAULT_INDEX)
 
 
 def _number_indexes(pip: PipSpec) -> dict[str, int]:
-    """A number for each index, as no name of the user's stands in a stage: 0 is the default, then by their names."""
+    """A number for each index, because names from the spec do not appear in stages: 0 for the default index."""
     return {
         DEFAULT_INDEX: 0,
         **{name: number for number, name in enumerate(sorted(each.name for each in pip.extra_indexes), 1)},
@@ -125,13 +122,10 @@ def _format_requirement(package: PipPackage) -> str:
     return f"{package.name}=={package.version} --hash=sha256:{package.sha256}"
 
 
-# Sdists: a stage for each, and the lists of what it is built with and of the sdist itself.
-
-
 def create_sdist_layers(lock: Lock) -> tuple[SdistLayer, ...]:
-    """A layer for each sdist that some platform has, sorted by its name.
+    """A layer for each sdist on any platform, sorted by name.
 
-    No name of the user's stands in a stage or a path: sdists and indexes are numbered.
+    Names from the spec do not appear in stages and paths, so sdists and indexes have numbers.
     """
     private = set(lock.private_indexes)
     return tuple(
@@ -146,7 +140,7 @@ def create_sdist_layers(lock: Lock) -> tuple[SdistLayer, ...]:
 
 
 def create_sdist_files(pip: PipSpec, lock: Lock, platform: PlatformLock) -> tuple[LockStageFile, ...]:
-    """The lists of each layer on one platform; where it does not have the sdist, they are empty."""
+    """The lists of each layer on one platform. They are empty if the platform does not have the sdist."""
     built = {each.name: each.packages for each in platform.pip_build}
     given = collect_index_urls(pip)
     files = []
@@ -181,7 +175,7 @@ def _list_build_indexes(lock: Lock, name: str) -> list[str]:
 
 
 def _format_build_environment(pip: PipSpec, name: str, platform: PlatformLock) -> tuple[str, ...]:
-    """What is set while an sdist is built: what follows from the lock, and what the spec says of it."""
+    """The environment variables of the build: those of the locked decision, then those of the spec."""
     decided = dict(platform.base_decision.build_env) if platform.base_decision else {}
     said = next((dict(each.build_env) for each in pip.metadata if each.name == name), {})
     return tuple(f"{key}={value}" for key, value in sorted({**decided, **said}.items()))

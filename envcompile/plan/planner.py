@@ -1,4 +1,4 @@
-"""What `[image] slim` takes away, and the label that says so."""
+"""Makes the plan from a spec and the lock that satisfies it."""
 
 from __future__ import annotations
 
@@ -16,24 +16,21 @@ if TYPE_CHECKING:
     from envcompile.lock.model import Lock, PlatformLock
     from envcompile.spec.model import ImageSpec, Spec
 
-# The label of the image that names what is not in it.
+# The label of the image that lists the removed kinds of files.
 REMOVED_FILES_LABEL = "envcompile.removed"
 
-# Each is a word that the script `slim` of the Dockerfile knows.
+# The kinds of files that the script `slim` of the Dockerfile can remove.
 HEADERS, STATIC_LIBRARIES, TESTS = "headers", "static-libraries", "tests"
 
 
 def select_removed_files(spec: Spec) -> tuple[str, ...]:
-    """The kinds of files that are taken away, sorted; none unless it is asked for.
+    """The kinds of files that `[image] slim` removes, sorted.
 
-    A compiler at run time needs headers: they stay with `cuda.jit`.
+    With `cuda.jit` the headers stay, because a compiler needs them at run time.
     """
     if not spec.image.slim:
         return ()
     return (*(() if spec.cuda.jit else (HEADERS,)), STATIC_LIBRARIES, TESTS)
-
-
-# From a spec and the lock that answers it to the plan.
 
 
 USER_NAME = "app"
@@ -41,7 +38,7 @@ ACTIVATION_SCRIPT = "/env/bin/activated"
 
 
 def make_plan(spec: Spec, lock: Lock) -> Plan:
-    """The plan for every platform of the lock. The lock must answer the spec."""
+    """The plan for all platforms of the lock. The lock must satisfy the spec."""
     targets = sorted((_create_target(spec, lock, each) for each in lock.platforms), key=lambda target: target.arch)
     conda = any(platform.conda for platform in lock.platforms)
     python = all(platform.python for platform in lock.platforms)
@@ -84,7 +81,7 @@ def _create_target(spec: Spec, lock: Lock, locked: PlatformLock) -> PlatformTarg
 
 
 def _create_interpreter_files(locked: PlatformLock) -> tuple[LockStageFile, ...]:
-    """What the base's own Python must be, where the environment is made with it."""
+    """The expected Python of the base image, if the environment uses it. The build compares it with the image."""
     python = locked.python
     return (
         (LockStageFile("/python", (f"{python.version} {python.path}",)),) if python and python.source != "conda" else ()
@@ -92,7 +89,7 @@ def _create_interpreter_files(locked: PlatformLock) -> tuple[LockStageFile, ...]
 
 
 def _find_base_settings(locked: PlatformLock) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
-    """Environment and labels that go with the bases."""
+    """The environment variables and labels that the base images need."""
     decided = locked.base_decision
     return (
         (decided.env, tuple(sorted(make_image_labels(decided.cuda, decided.driver).items()))) if decided else ((), ())
@@ -104,7 +101,7 @@ def _find_home_directory(image: ImageSpec) -> str:
 
 
 def _create_account_files(image: ImageSpec) -> tuple[LockStageFile, ...]:
-    """The lines that make the user known to the image; root and root's group are known to every image."""
+    """The lines that add the user to the image. Every image has root and its group."""
     user, group = image.user
     passwd = f"{USER_NAME}:x:{user}:{group}::{_find_home_directory(image)}:/bin/sh"
     directories = dict.fromkeys((_find_home_directory(image), image.workdir or _find_home_directory(image)))
@@ -136,7 +133,7 @@ def _create_runtime_config(
         user=f"{user}:{group}",
         workdir=image.workdir or _find_home_directory(image),
         expose=tuple(sorted(image.expose)),
-        # What the packages want set when their environment is activated is set for whatever the container runs.
+        # The activation scripts of the packages set variables for every program that the container runs.
         entrypoint=(*((ACTIVATION_SCRIPT,) if conda else ()), *image.entrypoint),
         command=image.command or ("python" if python else "bash",),
     )

@@ -129,4 +129,4 @@ def test_a_local_channel_is_locked_and_not_built(engine: Engine, conda_channel: 
         [sys.executable, "-m", "envcompile", "dockerfile"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert "is a folder of this machine, which no build can see" in done.stderr
+    assert "is a local folder, which the build cannot read" in done.stderr

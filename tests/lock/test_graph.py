@@ -101,11 +101,11 @@ def test_drawings() -> None:
     ]
     assert [*draw_tree(whole, [node("a")], ASCII_STYLE, 1)] == ["a 1", "|-- b 1", "`-- c 1"]
     assert [*draw_paths(whole, [node("b"), node("a"), node("e"), node("d")], [node("d")], ASCII_STYLE)] == [
-        "d 1, which the spec asks for",
+        "d 1, which the spec requests",
         "b 1 -> c 1 -> d 1",
         "a 1 -> c 1 -> d 1",
     ]
-    assert [*draw_paths(whole, [node("e")], [node("d")], ASCII_STYLE)] == ["nothing that the spec asks for needs it"]
+    assert [*draw_paths(whole, [node("e")], [node("d")], ASCII_STYLE)] == ["no requested package depends on it"]
 
 
 def test_conda_and_pip_are_one_graph() -> None:

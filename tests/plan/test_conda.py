@@ -33,5 +33,5 @@ def test_lists() -> None:
     assert create_conda_files(lock(), lock().platforms[0]) == ()
     assert find_conda_layers(lock()) == ()
     made = lock(package("a"), channel="file:///somewhere")
-    with pytest.raises(InvalidInputError, match="folder of this machine"):
+    with pytest.raises(InvalidInputError, match="is a local folder"):
         create_conda_files(made, made.platforms[0])

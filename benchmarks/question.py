@@ -63,7 +63,7 @@ def example() -> Question:
     base, python = ground(spec)
     (name,) = spec.platforms
     platform = f"{PLATFORMS[name].machine}-manylinux_{base.glibc.replace('.', '_')}"
-    return Question(spec.pip.packages, spec.pip.exclude, python.version, platform, spec.exclude_newer)
+    return Question(tuple(map(str, spec.pip.packages)), spec.pip.exclude, python.version, platform, spec.exclude_newer)
 
 
 def ground(spec: Spec) -> tuple[BaseImage, PythonInterpreter]:

@@ -16,6 +16,7 @@ import pytest
 
 import envcompile
 from envcompile.project.files import display_path
+from envcompile.spec.pip import PipRequirement
 from tests.kit.index import Index, Wheel, served
 from tests.kit.project import CASES, FIXTURES
 
@@ -194,7 +195,7 @@ def test_lock_reads_the_spec_again_if_it_changed(workspace: Workspace) -> None:
     project = envcompile.load(folder=workspace.folder)
     workspace.change_spec('"top"', '"leaf"')
     result = envcompile.lock(project, environment=workspace.environment)
-    assert result.lock.spec.pip.packages == ("leaf",)
+    assert result.lock.spec.pip.packages == (PipRequirement("leaf"),)
     assert envcompile.verify(result.lock.project).findings == ()
     assert [each.line for each in envcompile.verify(project).findings] == [5, 5]
 

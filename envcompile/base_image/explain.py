@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from envcompile.diagnostics.source import KeyPath
     from envcompile.lock.model import Lock
     from envcompile.spec.model import Spec
+    from envcompile.spec.pip import PipRequirement
 
 
 def locate_in_spec(diagnostic: Diagnostic, spec: Spec) -> Diagnostic:
@@ -46,12 +47,9 @@ def collect_warnings(lock: Lock, spec: Spec) -> list[Diagnostic]:
     return list(dict.fromkeys(locate_in_spec(warned, spec) for each in decided for warned in each.warnings))
 
 
-def _find_requirement_index(message: str, requirements: tuple[str, ...]) -> tuple[int, ...]:
+def _find_requirement_index(message: str, requirements: tuple[PipRequirement, ...]) -> tuple[int, ...]:
     """Which requirement a message is about: the first whose package it names."""
-    from envcompile.spec.pip import parse_package_name, parse_requirement  # noqa: PLC0415 - brings `packaging`
-
-    names = (f"`{parse_package_name(parse_requirement(text).name)}`" for text in requirements)
-    return next(((index,) for index, each in enumerate(names) if each in message), ())
+    return next(((index,) for index, each in enumerate(requirements) if f"`{each.name}`" in message), ())
 
 
 def _find_spec_key(key: tuple[str, ...], spec: Spec) -> tuple[str, ...]:

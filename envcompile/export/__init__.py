@@ -44,7 +44,7 @@ def export_lock(name: str, export_input: ExportInput) -> str:
     lock, kind = export_input.lock, exporter.package_kinds[0]
     # If the spec requests packages and markers exclude them all, an empty list is correct.
     count = PACKAGE_LISTS[kind].count_packages(lock.platforms)
-    if not count and not PACKAGE_MANAGERS[kind].list_requirements(export_input.spec):
+    if not count and not PACKAGE_MANAGERS[kind].list_requirements(export_input.spec, "packages"):
         message = f"`{name}` lists {kind} packages, and the lock has none"
         raise InvalidInputError(message, f"add `packages` to `[{kind}]`, and run `envcompile lock`")
     if not exporter.supports_several_platforms and len(lock.platforms) > 1:

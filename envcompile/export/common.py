@@ -15,7 +15,7 @@ from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.lock.package_managers import PACKAGE_LISTS, PACKAGE_MANAGERS
 from envcompile.platforms import PLATFORMS
 from envcompile.project.generated_files import EXPORT_HEADER
-from envcompile.spec.pip import DEFAULT_INDEX, parse_package_name
+from envcompile.spec.pip import DEFAULT_INDEX
 from envcompile.spec.values import read_index_url
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def format_pip_omissions(export_input: ExportInput) -> Iterator[str]:
     if provided:
         yield f"# Omitted because conda packages provide them: {', '.join(provided)}."
     if spec.pip.exclude:
-        excluded = sorted(map(parse_package_name, spec.pip.exclude))
+        excluded = sorted(spec.pip.exclude)
         yield f"# Omitted because the spec excludes them: {', '.join(excluded)}."
 
 

@@ -22,7 +22,6 @@ from envcompile.export.environment_yml import collect_conda_requirements
 from envcompile.plan.conda import format_archive_url
 from envcompile.platforms import PLATFORMS
 from envcompile.spec.conda import split_dependency
-from envcompile.spec.pip import canonicalize_requirement, parse_requirement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -177,13 +176,12 @@ def _iter_requirements(export_input: ExportInput) -> Iterator[dict[str, Any]]:
     """The requirements in conda-lock's own form."""
     yield from (_create_conda_requirement(each) for each in collect_conda_requirements(export_input))
     packages = export_input.spec.pip.packages
-    for text in packages:
-        parsed = parse_requirement(canonicalize_requirement(text))
-        if not applies_on_linux(parsed.marker):
+    for each in packages:
+        if not applies_on_linux(each.marker):
             continue
-        version = ",".join(sorted(str(each) for each in parsed.specifier)).replace("===", "==")
-        requirement = {**_create_requirement("pip", parsed.name, version or "*"), "extras": sorted(parsed.extras)}
-        yield {**requirement, "markers": str(parsed.marker)} if parsed.marker else requirement
+        version = each.format_specifier().replace("===", "==")
+        requirement = {**_create_requirement("pip", each.name, version or "*"), "extras": list(each.extras)}
+        yield {**requirement, "markers": str(each.marker)} if each.marker else requirement
     if packages:
         # conda-lock replaces the requirement for `pip` in the file by this one.
         yield _create_requirement("conda", "pip", "*")

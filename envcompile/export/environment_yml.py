@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from envcompile.export.common import format_requirement_omissions, format_yaml
 from envcompile.project.generated_files import EXPORT_HEADER
 from envcompile.spec.conda import parse_match_spec
-from envcompile.spec.pip import canonicalize_requirement
 from envcompile.spec.solver_inputs import list_conda_requirements
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ def render_export(export_input: ExportInput) -> str:
     spec = export_input.spec
     dependencies: list[YamlValue] = [format_match_spec(each) for each in collect_conda_requirements(export_input)]
     if spec.pip.packages:
-        dependencies.append({"pip": [canonicalize_requirement(each) for each in spec.pip.packages]})
+        dependencies.append({"pip": [each.format_canonical() for each in spec.pip.packages]})
     comments = (_HEADER, *format_requirement_omissions(export_input))
     return "".join(f"{line}\n" for line in comments) + format_yaml(
         {
@@ -48,7 +47,7 @@ def collect_conda_requirements(export_input: ExportInput) -> tuple[MatchSpec, ..
         for each in export_input.lock.channels
         if each.name not in spec.conda.channels and each.url.startswith("http")
     }
-    requirements = [parse_match_spec(each) for each in list_conda_requirements(spec)]
+    requirements = [each.match_spec for each in list_conda_requirements(spec)]
     if spec.pip.packages and all(each.name != "pip" for each in requirements):
         # conda adds a missing `pip` with a warning; mamba and conda-lock do not add it.
         requirements.append(parse_match_spec("pip"))

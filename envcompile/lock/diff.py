@@ -280,9 +280,9 @@ class ChangeExplainer:
 
     def _iter_unmet_requirements(self, node: PackageNode, old: LockedPackage, manager: PackageManager) -> Iterator[str]:
         """Requirements of the spec that the earlier package does not satisfy."""
-        for text in manager.list_requirements(self._request.spec) if self._request else ():
-            if manager.requirement_name(text) == node.name and not manager.allows(text, old):
-                yield f"the spec requests `{text}`"
+        for each in manager.list_requirements(self._request.spec, "packages") if self._request else ():
+            if each.name == node.name and not each.allows(old):
+                yield f"the spec requests `{each}`"
 
     def _iter_conflicting_dependents(
         self, node: PackageNode, old: LockedPackage, manager: PackageManager
@@ -292,22 +292,22 @@ class ChangeExplainer:
         for dependent in sorted(self._new_graph.dependents[node], key=lambda each: each.name not in upgraded):
             if dependent.kind != node.kind:
                 continue
-            for text in self._new_graph.packages[dependent].depends:
-                if manager.dependency_name(text) == node.name and not manager.allows(text, old):
-                    yield f"{self._format_package(dependent)} needs `{text}`"
+            for each in map(manager.parse_dependency, self._new_graph.packages[dependent].depends):
+                if each.name == node.name and not each.allows(old):
+                    yield f"{self._format_package(dependent)} needs `{each}`"
 
     def _iter_conflicting_dependencies(
         self, node: PackageNode, old: LockedPackage, manager: PackageManager
     ) -> Iterator[str]:
         """Dependencies of the earlier version that are now locked in a version it does not accept."""
-        for text in old.depends:
-            end = PackageNode(manager.dependency_name(text), node.kind)
+        for each in map(manager.parse_dependency, old.depends):
+            end = PackageNode(each.name, node.kind)
             new = self._new_graph.packages.get(end)
-            if new and not manager.allows(text, new):
+            if new and not each.allows(new):
                 previous = self._old_graph.packages.get(end)
                 same_version = previous and previous.version == new.version
                 build = f" ({getattr(new, 'build', '')})" if same_version else ""
-                yield f"{old.name} {old.version} needs `{text}`, and {new.name} is now {new.version}{build}"
+                yield f"{old.name} {old.version} needs `{each}`, and {new.name} is now {new.version}{build}"
 
     def _iter_environment_changes(self, manager: PackageManager) -> Iterator[str]:
         """Another Python or C library, for which other files are selected."""

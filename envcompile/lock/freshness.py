@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
-from functools import cache
 from typing import TYPE_CHECKING
 
-from envcompile.diagnostics.diagnostic import Diagnostic, RequirementError
+from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.digests import compute_text_digest, compute_value_digest
 from envcompile.lock.graph import unrequired_packages
 from envcompile.lock.header import LAYOUT_VERSION
-from envcompile.spec.conda import MatchSpec, matches_package, parse_dependency_name, parse_match_spec
+from envcompile.spec.conda import CondaDependency, parse_dependency_name
 from envcompile.spec.image_reference import remove_digest
 from envcompile.spec.model import ExtraIndex
 from envcompile.spec.pip import find_index
@@ -191,15 +189,18 @@ def check_conda_requirements(spec: Spec, locked: PlatformLock) -> Generator[Diag
     pinned = {package.name.lower(): package for package in locked.conda}
     asked = list_conda_requirements(spec) if spec.conda.packages else ()
     roots = set()
-    for index, text in enumerate(asked):
-        wanted = parse_match_spec(text)
-        roots.add(wanted.name)
+    for index, requirement in enumerate(asked):
+        roots.add(requirement.name)
         path: KeyPath = ("conda", "packages", index) if index < len(spec.conda.packages) else ("python",)
-        package = pinned.get(wanted.name)
+        package = pinned.get(requirement.name)
         if package is None:
-            yield Diagnostic("stale", f"`{text}` is asked of conda, and the lock has no `{wanted.name}`", path)
-        elif not matches_package(wanted, package):
-            yield Diagnostic("stale", f"`{text}` is asked of conda, and the lock has {_format_package(package)}", path)
+            yield Diagnostic(
+                "stale", f"`{requirement}` is asked of conda, and the lock has no `{requirement.name}`", path
+            )
+        elif not requirement.allows(package):
+            yield Diagnostic(
+                "stale", f"`{requirement}` is asked of conda, and the lock has {_format_package(package)}", path
+            )
     yield from _check_dependencies(spec, locked, pinned)
     return roots
 
@@ -207,33 +208,23 @@ def check_conda_requirements(spec: Spec, locked: PlatformLock) -> Generator[Diag
 def _check_dependencies(spec: Spec, locked: PlatformLock, pinned: Mapping[str, CondaPackage]) -> Iterator[Diagnostic]:
     """What a package needs and does not get from the others, or from the machine."""
     for package in locked.conda:
-        for text in package.depends:
-            name = parse_dependency_name(text)
-            other = pinned.get(name)
+        for dependency in map(CondaDependency, package.depends):
+            name, other = dependency.name, pinned.get(dependency.name)
             if other is not None:
-                wanted = _parse_dependency(text)
-                if wanted and not matches_package(wanted, other):
-                    yield _create_dependency_mismatch(package, text, _format_package(other))
+                if not dependency.allows(other):
+                    yield _create_dependency_mismatch(package, dependency.text, _format_package(other))
             elif name == _CUDA_PACKAGE and not isinstance(spec.cuda.version, str):
                 yield Diagnostic(
                     "stale", f"`{package.name}` needs CUDA, and the spec asks for none,", ("conda", "packages")
                 )
             elif name not in _VIRTUAL_PACKAGES and name not in (_GLIBC_PACKAGE, _CUDA_PACKAGE):
-                yield _create_dependency_mismatch(package, text, f"no `{name}`")
+                yield _create_dependency_mismatch(package, dependency.text, f"no `{name}`")
 
 
 def _create_dependency_mismatch(package: CondaPackage, text: str, has: str) -> Diagnostic:
     return Diagnostic(
         "stale", f"conda's `{package.name}` needs `{text}`, and the lock has {has}", ("conda", "packages")
     )
-
-
-@cache
-def _parse_dependency(text: str) -> MatchSpec | None:
-    """A dependency of a record; None for one in words that the tools read differently: then its name alone counts."""
-    with suppress(RequirementError):
-        return parse_match_spec(text)
-    return None
 
 
 def _format_package(package: CondaPackage) -> str:

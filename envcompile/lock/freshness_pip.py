@@ -9,14 +9,12 @@ from packaging.version import VERSION_PATTERN, Version
 
 from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.platforms import PLATFORMS
-from envcompile.spec.pip import parse_package_name, parse_requirement
-from envcompile.versions import minor_release
+from envcompile.spec.pip import make_marker_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Generator, Iterable, Iterator, Mapping
+    from collections.abc import Container, Generator, Iterable, Iterator
 
-    from packaging.requirements import Requirement
-
+    from envcompile.diagnostics.source import KeyPath
     from envcompile.lock.model import CondaPackage, PlatformLock
     from envcompile.spec.model import Spec
 
@@ -44,34 +42,27 @@ def check_pip_requirements(
     twice = {each: package.name for package in locked.conda if package.name in conda for each in package.provides}
     environment = create_marker_environment(locked)
     roots = set()
-    for index, text in enumerate(spec.pip.packages):
-        asked = parse_requirement(text)
-        if asked.marker and not asked.marker.evaluate(environment):
+    for index, each in enumerate(spec.pip.packages):
+        if not each.applies_to(environment):
             continue
-        normal = parse_package_name(asked.name)
-        roots.add(normal)
-        pin = pins.get(normal)
-        if normal in twice:
-            yield Diagnostic(
-                "stale", f"`{text}` is asked of pip, and of conda as `{twice[normal]}`", ("pip", "packages", index)
-            )
+        roots.add(each.name)
+        pin = pins.get(each.name)
+        path: KeyPath = ("pip", "packages", index)
+        if each.name in twice:
+            yield Diagnostic("stale", f"`{each}` is asked of pip, and of conda as `{twice[each.name]}`", path)
         elif pin is None:
-            yield Diagnostic(
-                "stale", f"`{text}` is asked of pip, and the lock has no `{normal}`", ("pip", "packages", index)
-            )
-        elif not _allows_version(asked, pin.version):
-            yield Diagnostic(
-                "stale", f"`{text}` is asked of pip, and the lock has {pin.label}", ("pip", "packages", index)
-            )
+            yield Diagnostic("stale", f"`{each}` is asked of pip, and the lock has no `{each.name}`", path)
+        elif not each.allows_version(pin.version):
+            yield Diagnostic("stale", f"`{each}` is asked of pip, and the lock has {pin.label}", path)
     yield from _check_completeness(spec, locked, pins)
     return roots
 
 
 def _check_completeness(spec: Spec, locked: PlatformLock, pins: Container[str]) -> Iterator[Diagnostic]:
     """What should not be in the lock, and what should be."""
-    for index, text in enumerate(spec.pip.exclude):
-        if any(package.name == parse_package_name(text) for package in locked.pip):
-            yield Diagnostic("stale", f"`{text}` is left out, and the lock holds it", ("pip", "exclude", index))
+    for index, name in enumerate(spec.pip.exclude):
+        if any(package.name == name for package in locked.pip):
+            yield Diagnostic("stale", f"`{name}` is left out, and the lock holds it", ("pip", "exclude", index))
     for package in locked.pip:
         for need in package.depends:
             if need not in pins:
@@ -80,28 +71,10 @@ def _check_completeness(spec: Spec, locked: PlatformLock, pins: Container[str]) 
                 )
 
 
-def _allows_version(asked: Requirement, version: str) -> bool:
-    # Whether a prerelease may be taken was the resolver's question; here one is taken already.
-    return asked.specifier.contains(version, prereleases=True)
-
-
-def create_marker_environment(locked: PlatformLock) -> Mapping[str, str]:
-    """The environment of markers (PEP 508) on a platform, as resolvers have it."""
-    version = locked.python.version if locked.python else "0"
-    return {
-        "implementation_name": "cpython",
-        "implementation_version": version,
-        "os_name": "posix",
-        "platform_machine": PLATFORMS[locked.platform].machine,
-        "platform_python_implementation": "CPython",
-        "platform_release": "",
-        "platform_system": "Linux",
-        "platform_version": "",
-        "python_full_version": version,
-        "python_version": minor_release(version),
-        "sys_platform": "linux",
-        "extra": "",
-    }
+def create_marker_environment(locked: PlatformLock) -> dict[str, str]:
+    """The environment of markers (PEP 508) on a locked platform. Without a Python, its version is 0.0.0."""
+    python = locked.python.version if locked.python else "0.0.0"
+    return make_marker_environment(PLATFORMS[locked.platform].machine, python)
 
 
 def find_provided_versions(packages: Iterable[CondaPackage]) -> dict[str, str]:

@@ -63,7 +63,7 @@ def build_graph(platform: PlatformLock) -> DependencyGraph:
     dependencies: dict[PackageNode, tuple[PackageNode, ...]] = {}
     for node, package in packages.items():
         manager = INSTALLED_KINDS[node.kind]
-        names = {manager.dependency_name(text) for text in package.depends}
+        names = {manager.parse_dependency(text).name for text in package.depends}
         found = {end for name in names if (end := PackageNode(name, node.kind)) in packages}
         if manager.has_distributions:
             found |= {providers[name] for name in names if name in providers}
@@ -92,9 +92,8 @@ def find_requested_packages(spec: Spec, graph: DependencyGraph) -> tuple[Package
     """The locked packages that the spec requests, in its order, then those that the base image requires."""
     requested: list[PackageNode] = []
     for kind, manager in INSTALLED_KINDS.items():
-        for text in manager.list_requirements(spec, PACKAGE_LISTS[kind].spec_key):
-            name = manager.requirement_name(text)
-            requested += graph.find_nodes(name) if manager.has_distributions else [PackageNode(name, kind)]
+        for each in manager.list_requirements(spec, PACKAGE_LISTS[kind].spec_key):
+            requested += graph.find_nodes(each.name) if manager.has_distributions else [PackageNode(each.name, kind)]
     return tuple(dict.fromkeys(node for node in (*requested, *graph.base_packages) if node in graph.packages))
 
 

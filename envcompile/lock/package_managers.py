@@ -6,21 +6,46 @@ works for every package manager iterates over `PACKAGE_MANAGERS` or `PACKAGE_LIS
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from envcompile.diagnostics.diagnostic import RequirementError
 from envcompile.lock.model import SdistBuild
-from envcompile.spec.conda import matches_package, parse_dependency_name, parse_match_spec
-from envcompile.spec.pip import DEFAULT_INDEX, parse_package_name, parse_requirement
+from envcompile.spec.conda import CondaDependency, parse_conda_requirement
+from envcompile.spec.pip import DEFAULT_INDEX, parse_requirement
 from envcompile.spec.solver_inputs import list_conda_requirements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from envcompile.lock.model import AptPackage, CondaPackage, Lock, Pins, PipPackage, PlatformLock
+    from envcompile.spec.conda import CondaRequirement
     from envcompile.spec.model import Spec
+    from envcompile.spec.pip import PipRequirement
 
     LockedPackage = CondaPackage | PipPackage | AptPackage
+
+
+class Requirement(Protocol):
+    """A requirement of the spec or a dependency of a package. `str` returns it as written."""
+
+    @property
+    def name(self) -> str:
+        """The name of the required package."""
+
+    def allows(self, package: Any) -> bool:
+        """Whether a package of that name satisfies the requirement, as far as this is known without a resolver."""
+
+
+class NameRequirement(NamedTuple):
+    """A requirement for a package in any version."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    def allows(self, _: LockedPackage) -> bool:
+        """Every version satisfies the requirement."""
+        return True
 
 
 class PackageList(NamedTuple):
@@ -65,11 +90,10 @@ class PackageManager(NamedTuple):
 
     - `name`: the name of its table in the spec.
     - `title`: its name in the phrase "… packages".
-    - `requirement_name`: the name of the package that a requirement of the spec requests.
-    - `dependency_name`: the name of the package that an item of `depends` needs.
-    - `allows`: whether a requirement or a dependency allows a package, as far as this is known without a resolver.
     - `describe`: the build and the beginning of the hash of a package, which identify its file.
-    - `requirements`: the requirements of the spec for `packages`, if there are more than the table contains.
+    - `list_requirements`: the requirements for one list, by its key in the spec, in the order of the spec.
+    - `parse_requirement`: the requirement of a text as users write it. Raises `RequirementError`.
+    - `parse_dependency`: the requirement of an item of `depends`.
     - `has_distributions`: whether the packages are Python distributions. They depend on the Python and the C library,
       and conda packages can provide them.
     - `follows_snapshot`: whether all versions come from one snapshot of an archive, so that single changes have no
@@ -80,44 +104,28 @@ class PackageManager(NamedTuple):
     title: str
     lists: tuple[PackageList, ...]
     describe: Callable[[Any], str]
-    requirement_name: Callable[[str], str] = str
-    dependency_name: Callable[[str], str] = str
-    allows: Callable[[str, Any], bool] = lambda _, __: True
-    requirements: Callable[[Spec], tuple[str, ...]] | None = None
+    list_requirements: Callable[[Spec, str], Sequence[Requirement]]
+    parse_requirement: Callable[[str], Requirement]
+    parse_dependency: Callable[[str], Requirement] = NameRequirement
     has_distributions: bool = False
     follows_snapshot: bool = False
 
-    def list_requirements(self, spec: Spec, key: str = "packages") -> tuple[str, ...]:
-        """The requirements of one list, in the order of the spec."""
-        if self.requirements and key == "packages":
-            return self.requirements(spec)
-        return tuple(getattr(getattr(spec, self.name), key))
 
-
-def _list_conda_requirements(spec: Spec) -> tuple[str, ...]:
+def _list_conda_requirements(spec: Spec, _: str) -> tuple[CondaRequirement, ...]:
     """With the Python of the spec, which conda installs if it installs anything."""
     return list_conda_requirements(spec) if spec.conda.packages else ()
 
 
-def _allows_conda_package(text: str, package: CondaPackage) -> bool:
-    try:
-        return matches_package(parse_match_spec(text), package)
-    except RequirementError:  # a record can contain MatchSpecs that the solvers read differently
-        return True
+def _list_pip_requirements(spec: Spec, _: str) -> tuple[PipRequirement, ...]:
+    return spec.pip.packages
+
+
+def _list_debian_requirements(spec: Spec, key: str) -> tuple[NameRequirement, ...]:
+    return tuple(map(NameRequirement, spec.apt.build if key == "build" else spec.apt.packages))
 
 
 def _describe_conda_package(package: CondaPackage) -> str:
     return f"{package.build} {package.sha256[:12]}"
-
-
-def _parse_requirement_name(text: str) -> str:
-    return parse_package_name(parse_requirement(text).name)
-
-
-def _allows_distribution(text: str, package: PipPackage) -> bool:
-    """A requirement with a marker may not apply, so it allows every version."""
-    requirement = parse_requirement(text)
-    return bool(requirement.marker) or requirement.specifier.contains(package.version, prereleases=True)
 
 
 def _describe_distribution(package: PipPackage) -> str:
@@ -144,10 +152,9 @@ PACKAGE_MANAGERS = {
             "conda",
             (PackageList("conda", "conda {}", _CONDA_ROW_KEYS),),
             describe=_describe_conda_package,
-            requirement_name=lambda text: parse_match_spec(text).name,
-            dependency_name=parse_dependency_name,
-            allows=_allows_conda_package,
-            requirements=_list_conda_requirements,
+            list_requirements=_list_conda_requirements,
+            parse_requirement=parse_conda_requirement,
+            parse_dependency=CondaDependency,
         ),
         PackageManager(
             "pip",
@@ -157,8 +164,8 @@ PACKAGE_MANAGERS = {
                 PackageList("pip-build", "build dependency of {}", _PIP_ROW_KEYS, is_installed=False),
             ),
             describe=_describe_distribution,
-            requirement_name=_parse_requirement_name,
-            allows=_allows_distribution,
+            list_requirements=_list_pip_requirements,
+            parse_requirement=parse_requirement,
             has_distributions=True,
         ),
         PackageManager(
@@ -169,6 +176,8 @@ PACKAGE_MANAGERS = {
                 PackageList("apt-build", "apt (build stage) {}", _APT_ROW_KEYS, "build"),
             ),
             describe=_describe_debian_package,
+            list_requirements=_list_debian_requirements,
+            parse_requirement=NameRequirement,
             follows_snapshot=True,
         ),
     )

@@ -18,8 +18,7 @@ from envcompile.net.process import run_in_threads
 from envcompile.platforms import PLATFORMS
 from envcompile.resolve.conda.channels import add_distributions
 from envcompile.resolve.model import CondaRequest, PipRequest
-from envcompile.spec.conda import parse_match_spec
-from envcompile.spec.pip import find_index_name, parse_package_name, parse_requirement
+from envcompile.spec.pip import PipRequirement, find_index_name
 from envcompile.spec.solver_inputs import list_conda_requirements
 
 if TYPE_CHECKING:
@@ -147,7 +146,7 @@ def _solve_conda(  # noqa: PLR0913, PLR0917 - a request depends on all earlier d
 
 def _check_no_duplicates(source: TomlSource, spec: Spec, conda: Mapping[str, tuple[CondaPackage, ...]]) -> None:
     """Reject a pip requirement if a requested conda package contains the distribution."""
-    requirements = {parse_match_spec(text).name: text for text in spec.conda.packages}
+    requirements = {each.name: each for each in spec.conda.packages}
     providers = {
         distribution: package
         for packages in conda.values()
@@ -155,10 +154,10 @@ def _check_no_duplicates(source: TomlSource, spec: Spec, conda: Mapping[str, tup
         for distribution in package.provides
     }
     diagnostics = []
-    for index, text in enumerate(spec.pip.packages):
-        provider = providers.get(parse_package_name(parse_requirement(text).name))
+    for index, each in enumerate(spec.pip.packages):
+        provider = providers.get(each.name)
         if provider and provider.name in requirements:
-            message = f"the conda requirement `{requirements[provider.name]}` already provides the pip package `{text}`"
+            message = f"the conda requirement `{requirements[provider.name]}` already provides the pip package `{each}`"
             hint = "remove one of the two; pip packages can also depend on the conda package"
             diagnostics.append(Diagnostic("duplicate", message, ("pip", "packages", index), hint))
     if diagnostics:
@@ -186,7 +185,7 @@ def _solve_pip(  # noqa: PLR0913, PLR0917 - a request depends on all earlier dec
     if python is None or solvers.pip is None:
         raise AssertionError("a checked spec with pip packages has a Python and a resolver")
     request = PipRequest(
-        requirements=(*spec.pip.packages, *context.wheels),
+        requirements=(*spec.pip.packages, *map(PipRequirement, context.wheels)),
         exclude=spec.pip.exclude,
         platform=PLATFORMS[name],
         python=python.version,
@@ -252,7 +251,9 @@ def explain_unsolvable(
 def _find_blamed_requirements(error: UnsolvableError, spec: Spec) -> list[KeyPath]:
     """Return the requirements of which the reason says "you require", or else all that it names."""
     manager = PACKAGE_MANAGERS[error.table]
-    names = [manager.requirement_name(text) for text in getattr(spec, manager.name).packages]
+    # Without the Python that is added to conda's requirements: its key is another one.
+    requirements = manager.list_requirements(spec, "packages")[: len(getattr(spec, manager.name).packages)]
+    names = [each.name for each in requirements]
     reason = " ".join(error.reason.split()).lower()
     # A name matches in any spelling, but not as a part of a longer name.
     patterns = [rf"{'[-_.]'.join(map(re.escape, name.split('-')))}(?![a-z0-9_-])" for name in names]

@@ -99,7 +99,7 @@ def _check_version(name: str, version: str, pins: Collection[Pins]) -> None:
         for manager in PACKAGE_MANAGERS.values():
             locked_names = (locked for platform in pins for locked, _ in manager.lists[0].iter_packages(platform))
             if name in locked_names:
-                manager.requirement_name(f"{name} =={version}")
+                manager.parse_requirement(f"{name} =={version}")
     except RequirementError as error:
         raise InvalidInputError(error.message, f"write `-P {name}==VERSION`") from None
 

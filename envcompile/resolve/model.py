@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from envcompile.lock.model import Channel, CondaPackage, PipPackage
     from envcompile.net.process import ProcessRunner
     from envcompile.platforms import Platform
+    from envcompile.spec.conda import CondaRequirement
     from envcompile.spec.model import ExtraIndex
+    from envcompile.spec.pip import PipRequirement
 
     Package = TypeVar("Package", PipPackage, CondaPackage)
     Solution = TypeVar("Solution")
@@ -66,7 +68,7 @@ class SdistMetadata:
 class PipRequest:
     """A request to resolve pip packages for one platform."""
 
-    requirements: tuple[str, ...]
+    requirements: tuple[PipRequirement, ...]
     exclude: tuple[str, ...]
     platform: Platform
     python: str  # X.Y.Z
@@ -111,7 +113,7 @@ class PipResolver(Protocol):
 class CondaRequest:
     """A request to resolve conda packages for one platform."""
 
-    requirements: tuple[str, ...]  # MatchSpecs as users write them
+    requirements: tuple[CondaRequirement, ...]
     channels: tuple[Channel, ...]  # in the order of their strict priority
     platform: Platform
     glibc: str  # X.Y

@@ -100,7 +100,7 @@ def _check_requirements(value: dict[str, Any]) -> Iterator[Diagnostic]:
         except RequirementError as refusal:
             yield refusal.make_diagnostic(path)
             continue
-        normal, marker = parse_package_name(parsed.name), str(parsed.marker)
+        normal, marker = parsed.name, str(parsed.marker)
         if (normal, marker) in seen:
             message = (
                 f"`{normal}` is asked for twice, as `{display_text(seen[normal, marker])}` and `{display_text(text)}`"
@@ -152,7 +152,7 @@ def _check_excluded(value: dict[str, Any]) -> Iterator[Diagnostic]:
     asked: dict[str, str] = {}
     for _, text in _iter_strings(value, "pip", "packages"):
         with suppress(RequirementError):
-            asked[parse_package_name(parse_requirement(text).name)] = text
+            asked[parse_requirement(text).name] = text
     for path, text in _iter_strings(value, "pip", "exclude"):
         with suppress(RequirementError):
             name = parse_package_name(text)

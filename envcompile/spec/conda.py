@@ -9,6 +9,9 @@ that 1.0 equals 1, while 1.0rc1 and 1.0+cu118 stand below 1.0, and 1.0.post1 abo
 from __future__ import annotations
 
 import re
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache, cached_property
 from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
 
@@ -149,6 +152,70 @@ class MatchSpec(NamedTuple):
     subdir: str | None = None
     md5: str | None = None
     sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class CondaRequirement:
+    """A conda requirement: the text as written, and the MatchSpec, which is parsed when it is first used.
+
+    `match_spec` and `name` of an invalid text raise `RequirementError`. `check_spec` reports invalid texts first.
+    """
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    @cached_property
+    def match_spec(self) -> MatchSpec:
+        """The parts of the requirement."""
+        return parse_match_spec(self.text)
+
+    @property
+    def name(self) -> str:
+        """The name of the package, in lower case."""
+        return self.match_spec.name
+
+    def allows(self, package: MatchablePackage) -> bool:
+        """Whether a package satisfies the requirement."""
+        return matches_package(self.match_spec, package)
+
+
+@dataclass(frozen=True)
+class CondaDependency:
+    """A dependency in the record of a channel.
+
+    Records contain MatchSpecs that solvers read differently. Of these only the name is known.
+    """
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def name(self) -> str:
+        """The name of the package, in lower case."""
+        return parse_dependency_name(self.text)
+
+    def allows(self, package: MatchablePackage) -> bool:
+        """Whether a package of this name satisfies the dependency, as far as it can be read."""
+        match_spec = _parse_record_match_spec(self.text)
+        return match_spec is None or matches_package(match_spec, package)
+
+
+@cache
+def _parse_record_match_spec(text: str) -> MatchSpec | None:
+    with suppress(RequirementError):
+        return parse_match_spec(text)
+    return None
+
+
+def parse_conda_requirement(text: str) -> CondaRequirement:
+    """The requirement of a text. Raises `RequirementError` if it is not one."""
+    requirement = CondaRequirement(text)
+    _ = requirement.match_spec
+    return requirement
 
 
 def parse_match_spec(text: str) -> MatchSpec:

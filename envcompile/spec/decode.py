@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
 from envcompile.project import MAX_SPEC_BYTES
 from envcompile.project.generated_files import EXPORT_FILES
+from envcompile.spec.conda import CondaRequirement
 from envcompile.spec.model import (
     AptSpec,
     BaseImageSpec,
@@ -18,7 +19,7 @@ from envcompile.spec.model import (
     SdistMetadataOverride,
     Spec,
 )
-from envcompile.spec.pip import normalize_name
+from envcompile.spec.pip import PipRequirement, normalize_name
 from envcompile.spec.values import (
     describe_toml_type,
     has_clean_characters,
@@ -80,6 +81,24 @@ def _make_struct_reader(
     return read
 
 
+# Invalid requirements and names are reported by `check_spec`: a spec that was checked before is not parsed again.
+
+
+def _read_pip_requirement(found: Diagnostics, path: KeyPath, value: Any) -> PipRequirement | None:
+    text = read_string(found, path, value)
+    return None if text is None else PipRequirement(text)
+
+
+def _read_conda_requirement(found: Diagnostics, path: KeyPath, value: Any) -> CondaRequirement | None:
+    text = read_string(found, path, value)
+    return None if text is None else CondaRequirement(text)
+
+
+def _read_package_name(found: Diagnostics, path: KeyPath, value: Any) -> str | None:
+    text = read_string(found, path, value)
+    return None if text is None else normalize_name(text)
+
+
 _read_base_image_table = _make_struct_reader(
     BaseImageSpec,
     {
@@ -113,9 +132,9 @@ _read_extra_index = _make_struct_reader(
 _read_metadata_table = _make_struct_reader(
     dict,
     {
-        "requires-dist": make_array_reader(read_string),
+        "requires-dist": make_array_reader(_read_pip_requirement),
         "requires-python": read_string,
-        "build-requires": make_array_reader(read_string),
+        "build-requires": make_array_reader(_read_pip_requirement),
         "build-env": make_mapping_reader(is_valid_build_env_name, read_string),
     },
 )
@@ -149,16 +168,16 @@ _SPEC_READERS: dict[str, ValueReader[Any]] = {
         CondaSpec,
         {
             "channels": make_array_reader(read_string),
-            "packages": make_array_reader(read_string),
+            "packages": make_array_reader(_read_conda_requirement),
             "resolver": make_choice_reader(("rattler", "conda-lock"), "resolver", "a resolver of conda packages"),
         },
     ),
     "pip": _make_struct_reader(
         PipSpec,
         {
-            "packages": make_array_reader(read_string),
-            "exclude": make_array_reader(read_string),
-            "allow-sdist": make_array_reader(read_string),
+            "packages": make_array_reader(_read_pip_requirement),
+            "exclude": make_array_reader(_read_package_name),
+            "allow-sdist": make_array_reader(_read_package_name),
             "resolver": make_choice_reader(("uv", "pip-tools"), "resolver", "a resolver of pip packages"),
             "index": read_index_url,
             "extra-indexes": make_array_reader(_read_extra_index),

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from envcompile.spec.conda import CondaRequirement
+    from envcompile.spec.pip import PipRequirement
 
 # The tables that request packages, each by its key `packages`.
 PACKAGE_TABLES = ("conda", "pip", "apt")
@@ -55,26 +60,26 @@ class ExtraIndex:
 class SdistMetadataOverride:
     """What the user says of an sdist whose own metadata only its code could tell.
 
-    `requires_dist` and `build_requires` are requirements (PEP 508), `requires_python` is a range (PEP 440). None, or ()
+    `requires_python` is a range (PEP 440). None, or ()
     for `build_requires`, leaves what the sdist says; `build_requires` are added to what its pyproject.toml asks for.
     `make_build_environment`, sorted by name, is set while it is built.
     """
 
     name: str
-    requires_dist: tuple[str, ...] | None = None
+    requires_dist: tuple[PipRequirement, ...] | None = None
     requires_python: str | None = None
-    build_requires: tuple[str, ...] = ()
+    build_requires: tuple[PipRequirement, ...] = ()
     build_env: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class PipSpec:
-    """`[pip]`: requirements as written (PEP 508), and names of packages knowingly left out of the lock.
+    """`[pip]`: requirements, and names of packages that are deliberately left out of the lock.
 
-    `metadata` is sorted by name.
+    The names in `exclude` and `allow_sdist` are normalised (PEP 503); `metadata` is sorted by name.
     """
 
-    packages: tuple[str, ...] = ()
+    packages: tuple[PipRequirement, ...] = ()
     exclude: tuple[str, ...] = ()
     allow_sdist: tuple[str, ...] = ()
     resolver: str = "uv"
@@ -85,10 +90,10 @@ class PipSpec:
 
 @dataclass(frozen=True, slots=True)
 class CondaSpec:
-    """`[conda]`: channels in order of priority (a name, a URL or a path), and MatchSpecs as written."""
+    """`[conda]`: channels in order of priority (a name, a URL or a path), and requirements."""
 
     channels: tuple[str, ...] = ()
-    packages: tuple[str, ...] = ()
+    packages: tuple[CondaRequirement, ...] = ()
     resolver: str = "rattler"
 
 

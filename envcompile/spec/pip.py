@@ -1,11 +1,13 @@
-"""pip requirements (PEP 508): read, refused with the right word, and written in one canonical form."""
+"""pip requirements (PEP 508), names of packages, and the index that serves a package."""
 
 from __future__ import annotations
 
 import re
 from contextlib import suppress
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any, Protocol
 
 from envcompile.diagnostics.diagnostic import Diagnostic, RequirementError, redact_secrets
 from envcompile.spec.model import ExtraIndex
@@ -16,15 +18,20 @@ from envcompile.spec.values import (
     MAX_REQUIREMENT_LENGTH,
     display_text,
 )
+from envcompile.versions import minor_release
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from packaging.markers import Marker
     from packaging.requirements import Requirement
+    from packaging.specifiers import SpecifierSet
 
     from envcompile.diagnostics.source import KeyPath
     from envcompile.spec.model import PipSpec
 
+# The lock's name for the index that serves every package without an extra index of its own.
+DEFAULT_INDEX = "default"
 _PACKAGE_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _VERSION_CONTROL_URL = re.compile(r"(?:^|@\s*)(?:git|hg|svn|bzr)\+")
 
@@ -47,10 +54,104 @@ def normalize_name(text: str) -> str:
     return re.sub(r"[-_.]+", "-", text).lower()
 
 
-def parse_requirement(text: str) -> Requirement:
-    """One requirement as `packaging` reads it. Raises `RequirementError` with the rule that says what it is instead."""
+class VersionedPackage(Protocol):
+    """A package with a version (PEP 440), such as a `PipPackage` of the lock."""
+
+    @property
+    def version(self) -> str: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class PipRequirement:
+    """A pip requirement: the text as written, and its parts.
+
+    The text is parsed when a part is first used, because importing `packaging` takes longer than a bare interpreter's
+    start, and most runs of `verify`, `dockerfile` and `tag` need no part. The parts of an invalid text raise
+    `RequirementError`. `check_spec` reports invalid texts first.
+    """
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    def validate(self) -> None:
+        """Raise `RequirementError` if the text is not a requirement that can be locked."""
+        _ = self._parsed
+
+    @cached_property
+    def _parsed(self) -> Requirement:
+        return _parse_text(self.text)
+
+    @cached_property
+    def name(self) -> str:
+        """The normalised name (PEP 503)."""
+        return normalize_name(self._parsed.name)
+
+    @cached_property
+    def extras(self) -> tuple[str, ...]:
+        """The normalised names of the extras, sorted."""
+        return tuple(sorted(map(normalize_name, self._parsed.extras)))
+
+    @property
+    def specifier(self) -> SpecifierSet:
+        """The allowed versions."""
+        return self._parsed.specifier
+
+    @property
+    def marker(self) -> Marker | None:
+        """The environment marker."""
+        return self._parsed.marker
+
+    def allows_version(self, version: str) -> bool:
+        """Whether a version satisfies the requirement. Prereleases do: the resolver has decided about them."""
+        return self.specifier.contains(version, prereleases=True)
+
+    def allows(self, package: VersionedPackage) -> bool:
+        """Whether a package of this name satisfies the requirement. One with a marker may not apply here."""
+        return self.marker is not None or self.allows_version(package.version)
+
+    def applies_to(self, environment: Mapping[str, str]) -> bool:
+        """Whether the marker is true in an environment of markers."""
+        return self.marker is None or self.marker.evaluate(dict(environment))
+
+    def format_canonical(self) -> str:
+        """The one text for this meaning: normalised name, sorted extras and specifiers, one spacing."""
+        extras = f"[{','.join(self.extras)}]" if self.extras else ""
+        marker = f" ; {self.marker}" if self.marker else ""
+        return f"{self.name}{extras}{self.format_specifier()}{marker}"
+
+    def format_specifier(self) -> str:
+        """The specifiers, sorted."""
+        return ",".join(sorted(map(str, self.specifier)))
+
+
+def parse_requirement(text: str) -> PipRequirement:
+    """The requirement of a text. Raises `RequirementError` if it is not one that can be locked."""
+    requirement = PipRequirement(text)
+    requirement.validate()
+    return requirement
+
+
+@cache
+def _parse_text(text: str) -> Requirement:
     stripped = text.strip()
     quoted = f"`{display_text(stripped)}`"
+    _reject_other_syntax(text, stripped, quoted)
+    from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - 34 ms, for pip packages only
+
+    try:
+        requirement = Requirement(stripped)
+    except InvalidRequirement:
+        reason, hint = _explain_parse_failure(stripped)
+        raise RequirementError("requirement", f"{quoted} is not a requirement: {reason}", hint) from None
+    if requirement.marker:
+        _check_marker(requirement.marker, quoted)
+    return requirement
+
+
+def _reject_other_syntax(text: str, stripped: str, quoted: str) -> None:
+    """Raise `RequirementError` for what pip accepts in other places: options, URLs and paths."""
     if len(text) > MAX_REQUIREMENT_LENGTH or text.count("(") > MAX_REQUIREMENT_DEPTH:
         raise RequirementError(
             "requirement", f"{quoted} is longer or deeper than any requirement", "write a name and a range"
@@ -71,23 +172,12 @@ def parse_requirement(text: str) -> Requirement:
         raise RequirementError("requirement-url", f"{quoted} is a URL, not a requirement", hint)
     if stripped.endswith(ARCHIVE_SUFFIXES) or ("/" in stripped.split(";", maxsplit=1)[0]):
         raise RequirementError("requirement-path", f"{quoted} is a file, which no lock can pin", LOCAL_CODE_HINT)
-    return _parse_valid_requirement(stripped, quoted)
-
-
-def _parse_valid_requirement(stripped: str, quoted: str) -> Requirement:
-    from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - 14 ms, for pip packages only
-
-    try:
-        return Requirement(stripped)
-    except InvalidRequirement:
-        reason, hint = _explain_parse_failure(stripped)
-        raise RequirementError("requirement", f"{quoted} is not a requirement: {reason}", hint) from None
 
 
 def _explain_parse_failure(text: str) -> tuple[str, str]:
-    """What is wrong with a requirement that `packaging` does not read, and what mends it.
+    """The reason and the hint for a requirement that `packaging` rejects.
 
-    Our own words: those of `packaging` speak of its grammar, and change from release to release.
+    The messages of `packaging` describe its grammar and change from release to release.
     """
     from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - as above
 
@@ -107,24 +197,43 @@ def _explain_parse_failure(text: str) -> tuple[str, str]:
     return "it cannot be read", 'write it as pip does, such as `"numpy >=2,<3"` or `"transformers[torch] >=5"`'
 
 
-def canonicalize_requirement(text: str) -> str:
-    """One text for one requirement: normalised name, sorted extras and specifiers, one spacing."""
-    return format_requirement(parse_requirement(text))
+def _check_marker(marker: Marker, quoted: str) -> None:
+    """Raise `RequirementError` for a marker that parses but cannot be evaluated.
+
+    `packaging` notices that only in an environment, and then in every environment.
+    """
+    from packaging.markers import UndefinedEnvironmentName  # noqa: PLC0415 - loaded with the requirement
+
+    try:
+        marker.evaluate(make_marker_environment("x86_64", "3.12.0"))
+    except UndefinedEnvironmentName:
+        reason, hint = "a variable in it has no value", "use a variable such as `python_version` or `sys_platform`"
+    except ValueError:  # UndefinedComparison; releases of `packaging` before 26 also raise InvalidVersion
+        reason, hint = "it compares values that are not versions", "compare with `==` or `!=`"
+    else:
+        return
+    raise RequirementError("requirement", f"{quoted} has a marker that cannot be evaluated: {reason}", hint)
 
 
-def format_requirement(parsed: Requirement) -> str:
-    """The canonical text of a parsed requirement."""
-    extras = f"[{','.join(sorted(normalize_name(extra) for extra in parsed.extras))}]" if parsed.extras else ""
-    specifiers = ",".join(sorted(str(specifier) for specifier in parsed.specifier))
-    marker = f" ; {parsed.marker}" if parsed.marker else ""
-    return f"{normalize_name(parsed.name)}{extras}{specifiers}{marker}"
+def make_marker_environment(machine: str, python: str) -> dict[str, str]:
+    """The environment of markers (PEP 508) on a platform, as resolvers define it for another machine.
 
-
-# Which index serves a package: the first extra index with a pattern for its name, else the default one; no other.
-
-
-# What the lock calls the index that serves whatever no other is named for.
-DEFAULT_INDEX = "default"
+    `machine` is the value of `platform_machine`, `python` a full version.
+    """
+    return {
+        "implementation_name": "cpython",
+        "implementation_version": python,
+        "os_name": "posix",
+        "platform_machine": machine,
+        "platform_python_implementation": "CPython",
+        "platform_release": "",
+        "platform_system": "Linux",
+        "platform_version": "",
+        "python_full_version": python,
+        "python_version": minor_release(python),
+        "sys_platform": "linux",
+        "extra": "",
+    }
 
 
 def find_index(package: str, indexes: Iterable[ExtraIndex]) -> ExtraIndex:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from envcompile.spec.conda import parse_match_spec
-from envcompile.spec.pip import normalize_name, parse_package_name, parse_requirement
+from envcompile.spec.conda import CondaRequirement
+from envcompile.spec.pip import normalize_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from envcompile.spec.model import BaseImageSpec, SdistMetadataOverride, Spec
 
 
-def list_conda_requirements(spec: Spec) -> tuple[str, ...]:
+def list_conda_requirements(spec: Spec) -> tuple[CondaRequirement, ...]:
     """The conda requirements, and with them the Python that the spec asks for at its top."""
-    asked = {parse_match_spec(text).name for text in spec.conda.packages}
-    if spec.python is None or "python" in asked:
+    if spec.python is None or any(each.name == "python" for each in spec.conda.packages):
         return spec.conda.packages
     exact = spec.python.count(".") > 1
-    return (*spec.conda.packages, f"python =={spec.python}" if exact else f"python {spec.python}.*")
+    python = CondaRequirement(f"python =={spec.python}" if exact else f"python {spec.python}.*")
+    return (*spec.conda.packages, python)
 
 
 def recorded_inputs(spec: Spec) -> dict[str, tuple[str, ...]]:
@@ -35,8 +35,8 @@ def recorded_inputs(spec: Spec) -> dict[str, tuple[str, ...]]:
         "exclude-newer": _as_tuple(spec.exclude_newer),
         "conda.channels": spec.conda.channels,
         "pip.packages": tuple(sorted(find_requested_extras(spec))),
-        "pip.exclude": tuple(sorted(parse_package_name(each) for each in pip.exclude)),
-        "pip.allow-sdist": tuple(sorted(parse_package_name(each) for each in pip.allow_sdist)),
+        "pip.exclude": tuple(sorted(pip.exclude)),
+        "pip.allow-sdist": tuple(sorted(pip.allow_sdist)),
         "pip.metadata": tuple(map(_format_metadata, pip.metadata)),
         "pip.index": _as_tuple(pip.index),
         "pip.extra-indexes": tuple(indexes),
@@ -58,12 +58,9 @@ def find_requested_extras(spec: Spec) -> dict[str, int]:
 
     What an extra brings is not told from what the package itself needs by any pin.
     """
-    parsed = [(index, parse_requirement(text)) for index, text in enumerate(spec.pip.packages) if "[" in text]
-    return {
-        f"{parse_package_name(each.name)}[{parse_package_name(extra)}]": index
-        for index, each in parsed
-        for extra in sorted(each.extras)
-    }
+    # Most requirements have no extra and are not parsed here.
+    found = [(index, each) for index, each in enumerate(spec.pip.packages) if "[" in each.text]
+    return {f"{each.name}[{extra}]": index for index, each in found for extra in each.extras}
 
 
 def _as_tuple(value: str | bool | None) -> tuple[str, ...]:
@@ -72,9 +69,9 @@ def _as_tuple(value: str | bool | None) -> tuple[str, ...]:
 
 def _format_metadata(said: SdistMetadataOverride) -> str:
     """What is said of one sdist, as one text for one value."""
-    dist = None if said.requires_dist is None else sorted(said.requires_dist)
+    dist = None if said.requires_dist is None else sorted(each.text for each in said.requires_dist)
     env = f" {dict(said.build_env)}" if said.build_env else ""
-    return f"{said.name} {dist} {said.requires_python} {sorted(said.build_requires)}{env}"
+    return f"{said.name} {dist} {said.requires_python} {sorted(each.text for each in said.build_requires)}{env}"
 
 
 def _iter_base_image_inputs(base: BaseImageSpec | None) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -13,7 +13,9 @@ from envcompile.base_image.default import (
 )
 from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.lock.model import BaseImage
+from envcompile.spec.conda import CondaRequirement
 from envcompile.spec.model import BaseImageSpec, CondaSpec, ImageSpec, PipSpec, Spec
+from envcompile.spec.pip import PipRequirement
 
 DIGEST = "sha256:" + "0" * 64
 NOTHING = BaseImageProperties()
@@ -101,7 +103,7 @@ def spec(base: BaseImageSpec) -> Spec:
 
 def test_conda_brings_its_own_python() -> None:
     """On a base without one."""
-    conda = Spec("x", conda=CondaSpec(("conda-forge",), ("numpy",)))
+    conda = Spec("x", conda=CondaSpec(("conda-forge",), (CondaRequirement("numpy"),)))
     assert find_base_image(conda) == BaseImageSpec("debian:bookworm-slim")
     assert not needs_inspection(conda)
     assert choose_base_image(conda, find_base_image(conda), f"x@{DIGEST}", NOTHING) == (
@@ -112,7 +114,7 @@ def test_conda_brings_its_own_python() -> None:
 
 def test_tools() -> None:
     """Those that the build needs, and no others."""
-    pip, conda = PipSpec(("six",)), CondaSpec(("conda-forge",), ("numpy",))
+    pip, conda = PipSpec((PipRequirement("six"),)), CondaSpec(("conda-forge",), (CondaRequirement("numpy"),))
     assert [name for name, _ in find_tool_images(Spec("x", "3.12", pip=pip))] == ["uv"]
     assert [name for name, _ in find_tool_images(Spec("x", conda=conda))] == ["micromamba"]
     assert [name for name, _ in find_tool_images(Spec("x", "3.12", pip=pip, conda=conda))] == ["micromamba", "uv"]

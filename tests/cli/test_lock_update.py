@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile.lock.reader import parse_lock
-from envcompile.spec.pip import parse_package_name, parse_requirement
 from tests.kit.project import FIXTURES, spec_of
 
 if TYPE_CHECKING:
     from envcompile.lock.model import Lock
 
 ML = (Path(__file__).parents[2] / "examples" / "ml" / "envcompile.toml").read_text("utf-8")
-ASKED = [parse_package_name(parse_requirement(text).name) for text in spec_of(ML).pip.packages]
+ASKED = [each.name for each in spec_of(ML).pip.packages]
 STACK = ("numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "pytorch")
 CONDA = f"""
 name = "x"

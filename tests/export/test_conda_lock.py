@@ -21,6 +21,7 @@ from envcompile.export import ExportInput, export_lock
 from envcompile.export.common import derive_file_urls
 from envcompile.export.conda_lock import compute_content_hash, merge_dependencies
 from envcompile.resolve.conda.channels import parse_channel
+from envcompile.spec.conda import CondaRequirement
 from tests.kit.project import FIXTURES, parsed, spec_of
 from tests.spec.test_conda_properties import parsed as requirement
 from tests.spec.test_conda_properties import specs
@@ -188,7 +189,7 @@ def test_conda_lock_finds_nothing_to_do(case: str, tmp_path: Path) -> None:
     platforms = [each.platform for each in given_.lock.platforms]
     assert (done.returncode, f"Spec hash already locked for {platforms}" in done.stderr) == (0, True), done.stderr
     assert (tmp_path / "conda-lock.yml").read_bytes() == before
-    other = replace(given_.spec, conda=replace(given_.spec.conda, packages=("numpy >=2.1",)))
+    other = replace(given_.spec, conda=replace(given_.spec.conda, packages=(CondaRequirement("numpy >=2.1"),)))
     (tmp_path / "environment.yml").write_text(export_lock("environment", given_of(other)), "utf-8")
     done = run()
     assert (done.returncode == 0, "Could not lock the environment" in done.stderr) == (False, True), done.stderr

@@ -13,7 +13,8 @@ from packaging.requirements import Requirement
 from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.export import ExportInput, export_lock
 from envcompile.export.common import derive_file_urls, parse_file_urls
-from envcompile.lock.freshness_pip import create_marker_environment
+from envcompile.platforms import PLATFORMS
+from envcompile.spec.pip import make_marker_environment
 from tests.kit.project import CASES, parsed, places
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def test_requirements_are_the_pins_of_each_platform(case: str) -> None:
     text = export_lock("requirements", given(case))
     rows = [line for line in text.replace("\\\n", "").splitlines() if line[:1] not in "#- "]
     for platform in parsed(case)[1].platforms:
-        environment = dict(create_marker_environment(platform))
+        python = platform.python.version if platform.python else "0"
+        environment = make_marker_environment(PLATFORMS[platform.platform].machine, python)
         found = set()
         for row in rows:
             words, *hashes = (part.strip() for part in row.split("--hash=sha256:"))
@@ -62,7 +64,8 @@ def test_pylock_is_valid_and_its_pins_are_those_of_each_platform(case: str) -> N
     lock = Pylock.from_dict(tomli.loads(export_lock("pylock", given(case))))
     lock.validate()
     for platform in parsed(case)[1].platforms:
-        environment = dict(create_marker_environment(platform))
+        python = platform.python.version if platform.python else "0"
+        environment = make_marker_environment(PLATFORMS[platform.platform].machine, python)
         assert any(each.evaluate(environment) for each in lock.environments or ())
         there = [each for each in lock.packages if each.marker is None or each.marker.evaluate(environment)]
         assert len({each.name for each in there}) == len(there), "of one name there is one version on a platform"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from envcompile.platforms import PLATFORMS
 from envcompile.resolve.conda.channels import parse_channel
 from envcompile.resolve.model import CondaRequest
+from envcompile.spec.conda import CondaRequirement
 from tests.kit.project import FIXTURES
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ REAL = parse_channel(str(FIXTURES / "channels" / "conda-forge"), FIXTURES)
 
 
 def request(*requirements: str, platform: str = "linux-64", **more: Any) -> CondaRequest:
-    return CondaRequest(requirements, more.pop("channels", (REAL,)), PLATFORMS[platform], "2.36", **more)
+    return CondaRequest(
+        tuple(map(CondaRequirement, requirements)), more.pop("channels", (REAL,)), PLATFORMS[platform], "2.36", **more
+    )
 
 
 def made_channel(folder: Path, *records: dict[str, Any], subdir: str = "noarch") -> Channel:

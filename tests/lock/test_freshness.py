@@ -9,19 +9,21 @@ import pytest
 
 from envcompile.lock.freshness import check_freshness
 from envcompile.lock.model import RecordedInput
+from envcompile.spec.conda import CondaRequirement
 from envcompile.spec.model import BaseImageSpec, ExtraIndex, SdistMetadataOverride, Spec
+from envcompile.spec.pip import PipRequirement
 from envcompile.spec.solver_inputs import recorded_inputs
 from tests.kit.project import parsed
 
 # A value for each key that no spec of the fixtures has there.
 CHANGED: dict[str, dict[str, Any]] = {
     "": {"python": "3.99", "platforms": ("linux-aarch64",), "exclude_newer": "2001-01-01T00:00:00Z"},
-    "conda": {"channels": ("corp",), "packages": ("no-such-package",)},
+    "conda": {"channels": ("corp",), "packages": (CondaRequirement("no-such-package"),)},
     "pip": {
-        "packages": ("no-such-package",),
+        "packages": (PipRequirement("no-such-package"),),
         "exclude": (),
         "allow_sdist": ("flash-attn",),
-        "metadata": (SdistMetadataOverride("flash-attn", ("torch",)),),
+        "metadata": (SdistMetadataOverride("flash-attn", (PipRequirement("torch"),)),),
         "index": "https://index.example.invalid/simple",
         "extra_indexes": (ExtraIndex("corp", "https://corp.example.invalid/simple", ("*",)),),
     },
@@ -87,7 +89,9 @@ def test_an_index_that_is_swapped_is_named() -> None:
 
 def test_the_same_on_two_platforms_is_said_once() -> None:
     spec, lock = parsed("several")
-    other = dataclasses.replace(spec, pip=dataclasses.replace(spec.pip, packages=(*spec.pip.packages, "acme")))
+    other = dataclasses.replace(
+        spec, pip=dataclasses.replace(spec.pip, packages=(*spec.pip.packages, PipRequirement("acme")))
+    )
     (found,) = check_freshness(other, lock)
     assert found.message == "`acme` is asked of pip, and the lock has no `acme` for `linux-64` and `linux-aarch64`"
 

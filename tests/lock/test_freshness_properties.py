@@ -25,7 +25,7 @@ from envcompile.lock.freshness import check_freshness
 from envcompile.lock.reader import parse_lock
 from envcompile.lock.writer import format_lock
 from envcompile.spec.conda import parse_match_spec
-from envcompile.spec.pip import parse_package_name, parse_requirement
+from envcompile.spec.pip import parse_requirement
 from tests.kit.project import CASES, case, parsed, spec_of
 
 if TYPE_CHECKING:
@@ -56,13 +56,16 @@ def pick(data: Draw, spec: Spec) -> tuple[str, str]:
     """A requirement of the spec: `conda` or `pip`, and its text."""
     return data.draw(
         st.sampled_from(
-            [*(("conda", each) for each in spec.conda.packages), *(("pip", each) for each in spec.pip.packages)]
+            [
+                *(("conda", each.text) for each in spec.conda.packages),
+                *(("pip", each.text) for each in spec.pip.packages),
+            ]
         )
     )
 
 
 def named(side: str, text: str) -> str:
-    return parse_match_spec(text).name if side == "conda" else parse_package_name(parse_requirement(text).name)
+    return parse_match_spec(text).name if side == "conda" else parse_requirement(text).name
 
 
 def pins(lock: Lock, side: str, wanted: str) -> list[str]:
@@ -118,8 +121,8 @@ def closure(packages: Any, roots: set[str]) -> set[str]:
 
 def left_over(platform: PlatformLock, spec: Spec) -> set[str]:
     """What a platform holds and the requirements do not lead to."""
-    conda = {named("conda", each) for each in spec.conda.packages} | ({"python"} if spec.conda.packages else set())
-    pip = {named("pip", each) for each in spec.pip.packages}
+    conda = {each.name for each in spec.conda.packages} | ({"python"} if spec.conda.packages else set())
+    pip = {each.name for each in spec.pip.packages}
     unneeded = {each.name for each in platform.conda} - closure(platform.conda, conda)
     return unneeded | ({each.name for each in platform.pip} - closure(platform.pip, pip))
 
@@ -129,7 +132,7 @@ def removed(data: Draw, spec: Spec, lock: Lock, texts: tuple[str, str]) -> Mutat
     text = texts[0].replace(f'"{old}", ', "", 1).replace(f', "{old}"', "", 1).replace(f'    "{old}",\n', "", 1)
     text = text if text != texts[0] else swapped(text, f'"{old}"', "")
     table = getattr(spec, side)
-    packages = tuple(each for each in table.packages if each != old)
+    packages = tuple(each for each in table.packages if each.text != old)
     changes: Any = {side: dataclasses.replace(table, packages=packages)}
     rest = dataclasses.replace(spec, **changes)
     if not (rest.conda.packages or rest.pip.packages):
@@ -145,7 +148,7 @@ def added(data: Draw, spec: Spec, lock: Lock, texts: tuple[str, str]) -> Mutated
     side = data.draw(st.sampled_from([each for each in ("conda", "pip") if getattr(spec, each).packages]))
     before = f"[{side}]"
     head, _, rest = texts[0].partition(before)
-    asked = {named(side, each) for each in getattr(spec, side).packages}
+    asked = {each.name for each in getattr(spec, side).packages}
     there = set.intersection(*({each.name for each in getattr(platform, side)} for platform in lock.platforms)) - asked
     there -= {each for platform in lock.platforms for package in platform.conda for each in package.provides}
     new = data.draw(st.sampled_from([*sorted(there), "no-such-package", "acme >=1"]))

@@ -25,11 +25,11 @@ from envcompile.resolve.conda.rattler import (
     parse_answer,
     run_worker,
 )
-from envcompile.spec.conda import parse_match_spec
 
 if TYPE_CHECKING:
     from envcompile.lock.model import CondaPackage
     from envcompile.resolve.model import CondaRequest, Effects
+    from envcompile.spec.conda import CondaRequirement
 
 _CONDA_PROGRAMS = ("conda", "mamba", "micromamba")
 _RATTLER_HINT = 'write `resolver = "rattler"` in `[conda]`'
@@ -65,7 +65,7 @@ class CondaLockResolver:
                 "requests": [formatted],
                 "offline": effects.offline,
                 "timeout": self._timeout,
-                "requirements": request.requirements,
+                "requirements": [each.text for each in request.requirements],
                 "program": program,
                 # As requirements, because conda programs have no other way to keep pins.
                 "pins": {pin.name: f"{pin.name}={pin.version}={pin.build}" for pin in request.kept_pins()},
@@ -107,9 +107,9 @@ def _write_inputs(folder: Path, request: CondaRequest, shim_input: dict[str, Any
     (folder / "create").write_text(_SHIM_PROGRAM, "utf-8")
 
 
-def format_for_conda_lock(text: str) -> str:
+def format_for_conda_lock(requirement: CondaRequirement) -> str:
     """Return the requirement in the notation that conda-lock reads most reliably: `channel::name version build`."""
-    name, version, build, channel, *_ = parse_match_spec(text)
+    name, version, build, channel, *_ = requirement.match_spec
     words = [f"{channel}::{name}" if channel else name, *([version or "*"] if version or build else ())]
     return " ".join([*words, *([build] if build else ())])
 

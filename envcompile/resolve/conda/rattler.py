@@ -19,7 +19,6 @@ from envcompile.diagnostics.errors import EnvcompileError, InvalidInputError, Un
 from envcompile.lock.model import CondaPackage
 from envcompile.net.process import select_environment
 from envcompile.resolve.model import UnsolvableError, allows_upgrades
-from envcompile.spec.conda import parse_match_spec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from envcompile.lock.model import Channel
     from envcompile.net.process import ProcessResult
     from envcompile.resolve.model import CondaRequest, Effects
-    from envcompile.spec.conda import MatchSpec
+    from envcompile.spec.conda import CondaRequirement
 
 # By these variables the worker finds py-rattler, its cache and its credentials, in a file or in the user's keyring.
 RATTLER_VARIABLES = (
@@ -82,11 +81,8 @@ def format_request(request: CondaRequest) -> dict[str, Any]:
     same name.
     """
     urls = _find_channel_urls(request.channels)
-    match_specs = [parse_match_spec(text) for text in request.requirements]
-    specs = [
-        _format_requirement(text, match_spec, urls)
-        for text, match_spec in zip(request.requirements, match_specs, strict=True)
-    ]
+    match_specs = [each.match_spec for each in request.requirements]
+    specs = [_format_requirement(each, urls) for each in request.requirements]
     if len(urls) > 1:
         # Strict priority considers only records that match a spec. With the bare name as a second spec, the first
         # channel that has the package in any version wins.
@@ -117,12 +113,13 @@ def _find_channel_urls(channels: tuple[Channel, ...]) -> dict[str, str]:
     return urls
 
 
-def _format_requirement(text: str, match_spec: MatchSpec, urls: Mapping[str, str]) -> str:
+def _format_requirement(requirement: CondaRequirement, urls: Mapping[str, str]) -> str:
     """Return the requirement with the URL in place of the channel's name; without a channel, as the user wrote it."""
+    match_spec = requirement.match_spec
     if not match_spec.channel:
-        return text
+        return requirement.text
     if match_spec.channel not in urls:
-        message = f"`{text}` requests the channel `{match_spec.channel}`, which is not in `channels`"
+        message = f"`{requirement}` requests the channel `{match_spec.channel}`, which is not in `channels`"
         names = ", ".join(f"`{name}`" for name in urls)
         raise InvalidInputError(message, f"add it to `channels` in `[conda]`, which has {names}")
     fields = {

@@ -16,7 +16,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
-from packaging.requirements import Requirement
 from packaging.tags import sys_tags
 
 from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
@@ -25,7 +24,7 @@ from envcompile.resolve.model import Effects, UnsolvableError, solve_keeping_pin
 from envcompile.resolve.pip.index_router import IndexRouter, serve_index_router
 from envcompile.resolve.pip.simple_index import SimpleIndex, create_no_answer_error, create_no_page_error
 from envcompile.resolve.pip.wheels import check_requirements, find_newer_glibc_wheel, parse_annotations, select_packages
-from envcompile.spec.pip import DEFAULT_INDEX, find_index_name, normalize_name
+from envcompile.spec.pip import DEFAULT_INDEX, find_index_name, make_marker_environment, normalize_name
 from envcompile.versions import version_numbers
 
 if TYPE_CHECKING:
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from envcompile.lock.model import PipPackage
     from envcompile.resolve.model import PipRequest
     from envcompile.resolve.pip.simple_index import IndexFile
+    from envcompile.spec.pip import PipRequirement
 
 INSTALL_HINT = "run `pip install 'envcompile[engines]'`"
 _LOG_TIMESTAMP = re.compile(r"^\d{4}-\d\d-\d\dT[\d:,]+ ?", re.MULTILINE)
@@ -209,15 +209,11 @@ def _run_pip_compile(request: PipRequest, effects: Effects, folder: Path, url: s
     return output.read_text("utf-8")
 
 
-def _list_requirements(request: PipRequest) -> list[Requirement]:
+def _list_requirements(request: PipRequest) -> list[PipRequirement]:
     """Return the requirements that apply to this platform, without excluded packages."""
     excluded = {normalize_name(name) for name in request.exclude}
-    requirements = [Requirement(text) for text in request.requirements]
-    return [
-        each
-        for each in requirements
-        if normalize_name(each.name) not in excluded and (not each.marker or each.marker.evaluate())
-    ]
+    environment = make_marker_environment(request.platform.machine, request.python)
+    return [each for each in request.requirements if each.name not in excluded and each.applies_to(environment)]
 
 
 def _parse_pin(line: str) -> tuple[str, str] | None:
@@ -233,9 +229,9 @@ def _remove_excluded(
     pip-compile has no option to exclude a package. A part of its solution is still consistent, but the excluded package
     may have forced older versions, or made the requirements unsolvable.
     """
-    excluded = {normalize_name(name) for name in request.exclude}
+    excluded = set(map(normalize_name, request.exclude))
     reached: dict[str, set[str]] = {}
-    pending: list[str] = [normalize_name(each.name) for each in _list_requirements(request)]
+    pending = [each.name for each in _list_requirements(request)]
     while pending:
         name = pending.pop()
         if name in pins and name not in reached:

@@ -31,7 +31,7 @@ from envcompile.resolve.pip.simple_index import SimpleIndex
 from envcompile.resolve.pip.uv import find_default_index
 from envcompile.resolve.pip.wheels import find_best_wheel, is_installable, list_wheels
 from envcompile.spec.model import SdistMetadataOverride
-from envcompile.spec.pip import find_index_name, normalize_name, parse_package_name, parse_requirement
+from envcompile.spec.pip import PipRequirement, find_index_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -216,8 +216,8 @@ class _SdistReader:
     def __init__(self, source: TomlSource, pip: PipSpec, request: PipRequest, effects: Effects) -> None:
         self.source, self.pip, self.request = source, pip, request
         self.overrides = {each.name: each for each in pip.metadata}
-        self.build_requirements: dict[tuple[str, str], tuple[str, ...]] = {}
-        names = [name for name in map(normalize_name, pip.allow_sdist) if name not in request.provided]
+        self.build_requirements: dict[tuple[str, str], tuple[PipRequirement, ...]] = {}
+        names = [name for name in pip.allow_sdist if name not in request.provided]
         self.releases = {name: _find_sdist_releases(name, request, effects) for name in names}
         self.metadata = {
             name: {
@@ -251,14 +251,14 @@ class _SdistReader:
                 )
             self.metadata[each.name][each.version] = _create_sdist_metadata(file, sdist.needs, override)
             self.build_requirements[each.name, each.version] = (
-                *sdist.build,
+                *map(PipRequirement, sdist.build),
                 *(override.build_requires if override else ()),
             )
         return bool(unread)
 
     def create_error(self, package: PipPackage, predicate: str, hint: str) -> DiagnosticsError:
         """Return an error at the name in `allow-sdist`. `predicate` completes the sentence about the sdist."""
-        index = [normalize_name(name) for name in self.pip.allow_sdist].index(package.name)
+        index = self.pip.allow_sdist.index(package.name)
         path = ("pip", "allow-sdist", index)
         return DiagnosticsError(
             self.source, [Diagnostic("sdist", f"the sdist `{package.file}` {predicate}", path, hint)], 1
@@ -292,7 +292,9 @@ def _create_sdist_metadata(
     file: IndexFile, needs: SdistDependencies | None, override: SdistMetadataOverride | None
 ) -> SdistMetadata:
     known = needs or SdistDependencies((), file.requires_python, ())
-    requires = override.requires_dist if override and override.requires_dist is not None else known.requires
+    requires = known.requires
+    if override and override.requires_dist is not None:
+        requires = tuple(each.text for each in override.requires_dist)
     python = (override.requires_python if override else None) or known.requires_python
     with suppress(InvalidSpecifier):
         SpecifierSet(python)
@@ -312,8 +314,8 @@ def _resolve_build_environment(  # noqa: PLR0913, PLR0917 - a request depends on
     request = reader.request
     requirements = reader.build_requirements[sdist.name, sdist.version]
     try:
-        for text in requirements:
-            parse_requirement(text)
+        for each in requirements:
+            each.validate()
     except RequirementError as error:
         predicate = f"has a build requirement that cannot be locked: {error.message}"
         raise reader.create_error(sdist, predicate, "request another release") from None
@@ -328,11 +330,7 @@ def _resolve_build_environment(  # noqa: PLR0913, PLR0917 - a request depends on
         upgrade=frozenset(),
         provided={name: version for name, version in request.provided.items() if name not in _BUILD_TOOLS},
         # The sdist is compiled against the build requirements in the spec, so their versions must be those at run time.
-        exact={
-            name: wheels[name].version
-            for text in override.build_requires
-            if (name := parse_package_name(parse_requirement(text).name)) in wheels
-        },
+        exact={each.name: wheels[each.name].version for each in override.build_requires if each.name in wheels},
         sdists={},
     )
     try:

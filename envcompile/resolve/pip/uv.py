@@ -120,7 +120,7 @@ class UvResolver:
             prepare_uv(request, variables, folder, default) as indexes,
         ):
             path = Path(folder)
-            (path / "requirements.in").write_text("".join(f"{line}\n" for line in request.requirements), "utf-8")
+            (path / "requirements.in").write_text("".join(f"{each}\n" for each in request.requirements), "utf-8")
             (path / "exclude.txt").write_text("".join(f"{name}\n" for name in request.exclude), "utf-8")
             (path / "stubs").mkdir()
             write_stubs(path / "stubs", dict(request.provided))

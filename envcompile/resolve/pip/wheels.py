@@ -22,11 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from packaging.requirements import Requirement
-
     from envcompile.lock.model import CondaPackage
     from envcompile.resolve.model import PipRequest, SdistMetadata
     from envcompile.resolve.pip.simple_index import IndexFile
+    from envcompile.spec.pip import PipRequirement
 
 # Legacy names of the older manylinux policies (PEP 600), by the glibc they stand for.
 _LEGACY_POLICIES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
@@ -218,7 +217,7 @@ def find_newer_glibc_wheel(
 
 
 def check_requirements(
-    packages: tuple[PipPackage, ...], requirements: Iterable[Requirement], request: PipRequest
+    packages: tuple[PipPackage, ...], requirements: Iterable[PipRequirement], request: PipRequest
 ) -> None:
     """Raise `UnsolvableError` if a requirement is not satisfied or a dependency is missing.
 
@@ -226,8 +225,8 @@ def check_requirements(
     """
     versions = {package.name: package.version for package in packages}
     for requirement in requirements:
-        version = versions.get(normalize_name(requirement.name), "")
-        if not version or not requirement.specifier.contains(version, prereleases=True):
+        version = versions.get(requirement.name, "")
+        if not version or not requirement.allows_version(version):
             reason = f"pip-tools returned {version or 'no version'} for {requirement}"
             raise UnsolvableError(request.platform.name, reason)
     for package in packages:

@@ -22,7 +22,7 @@ from envcompile.resolve.conda.channels import parse_channel
 from envcompile.resolve.conda.conda_lock import CondaLockResolver, format_for_conda_lock
 from envcompile.resolve.conda.rattler import RattlerResolver
 from envcompile.resolve.model import Effects, UnsolvableError
-from envcompile.spec.conda import parse_match_spec
+from envcompile.spec.conda import CondaRequirement, parse_match_spec
 from tests.kit.channel import made_channel, request, served
 from tests.kit.micromamba import SCRIPT
 from tests.kit.project import FIXTURES
@@ -109,7 +109,7 @@ from conda_lock.src_parser.conda_common import conda_spec_to_versioned_dep
 read = [conda_spec_to_versioned_dep(each, "main") for each in json.loads(sys.argv[1])]
 print(json.dumps([_to_match_spec(each.name, each.version, each.build, each.conda_channel) for each in read]))
 """
-    argv = (sys.executable, "-c", script, json.dumps([format_for_conda_lock(text) for text in MEANT]))
+    argv = (sys.executable, "-c", script, json.dumps([format_for_conda_lock(CondaRequirement(text)) for text in MEANT]))
     came = json.loads(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
     # The one that it spells wrongly, which our program mends.
     came = [each.replace("x::a=[build=b*]", "x::a[build=b*]") for each in came]

@@ -16,6 +16,7 @@ from envcompile.resolve.model import Effects, PipRequest, UnsolvableError
 from envcompile.resolve.pip.pip_tools import PipToolsResolver, find_running_interpreter
 from envcompile.resolve.pip.uv import UvResolver
 from envcompile.spec.model import ExtraIndex
+from envcompile.spec.pip import PipRequirement
 from tests.kit.index import Index, Wheel, certificates, proxy, served, world, write
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def ask(resolver: PipResolver, index: Index, tmp_path: Path) -> Ask:
         where = {"UV_DEFAULT_INDEX": url or index.url(), "PIP_INDEX_URL": url or index.url()}
         target = next(each for each in PLATFORMS.values() if each.machine == MACHINE)
         plain: dict[str, object] = {"exclude": (), "python": HERE.python, "glibc": GLIBC, "platform": target}
-        question = PipRequest(requirements=requirements, **{**plain, **fields})  # type: ignore[arg-type]
+        question = PipRequest(requirements=tuple(map(PipRequirement, requirements)), **{**plain, **fields})  # type: ignore[arg-type]
         return resolver.resolve(question, Effects(run_process, {**(environment or {}), **home, **where}))
 
     return asking

@@ -20,12 +20,13 @@ from envcompile.resolve.pip.pip_tools import (
 )
 from envcompile.resolve.pip.simple_index import IndexFile, SimpleIndex
 from envcompile.resolve.pip.wheels import check_requirements, find_newer_glibc_wheel, select_packages
+from envcompile.spec.pip import PipRequirement
 from tests.kit.index import Index, Wheel, served
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-REQUEST = PipRequest(("lib >=1",), (), PLATFORMS["linux-64"], "3.12.4", "2.36")
+REQUEST = PipRequest((PipRequirement("lib >=1"),), (), PLATFORMS["linux-64"], "3.12.4", "2.36")
 
 
 @pytest.mark.parametrize(
@@ -85,12 +86,10 @@ def test_a_file_without_a_digest_or_for_another_platform_is_no_answer() -> None:
 
 
 def test_the_answer_is_checked() -> None:
-    from packaging.requirements import Requirement
-
     answer = select_packages({"lib": "1"}, {"lib": {"gone"}}, {"lib": (wheel("1"),)}, REQUEST)
     for asked, named in (("lib >1", "lib"), ("other", "other"), ("lib", "gone")):
         with pytest.raises(UnsolvableError) as raised:
-            check_requirements(answer, [Requirement(asked)], REQUEST)
+            check_requirements(answer, [PipRequirement(asked)], REQUEST)
         assert named in raised.value.reason
 
 

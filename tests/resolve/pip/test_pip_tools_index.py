@@ -12,6 +12,7 @@ from envcompile.platforms import PLATFORMS
 from envcompile.resolve.model import Effects, PipRequest
 from envcompile.resolve.pip.pip_tools import PipToolsResolver, find_running_interpreter
 from envcompile.resolve.pip.uv import UvResolver
+from envcompile.spec.pip import PipRequirement
 
 HERE = find_running_interpreter()
 REQUIREMENTS = ("numpy >=1.26", "pandas", "requests[socks] ; python_version >= '3'", "setuptools")
@@ -26,7 +27,7 @@ pytestmark = [
 def question(*requirements: str, **fields: object) -> PipRequest:
     target = next(each for each in PLATFORMS.values() if each.machine == HERE.machine)
     plain: dict[str, object] = {"exclude": (), "python": HERE.python, "glibc": HERE.glibc, "platform": target}
-    return PipRequest(requirements=requirements, **{**plain, **fields})  # type: ignore[arg-type]
+    return PipRequest(requirements=tuple(map(PipRequirement, requirements)), **{**plain, **fields})  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")

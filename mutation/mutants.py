@@ -81,11 +81,6 @@ class Mutant(NamedTuple):
     after: str
     source: str
 
-    @property
-    def at_import(self) -> bool:
-        """Whether the change takes effect when the module is imported, and not in a function."""
-        return not self.function
-
 
 class _Edit(NamedTuple):
     """The replacement of the text between two offsets."""

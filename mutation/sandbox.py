@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from mutation.mutants import Mutant
 
-_COPIED = ("envcompile", "tests", "fixtures", "schemas", "docs", "examples", "pyproject.toml", "README.md")
+_COPIED = ("envcompile", "tests", "fixtures", "schemas", "docs", "examples", "pyproject.toml")
+_COPIED_DOCUMENTS = (".pre-commit-hooks.yaml", "CHANGELOG.md", "CONTRIBUTING.md", "README.md")
 _MARKERS = "not engine and not index"
 # A mutant may loop or allocate for ever. Processor time is limited, because it does not depend on the machine's load.
 _CPU_FACTOR, _MIN_CPU_SECONDS = 5, 10
@@ -75,15 +76,14 @@ class Coverage:
     def select_tests(self, mutant: Mutant) -> list[TestRecord]:
         """The tests that can notice a mutant, fastest first.
 
-        For a mutant at the module's level these are the tests that call any function of the module. If no test is
-        known to call the function, all tests run: some start processes, which are not observed.
+        For a constant at the module's level these are all tests, first those of the module's own test files: tests of a
+        pattern, for example, call no function of the module. The same holds if no test is known to call the function:
+        some tests start processes, which are not observed.
         """
         key = (mutant.module, mutant.function.rpartition(".")[2])
         found = [record for record in self._records if key in record.functions]
-        if not found:
-            modules = (({module for module, _ in record.functions}, record) for record in self._records)
-            found = [record for called, record in modules if mutant.module in called]
-        return found or self._records
+        stem = mutant.module.rpartition("/")[2].removesuffix(".py")
+        return found or sorted(self._records, key=lambda record: f"/test_{stem}" not in record.test)
 
 
 class Sandbox:
@@ -94,7 +94,7 @@ class Sandbox:
     def __init__(self, root: Path, folder: Path) -> None:
         self.folder = folder
         self._mutated: tuple[Path, bytes] | None = None
-        for name in _COPIED:
+        for name in (*_COPIED, *_COPIED_DOCUMENTS):
             source = root / name
             if source.is_dir():
                 shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))

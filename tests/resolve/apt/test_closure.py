@@ -120,6 +120,12 @@ def test_an_alternative_that_the_archive_lacks_is_skipped() -> None:
     assert names("app", *archive) == "app two"
 
 
+def test_a_sibling_with_an_alternative_is_upgraded_too() -> None:
+    base = status("lib") + "\n" + status("lib-dev", Depends="lib (= 1.0) | gone")
+    archive = paragraph("app", Depends="lib (>= 2.0)"), paragraph("lib", "2.0"), paragraph("lib-dev", "2.0")
+    assert close("app", *archive, base=base) == {"app": "1.0", "lib": "2.0", "lib-dev": "2.0"}
+
+
 def test_an_alternative_that_conflicts_with_a_chosen_package_is_skipped() -> None:
     for field in ("Conflicts", "Breaks"):
         archive = paragraph("app", Depends="one | two"), paragraph("one", **{field: "app"}), paragraph("two")
@@ -261,6 +267,7 @@ def test_two_spellings_of_one_version_are_equal(one: str, other: str) -> None:
 
 
 def test_a_colon_without_an_epoch_belongs_to_the_version() -> None:
+    assert version_sort_key("1:2:3")[0] == 1
     assert version_sort_key("a:1")[0] == 0
     assert version_sort_key("a:1") != version_sort_key("1")
     assert version_sort_key("3:1.0-2-1") == version_sort_key("3:1.0-2-01")
@@ -374,12 +381,13 @@ def test_a_reason_is_given_once() -> None:
 
 
 def test_the_fields_of_a_paragraph() -> None:
-    text = "Package: a\nDescription: first\n second\n .\n third\nEmpty:\nX-Field9:  value \n"
+    text = "Package: a\nDescription: first\n second\n \n third\nEmpty:\nX-Field9:  value \nY: z\n"
     assert parse_fields(text) == {
         "Package": "a",
-        "Description": "first\n second\n .\n third",
+        "Description": "first\n second\n \n third",
         "Empty": "",
         "X-Field9": "value",
+        "Y": "z",
     }
 
 
@@ -406,6 +414,9 @@ def test_fields_that_are_missing_or_malformed() -> None:
     assert found
     assert (found.architecture, found.path, found.size, found.sha256, found.priority) == ("", "", None, "", 4)
     assert found.depends == ((PackageRelation("one"),),)
+    blank = parse_package("Package: a\nVersion: 1\nDepends: one,  , two\n")
+    assert blank
+    assert blank.depends == ((PackageRelation("one"),), (PackageRelation("two"),))
     assert (found.conflicts, found.provides) == ((), ())
     assert parse_package("Package: a\n") is None
 

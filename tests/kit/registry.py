@@ -9,7 +9,6 @@ import io
 import json
 import tarfile
 import threading
-import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -243,7 +242,3 @@ class _Handler(BaseHTTPRequestHandler):
             if how == "drip":
                 self.wfile.write(b"x")
         self.close_connection = True
-
-
-def now() -> float:
-    return time.monotonic()

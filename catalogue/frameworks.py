@@ -8,7 +8,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
 from catalogue.metadata import requirements
-from envcompile.base_image.versions import PIP_RUNTIME_PATTERNS
+from envcompile.base_image.model import PIP_RUNTIME_PATTERNS
 from envcompile.diagnostics.errors import UnavailableError
 from envcompile.spec.pip import normalize_name
 

@@ -27,9 +27,8 @@ if TYPE_CHECKING:
         tag,
         verify,
     )
-    from envcompile.diagnostics.diagnostic import DiagnosticsError
+    from envcompile.diagnostics.diagnostic import BuildLog, DiagnosticsError, Event, Notice, StepStarted, WarningIssued
     from envcompile.diagnostics.errors import CheckFailedError, EnvcompileError, InvalidInputError, UnavailableError
-    from envcompile.diagnostics.events import BuildLog, Event, Notice, StepStarted, WarningIssued
     from envcompile.engine.image import ImageFile
     from envcompile.loading import Project, ProjectLock
 

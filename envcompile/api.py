@@ -1,7 +1,7 @@
 """The commands as functions: load a project, lock it, verify the lock, and use it.
 
 No function prints, exits or changes the working directory. Progress and warnings are passed to the callback `on_event`
-as values of the classes in `envcompile.diagnostics.events`. A function that reads environment variables or settings
+as values of the classes in `envcompile.diagnostics.diagnostic`. A function that reads environment variables or settings
 takes `environment`, which is `os.environ` by default. Every error is an `EnvcompileError`.
 """
 
@@ -12,9 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envcompile.diagnostics.diagnostic import DiagnosticsError, find_span, format_count
+from envcompile.diagnostics.diagnostic import (
+    DiagnosticsError,
+    Notice,
+    StepStarted,
+    WarningIssued,
+    find_span,
+    format_count,
+    ignore_event,
+)
 from envcompile.diagnostics.errors import EXIT_FAILED, CheckFailedError, EnvcompileError, InvalidInputError
-from envcompile.diagnostics.events import Notice, StepStarted, WarningIssued, ignore_event
 from envcompile.loading import (
     Project,
     ProjectLock,
@@ -33,12 +40,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import BinaryIO
 
-    from envcompile.diagnostics.events import Event
+    from envcompile.diagnostics.diagnostic import Event
     from envcompile.engine.image import BuildOptions, ImageBuild, ImageFile
     from envcompile.engine.reproducibility import BuildDifference
+    from envcompile.loading import ManagedFile
     from envcompile.lock.diff import LockChange
     from envcompile.lock.model import Lock
-    from envcompile.managed_files import ManagedFile
 
 
 def load(file: Path | str | None = None, *, folder: Path | str | None = None) -> Project:
@@ -94,13 +101,7 @@ def lock(  # noqa: PLR0913 - the options of the command
     registry or a resolver is missing; `CheckFailedError` if a file cannot be written.
     """
     from envcompile.base_image.explain import collect_warnings  # noqa: PLC0415 - only to lock
-    from envcompile.resolve.backends import create_solvers  # noqa: PLC0415
-    from envcompile.resolve.locking import (  # noqa: PLC0415
-        find_changes,
-        parse_upgrade_request,
-        read_earlier_lock,
-        resolve_lock,
-    )
+    from envcompile.resolve import locking  # noqa: PLC0415
 
     environment = os.environ if environment is None else environment
     warnings: list[WarningIssued] = []
@@ -118,13 +119,13 @@ def lock(  # noqa: PLR0913 - the options of the command
         project = project if project.source.text == current.source.text else current
         spec, path = project.spec, project.lock_path
         text = read_lock_text(path)
-        earlier = read_earlier_lock(text, display_path(path), warn)
-        request = parse_upgrade_request(upgrade_packages, earlier, everything=upgrade)
+        earlier = locking.read_earlier_lock(text, display_path(path), warn)
+        request = locking.parse_upgrade_request(upgrade_packages, earlier, everything=upgrade)
         count = sum(map(len, (spec.conda.packages, spec.pip.packages, spec.apt.packages, spec.apt.build)))
         on_event(StepStarted(f"resolving {format_count(count, 'requirement')} for {', '.join(spec.platforms)}"))
         known = load_catalogue(catalogue, environment)
-        solvers = create_solvers(spec, project.path.parent, environment, warn, catalogue=known, offline=offline)
-        made = ProjectLock(project, spec, resolve_lock(project.source, spec, earlier, solvers, request))
+        solvers = locking.create_solvers(spec, project.path.parent, environment, warn, catalogue=known, offline=offline)
+        made = ProjectLock(project, spec, locking.resolve_lock(project.source, spec, earlier, solvers, request))
         for each in collect_warnings(made.value, spec):
             issue(WarningIssued(each.message, each.hint, each, project.source))
         # All texts are made before the first file is written: if one cannot be made, no file has changed.
@@ -133,7 +134,7 @@ def lock(  # noqa: PLR0913 - the options of the command
         changed = exports if is_current else {path: made.text, **exports}
         for file, content in changed.items() if write else ():
             write_text(file, content)
-    changes = () if is_current else find_changes(earlier, made.value, spec, request)
+    changes = () if is_current else locking.find_changes(earlier, made.value, spec, request)
     return LockResult(made, changes, tuple(warnings), tuple(changed))
 
 
@@ -142,7 +143,7 @@ def _find_outdated_exports(
 ) -> Iterator[ManagedFile]:
     if not lock.spec.exports:
         return
-    from envcompile.managed_files import find_export_urls, make_managed_exports  # noqa: PLC0415 - only for exports
+    from envcompile.loading import find_export_urls, make_managed_exports  # noqa: PLC0415 - only for exports
 
     def find_urls(text: str) -> dict[str, str]:
         return find_export_urls(lock.spec, lock.value, text, environment, offline=offline)
@@ -180,7 +181,7 @@ def verify(project: Project) -> VerifyResult:
     Raises `InvalidInputError` if the lock does not exist or cannot be read, and `DiagnosticsError` with every mistake
     of the spec.
     """
-    from envcompile.managed_files import make_managed_files  # noqa: PLC0415 - only to verify
+    from envcompile.loading import make_managed_files  # noqa: PLC0415 - only to verify
 
     source, option = project.source, format_file_option(project.path)
     value = read_lock(project.lock_path)
@@ -271,7 +272,7 @@ def export(  # noqa: PLR0913 - the options of the command
     if url:
         urls = derive_file_urls(value, url)
     elif needs_urls:
-        from envcompile.managed_files import find_export_urls  # noqa: PLC0415 - only for formats with URLs
+        from envcompile.loading import find_export_urls  # noqa: PLC0415 - only for formats with URLs
 
         environment = os.environ if environment is None else environment
         urls = find_export_urls(spec, value, earlier_text, environment, offline=offline)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.base_image.compatibility import explain_unsupported_compute, normalize_compute
 from envcompile.base_image.default import PYTHON_IMAGE
-from envcompile.base_image.model import StageImage
-from envcompile.base_image.versions import is_cudnn_compatible, is_older_driver, platform_architecture
+from envcompile.base_image.model import StageImage, is_cudnn_compatible, is_older_driver, platform_architecture
 from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.versions import major_version, minor_release, version_numbers
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from envcompile.base_image.catalogue import CATALOGUE_FORMAT, Catalogue
 from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError, did_you_mean, format_count
-from envcompile.diagnostics.json_source import JsonSource
+from envcompile.diagnostics.source import JsonSource
 from envcompile.versions import minor_release
 
 if TYPE_CHECKING:

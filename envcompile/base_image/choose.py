@@ -25,7 +25,7 @@ from envcompile.base_image.explain import explain_nvidia_images, explain_plain_i
 from envcompile.base_image.model import StageImage
 from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.lock.model import Step
-from envcompile.spec.image_reference import split_image_reference
+from envcompile.spec.values import split_image_reference
 from envcompile.versions import minor_release, version_numbers
 
 if TYPE_CHECKING:

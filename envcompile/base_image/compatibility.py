@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.base_image.locked_cuda import group_by_major
-from envcompile.base_image.versions import is_older_driver
+from envcompile.base_image.model import is_older_driver
 from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.lock.model import Step
 from envcompile.versions import is_in_range, is_release_of, major_version, minor_release, version_numbers

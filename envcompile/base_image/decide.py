@@ -22,11 +22,11 @@ from envcompile.base_image.model import (
     BaseImageRequest,
     BaseImageResult,
     PackageSummary,
+    find_wheel_glibc,
     make_image_labels,
     summarize_packages,
 )
 from envcompile.base_image.needs import DecisionInputs, gather_needs, is_gpu_requested
-from envcompile.base_image.versions import find_wheel_glibc
 from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.lock.model import SizeSaving, Step
 from envcompile.platforms import PLATFORMS

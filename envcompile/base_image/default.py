@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.lock.model import BaseImage, PythonInterpreter
-from envcompile.spec.image_reference import split_image_reference
 from envcompile.spec.model import BaseImageSpec
+from envcompile.spec.values import split_image_reference
 from envcompile.versions import is_release_of, minor_release
 
 if TYPE_CHECKING:

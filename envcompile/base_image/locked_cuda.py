@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from envcompile.base_image.versions import CONDA_RUNTIME_PACKAGES, PIP_RUNTIME_PATTERNS, parse_local_release
+from envcompile.base_image.model import CONDA_RUNTIME_PACKAGES, PIP_RUNTIME_PATTERNS, parse_local_release
 from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.lock.model import Step
 from envcompile.versions import major_version, minor_release, version_numbers

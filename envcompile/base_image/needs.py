@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.base_image.locked_cuda import check_nvcc_release, group_by_major
-from envcompile.base_image.versions import is_cudnn_compatible, parse_local_release, platform_architecture
+from envcompile.base_image.model import is_cudnn_compatible, parse_local_release, platform_architecture
 from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.lock.model import Step
 from envcompile.versions import is_in_range, major_version, minor_release, version_numbers

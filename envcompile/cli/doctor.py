@@ -73,7 +73,7 @@ def _run_checks(
 def _check_registries(images: Iterable[str], environment: Mapping[str, str]) -> Iterator[CheckResult]:
     """Whether each registry shows what is needed of it: one HEAD for an image of each, through the user's mirrors."""
     from envcompile.diagnostics.errors import EnvcompileError  # noqa: PLC0415
-    from envcompile.registry.lazy import create_registry  # noqa: PLC0415 - brings an HTTP client
+    from envcompile.registry import create_registry  # noqa: PLC0415 - brings an HTTP client
 
     client = create_registry(environment)
     for image in images:

@@ -35,19 +35,23 @@ _DESCRIPTION = (
 COMMANDS = {
     "lock": Command("Resolve the spec and update the lock", "lock"),
     "verify": Command("Check that locks satisfy their specs and that generated files are current", "verify"),
-    "dockerfile": Command("Generate the Dockerfile from the lock", "dockerfile"),
-    "export": Command("Export the lock to the format of another tool", "export"),
-    "tag": Command("Print the name of the image, repository:hash", "dockerfile", "add_tag_options", "run_tag"),
+    "dockerfile": Command(
+        "Generate the Dockerfile from the lock", "artifacts", "add_dockerfile_options", "run_dockerfile"
+    ),
+    "export": Command("Export the lock to the format of another tool", "artifacts", "add_export_options", "run_export"),
+    "tag": Command("Print the name of the image, repository:hash", "artifacts", "add_tag_options", "run_tag"),
     "build": Command("Build the image with docker buildx, unless it exists", "build"),
     "bake": Command(
         "Generate a file for docker buildx bake that builds one or more specs", "build", "add_bake_options", "run_bake"
     ),
     "diff": Command("Show the changes of the lock since a git revision, or between two locks", "diff"),
     "tree": Command("Show the dependency tree of the lock", "tree"),
-    "why": Command("Show why a package is in the lock", "why"),
+    "why": Command("Show why a package is in the lock", "tree", "add_why_options", "run_why"),
     "doctor": Command("Check Docker, the resolvers and the NVIDIA driver of this machine", "doctor"),
     "explain": Command("Explain the choice of the base images, or an error code", "explain"),
-    "schema": Command("Print the JSON Schema of the spec, the lock or a catalogue", "schema"),
+    "schema": Command(
+        "Print the JSON Schema of the spec, the lock or a catalogue", "artifacts", "add_schema_options", "run_schema"
+    ),
 }
 # The option `--format` of these commands selects the format of their output.
 _COMMANDS_WITH_OWN_FORMAT = frozenset({"doctor", "export"})

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 from envcompile.diagnostics.diagnostic import (
     NO_COLORS,
     TERMINAL_COLORS,
+    BuildLog,
     DiagnosticsError,
+    Notice,
+    StepStarted,
     find_span,
     format_count,
     format_diagnostic,
     redact_secrets,
 )
 from envcompile.diagnostics.errors import EXIT_OK, CheckFailedError, InvalidInputError
-from envcompile.diagnostics.events import BuildLog, Notice, StepStarted
 from envcompile.project.files import write_text
 from envcompile.project.generated_files import format_mismatch_message
 
@@ -28,9 +30,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Mapping
 
-    from envcompile.diagnostics.diagnostic import Diagnostic
+    from envcompile.diagnostics.diagnostic import Diagnostic, Event
     from envcompile.diagnostics.errors import EnvcompileError
-    from envcompile.diagnostics.events import Event
     from envcompile.diagnostics.source import SourceText
 
     _Row = dict[str, str | int | None]

@@ -215,3 +215,37 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
 
     write_by_platform(drawn, lines)
     return EXIT_OK
+
+
+# `envcompile why NAME`: the ways that lead to a package from what the spec asks for.
+
+
+def add_why_options(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    parser.add_argument("name", metavar="NAME", help="A package in the lock")
+    add_graph_options(parser)
+
+
+def run_why(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    """Print the shortest way from each requirement that needs the package."""
+    del reporter
+    drawn = read_graphs(arguments)
+    ends = find_nodes(drawn, arguments.name)
+    if arguments.form == "json":
+        value = {
+            platform: [
+                [{"kind": node.kind, "name": node.name, "version": graph.packages[node].version} for node in path]
+                for path in find_shortest_paths(graph, roots, ends[platform])
+            ]
+            for platform, (graph, roots, _) in drawn.items()
+        }
+        sys.stdout.write(json.dumps(value, indent=2) + "\n")
+        return EXIT_OK
+    strokes = select_style()
+
+    def lines(platform: str) -> Iterator[str]:
+        graph, roots, _ = drawn[platform]
+        return draw_paths(graph, roots, ends[platform], strokes) if ends[platform] else iter(("it is not locked here",))
+
+    write_by_platform(drawn, lines)
+    return EXIT_OK

@@ -6,7 +6,7 @@ A pass names a rule and a key path; where that is in the text is found only when
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
@@ -167,3 +167,50 @@ def _format_excerpt(source: SourceText, span: TextSpan, place: TextPosition, col
         f"{number} {bar} {shown}",
         f"{gutter} {bar} {before}{colors.error}{'^' * width}{colors.end}",
     )
+
+
+# Events: progress and warnings on the way to a result. Only the command line prints them.
+#
+# A function that reports events has a parameter `on_event`. A failure is an exception, never an event.
+
+
+@dataclass(frozen=True, slots=True)
+class StepStarted:
+    """A step that can take a while, such as `resolving 3 requirements for linux-64`. The next event ends it."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A fact that the user should know and that is not a problem."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class WarningIssued:
+    """A problem that does not stop the work.
+
+    A warning about a line of the spec has its `diagnostic` and the `source` with that line.
+    """
+
+    message: str
+    hint: str | None = None
+    diagnostic: Diagnostic | None = field(default=None, repr=False)
+    source: SourceText | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class BuildLog:
+    """The last lines of a build step that failed, in a build without a progress display."""
+
+    lines: tuple[str, ...]
+
+
+Event = StepStarted | Notice | WarningIssued | BuildLog
+
+
+def ignore_event(event: Event) -> None:
+    """The default for `on_event`."""
+    del event

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 
 from envcompile.diagnostics.errors import UnavailableError
 from envcompile.engine.buildx import BuildRequest, check_buildx, command_line, format_exporter
-from envcompile.engine.failure import error_from_output, parse_build_failure
+from envcompile.engine.command import error_from_output, parse_build_failure
 from envcompile.engine.reproducibility import compare_archives
 
 if TYPE_CHECKING:

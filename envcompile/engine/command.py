@@ -1,22 +1,176 @@
-"""Docker's command line.
-
-It is used instead of the Python SDK because `docker image inspect` takes 20 ms where importing the SDK takes 100 ms,
-and because only the command line knows the user's contexts, credential helpers and builders.
-"""
+"""The error for a failed docker command: one sentence and a hint, found in the command's output."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import re
 import signal
 import tempfile
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 
+from envcompile.diagnostics.errors import CheckFailedError, EnvcompileError, InvalidInputError, UnavailableError
 from envcompile.net.process import ProcessResult, run_process, start_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+_ESCAPE_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+# The summary at the end of buildx's output: the failing step, and the last ten lines of its output.
+_STEP_SUMMARY = re.compile(r"^-{6}\n > (?P<step>.+?):\n(?P<lines>(?:.*\n)*?)-{6}$", re.MULTILINE)
+_ERROR_LINE = re.compile(r"^(?:ERROR: )(?:failed to (?:build|solve): )?(?P<text>.+)$", re.MULTILINE)
+_MAX_MESSAGE_LENGTH = 200
+
+
+class BuildFailure(NamedTuple):
+    """A failed build: the step and its line in the Dockerfile, the last lines of its output, and buildx's own error."""
+
+    step: str
+    dockerfile_line: str
+    lines: tuple[str, ...]
+    error: str
+
+
+class _FailurePattern(NamedTuple):
+    """A pattern in the error or in the last lines, and its error; `message` and `hint` may use the pattern's groups."""
+
+    pattern: str
+    error_type: type[EnvcompileError]
+    message: str
+    hint: str
+
+
+# The first that matches counts.
+_FAILURE_PATTERNS = (
+    _FailurePattern(
+        r"Cannot connect to the Docker daemon|docker daemon is not running|error during connect|"
+        r"failed to connect to the docker API|permission denied while trying to connect",
+        UnavailableError,
+        "the docker daemon does not answer",
+        "start it, or check `DOCKER_HOST` and `docker context ls`; `docker version` says more",
+    ),
+    _FailurePattern(
+        r'no builder "(?P<name>[^"]*)" found',
+        UnavailableError,
+        "there is no builder `{name}`",
+        "`docker buildx ls` lists the builders",
+    ),
+    _FailurePattern(
+        r"(?:context|error: docker context) \"(?P<name>[^\"]*)\"(?: not found|: .*not found)",
+        UnavailableError,
+        "there is no docker context `{name}`",
+        "`docker context ls` lists the contexts",
+    ),
+    _FailurePattern(
+        r"unknown (?:shorthand )?flag: (?P<name>.+)",
+        InvalidInputError,
+        "`docker buildx build` has no option {name}",
+        "options after `--` are passed to it unchanged",
+    ),
+    _FailurePattern(
+        r"[Nn]o space left on device|[Dd]isk quota exceeded",
+        CheckFailedError,
+        "the build failed: a disk is full",
+        "`docker buildx prune` empties the builder's cache, `docker system df` lists what is large",
+    ),
+    _FailurePattern(
+        r"(?:OCI exporter|docker exporter|[Mm]ulti-platform build|exporter) (?:is not supported|does not)",
+        UnavailableError,
+        "this builder cannot make that output",
+        "turn on Docker's containerd image store, or name another builder with `--builder`",
+    ),
+    _FailurePattern(
+        r"failed to push (?P<name>[^\s:]+(?::[0-9]+/[^\s:]+)?\S*): .*"
+        r"(?:denied|unauthorized|insufficient_scope|forbidden|\b40[13]\b)",
+        UnavailableError,
+        "the registry does not let `{name}` be pushed",
+        "`docker login` to it, or check `[image] repository` in the spec",
+    ),
+    _FailurePattern(
+        r"failed to push (?P<name>\S+): (?P<reason>.+)",
+        UnavailableError,
+        "`{name}` cannot be pushed: {reason}",
+        "the image is built: run the same again when the registry answers, and only the push is left to do",
+    ),
+    _FailurePattern(
+        r"failed to resolve source metadata for (?P<name>\S+): (?P<reason>.+)",
+        UnavailableError,
+        "the image `{name}` cannot be fetched: {reason}",
+        "check the network, `docker login`, or name a mirror in `~/.config/envcompile/config.toml`",
+    ),
+    _FailurePattern(
+        r"failed to do request: (?P<reason>.+)",
+        UnavailableError,
+        "a registry does not answer: {reason}",
+        "check its name, the network, and `docker login`",
+    ),
+    _FailurePattern(
+        r"exec format error",
+        CheckFailedError,
+        "the build failed: the builder cannot run programs of that platform",
+        "install an emulator (qemu with binfmt_misc), or name a builder of the platform with `--builder`",
+    ),
+    _FailurePattern(
+        r"invalid peer certificate|UnknownIssuer|CERTIFICATE_VERIFY_FAILED|certificate verify failed|SSL certificate",
+        CheckFailedError,
+        "the build failed: a server's certificate is not trusted in it",
+        "behind a proxy with a certificate of its own, add `--secret id=ca,src=/path/to/bundle.crt`",
+    ),
+    _FailurePattern(
+        r"dns error|failed to lookup address|[Tt]emporary failure in name resolution|Could not resolve host|"
+        r"network bridge not found",
+        CheckFailedError,
+        "the build failed: it has no network",
+        "`envcompile build -- --network=host` uses the builder's own; a proxy is named in docker's configuration",
+    ),
+)
+
+
+def parse_build_failure(said: str) -> BuildFailure:
+    """Find the failing step in the end of buildx's output, in any of its formats of progress."""
+    text = _ESCAPE_SEQUENCE.sub("", said.replace("\r\n", "\n"))
+    summaries = list(_STEP_SUMMARY.finditer(text))
+    errors = _ERROR_LINE.findall(text)
+    # Before a build begins, docker reports the error first, and then where to read about it.
+    error = errors[-1] if errors else text.strip()
+    if not summaries:
+        return BuildFailure("", "", (), error)
+    last = summaries[-1]
+    # Each line starts with the seconds since the step did.
+    lines = tuple(re.sub(r"^[0-9]+\.[0-9]+ ", "", line) for line in last["lines"].splitlines())
+    line = re.search(r"^Dockerfile:([0-9]+)$", text[last.end() :], re.MULTILINE)
+    return BuildFailure(last["step"], line[1] if line else "", lines, error)
+
+
+def error_from_output(said: str) -> EnvcompileError:
+    """The error for a docker command that failed, from its output."""
+    failed = parse_build_failure(said)
+    text = "\n".join((*failed.lines, failed.error))
+    for row in _FAILURE_PATTERNS:
+        if found := re.search(row.pattern, text):
+            names = {key: _shorten_text(value) for key, value in found.groupdict().items()}
+            return row.error_type(row.message.format(**names), row.hint.format(**names))
+    if not failed.step:
+        first = failed.error.partition("\n")[0]
+        return CheckFailedError(f"docker failed: {_shorten_text(first) or 'it does not say why'}")
+    last = next((line for line in reversed(failed.lines) if line.strip()), failed.error)
+    step = found[0] if (found := re.match(r"\[[^\]]*\]", failed.step)) else _shorten_text(failed.step)
+    place = f", line {failed.dockerfile_line} of the Dockerfile" if failed.dockerfile_line else ""
+    hint = "the last lines of the step are above, and the step itself is in `envcompile dockerfile`"
+    return CheckFailedError(f"the build failed in `{step}`{place}: {_shorten_text(last)}", hint)
+
+
+def _shorten_text(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _MAX_MESSAGE_LENGTH else f"{line[: _MAX_MESSAGE_LENGTH - 1]}…"
+
+
+# Docker's command line.
+#
+# It is used instead of the Python SDK because `docker image inspect` takes 20 ms where importing the SDK takes 100 ms,
+# and because only the command line knows the user's contexts, credential helpers and builders.
+
 
 _MAX_OUTPUT_BYTES = 64 << 10  # the end of a build's messages: its last steps, and the error
 _COMMAND_TIMEOUT = 300.0

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from envcompile.diagnostics.diagnostic import BuildLog
 from envcompile.diagnostics.errors import InvalidInputError
-from envcompile.diagnostics.events import BuildLog
 from envcompile.engine.build import (
     BuildTarget,
     build_and_compare,
@@ -24,19 +24,18 @@ from envcompile.engine.buildx import (
     format_bake_file,
     format_exporter,
 )
-from envcompile.engine.command import DockerClient
-from envcompile.engine.failure import error_from_output
+from envcompile.engine.command import DockerClient, error_from_output
 from envcompile.platforms import PLATFORM_ALIASES, PLATFORMS
 from envcompile.project.files import atomic_replacement
 from envcompile.project.settings import read_mirrors
-from envcompile.registry.lazy import create_unmirrored_registry
+from envcompile.registry import create_unmirrored_registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
     from typing import BinaryIO
 
-    from envcompile.diagnostics.events import Event
+    from envcompile.diagnostics.diagnostic import Event
     from envcompile.engine.reproducibility import BuildDifference
     from envcompile.spec.model import Spec
 

@@ -10,11 +10,10 @@ from envcompile.digests import compute_text_digest, compute_value_digest
 from envcompile.lock.graph import unrequired_packages
 from envcompile.lock.header import LAYOUT_VERSION
 from envcompile.spec.conda import CondaDependency, parse_dependency_name
-from envcompile.spec.image_reference import remove_digest
 from envcompile.spec.model import ExtraIndex
 from envcompile.spec.pip import find_index
 from envcompile.spec.solver_inputs import find_requested_extras, list_conda_requirements, recorded_inputs
-from envcompile.spec.values import display_text
+from envcompile.spec.values import display_text, remove_digest
 from envcompile.versions import is_release_of
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from envcompile.lock.model import CondaPackage, Pins, PipPackage
 from envcompile.lock.reader import parse_package_row
 from envcompile.platforms import PLATFORMS
 from envcompile.spec.conda import compare_conda_versions, parse_conda_version
-from envcompile.spec.image_reference import remove_digest
+from envcompile.spec.values import remove_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -1,1 +1,90 @@
 """Image registries: the part of the OCI distribution API that locking and pushing need. It asks for images alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from envcompile.diagnostics.errors import UnavailableError
+from envcompile.project.settings import find_home_folder, read_mirrors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from envcompile.registry.client import ImageProperties, RegistryClient
+    from envcompile.registry.image_contents import DebianSystem
+
+
+# Registry clients that import the HTTP client when the first image is needed, which in most runs is never.
+
+
+def create_registry(environment: Mapping[str, str], *, offline: bool = False) -> LazyRegistry | OfflineRegistry:
+    """The registry client with the user's docker configuration and mirrors, which are read at the first request."""
+    return OfflineRegistry() if offline else LazyRegistry(environment)
+
+
+def create_unmirrored_registry(environment: Mapping[str, str]) -> RegistryClient:
+    """The registry client for pushed images, about which a mirror knows nothing."""
+    return _create_client(environment, {})
+
+
+class OfflineRegistry:
+    """A registry client that refuses every request, for `--offline`."""
+
+    def resolve_digest(self, reference: str) -> str:
+        """See `RegistryClient`."""
+        return self._refuse(reference)
+
+    def read_image(self, reference: str, platform: str) -> ImageProperties:
+        """See `RegistryClient`."""
+        del platform
+        return self._refuse(reference)
+
+    def read_debian_system(self, reference: str, platform: str, keyring: str) -> DebianSystem:
+        """See `RegistryClient`."""
+        del platform, keyring
+        return self._refuse(reference)
+
+    def has_tag(self, reference: str) -> bool:
+        """See `RegistryClient`."""
+        return self._refuse(reference)
+
+    def _refuse(self, reference: str) -> NoReturn:
+        message = f"the image `{reference}` needs its registry, and `--offline` is set"
+        raise UnavailableError(message, "run it without `--offline` once, or give the image by its digest")
+
+
+class LazyRegistry:
+    """A registry client that is created at its first request."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._client: RegistryClient | None = None
+
+    def resolve_digest(self, reference: str) -> str:
+        """See `RegistryClient`."""
+        return self._load_client().resolve_digest(reference)
+
+    def read_image(self, reference: str, platform: str) -> ImageProperties:
+        """See `RegistryClient`."""
+        return self._load_client().read_image(reference, platform)
+
+    def read_debian_system(self, reference: str, platform: str, keyring: str) -> DebianSystem:
+        """See `RegistryClient`."""
+        return self._load_client().read_debian_system(reference, platform, keyring)
+
+    def has_tag(self, reference: str) -> bool:
+        """See `RegistryClient`."""
+        return self._load_client().has_tag(reference)
+
+    def _load_client(self) -> RegistryClient:
+        if self._client is None:
+            self._client = _create_client(self._environment, read_mirrors(self._environment))
+        return self._client
+
+
+def _create_client(environment: Mapping[str, str], mirrors: Mapping[str, str]) -> RegistryClient:
+    from envcompile.registry.client import RegistryClient  # noqa: PLC0415 - imports an HTTP client
+
+    folder = Path(environment.get("DOCKER_CONFIG") or find_home_folder(environment) / ".docker")
+    return RegistryClient(folder, mirrors, environment=environment)

@@ -22,7 +22,7 @@ from envcompile.net.http import HttpClient, ReadableBody, Request, Response, cre
 from envcompile.net.process import run_process
 from envcompile.net.urls import format_basic_authorization, is_web_url, parse_origin
 from envcompile.registry.reference import HUB_LOGIN_KEY
-from envcompile.spec.image_reference import DOCKER_HUB_ALIASES
+from envcompile.spec.values import DOCKER_HUB_ALIASES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
 from envcompile.net.urls import is_loopback, is_web_url
-from envcompile.spec.image_reference import DOCKER_HUB, split_image_reference
+from envcompile.spec.values import DOCKER_HUB, split_image_reference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

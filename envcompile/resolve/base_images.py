@@ -35,7 +35,7 @@ from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
 from envcompile.diagnostics.errors import EXIT_FAILED, EXIT_UNAVAILABLE, UnavailableError
 from envcompile.lock.model import BaseImage, PythonInterpreter, Step, ToolImage
 from envcompile.platforms import PLATFORMS
-from envcompile.spec.image_reference import remove_digest, split_image_reference
+from envcompile.spec.values import remove_digest, split_image_reference
 from envcompile.versions import minor_release
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from envcompile.resolve.base_images import (
 )
 from envcompile.resolve.environment import solve_environment
 from envcompile.resolve.model import UnsolvableError
-from envcompile.spec.image_reference import remove_digest
+from envcompile.spec.values import remove_digest
 from envcompile.versions import is_release_of, minor_release, version_numbers
 
 if TYPE_CHECKING:

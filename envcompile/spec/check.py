@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 from envcompile.diagnostics.diagnostic import Diagnostic, RequirementError, redact_secrets
 from envcompile.project.generated_files import EXPORT_FILES, EXPORTERS
 from envcompile.spec.conda import parse_match_spec
-from envcompile.spec.image_reference import split_image_reference
 from envcompile.spec.model import PACKAGE_TABLES
 from envcompile.spec.pip import check_indexes, normalize_name, parse_package_name, parse_requirement
-from envcompile.spec.values import CONTROL_CHARACTER, display_text
+from envcompile.spec.values import CONTROL_CHARACTER, display_text, split_image_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

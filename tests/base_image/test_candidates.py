@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from envcompile.base_image.catalogue import load_default_catalogue, parse_catalogue
 from envcompile.base_image.decide import decide_base_images
-from envcompile.base_image.model import BaseImageRequest, PackageSummary
-from envcompile.base_image.versions import platform_architecture
+from envcompile.base_image.model import BaseImageRequest, PackageSummary, platform_architecture
 from envcompile.versions import major_version, minor_release, version_numbers
 
 if TYPE_CHECKING:

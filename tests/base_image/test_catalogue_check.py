@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 from envcompile.base_image.catalogue import load_default_catalogue
 from envcompile.base_image.catalogue_check import iter_schema_violations, parse_checked_catalogue
 from envcompile.diagnostics.diagnostic import DiagnosticsError, find_span
-from envcompile.diagnostics.json_source import JsonSource
-from envcompile.diagnostics.source import TextSpan
+from envcompile.diagnostics.source import JsonSource, TextSpan
 
 TEXT = files("envcompile.base_image").joinpath("data/catalogue.json").read_text("utf-8")
 DATA: dict[str, Any] = json.loads(TEXT)

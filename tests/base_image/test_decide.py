@@ -14,8 +14,13 @@ from hypothesis import strategies as st
 from catalogue.replay import read_packages, read_request
 from envcompile.base_image.catalogue import load_default_catalogue, parse_catalogue
 from envcompile.base_image.decide import decide_base_images
-from envcompile.base_image.model import BaseImageRequest, BaseImageResult, PackageSummary, summarize_packages
-from envcompile.base_image.versions import find_wheel_glibc
+from envcompile.base_image.model import (
+    BaseImageRequest,
+    BaseImageResult,
+    PackageSummary,
+    find_wheel_glibc,
+    summarize_packages,
+)
 from envcompile.diagnostics.rules import RULES
 from envcompile.lock.model import CondaPackage, PipPackage, SizeSaving
 from envcompile.versions import minor_release

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from envcompile.base_image.versions import find_cuda_releases
+from envcompile.base_image.model import find_cuda_releases
 from envcompile.lock.model import CondaPackage, PipPackage
 
 

@@ -17,8 +17,7 @@ from envcompile.engine.buildx import (
     format_archive_mirrors,
     format_exporter,
 )
-from envcompile.engine.command import DockerClient
-from envcompile.engine.failure import error_from_output, parse_build_failure
+from envcompile.engine.command import DockerClient, error_from_output, parse_build_failure
 from envcompile.net.process import ProcessResult
 from tests.kit.project import dockerfile_of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from envcompile.spec.image_reference import remove_digest, split_image_reference
+from envcompile.spec.values import remove_digest, split_image_reference
 
 DIGEST = "sha256:" + 64 * "0"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envcompile.base_image.versions import find_cuda_releases
+from envcompile.base_image.model import find_cuda_releases
 from envcompile.net.process import run_process
 from envcompile.resolve.model import Effects, UnsolvableError
 from tests.kit.channel import made_channel

@@ -1,19 +1,78 @@
-"""`envcompile export`: the lock in the formats of other tools."""
+"""`envcompile schema`: the JSON Schema of the spec, of the lock or of a catalogue, for editors."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envcompile import api
 from envcompile.cli.output import OutputArtifact, add_output_options, write_artifact
+from envcompile.diagnostics.errors import EXIT_OK
 from envcompile.export import EXPORTERS
-from envcompile.loading import find_spec, read_project
+from envcompile.loading import SCHEMA_FILES, find_schema_file, find_spec, read_project
 
 if TYPE_CHECKING:
+    from envcompile.api import Dockerfile
     from envcompile.cli.output import Reporter
+
+
+def add_schema_options(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    parser.add_argument(
+        "of",
+        metavar="spec|lock|catalogue",
+        nargs="?",
+        choices=tuple(SCHEMA_FILES),
+        default="spec",
+        help="The file that the schema describes (default: spec)",
+    )
+
+
+def run_schema(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    """Print one schema, byte for byte."""
+    del reporter
+    sys.stdout.buffer.write(find_schema_file(arguments.of).read_bytes())
+    return EXIT_OK
+
+
+# `envcompile dockerfile` and `envcompile tag`: the Dockerfile of a locked spec, and the name of its image.
+
+
+_ARTIFACT = OutputArtifact("Dockerfile", "envcompile dockerfile", "Dockerfile")
+
+
+def add_dockerfile_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `dockerfile`."""
+    add_output_options(parser)
+
+
+def run_dockerfile(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    """Write the Dockerfile, or compare it with a file."""
+    return write_artifact(arguments, reporter, _ARTIFACT, lambda: _make_dockerfile(arguments).text)
+
+
+def add_tag_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `tag`: none."""
+    del parser
+
+
+def run_tag(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    """Print the name of the image."""
+    del reporter
+    sys.stdout.write(f"{_make_dockerfile(arguments).tag}\n")
+    return EXIT_OK
+
+
+def _make_dockerfile(arguments: argparse.Namespace) -> Dockerfile:
+    # Not `load`, which checks the spec: the lock tells whether that is necessary.
+    return api.dockerfile(read_project(find_spec(arguments.file)))
+
+
+# `envcompile export`: the lock in the formats of other tools.
+
 
 _FILE_URLS_HELP = """\
 The lock identifies pip's files by their hashes and holds no URLs, but some formats need a URL for each file. The URLs
@@ -24,7 +83,7 @@ access, `--files https://files.example.com/packages` names a server with the lay
 """
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def add_export_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command.
 
     `--format` selects the export format here; before the command's name it selects the format of messages.
@@ -49,7 +108,7 @@ def _format_exporters_help() -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
+def run_export(arguments: argparse.Namespace, reporter: Reporter) -> int:
     """Write the export, or compare it with a file."""
     named = {"--format": arguments.to, "--platform": arguments.platform, "--files": arguments.files}
     command = " ".join(["envcompile export", *(f"{option} {value}" for option, value in named.items() if value)])

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from envcompile.diagnostics.errors import EnvcompileError, UnavailableError
 from envcompile.doctor import CheckResult, result_from_error
-from envcompile.engine.build import find_engine_platform
-from envcompile.engine.buildx import BuildRequest, check_buildx, command_line, format_exporter
+from envcompile.engine.build import BuildRequest, check_buildx, command_line, find_engine_platform, format_exporter
 from envcompile.engine.command import error_from_output
 from envcompile.oci.archive import OciArchive
 

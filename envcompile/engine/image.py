@@ -9,20 +9,18 @@ from typing import TYPE_CHECKING, NamedTuple
 from envcompile.diagnostics.diagnostic import BuildLog
 from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.engine.build import (
+    BuildRequest,
     BuildTarget,
     build_and_compare,
     build_image,
-    find_engine_platform,
-    is_loaded,
-    is_pushed,
-)
-from envcompile.engine.buildx import (
-    BuildRequest,
     create_build_environment,
+    find_engine_platform,
     find_mirror_contexts,
     format_archive_mirrors,
     format_bake_file,
     format_exporter,
+    is_loaded,
+    is_pushed,
 )
 from envcompile.engine.command import DockerClient, error_from_output
 from envcompile.platforms import PLATFORM_ALIASES, PLATFORMS

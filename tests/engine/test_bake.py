@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envcompile.engine.buildx import BuildRequest, format_bake_file, format_exporter
+from envcompile.engine.build import BuildRequest, format_bake_file, format_exporter
 from tests.engine.test_dockerfile import HOSTILE, SPEC
 from tests.kit.engine import CA_BUNDLE, Engine, docker, envcompile
 from tests.kit.project import FIXTURES

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile.diagnostics.errors import CheckFailedError, EnvcompileError, InvalidInputError, UnavailableError
-from envcompile.engine.buildx import (
+from envcompile.engine.build import (
     BuildRequest,
     check_buildx,
     command_line,

@@ -67,9 +67,8 @@ __all__ = [
 
 # The modules of the names that `envcompile.api` does not define.
 _MODULES = {
-    "diagnostics.diagnostic": ("DiagnosticsError",),
+    "diagnostics.diagnostic": ("BuildLog", "DiagnosticsError", "Event", "Notice", "StepStarted", "WarningIssued"),
     "diagnostics.errors": ("CheckFailedError", "EnvcompileError", "InvalidInputError", "UnavailableError"),
-    "diagnostics.events": ("BuildLog", "Event", "Notice", "StepStarted", "WarningIssued"),
     "engine.image": ("ImageFile",),
     "loading": ("Project", "ProjectLock"),
 }

@@ -17,7 +17,7 @@ def compute_sha256(data: bytes) -> str:
     return f"sha256:{_sha256(data).hexdigest()}"
 
 
-# The digests of a spec: what spares a second look at one that a lock was made from.
+# Digests of a spec: a spec whose digest is in the lock needs no comparison.
 
 
 def compute_value_digest(value: object) -> str:

@@ -48,7 +48,7 @@ def make_cuda_constraints(version: str | bool | None, catalogue: Catalogue) -> t
     return tuple(found)
 
 
-# Which GPU architectures a toolkit and torch's wheels have code for (step 4).
+# GPU architectures of toolkits and of torch's wheels (step 4).
 
 
 _COMPUTE_PATTERN = re.compile(r"(?:sm_|compute_)?([0-9]{1,2})\.?([0-9])[a-z]?", re.IGNORECASE)
@@ -166,7 +166,7 @@ def iter_compute_errors(case: DecisionInputs) -> Iterator[Diagnostic]:
             )
 
 
-# What contradicts itself: versions of CUDA, and drivers (steps 3 and 5).
+# Contradictions: versions of CUDA, and drivers (steps 3 and 5).
 
 
 _STEP_SOURCES = {

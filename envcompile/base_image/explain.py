@@ -186,7 +186,7 @@ def _list_larger_flavours(case: DecisionInputs, pair: ImagePair, kind: str) -> t
     )
 
 
-# A decision as the lock keeps it.
+# The decision as the lock records it.
 
 
 def format_catalogue_version(catalogue: Catalogue) -> str:

@@ -166,7 +166,7 @@ def explain_locked_cuda(found: LockedCuda) -> Step:
     return Step(1, "bundled", inputs, decision, source="versions of the locked packages; runtime to toolkit: catalogue")
 
 
-# What is shipped for nothing: libraries of NVIDIA's in an environment that uses no GPU.
+# Unused libraries: packages of NVIDIA in an environment that uses no GPU.
 
 
 _GPU_LIBRARY_PATTERN = re.compile(

@@ -33,7 +33,7 @@ def is_cudnn_compatible(version: str, needed: str) -> bool:
     )
 
 
-# Which C library a wheel's file name asks for.
+# The C library that the file name of a wheel requires.
 
 
 _MANYLINUX_TAG = re.compile(r"manylinux(?:_([0-9]+)_([0-9]+)|(1|2010|2014))_")
@@ -74,7 +74,7 @@ def parse_local_release(version: str) -> str | None:
     return f"{found[1]}.{found[2]}" if found else None
 
 
-# What is asked of the base, what is locked, and what was decided: frozen values.
+# The request, the locked packages and the decision, as frozen values.
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ class BaseImageResult:
     saving: SizeSaving | None = None
 
 
-# What is the same in every image: where the environment is, and how an image is labelled.
+# Constants of every image: the path of the environment, and the labels.
 
 
 ENVIRONMENT_PATH = "/env"

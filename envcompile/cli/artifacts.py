@@ -1,4 +1,4 @@
-"""`envcompile schema`: the JSON Schema of the spec, of the lock or of a catalogue, for editors."""
+"""The commands that print an artifact: `dockerfile`, `tag`, `export` and `schema`."""
 
 from __future__ import annotations
 
@@ -38,9 +38,6 @@ def run_schema(arguments: argparse.Namespace, reporter: Reporter) -> int:
     return EXIT_OK
 
 
-# `envcompile dockerfile` and `envcompile tag`: the Dockerfile of a locked spec, and the name of its image.
-
-
 _ARTIFACT = OutputArtifact("Dockerfile", "envcompile dockerfile", "Dockerfile")
 
 
@@ -69,9 +66,6 @@ def run_tag(arguments: argparse.Namespace, reporter: Reporter) -> int:
 def _make_dockerfile(arguments: argparse.Namespace) -> Dockerfile:
     # Not `load`, which checks the spec: the lock tells whether that is necessary.
     return api.dockerfile(read_project(find_spec(arguments.file)))
-
-
-# `envcompile export`: the lock in the formats of other tools.
 
 
 _FILE_URLS_HELP = """\

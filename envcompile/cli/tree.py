@@ -217,7 +217,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     return EXIT_OK
 
 
-# `envcompile why NAME`: the ways that lead to a package from what the spec asks for.
+# `envcompile why NAME`: the dependency paths from the requirements of the spec to a package.
 
 
 def add_why_options(parser: argparse.ArgumentParser) -> None:

@@ -140,7 +140,7 @@ def _format_values(values: Sequence[str]) -> str:
     return ", ".join(f"`{display_text(each)}`" for each in values)
 
 
-# Whether what is pinned for one platform is what the spec asks for, and no more than that.
+# One platform: every requirement is met by a pin, and every pin is required.
 
 
 def find_mismatches(spec: Spec, locked: PlatformLock) -> Iterator[Diagnostic]:
@@ -230,7 +230,7 @@ def _format_package(package: CondaPackage) -> str:
     return f"{package.name} {package.version} {package.build} of {package.channel}/{package.subdir}"
 
 
-# Does a lock answer a spec? If not, which requirement does it fail.
+# The whole lock: the requirements that it does not meet.
 #
 # What counts is whether the lock satisfies, not whether a digest matches: a matching digest is only the fast path. A
 # requirement that was loosened, or says the same in other words, is satisfied still.

@@ -220,7 +220,7 @@ def _check_duplicates(value: dict[str, Any], path: tuple[str, ...], noun: str) -
             seen.add(each)
 
 
-# What a spec says of sdists, checked: only what is allowed is described, and only uv resolves it.
+# sdists: metadata is given for allowed packages only, and the resolver is uv.
 
 
 def check_sdists(pip: object) -> Iterator[Diagnostic]:

@@ -453,7 +453,7 @@ def _parse_channel(channel: str | None, name: str, quoted: str) -> tuple[str | N
     return start, last
 
 
-# Whether a pinned conda package is what a requirement asks for, without a solver.
+# Matching: whether a locked conda package meets a requirement.
 
 
 class MatchablePackage(Protocol):

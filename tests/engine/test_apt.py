@@ -306,7 +306,7 @@ def test_an_index_that_nobody_has_signed_is_refused_twice(work: Work) -> None:
     assert "envcompile: the index of the archive cannot be had, or no key of the base has signed it" in said
     (work.folder / "envcompile.lock").unlink()
     said = work.envcompile("lock", code=3)
-    assert "the index of `bookworm` is not signed by a key that the base image knows" in said
+    assert "InRelease of `bookworm` is not signed with a key in the base image" in said
 
 
 def packages_of(work: Work, name: str) -> set[str]:

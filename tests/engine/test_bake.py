@@ -77,7 +77,7 @@ def test_what_cannot_be_meant() -> None:
         ([spec, "--shard", "3/2"], "is not a part of a whole"),
         ([spec, "--shard", "one"], "is not a part of a whole"),
         ([spec, spec], "two specs have the target `ml`"),
-        ([spec, "--push"], "`ml` does not say"),
+        ([spec, "--push"], "the spec `ml` has none"),
         (["nowhere.toml"], "`nowhere.toml` does not exist"),
     ):
         done = run(*words)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from bisect import bisect_right
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from json import JSONDecoder
 
 KeyPath = tuple[str | int, ...]
 
@@ -73,7 +73,6 @@ class SourceText:
 
 
 _WHITESPACE = re.compile(r"[ \t\r\n]*")
-_DECODER = json.JSONDecoder()
 
 
 class _JsonEntry(NamedTuple):
@@ -118,7 +117,7 @@ class JsonSource(SourceText):
             name: str | int = index
             key = None
             if is_object:
-                name, end = _DECODER.raw_decode(self.text, start)
+                name, end = _json_decoder().raw_decode(self.text, start)
                 key = TextSpan(start, end)
                 start = self._skip_whitespace(self._skip_whitespace(end) + 1)
             value = TextSpan(start, self._find_value_end(start))
@@ -129,9 +128,16 @@ class JsonSource(SourceText):
             index += 1
 
     def _find_value_end(self, start: int) -> int:
-        _, end = _DECODER.raw_decode(self.text, start)
+        _, end = _json_decoder().raw_decode(self.text, start)
         return end
 
     def _skip_whitespace(self, start: int) -> int:
         found = _WHITESPACE.match(self.text, start)
         return found.end() if found else start
+
+
+@cache
+def _json_decoder() -> JSONDecoder:
+    from json import JSONDecoder  # noqa: PLC0415 - only a catalogue is JSON, and every command imports this module
+
+    return JSONDecoder()

@@ -140,12 +140,14 @@ def test_we_and_the_schema_agree(edits: list[tuple[tuple[str | int, ...], Any]])
         try:
             for part in path[:-1]:
                 inner = inner[part]
+            if isinstance(inner, dict) and isinstance(path[-1], int):
+                continue  # an earlier edit has put a table in the place of an array, and JSON has no such key
             if value == "gone":
                 del inner[path[-1]]
             elif value == "more":
                 inner[path[-1]]["more"] = 1
             else:
-                inner[path[-1]] = value
+                inner[path[-1]] = copy.deepcopy(value)
         except (KeyError, IndexError, TypeError):
             continue
     found, agreed = list(iter_schema_violations(data, SCHEMA)), jsonschema.Draft7Validator(SCHEMA).is_valid(data)

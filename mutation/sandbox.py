@@ -68,6 +68,7 @@ class Coverage:
 
     def __init__(self, records: Sequence[TestRecord]) -> None:
         self._records = sorted(records, key=lambda record: record.seconds)
+        self.test_names = frozenset(record.test for record in records)
 
     def describe(self) -> str:
         """The number of tests and their time."""
@@ -112,15 +113,18 @@ class Sandbox:
         rows = json.loads(report.read_text("utf-8"))
         return Coverage([TestRecord(name, time, frozenset(map(tuple, called))) for name, time, called in rows])
 
-    def start_mutant(self, mutant: Mutant, tests: Sequence[TestRecord]) -> int:
+    def start_mutant(self, mutant: Mutant, coverage: Coverage) -> int:
         """Start the tests of a mutant, and return the process's id."""
         path = self.folder / mutant.module
         self._mutated = path, path.read_bytes()
         self._write_module(path, mutant.source.encode())
+        tests = coverage.select_tests(mutant)
         order = {record.test: position for position, record in enumerate(tests)}
         seconds = max(_MIN_CPU_SECONDS, int(_CPU_FACTOR * sum(record.seconds for record in tests)))
         return self.start_tests(
-            list(dict.fromkeys(test.partition("::")[0] for test in order)), _Selector(order), seconds
+            list(dict.fromkeys(test.partition("::")[0] for test in order)),
+            _Selector(order, coverage.test_names),
+            seconds,
         )
 
     def restore(self) -> None:
@@ -225,14 +229,13 @@ class _CoverageRecorder:
 class _Selector:
     """A pytest plugin that keeps the selected tests, in their order."""
 
-    def __init__(self, order: dict[str, int]) -> None:
-        self._order = order
+    def __init__(self, order: dict[str, int], known: frozenset[str]) -> None:
+        self._order, self._known = order, known
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Drop and sort tests."""
-        items[:] = sorted(
-            (item for item in items if item.nodeid in self._order), key=lambda item: self._order[item.nodeid]
-        )
+        """Drop and sort tests. A test without a record runs first: its id may contain the mutated constant."""
+        selected = [item for item in items if item.nodeid in self._order or item.nodeid not in self._known]
+        items[:] = sorted(selected, key=lambda item: self._order.get(item.nodeid, -1))
 
 
 def _clear_caches() -> None:
@@ -263,7 +266,7 @@ def test_mutants(
         while waiting or runs:
             while waiting and free:
                 mutant, sandbox = waiting.pop(), free.pop()
-                pid = sandbox.start_mutant(mutant, coverage.select_tests(mutant))
+                pid = sandbox.start_mutant(mutant, coverage)
                 runs[pid] = _Run(sandbox, mutant, time.monotonic() + _WALL_SECONDS)
             for pid, run in list(runs.items()):
                 if time.monotonic() > run.deadline:

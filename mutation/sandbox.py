@@ -174,16 +174,8 @@ class Sandbox:
             suppress_health_check=list(hypothesis.HealthCheck),
         )
         hypothesis.settings.load_profile("mutation")
-        options = [
-            "-q",
-            "-x",
-            "-m",
-            _MARKERS,
-            "-p",
-            "no:cacheprovider",
-            "-W",
-            "ignore::pytest.PytestAssertRewriteWarning",
-        ]
+        options = ["-q", "-x", "-m", _MARKERS, "-p", "no:cacheprovider"]
+        options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
         options += [f"--ignore={each}" for each in IGNORED_TESTS]
         code = pytest.main([*options, *tests], plugins=[plugin])
         sys.stdout.flush()

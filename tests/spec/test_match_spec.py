@@ -290,3 +290,14 @@ def test_nothing_heavy_is_imported_to_match() -> None:
     started = f"import sys; early = set(sys.modules); {program}"
     done = subprocess.run([sys.executable, "-I", "-c", started], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("set()\n", "")
+
+
+def test_a_series_with_an_inequality_has_its_own_hint() -> None:
+    with pytest.raises(RequirementError) as caught:
+        parse_match_spec("zz <3,>=1.2*")
+    assert caught.value.hint == "write `>=1.2`"
+
+
+def test_a_colon_in_brackets_belongs_to_the_value() -> None:
+    with pytest.raises(RequirementError, match=r"`corp:main` in .* is not"):
+        parse_match_spec("zz[channel=corp:main]")

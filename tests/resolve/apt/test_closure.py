@@ -445,7 +445,7 @@ def test_an_index_finds_versions_and_providers_by_name() -> None:
         "Version: 1\nPackage: two\nProvides: mail\nDepends: one\n\n"
         "Package: one\nVersion: 2\nProvides: mail\n\n"
         "Version: 3\nDescription: no name\n\n\n"
-        "Package: three"
+        "Package: three  "
     )
     assert found.list_names() == {"one", "two", "three"}
     assert [each.version for each in found.find_versions("one")] == ["1", "2"]

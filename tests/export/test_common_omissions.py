@@ -1,0 +1,70 @@
+"""What a format cannot hold is listed in its comments, and options that it has are written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from envcompile.export import ExportInput, export_lock
+from envcompile.export.environment_yml import collect_conda_requirements
+from envcompile.spec.model import ExtraIndex
+from tests.kit.project import parsed
+
+
+def comments(name: str, case: str, **pip: Any) -> list[str]:
+    spec, lock = parsed(case)
+    spec = replace(spec, pip=replace(spec.pip, **pip))
+    return [line for line in export_lock(name, ExportInput(spec, lock)).splitlines() if line.startswith("#")]
+
+
+CORP = ExtraIndex("corp", "https://corp.example.invalid/simple", ("acme-*",))
+
+
+@pytest.mark.parametrize(
+    ("fields", "key"),
+    [
+        ({"index": "https://index.example.invalid/simple"}, "pip.index"),
+        ({"exclude": ("acme",)}, "pip.exclude"),
+        ({"extra_indexes": (CORP,)}, "pip.extra-indexes"),
+    ],
+)
+def test_a_list_of_requirements_names_the_keys_that_it_has_no_place_for(fields: dict[str, Any], key: str) -> None:
+    before, after = comments("environment", "conda"), comments("environment", "conda", **fields)
+    (added,) = set(after) - set(before)
+    assert key in added
+    assert not any(key in line for line in before)
+
+
+def test_other_keys_that_a_list_of_requirements_has_no_place_for() -> None:
+    spec, lock = parsed("conda")
+    spec = replace(spec, exclude_newer="2026-01-01T00:00:00Z", cuda=replace(spec.cuda, version=False))
+    text = export_lock("environment", ExportInput(spec, lock))
+    assert "exclude-newer, cuda.version" in text
+
+
+def test_the_index_of_the_spec_is_an_option_and_unused_indexes_are_not() -> None:
+    """Promise 10: each package comes from the one index that the spec assigns to it."""
+    spec, lock = parsed("several")
+    spec = replace(spec, pip=replace(spec.pip, index="https://index.example.invalid/simple", extra_indexes=(CORP,)))
+    lines = export_lock("requirements", ExportInput(spec, lock)).splitlines()
+    assert [line for line in lines if "index-url" in line] == ["--index-url https://index.example.invalid/simple"]
+    (first, *rest) = lock.platforms
+    moved = tuple(replace(each, index="corp") for each in first.pip[:1])
+    lock = replace(lock, platforms=(replace(first, pip=(*moved, *first.pip[1:])), *rest))
+    lines = export_lock("requirements", ExportInput(spec, lock)).splitlines()
+    assert "--extra-index-url https://corp.example.invalid/simple" in lines
+
+
+def test_pip_is_a_conda_requirement_if_there_are_pip_packages() -> None:
+    spec, lock = parsed("conda")
+    assert spec.pip.packages
+    names = [each.name for each in collect_conda_requirements(ExportInput(spec, lock))]
+    assert names.count("pip") == 1
+    without = replace(spec, pip=replace(spec.pip, packages=()))
+    own = tuple(each for each in spec.conda.packages if "pip" not in str(each))
+    for changed in (spec, without):
+        changed = replace(changed, conda=replace(changed.conda, packages=own))  # noqa: PLW2901 - the same spec
+        names = [each.name for each in collect_conda_requirements(ExportInput(changed, lock))]
+        assert names.count("pip") == int(bool(changed.pip.packages))

@@ -16,6 +16,7 @@ from envcompile.base_image.decide import decide_base_images
 from envcompile.base_image.model import BaseImageRequest, PackageSummary
 from envcompile.diagnostics.errors import EXIT_FAILED, EXIT_INVALID_INPUT, EXIT_OK, EnvcompileError, InvalidInputError
 from envcompile.platforms import PLATFORM_ALIASES, PLATFORMS
+from envcompile.spec.model import NO_CUDA, CudaRequest
 from envcompile.spec.pip import normalize_name
 from envcompile.versions import version_numbers
 
@@ -93,8 +94,9 @@ def read_request(given: dict[str, Any]) -> BaseImageRequest:
     values = {
         _REQUEST_FIELDS[key]: value for key, value in given.items() if key in _REQUEST_FIELDS and value is not None
     }
-    if values.get("cuda") in ("none", False):
-        values["cuda"] = False
+    if "cuda" in values:
+        is_excluded = values["cuda"] in ("none", False)
+        values["cuda"] = NO_CUDA if is_excluded else CudaRequest(values["cuda"])
     platforms = given.get("platforms") or [given.get("platform", "linux/amd64")]
     known = [PLATFORMS.get(PLATFORM_ALIASES.get(each, each)) for each in platforms]
     named = [one.docker_platform if one else each for one, each in zip(known, platforms, strict=True)]

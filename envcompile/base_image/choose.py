@@ -25,6 +25,7 @@ from envcompile.base_image.explain import explain_nvidia_images, explain_plain_i
 from envcompile.base_image.model import StageImage
 from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.lock.model import Step
+from envcompile.spec.model import CudaRequest
 from envcompile.spec.values import split_image_reference
 from envcompile.versions import minor_release, version_numbers
 
@@ -186,7 +187,7 @@ def _explain_missing_image(case: DecisionInputs) -> StageChoice:
 def _suggest_request(case: DecisionInputs, obstacle: str) -> str:
     """What could be asked for instead: another release of the same major version, another driver, another platform."""
     question = case.request
-    free = dataclasses.replace(question, cuda=case.cuda_major)
+    free = dataclasses.replace(question, cuda=CudaRequest(case.cuda_major))
     for asked, words in (
         (free, "ask for CUDA `{release}`, which has `{image}`"),
         (dataclasses.replace(free, system=None), "ask for CUDA `{release}`, which has `{image}`"),

@@ -29,13 +29,13 @@ _METAPACKAGE = "cuda-toolkit"
 _FIRST_UNSUFFIXED_MAJOR = 13
 
 
-def make_cuda_constraints(version: str | bool | None, catalogue: Catalogue) -> tuple[str, ...]:
+def make_cuda_constraints(version: str | None, catalogue: Catalogue) -> tuple[str, ...]:
     """Lines of a constraints file. None where no version is asked for: then whatever comes is read off the lock.
 
     Nothing is forbidden where CUDA is kept out: an old release that hides its CUDA would come in the place of a new
     one, so what came is looked at instead.
     """
-    if not isinstance(version, str):
+    if version is None:
         return ()
     asked = major_version(version)
     found = [f"{_METAPACKAGE}=={version}.*"]
@@ -240,7 +240,7 @@ def iter_version_conflicts(case: DecisionInputs) -> Iterator[Diagnostic]:
     if len(found) > 1:
         hint = "take releases that are built for the same major version"
         yield Diagnostic("cuda-mixed", f"packages of more than one CUDA are locked: {told}", hint=hint)
-    elif case.request.cuda is False and (found or case.needs_cuda_image):
+    elif case.request.cuda.is_excluded and (found or case.needs_cuda_image):
         needing = ", ".join(
             f"`{name}`" for name in (*case.needs.compiled_packages, *(each.package for each in case.needs.unmet_needs))
         )

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 def spec_requests_gpu(spec: Spec) -> bool:
     """Whether the spec itself speaks of a GPU."""
-    return bool(spec.cuda.version or spec.cuda.driver or spec.cuda.compute)
+    return bool(spec.cuda.request.version or spec.cuda.driver or spec.cuda.compute)
 
 
 def select_packages(spec: Spec, platform: PlatformLock, catalogue: Catalogue) -> tuple[PackageSummary, ...]:
@@ -78,7 +78,7 @@ def make_base_image_request(
     asked = BaseImageRequest(
         python=minor_release(python) if python else None,
         platforms=(PLATFORMS[platform.platform].docker_platform,),
-        cuda=spec.cuda.version,
+        cuda=spec.cuda.request,
         system=system,
         image=spec.image.base.image if spec.image.base else None,
         driver=spec.cuda.driver,

@@ -55,7 +55,7 @@ def _find_requirement_index(message: str, requirements: tuple[PipRequirement, ..
 def _find_spec_key(key: tuple[str, ...], spec: Spec) -> tuple[str, ...]:
     there: dict[tuple[str, ...], object] = {
         ("image", "base"): spec.image.base,
-        ("cuda", "version"): spec.cuda.version is not None,
+        ("cuda", "version"): bool(spec.cuda.request),
         ("pip", "packages"): spec.pip.packages,
         ("conda", "packages"): spec.conda.packages,
     }

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from envcompile.spec.model import ANY_CUDA, CudaRequest
 from envcompile.versions import major_version, minor_release, version_numbers
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def parse_local_release(version: str) -> str | None:
 class BaseImageRequest:
     """What the spec says of the base. None and () are: not said.
 
-    `python` X.Y; `platforms` as Docker names them; `cuda` a major version, X.Y or X.Y.Z, False to keep it out;
+    `python` X.Y; `platforms` as Docker names them; `cuda` the requested version or none;
     `system` as the catalogue names it (`ubuntu22.04`) or a Debian code name; `image` a base to be taken as it is;
     `driver` the oldest one to support, as far as it is known (`535`); `data_centre` whether all GPUs are, so that newer
     CUDA runs on older drivers through cuda-compat; `compute` GPU architectures (`8.0`); `jit` a compiler at run time;
@@ -92,7 +93,7 @@ class BaseImageRequest:
 
     python: str | None = None
     platforms: tuple[str, ...] = ("linux/amd64",)
-    cuda: str | bool | None = None
+    cuda: CudaRequest = ANY_CUDA
     system: str | None = None
     image: str | None = None
     driver: str | None = None

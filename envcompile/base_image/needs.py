@@ -31,7 +31,7 @@ class DecisionInputs(NamedTuple):
     @property
     def requested_cuda(self) -> str:
         """The version that the spec asks for; empty where it asks for none."""
-        return self.request.cuda if isinstance(self.request.cuda, str) else ""
+        return self.request.cuda.version or ""
 
     @property
     def needs_cuda_image(self) -> bool:
@@ -146,7 +146,7 @@ def _is_applicable(need: PackageNeed, package: PackageSummary, about: NeedContex
 
 def is_gpu_requested(question: BaseImageRequest) -> bool:
     """Whether the spec itself speaks of a GPU."""
-    return bool(question.gpu or question.cuda or question.driver or question.compute)
+    return bool(question.gpu or question.cuda.version or question.driver or question.compute)
 
 
 def _apply_need(gathered: ImageNeeds, need: PackageNeed, package: PackageSummary, about: NeedContext) -> None:

@@ -118,7 +118,7 @@ def format_requirement_omissions(export_input: ExportInput) -> Iterator[str]:
     yield from format_omitted_packages(export_input.lock, "conda", "pip")
     keys = {
         "exclude-newer": spec.exclude_newer is not None,
-        "cuda.version": spec.cuda.version is not None,
+        "cuda.version": bool(spec.cuda.request),
         "pip.exclude": bool(spec.pip.exclude),
         "pip.index": spec.pip.index is not None,
         "pip.extra-indexes": bool(spec.pip.extra_indexes),

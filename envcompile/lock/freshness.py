@@ -212,7 +212,7 @@ def _check_dependencies(spec: Spec, locked: PlatformLock, pinned: Mapping[str, C
             if other is not None:
                 if not dependency.allows(other):
                     yield _create_dependency_mismatch(package, dependency.text, _format_package(other))
-            elif name == _CUDA_PACKAGE and not isinstance(spec.cuda.version, str):
+            elif name == _CUDA_PACKAGE and spec.cuda.request.version is None:
                 yield Diagnostic(
                     "stale", f"`{package.name}` needs CUDA, and the spec asks for none,", ("conda", "packages")
                 )

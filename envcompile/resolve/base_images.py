@@ -252,8 +252,8 @@ def _check_requested_cuda(
     catalogue: Catalogue,
 ) -> BaseImageResult:
     """Return the decision, rejected if the packages use another CUDA version than the spec requests, or none."""
-    cuda = request.cuda
-    if isinstance(cuda, str) and not decision.errors and not uses_cuda(request, packages, catalogue, surely=False):
+    cuda = request.cuda.version
+    if cuda and not decision.errors and not uses_cuda(request, packages, catalogue, surely=False):
         message = f"`cuda.version` requests CUDA {cuda}, but no package locked for `{platform.platform}` uses CUDA"
         hint = "request a CUDA build, for example `pytorch * cuda*` from conda, or remove `version` from `[cuda]`"
         return _reject_decision(decision, Diagnostic("cuda-conflict", message, hint=hint))

@@ -132,7 +132,7 @@ def _solve_conda(  # noqa: PLR0913, PLR0917 - a request depends on all earlier d
             channels=solvers.channels,
             platform=PLATFORMS[name],
             glibc=contexts[name].base.glibc,
-            cuda=spec.cuda.version,
+            cuda=spec.cuda.request,
             exclude_newer=spec.exclude_newer,
             preferences=earlier.pins_for(name).conda,
             upgrade=upgrade.names,
@@ -197,7 +197,7 @@ def _solve_pip(  # noqa: PLR0913, PLR0917 - a request depends on all earlier dec
         exact=upgrade.exact_versions(earlier.pins_for(name).pip),
         index=spec.pip.index,
         indexes=spec.pip.extra_indexes,
-        extra_constraints=make_cuda_constraints(spec.cuda.version, solvers.catalogue),
+        extra_constraints=make_cuda_constraints(spec.cuda.request.version, solvers.catalogue),
     )
     builds: tuple[SdistBuild, ...] = ()
     if spec.pip.allow_sdist:

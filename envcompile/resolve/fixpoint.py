@@ -115,12 +115,8 @@ def resolve_until_stable(
 
 def _check_known_cuda(source: TomlSource, spec: Spec, catalogue: Catalogue) -> None:
     """Reject a CUDA version that does not exist, before a resolver reports that no package is built for it."""
-    version = spec.cuda.version
-    if (
-        isinstance(version, str)
-        and not is_image_deleted(version, catalogue)
-        and (diagnostic := check_cuda_release(version, catalogue))
-    ):
+    version = spec.cuda.request.version
+    if version and not is_image_deleted(version, catalogue) and (diagnostic := check_cuda_release(version, catalogue)):
         raise DiagnosticsError(source, [locate_in_spec(diagnostic, spec)])
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from envcompile.diagnostics.errors import CheckFailedError
+from envcompile.spec.model import ANY_CUDA, CudaRequest
 from envcompile.spec.pip import normalize_name
 
 if TYPE_CHECKING:
@@ -117,9 +118,7 @@ class CondaRequest:
     channels: tuple[Channel, ...]  # in the order of their strict priority
     platform: Platform
     glibc: str  # X.Y
-    # X or X.Y: the version that the driver supports, and for which builds are chosen. False excludes CUDA, None means
-    # no driver.
-    cuda: str | bool | None = None
+    cuda: CudaRequest = ANY_CUDA  # its version: what the driver supports, and for which builds are chosen
     exclude_newer: str | None = None  # RFC 3339 in UTC
     preferences: tuple[CondaPackage, ...] = ()  # pins to keep if the requirements allow it
     upgrade: frozenset[str] | bool = frozenset()  # the names whose pins are not kept, or True for all

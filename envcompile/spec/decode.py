@@ -9,6 +9,7 @@ from envcompile.project import MAX_SPEC_BYTES
 from envcompile.project.generated_files import EXPORT_FILES
 from envcompile.spec.conda import CondaRequirement
 from envcompile.spec.model import (
+    ANY_CUDA,
     AptSpec,
     BaseImageSpec,
     CondaSpec,
@@ -33,7 +34,7 @@ from envcompile.spec.values import (
     read_absolute_path,
     read_apt_package,
     read_boolean,
-    read_cuda_version,
+    read_cuda_request,
     read_driver_version,
     read_exact_python_version,
     read_glibc_version,
@@ -193,9 +194,9 @@ _SPEC_READERS: dict[str, ValueReader[Any]] = {
         },
     ),
     "cuda": _make_struct_reader(
-        CudaSpec,
+        lambda version=ANY_CUDA, **values: CudaSpec(version, **values),
         {
-            "version": read_cuda_version,
+            "version": read_cuda_request,
             "driver": read_driver_version,
             "compute": make_array_reader(read_gpu_architecture),
             "jit": read_boolean,

@@ -107,10 +107,33 @@ class AptSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class CudaSpec:
-    """`[cuda]`: a version (X or X.Y; False keeps it out), the oldest driver, GPU architectures, a compiler at run."""
+class CudaRequest:
+    """`cuda.version`: the CUDA version that the spec requests, or that CUDA is excluded (`version = false`).
 
-    version: str | bool | None = None
+    `version` is X or X.Y, None if the spec requests no particular version.
+    """
+
+    version: str | None = None
+    is_excluded: bool = False
+
+    def __bool__(self) -> bool:
+        """Return whether the spec sets `cuda.version`."""
+        return self.is_excluded or self.version is not None
+
+    def __str__(self) -> str:
+        """Return the value as the spec has it, without quotes; empty if it is not set."""
+        return "false" if self.is_excluded else self.version or ""
+
+
+ANY_CUDA = CudaRequest()
+NO_CUDA = CudaRequest(is_excluded=True)
+
+
+@dataclass(frozen=True, slots=True)
+class CudaSpec:
+    """`[cuda]`: the requested version, the oldest driver to support, GPU architectures, a compiler at run time."""
+
+    request: CudaRequest = ANY_CUDA
     driver: str | None = None
     compute: tuple[str, ...] = ()
     jit: bool = False

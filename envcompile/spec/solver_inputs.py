@@ -43,7 +43,7 @@ def recorded_inputs(spec: Spec) -> dict[str, tuple[str, ...]]:
         "apt.packages": tuple(sorted(apt.packages)),
         "apt.build": tuple(sorted(apt.build)),
         "apt.snapshot": _as_tuple(apt.snapshot),
-        "cuda.version": _as_tuple(cuda.version),
+        "cuda.version": _as_tuple(str(cuda.request) or None),
         "cuda.driver": _as_tuple(cuda.driver),
         "cuda.compute": tuple(sorted(cuda.compute)),
         "cuda.jit": _as_tuple(cuda.jit or None),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from envcompile.diagnostics.diagnostic import Diagnostic, did_you_mean, redact_secrets, replace_unprintable
 from envcompile.platforms import PLATFORM_ALIASES, PLATFORMS
+from envcompile.spec.model import NO_CUDA, CudaRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -297,14 +298,15 @@ def read_platform(found: Diagnostics, at: KeyPath, value: Any) -> str | None:
     return None
 
 
-def read_cuda_version(found: Diagnostics, at: KeyPath, value: Any) -> str | bool | None:
-    """X, X.Y, or false."""
+def read_cuda_request(found: Diagnostics, at: KeyPath, value: Any) -> CudaRequest | None:
+    """Read X, X.Y, or false."""
     if value is False:
-        return False
+        return NO_CUDA
     if value is True or not isinstance(value, str):
         report_wrong_type(found, at, 'a version in quotes such as `"12.8"`, or `false`', value)
         return None
-    return _read_cuda_version_string(found, at, value)
+    version = _read_cuda_version_string(found, at, value)
+    return None if version is None else CudaRequest(version)
 
 
 def read_timestamp(found: Diagnostics, at: KeyPath, value: Any) -> str | None:

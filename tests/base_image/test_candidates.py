@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from envcompile.base_image.catalogue import load_default_catalogue, parse_catalogue
 from envcompile.base_image.decide import decide_base_images
 from envcompile.base_image.model import BaseImageRequest, PackageSummary, platform_architecture
+from envcompile.spec.model import CudaRequest
 from envcompile.versions import major_version, minor_release, version_numbers
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def test_no_tag_is_chosen_that_is_not_there(flavour: str, platform: str) -> None
     # A patch of a release is looked for as the release is: on every system only that one.
     for release, system in (each for each in combined if each[1] is None or each[0].count(".") == 1):
         if package := NEEDING[flavour].get(major_version(release)):
-            asked = BaseImageRequest(python="3.12", platforms=(platform,), cuda=release, system=system)
+            asked = BaseImageRequest(python="3.12", platforms=(platform,), cuda=CudaRequest(release), system=system)
             decision = decide_base_images(asked, (PackageSummary(*package, "wheel"),), CATALOGUE)
             assert bool(decision.errors) is (decision.run is None)
             for each in stages(decision):
@@ -118,7 +119,7 @@ def test_the_order_of_the_catalogue_does_not_matter(
     tables = ("images", "runtimes", "drivers", "compute", "bundles", "sizes", "digests")
     for rows in (*(data[each]["rows"] for each in tables), data["needs"]):
         random.shuffle(rows)
-    asked = BaseImageRequest(python="3.12", platforms=(platform,), cuda=cuda)
+    asked = BaseImageRequest(python="3.12", platforms=(platform,), cuda=CudaRequest(cuda))
     packages = (PackageSummary(*package, "wheel"), PackageSummary("torch", "2.8.0", "wheel"))
     one, other = (
         decide_base_images(asked, packages, CATALOGUE),

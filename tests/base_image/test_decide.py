@@ -23,6 +23,7 @@ from envcompile.base_image.model import (
 )
 from envcompile.diagnostics.rules import RULES
 from envcompile.lock.model import CondaPackage, PipPackage, SizeSaving
+from envcompile.spec.model import CudaRequest
 from envcompile.versions import minor_release
 
 ROOT = Path(__file__).parents[2]
@@ -197,7 +198,7 @@ def test_every_rejected_image_has_its_own_reason() -> None:
     assert rejected["nvidia/cuda:12.6.2-cudnn-runtime-ubuntu24.04"] == "12.6.3 is newer"
     assert rejected["nvidia/cuda:12.6.3-devel-ubuntu24.04"] == "larger, and nothing needs it here"
     onnxruntime = [PackageSummary("onnxruntime-gpu", "1.22.0", "wheel")]
-    rejected = reasons(decide_base_images(BaseImageRequest("3.12", cuda="12.8"), onnxruntime, CATALOGUE))
+    rejected = reasons(decide_base_images(BaseImageRequest("3.12", cuda=CudaRequest("12.8")), onnxruntime, CATALOGUE))
     because = "no such image is known with enough confidence"
     assert rejected["nvidia/cuda:12.8.2-cudnn-runtime-ubuntu24.04"] == because
     rejected = reasons(
@@ -217,7 +218,7 @@ def test_an_image_that_looks_at_the_driver_says_from_which_on() -> None:
 def test_all_mistakes_at_once() -> None:
     held = [PackageSummary("torch", "2.8.0", "wheel"), PackageSummary("nvidia-cuda-runtime-cu12", "12.8.90", "wheel")]
     decision = decide_base_images(
-        BaseImageRequest("3.12", cuda="11.8", driver="470", compute=("3.5",)), held, CATALOGUE
+        BaseImageRequest("3.12", cuda=CudaRequest("11.8"), driver="470", compute=("3.5",)), held, CATALOGUE
     )
     assert [each.rule for each in decision.errors] == ["cuda-conflict", "compute-unsupported", "driver-too-old"]
 
@@ -240,7 +241,7 @@ def test_a_newer_catalogue_is_handed_in() -> None:
     data = json.loads((ROOT / "envcompile/base_image/data/catalogue.json").read_text("utf-8"))
     data["images"]["rows"].append(["13.5.0", "ubuntu24.04", "hhhhh", "amd64 arm64", "", "9.28.1.4", "u"])
     held = [PackageSummary("onnxruntime-gpu", "1.31.1", "wheel")]
-    asked = BaseImageRequest("3.12", cuda="13.5")
+    asked = BaseImageRequest("3.12", cuda=CudaRequest("13.5"))
     assert [each.rule for each in decide_base_images(asked, held, CATALOGUE).errors] == ["cuda-no-image"]
     newer = decide_base_images(asked, held, parse_catalogue(json.dumps(data)))
     assert newer.run

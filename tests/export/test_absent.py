@@ -11,7 +11,7 @@ from hypothesis import strategies
 from packaging.pylock import Pylock
 
 from envcompile.export import EXPORTERS, ExportInput, export_lock
-from envcompile.spec.model import CudaSpec, ExtraIndex
+from envcompile.spec.model import CudaRequest, CudaSpec, ExtraIndex
 from tests.export.test_pip import PIP
 from tests.kit.project import parsed, places
 
@@ -30,7 +30,7 @@ def everything() -> ExportInput:
     first, *rest = platform.pip
     pip = (replace(first, index="corp"), *rest)
     index = ExtraIndex("corp", "https://index.example.invalid/simple", (first.name,))
-    spec = replace(spec, cuda=CudaSpec(version="12.8"), pip=replace(spec.pip, extra_indexes=(index,)))
+    spec = replace(spec, cuda=CudaSpec(CudaRequest("12.8")), pip=replace(spec.pip, extra_indexes=(index,)))
     lock = replace(lock, platforms=(replace(platform, apt=apt, pip=pip),))
     return ExportInput(spec, lock, places(lock))
 

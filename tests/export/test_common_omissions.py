@@ -9,7 +9,7 @@ import pytest
 
 from envcompile.export import ExportInput, export_lock
 from envcompile.export.environment_yml import collect_conda_requirements
-from envcompile.spec.model import ExtraIndex
+from envcompile.spec.model import NO_CUDA, ExtraIndex
 from tests.kit.project import parsed
 
 
@@ -39,7 +39,7 @@ def test_a_list_of_requirements_names_the_keys_that_it_has_no_place_for(fields: 
 
 def test_other_keys_that_a_list_of_requirements_has_no_place_for() -> None:
     spec, lock = parsed("conda")
-    spec = replace(spec, exclude_newer="2026-01-01T00:00:00Z", cuda=replace(spec.cuda, version=False))
+    spec = replace(spec, exclude_newer="2026-01-01T00:00:00Z", cuda=replace(spec.cuda, request=NO_CUDA))
     text = export_lock("environment", ExportInput(spec, lock))
     assert "exclude-newer, cuda.version" in text
 

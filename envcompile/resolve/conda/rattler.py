@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from envcompile.net.process import ProcessResult
     from envcompile.resolve.model import CondaRequest, Effects
     from envcompile.spec.conda import CondaRequirement
+    from envcompile.spec.model import CudaRequest
 
 # By these variables the worker finds py-rattler, its cache and its credentials, in a file or in the user's keyring.
 RATTLER_VARIABLES = (
@@ -95,7 +96,7 @@ def format_request(request: CondaRequest) -> dict[str, Any]:
         "subdirs": [request.platform.name, "noarch"],
         "virtual_packages": _list_virtual_packages(request),
         "constraints": [*_list_constraints(request.cuda), *exact],
-        "cuda": request.cuda if isinstance(request.cuda, str) else None,
+        "cuda": request.cuda.version,
         "exclude_newer": request.exclude_newer,
         "allows_upgrades": allows_upgrades(request.upgrade, request.exact),
         "preferences": [[package.name, package.subdir, package.file] for package in request.kept_pins()],
@@ -136,17 +137,17 @@ def _list_virtual_packages(request: CondaRequest) -> list[tuple[str, str, str]]:
     """Return the name, version and build of each virtual package of the target, independent of this machine."""
     rows = [("__unix", "0", "0"), ("__linux", "0", "0"), ("__glibc", request.glibc, "0")]
     rows.append(("__archspec", "1", request.platform.machine))
-    if isinstance(request.cuda, str):
+    if cuda := request.cuda.version:
         # A driver runs every minor version of its major version of CUDA (NVIDIA: minor version compatibility).
-        rows.append(("__cuda", request.cuda if "." in request.cuda else f"{request.cuda}.99", "0"))
+        rows.append(("__cuda", cuda if "." in cuda else f"{cuda}.99", "0"))
     return rows
 
 
-def _list_constraints(cuda: str | bool | None) -> list[str]:
+def _list_constraints(cuda: CudaRequest) -> list[str]:
     """Return the constraint on `cuda-version`, on which every CUDA build of conda-forge depends."""
-    if cuda is None or cuda is True:
-        return []
-    return ["cuda-version <0a0"] if cuda is False else [f"cuda-version {cuda}.*"]
+    if cuda.is_excluded:
+        return ["cuda-version <0a0"]
+    return [f"cuda-version {cuda.version}.*"] if cuda.version else []
 
 
 # Answers of the worker.

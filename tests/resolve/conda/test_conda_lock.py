@@ -23,6 +23,7 @@ from envcompile.resolve.conda.conda_lock import CondaLockResolver, format_for_co
 from envcompile.resolve.conda.rattler import RattlerResolver
 from envcompile.resolve.model import Effects, UnsolvableError
 from envcompile.spec.conda import CondaRequirement, parse_match_spec
+from envcompile.spec.model import CudaRequest
 from tests.kit.channel import made_channel, request, served
 from tests.kit.micromamba import SCRIPT
 from tests.kit.project import FIXTURES
@@ -214,7 +215,11 @@ def test_a_program_keeps_the_pins_that_it_can(program: Effects, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("key", "more"), [("exclude-newer", {"exclude_newer": "2025-06-01T00:00:00Z"}), ("cuda.version", {"cuda": "12.9"})]
+    ("key", "more"),
+    [
+        ("exclude-newer", {"exclude_newer": "2025-06-01T00:00:00Z"}),
+        ("cuda.version", {"cuda": CudaRequest("12.9")}),
+    ],
 )
 def test_what_a_program_cannot_be_asked_is_refused(program: Effects, key: str, more: dict[str, str]) -> None:
     with pytest.raises(

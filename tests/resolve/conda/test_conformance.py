@@ -19,6 +19,7 @@ from envcompile.resolve.conda.channels import parse_channel
 from envcompile.resolve.conda.conda_lock import CondaLockResolver
 from envcompile.resolve.conda.rattler import RattlerResolver
 from envcompile.resolve.model import Effects, UnsolvableError
+from envcompile.spec.model import CudaRequest
 from tests.kit.channel import made_channel, request, served
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def test_the_real_stack_for_both_platforms_at_once(engine: Engine, effects: Effe
     """Two runs, from empty caches each, give the same answer to the last field, and each back end the default's."""
     requests = (
         request(*STACK),
-        request(*STACK, cuda="12.9"),
+        request(*STACK, cuda=CudaRequest("12.9")),
         request("numpy", "python 3.12.*", platform="linux-aarch64"),
     )
     answers = []
@@ -269,7 +270,7 @@ def test_the_driver_decides_the_build(solve: Solve) -> None:
     """`__cuda` is there when it is asked for, whatever this machine has."""
     asked = ("pytorch ==2.7.1", "python 3.12.*")
     assert solve(*asked)["pytorch"].build.startswith("cpu_mkl_py312")
-    assert solve(*asked, cuda="12.9")["pytorch"].build.startswith("cuda129_mkl_py312")
+    assert solve(*asked, cuda=CudaRequest("12.9"))["pytorch"].build.startswith("cuda129_mkl_py312")
     with pytest.raises(UnsolvableError) as said:
         solve("pytorch * cuda*", "python 3.12.*")
     assert said.value.reason.endswith("__cuda is available if `version` in `[cuda]` is set.")

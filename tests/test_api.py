@@ -10,9 +10,10 @@ import sys
 from dataclasses import dataclass
 from doctest import ELLIPSIS, DocTestParser, DocTestRunner
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import tomli
 
 import envcompile
 from envcompile.project.files import display_path
@@ -257,6 +258,28 @@ def test_verify_lists_each_requirement_that_fails(project: envcompile.Project) -
     (error,) = found.errors
     assert isinstance(error, envcompile.DiagnosticsError)
     assert error.exit_code == 1
+
+
+@pytest.mark.parametrize("change", ["", "# a comment\n", "x"])
+def test_the_text_of_a_spec_is_parsed_once(
+    project: envcompile.Project, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the text has changed, or the requirements, which the lock's facts are then compared with."""
+    text = project.source.text
+    text = text.replace("numpy >=2", "numpy >=3") if change == "x" else text + change
+    project.path.write_text(text, "utf-8")
+    parsed, loads = [], tomli.loads
+
+    def count_loads(source: str) -> dict[str, Any]:
+        parsed.append(source)
+        return loads(source)
+
+    monkeypatch.setattr(tomli, "loads", count_loads)
+    loaded = envcompile.load(project.path)
+    assert bool(envcompile.verify(loaded).findings) == (change == "x")
+    if change != "x":
+        envcompile.tag(loaded)
+    assert parsed.count(text) == 1
 
 
 def test_verify_checks_generated_files(project: envcompile.Project) -> None:

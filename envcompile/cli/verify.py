@@ -67,7 +67,7 @@ def _is_unrelated_pyproject(path: Path) -> bool:
     if path.name != PYPROJECT_FILE_NAME or not path.is_file():
         return False
     try:
-        tool = read_source(path).parse().get("tool")
+        tool = read_source(path).value.get("tool")
     except EnvcompileError:
         return False
     return not isinstance(tool, dict) or "envcompile" not in tool

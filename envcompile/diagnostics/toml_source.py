@@ -192,8 +192,9 @@ class TomlSource(SourceText):
 
     root: KeyPath = ()
 
-    def parse(self) -> dict[str, Any]:
-        """The value of the text. Raises `DiagnosticsError` if it is not TOML."""
+    @cached_property
+    def value(self) -> dict[str, Any]:
+        """The value of the text, parsed once; not to be changed. Raises `DiagnosticsError` if it is not TOML."""
         long_key = self._find_long_key()
         try:
             value = tomli.loads(self.text if long_key is None else self.text[: long_key.end])

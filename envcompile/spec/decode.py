@@ -283,7 +283,7 @@ def parse_checked_spec(source: TomlSource) -> Spec:
 
 def parse_spec_value(source: TomlSource) -> dict[str, Any]:
     """The TOML value of a spec's text. Raises `DiagnosticsError`."""
-    value = source.parse()
+    value = source.value
     where = ".".join(str(part) for part in source.root)
     for part in source.root:
         value = value.get(str(part), {})

@@ -192,7 +192,7 @@ def test_the_driver(tmp_path: Path, nvidia: str | None, runtime: str, state: str
 
 def test_the_driver_that_the_spec_wants_to_support(tmp_path: Path) -> None:
     text = 'name = "x"\n[cuda]\ndriver = "535"\n'
-    spec, _ = decode_spec(TomlSource("x", text), TomlSource("x", text).parse())
+    spec, _ = decode_spec(TomlSource("x", text), TomlSource("x", text).value)
     assert spec
     (floor,) = _find_minimum_drivers(spec, None, load_default_catalogue())
     assert floor == ("535", "`driver` under `[cuda]`")

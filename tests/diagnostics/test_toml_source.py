@@ -13,7 +13,7 @@ from tests.kit.effort import count_calls, limit_processor_time
 def at(text: str, path: KeyPath) -> tuple[str, str]:
     """The texts at the key and the value of a path."""
     source = TomlSource("envcompile.toml", text)
-    source.parse()
+    source.value
     key, value = source.find_key(path), source.find_value(path)
     assert key is not None
     assert value is not None
@@ -120,7 +120,7 @@ LONG = "a." * 20_000 + "a"
 def test_a_text_that_is_not_toml(text: str, message: str, offset: int) -> None:
     # Hundredths of a second here; minutes for a parser that is not linear.
     with limit_processor_time(10), pytest.raises(DiagnosticsError) as caught:
-        TomlSource("s", text).parse()
+        _ = TomlSource("s", text).value
     (found,) = caught.value.diagnostics
     assert (found.rule, found.message, found.offset) == ("toml-syntax", message, offset)
 
@@ -139,7 +139,7 @@ def test_a_text_that_is_not_toml(text: str, message: str, offset: int) -> None:
     ],
 )
 def test_no_false_alarm(text: str) -> None:
-    assert TomlSource("s", text).parse()
+    assert TomlSource("s", text).value
 
 
 def test_places_are_found_up_to_where_the_text_breaks() -> None:
@@ -172,5 +172,5 @@ def test_places_of_a_large_text_take_linear_time(start: str, item: str, end: str
 
 def test_a_good_file_is_not_scanned() -> None:
     source = TomlSource("s", 'name = "x"\n[pip]\npackages = ["numpy>=1.26"]')
-    source.parse()
+    source.value
     assert "_scanner" not in vars(source)

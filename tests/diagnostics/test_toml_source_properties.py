@@ -189,7 +189,7 @@ def names_of(header: str) -> Names:
 
 def problem_of(source: TomlSource) -> Diagnostic | None:
     try:
-        source.parse()
+        source.value
     except DiagnosticsError as problem:
         (found,) = problem.diagnostics
         return found
@@ -203,7 +203,7 @@ def test_the_text_at_a_keys_place_parses_to_its_value(table: dict[str, Any], ran
     writer = Writer(random)
     text = writer.document(table)
     source = TomlSource("s", text)
-    parsed = source.parse()
+    parsed = source.value
     assert parsed == table
     for path, value in paths(parsed):
         key, place = source.find_key(path), source.find_value(path)

@@ -13,7 +13,7 @@ from tests.kit.effort import count_calls, limit_processor_time
 def at(text: str, path: KeyPath) -> tuple[str, str]:
     """The texts at the key and the value of a path."""
     source = TomlSource("envcompile.toml", text)
-    source.value
+    _ = source.value
     key, value = source.find_key(path), source.find_value(path)
     assert key is not None
     assert value is not None
@@ -172,5 +172,5 @@ def test_places_of_a_large_text_take_linear_time(start: str, item: str, end: str
 
 def test_a_good_file_is_not_scanned() -> None:
     source = TomlSource("s", 'name = "x"\n[pip]\npackages = ["numpy>=1.26"]')
-    source.value
+    _ = source.value
     assert "_scanner" not in vars(source)

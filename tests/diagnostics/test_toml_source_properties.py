@@ -189,7 +189,7 @@ def names_of(header: str) -> Names:
 
 def problem_of(source: TomlSource) -> Diagnostic | None:
     try:
-        source.value
+        _ = source.value
     except DiagnosticsError as problem:
         (found,) = problem.diagnostics
         return found

@@ -25,6 +25,7 @@ from envcompile.resolve.model import Effects, UnsolvableError
 from envcompile.spec.conda import CondaRequirement, parse_match_spec
 from envcompile.spec.model import CudaRequest
 from tests.kit.channel import made_channel, request, served
+from tests.kit.fork_server import run_forked
 from tests.kit.micromamba import SCRIPT
 from tests.kit.project import FIXTURES
 
@@ -41,7 +42,7 @@ STRICT = {"CONDA_CHANNEL_PRIORITY": "strict", "MAMBA_CHANNEL_PRIORITY": "strict"
 @pytest.fixture
 def effects(tmp_path: Path) -> Effects:
     """With a cache of its own, and no conda program."""
-    return Effects(run_process, {**os.environ, "RATTLER_CACHE_DIR": str(tmp_path / "cache"), "PATH": ""})
+    return Effects(run_forked, {**os.environ, "RATTLER_CACHE_DIR": str(tmp_path / "cache"), "PATH": ""})
 
 
 @pytest.fixture
@@ -180,7 +181,7 @@ def test_a_program_sees_none_of_the_users_settings(program: Effects, tmp_path: P
         "CONDA_OVERRIDE_CUDA": "12",
         "CONDA_FLAGS": "-x",
     }
-    world = Effects(run_process, {**program.environment, **mine})
+    world = Effects(run_forked, {**program.environment, **mine})
     assert solve(world, "a", channels=(made,), offline=True)["a"].version == "2"
     (call,) = calls(program)
     assert call["environment"].items() >= {**STRICT, "CONDA_OFFLINE": "true", "MAMBA_OFFLINE": "true"}.items()

@@ -14,13 +14,13 @@ import pytest
 
 from envcompile.diagnostics.errors import EnvcompileError, InvalidInputError, UnavailableError
 from envcompile.lock.model import Channel, CondaPackage
-from envcompile.net.process import run_process
 from envcompile.resolve.conda.channels import parse_channel
 from envcompile.resolve.conda.conda_lock import CondaLockResolver
 from envcompile.resolve.conda.rattler import RattlerResolver
 from envcompile.resolve.model import Effects, UnsolvableError
 from envcompile.spec.model import CudaRequest
 from tests.kit.channel import made_channel, request, served
+from tests.kit.fork_server import run_forked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ STACK = ("numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "pytorch", "p
 @pytest.fixture
 def effects(tmp_path: Path) -> Effects:
     """With a cache of its own: nothing that another test has read. And no conda program, which would solve."""
-    return Effects(run_process, {**os.environ, "RATTLER_CACHE_DIR": str(tmp_path / "cache"), "PATH": ""})
+    return Effects(run_forked, {**os.environ, "RATTLER_CACHE_DIR": str(tmp_path / "cache"), "PATH": ""})
 
 
 @pytest.fixture(
@@ -78,7 +78,7 @@ def test_the_real_stack_for_both_platforms_at_once(engine: Engine, effects: Effe
     answers = []
     for index, each in enumerate((engine, RattlerResolver)):
         fresh = {**effects.environment, "RATTLER_CACHE_DIR": f"{effects.environment['RATTLER_CACHE_DIR']}{index}"}
-        answers.append(each().resolve(requests, Effects(run_process, fresh)))
+        answers.append(each().resolve(requests, Effects(run_forked, fresh)))
     assert answers[0] == answers[1]
     stack, cuda, arm = ({package.name: package for package in each} for each in answers[0])
     assert len(stack) > 100
@@ -347,7 +347,7 @@ def test_credentials_are_those_of_rattler(solve: Solve, effects: Effects, tmp_pa
     """And no message holds one."""
     made_channel(tmp_path / "x", {"name": "a", "version": "1"})
     file = tmp_path / "credentials.json"
-    mine = Effects(run_process, {**effects.environment, "RATTLER_AUTH_FILE": str(file)})
+    mine = Effects(run_forked, {**effects.environment, "RATTLER_AUTH_FILE": str(file)})
     with served(tmp_path / "x", token="opensesame") as url:
         with pytest.raises(UnavailableError, match="`x` requires credentials") as raised:
             solve("a", channels=(Channel("x", url),))
@@ -364,7 +364,7 @@ def test_mirrors_are_those_of_rattler(solve: Solve, effects: Effects, tmp_path: 
     settings = tmp_path / ".config" / "rattler" / "config.toml"
     settings.parent.mkdir(parents=True)
     mine = Effects(
-        run_process, {**effects.environment, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / ".config")}
+        run_forked, {**effects.environment, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / ".config")}
     )
     corp = (Channel("corp", "http://corp.invalid/corp"),)
     with served(tmp_path / "x") as url:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile.diagnostics.errors import EnvcompileError, InvalidInputError, UnavailableError
-from envcompile.net.process import run_process
 from envcompile.platforms import PLATFORMS
 from envcompile.resolve.model import Effects, PipRequest, UnsolvableError
 from envcompile.resolve.pip.pip_tools import PipToolsResolver, find_running_interpreter
 from envcompile.resolve.pip.uv import UvResolver
 from envcompile.spec.model import ExtraIndex
 from envcompile.spec.pip import PipRequirement
+from tests.kit.fork_server import run_forked
 from tests.kit.index import Index, Wheel, certificates, proxy, served, world, write
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def ask(resolver: PipResolver, index: Index, tmp_path: Path) -> Ask:
         target = next(each for each in PLATFORMS.values() if each.machine == MACHINE)
         plain: dict[str, object] = {"exclude": (), "python": HERE.python, "glibc": GLIBC, "platform": target}
         question = PipRequest(requirements=tuple(map(PipRequirement, requirements)), **{**plain, **fields})  # type: ignore[arg-type]
-        return resolver.resolve(question, Effects(run_process, {**(environment or {}), **home, **where}))
+        return resolver.resolve(question, Effects(run_forked, {**(environment or {}), **home, **where}))
 
     return asking
 

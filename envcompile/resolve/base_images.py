@@ -1,4 +1,4 @@
-"""Base images by digest: those the packages are resolved for, and those chosen for the resolved packages.
+"""Base images by digest: find the image to resolve packages for, then choose the images for the locked packages.
 
 `resolve_base_images` runs before the solvers: it returns the build context of each platform. `choose_base_images` runs
 after them: it applies the rules of `envcompile.base_image` to the locked packages and pins the images of both stages.
@@ -75,7 +75,7 @@ class ImageReader(Protocol):
 
 
 class BuildContext(NamedTuple):
-    """What the packages of one platform are resolved for: the base image, its interpreter and the build tools.
+    """The target of the resolvers on one platform: the base image, its interpreter and the build tools.
 
     `wheels` are pip requirements that replace libraries missing from the base image.
     """
@@ -175,7 +175,7 @@ def _inspect_image(  # noqa: PLR0913, PLR0917
     except UnavailableError as error:
         if not has_digest:
             raise
-        # The digest is given, so the spec can replace the registry by stating the properties.
+        # The digest is known, so the spec can state the properties instead.
         message = f"cannot read the properties of `{base.image}`: {error.message}"
         hint = f"state them in the spec: {BASE_TABLE_EXAMPLE}"
         diagnostic = Diagnostic("base-unknown", message, ("image", "base"), hint)

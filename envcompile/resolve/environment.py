@@ -1,6 +1,7 @@
 """Resolve conda and pip packages as one environment: conda first, then pip with the conda packages fixed.
 
-The resolver for pip sees the distributions in the conda packages as installed, so no distribution is locked twice.
+The pip resolver sees the distributions in the conda packages as installed, so no distribution is locked twice. The
+module also turns an `UnsolvableError` into diagnostics at the requirements in the spec.
 """
 
 from __future__ import annotations
@@ -249,9 +250,9 @@ def explain_unsolvable(
 
 
 def _find_blamed_requirements(error: UnsolvableError, spec: Spec) -> list[KeyPath]:
-    """Return the requirements of which the reason says "you require", or else all that it names."""
+    """Return the requirements after "you require" in the reason, or else all requirements that the reason names."""
     manager = PACKAGE_MANAGERS[error.table]
-    # Without the Python that is added to conda's requirements: its key is another one.
+    # Without the requirement for Python that is added to the conda requirements: it is at another key of the spec.
     requirements = manager.list_requirements(spec, "packages")[: len(getattr(spec, manager.name).packages)]
     names = [each.name for each in requirements]
     reason = " ".join(error.reason.split()).lower()

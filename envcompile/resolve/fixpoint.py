@@ -90,7 +90,7 @@ def resolve_until_stable(
     changes = _find_changed_contexts(environment, contexts)
     if not changes:
         return environment
-    # The system of an nvidia/cuda image that the first pass chose does not change any more.
+    # The second pass must keep the system of the nvidia/cuda image that the first pass chose.
     cuda_image_prefix = f"{solvers.catalogue.repository}:"
     systems = {
         platform.platform: platform.run.os.replace("-", "", 1)
@@ -185,7 +185,7 @@ def _with_locked_python(platform: PlatformLock, apt: AptResolution) -> PlatformL
 def _find_changed_contexts(
     environment: ResolvedEnvironment, contexts: Mapping[str, BuildContext]
 ) -> dict[str, tuple[str, ...]]:
-    """Return the platforms whose packages were resolved for something else than what was then chosen, and why."""
+    """Return the platforms whose chosen base image differs from the context that was resolved for, with the reasons."""
     reasons = {
         platform.platform: _explain_changed_base(platform, contexts[platform.platform])
         for platform in environment.platforms
@@ -214,7 +214,7 @@ def _context_from_choice(platform: PlatformLock, context: BuildContext) -> Build
 
 
 def _create_pass_step(context: BuildContext, reasons: tuple[str, ...] = ()) -> Step:
-    """Return the explanation step of a pass. `reasons` say why it is the second one."""
+    """Return the explanation step of a pass. `reasons` say why there is a second pass; empty for the first."""
     python = f", Python {context.python.version}" if context.python else ""
     target = f"for {context.base.os}, glibc {context.base.glibc}{python}"
     text = f"resolved once more {target}: {'; '.join(reasons)}" if reasons else f"resolved {target}"

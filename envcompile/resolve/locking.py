@@ -1,4 +1,7 @@
-"""Create the resolvers that a spec names, with the environment and the network of this process."""
+"""The steps of `envcompile lock`: create the resolvers, read the earlier lock, resolve, and list the changes.
+
+The caller reads the spec and writes the lock. Imports are local, because a spec needs only some of the resolvers.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,7 @@ def create_solvers(  # noqa: PLR0913 - every effect is an argument
 ) -> Solvers:
     """Return the resolvers for a spec. Paths of local channels are relative to `folder`.
 
-    With `offline` no resolver uses the network. `warn` is called with a message if a check cannot be done here.
+    With `offline` no resolver uses the network. `warn` is called with a message if this machine cannot do a check.
     """
     effects = Effects(run_process, environment, offline)
     images = create_registry(environment, offline=offline)
@@ -86,14 +89,14 @@ def _create_apt_sources(systems: DebianSystemReader, effects: Effects, warn: Cal
     return AptSources(systems, archives, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
 
 
-# Update a lock: read the pins of the earlier one, parse what to upgrade, resolve, and list the changes.
+# The earlier lock, and the packages to upgrade.
 
 
 def read_earlier_lock(text: str | None, name: str, warn: Callable[[str], None]) -> EarlierLock:
-    """Return the lock that the update starts from. `text` is None if there is none; `name` is the name of the file.
+    """Return the earlier lock. `text` is the content of the lock file, or None without one; `name` is the file name.
 
-    Of a damaged lock, the pins that can be read are kept, and `warn` is called with a message. Raises
-    `NewerLockFormatError` for a lock of a later release.
+    If the lock is damaged, the pins that can be read are returned, and `warn` is called with a message. Raises
+    `NewerLockFormatError` for a lock that a later release wrote.
     """
     if text is None:
         return EarlierLock(None, {})
@@ -106,7 +109,7 @@ def read_earlier_lock(text: str | None, name: str, warn: Callable[[str], None]) 
 
         pins = recover_pins(text)
         count = format_count(count_packages(*pins.values()), "pin")
-        warn(f"{error.message}; {count} of it can be read and will be kept if the spec allows it")
+        warn(f"{error.message}; {count} can still be read and will be kept if the spec allows it")
         return EarlierLock(None, pins, snapshot=recover_snapshot(text), recovered_images=recover_images(text))
     pins = {platform.platform: Pins(platform.pip, platform.conda) for platform in lock.platforms}
     return EarlierLock(lock, pins, snapshot=lock.snapshot)
@@ -137,7 +140,7 @@ def _normalize_locked_name(text: str, earlier: EarlierLock) -> str:
     platforms = earlier.lock.platforms if earlier.lock else ()
     debian_packages = (package for platform in platforms for package in (*platform.apt, *platform.apt_build))
     if text not in locked_names and any(package.name == text for package in debian_packages):
-        message = f"`{text}` is a Debian package: these are upgraded together, with the snapshot of the archive"
+        message = f"`{text}` is a Debian package, and Debian packages can only be upgraded all together"
         raise InvalidInputError(message, "run `envcompile lock -U`, or write a later `snapshot` in `[apt]`")
     from envcompile.diagnostics.diagnostic import RequirementError  # noqa: PLC0415 - only to upgrade single packages
     from envcompile.spec.pip import parse_package_name  # noqa: PLC0415
@@ -157,7 +160,7 @@ def _normalize_locked_name(text: str, earlier: EarlierLock) -> str:
 
 
 def _check_version(name: str, version: str, pins: Collection[Pins]) -> None:
-    """Raise `InvalidInputError` if a package manager that has the package does not accept the version."""
+    """Raise `InvalidInputError` if the version is invalid for a package manager that locked the package."""
     from envcompile.diagnostics.diagnostic import RequirementError  # noqa: PLC0415 - only for an exact version
 
     if not pins:
@@ -170,6 +173,9 @@ def _check_version(name: str, version: str, pins: Collection[Pins]) -> None:
                 manager.parse_requirement(f"{name} =={version}")
     except RequirementError as error:
         raise InvalidInputError(error.message, f"write `-P {name}==VERSION`") from None
+
+
+# The new lock.
 
 
 def resolve_lock(

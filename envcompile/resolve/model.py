@@ -1,4 +1,4 @@
-"""The protocols of the resolvers for pip and conda packages, their requests, and how pins are kept."""
+"""The protocols and requests of the pip and conda resolvers, their effects and error, and how they keep pins."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     Package = TypeVar("Package", PipPackage, CondaPackage)
     Solution = TypeVar("Solution")
 
-# For networks whose certificates are issued by an authority of their own.
+# For networks that use a certificate authority of their own.
 CERTIFICATE_HINT = "set SSL_CERT_FILE to a file with the certificate authorities of your network"
 _NORMALIZED_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """The side effects that a resolver may have: run programs with this environment, and use the network or not."""
+    """How resolvers run programs, the environment variables, and whether the network must not be used."""
 
     run: ProcessRunner
     environment: Mapping[str, str]
@@ -55,7 +55,7 @@ class UnsolvableError(CheckFailedError):
 
 @dataclass(frozen=True, slots=True)
 class SdistMetadata:
-    """An sdist as the resolver sees it: the file, and its dependencies if they are known already."""
+    """An sdist and the metadata of its stub wheel. The dependencies are empty while they are unknown."""
 
     file: str
     sha256: str
@@ -77,8 +77,8 @@ class PipRequest:
     exclude_newer: str | None = None  # RFC 3339 in UTC
     preferences: tuple[PipPackage, ...] = ()  # pins to keep if the requirements allow it
     upgrade: frozenset[str] | bool = frozenset()  # the names whose pins are not kept, or True for all
-    # By name: stub versions of distributions that conda packages contain. The solution must agree with them, and not
-    # include them.
+    # By name: stub versions of the distributions in conda packages. The solution must be compatible with them,
+    # and must not include them.
     provided: Mapping[str, str] = field(default_factory=dict)
     exact: Mapping[str, str] = field(default_factory=dict)  # by name: the only version allowed in the solution
     index: str | None = None  # the URL of the default index; None for the one that the user has configured
@@ -93,7 +93,7 @@ class PipRequest:
         return "".join(f"{line}\n" for line in (*exact, *self.extra_constraints))
 
     def kept_pins(self) -> tuple[PipPackage, ...]:
-        """Return the preferences that are not to be upgraded."""
+        """Return the preferences without the packages to upgrade."""
         return select_kept_pins(self.preferences, self.upgrade)
 
 
@@ -118,14 +118,14 @@ class CondaRequest:
     channels: tuple[Channel, ...]  # in the order of their strict priority
     platform: Platform
     glibc: str  # X.Y
-    cuda: CudaRequest = ANY_CUDA  # its version: what the driver supports, and for which builds are chosen
+    cuda: CudaRequest = ANY_CUDA  # selects builds for its version, which the driver is assumed to support
     exclude_newer: str | None = None  # RFC 3339 in UTC
     preferences: tuple[CondaPackage, ...] = ()  # pins to keep if the requirements allow it
     upgrade: frozenset[str] | bool = frozenset()  # the names whose pins are not kept, or True for all
     exact: Mapping[str, str] = field(default_factory=dict)  # by name: the only version allowed in the solution
 
     def kept_pins(self) -> tuple[CondaPackage, ...]:
-        """Return the preferences that are not to be upgraded."""
+        """Return the preferences without the packages to upgrade."""
         return select_kept_pins(self.preferences, self.upgrade)
 
 
@@ -142,13 +142,13 @@ class CondaResolver(Protocol):
 
 # Pins of the earlier lock.
 #
-# It is not enough that a resolver prefers the pins. One that visits a new package before its dependencies takes the
-# newest release of that package, and moves the dependencies to match. So the pins are constraints: all of them, unless
-# a package may be upgraded or there is no solution with all of them.
+# To prefer the pins is not enough: a resolver that visits a new package before its dependencies selects the newest
+# release of that package, and changes the pins of the dependencies to match. So all pins are constraints, unless a
+# package may be upgraded or there is no solution with all of them.
 
 
 def select_kept_pins(preferences: tuple[Package, ...], upgrade: frozenset[str] | bool) -> tuple[Package, ...]:
-    """Return the pins that are not to be upgraded."""
+    """Return the pins without the packages to upgrade."""
     if upgrade is True:
         return ()
     names = upgrade or frozenset()
@@ -156,14 +156,14 @@ def select_kept_pins(preferences: tuple[Package, ...], upgrade: frozenset[str] |
 
 
 def allows_upgrades(upgrade: frozenset[str] | bool, exact: Mapping[str, str]) -> bool:
-    """Whether a package may be upgraded to its newest release, so that the pins of other packages may move for it."""
+    """Whether `upgrade` has a package without a version in `exact`. Then other pins may change for its new release."""
     return upgrade is True or bool(upgrade and upgrade - exact.keys())
 
 
 def solve_keeping_pins(solve: Callable[[Mapping[str, str]], Solution], pins: Mapping[str, str]) -> Solution:
-    """Call `solve` with the pins (name to version), and again without those that the resolver's reason names.
+    """Call `solve` with the pins (name to version), and if that fails, again without the pins in the error.
 
-    Raises `UnsolvableError` if there is no solution without any pins either.
+    Raises `UnsolvableError` if there is no solution even without pins.
     """
     try:
         return solve(pins)
@@ -171,6 +171,6 @@ def solve_keeping_pins(solve: Callable[[Mapping[str, str]], Solution], pins: Map
         if not pins:
             raise
         mentioned = set(_NORMALIZED_NAME.findall(normalize_name(error.reason)))
-    # If the reason names no pin, the conflict is between dependencies of pins. Then no pin is kept.
+    # If the error names no pin, the conflict is between dependencies of pins. Then no pin is kept.
     remaining = {name: version for name, version in pins.items() if mentioned & pins.keys() and name not in mentioned}
     return solve_keeping_pins(solve, remaining)

@@ -104,7 +104,7 @@ def test_a_debian_package_is_not_upgraded_by_its_name(tmp_path: Path) -> None:
     shutil.copytree(FIXTURES / "compile" / "apt", tmp_path / "project")
     done = run("lock", "-P", "libcurl3-gnutls", folder=tmp_path / "project")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "`libcurl3-gnutls` is a Debian package: these are upgraded together, with the snapshot" in done.stderr
+    assert "`libcurl3-gnutls` is a Debian package, and Debian packages can only be upgraded all together" in done.stderr
     assert "run `envcompile lock -U`, or write a later `snapshot` in `[apt]`" in done.stderr
 
 

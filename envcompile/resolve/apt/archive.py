@@ -1,4 +1,4 @@
-"""The package indexes of a Debian or Ubuntu archive at a snapshot, downloaded and checked.
+"""Download the package indexes of a Debian or Ubuntu archive at a snapshot, and check hashes and signatures.
 
 InRelease is the signed list of the index files with their hashes. During the build, apt checks its signature with the
 keyring in the base image. So a forged index could only cause a lock that does not build, or one with unnecessary
@@ -69,10 +69,10 @@ def parse_in_release(text: str) -> ArchiveRelease:
         raise ValueError("not a signed index")
     body = text[start + 2 : end + 1]
     head = dict(re.findall(r"^(Codename|Suite|Date): (.*)$", body, re.MULTILINE))
-    listed = body.partition("\nSHA256:\n")[2]
+    checksums = body.partition("\nSHA256:\n")[2]
     # The list ends at the next field.
-    listed = re.split(r"^\S", listed, maxsplit=1, flags=re.MULTILINE)[0]
-    files = {path: ArchiveIndexFile(sha256, int(size)) for sha256, size, path in _FILE_ROW.findall(listed)}
+    checksums = re.split(r"^\S", checksums, maxsplit=1, flags=re.MULTILINE)[0]
+    files = {path: ArchiveIndexFile(sha256, int(size)) for sha256, size, path in _FILE_ROW.findall(checksums)}
     date = parsedate_to_datetime(head.get("Date", "")).strftime("%Y-%m-%dT%H:%M:%SZ")
     return ArchiveRelease(frozenset({head.get("Codename", ""), head.get("Suite", "")}), date, files)
 
@@ -143,7 +143,7 @@ class ArchiveClient:
             problem = f"InRelease of `{suite}` is not signed with a key in the base image"
             raise _create_archive_error(archive, problem) from None
         if suite not in signed.names:
-            raise _create_archive_error(archive, f"InRelease of `{suite}` is that of another suite")
+            raise _create_archive_error(archive, f"InRelease of `{suite}` belongs to another suite")
         if signed.date > snapshot:
             raise _create_archive_error(
                 archive, f"InRelease of `{suite}` has the date {signed.date}, which is after the snapshot {snapshot}"
@@ -173,7 +173,7 @@ class ArchiveClient:
 
     def _download_file(self, url: str, max_bytes: int, archive: SnapshotArchive) -> bytes:
         if self._effects.offline:
-            message = f"the package index of `{archive.host}` is not locked yet, and `--offline` is set"
+            message = f"the package index of `{archive.host}` must be downloaded, and `--offline` is set"
             raise UnavailableError(message, "run once without `--offline`")
         hint = "check `snapshot` in the spec, and `[mirrors]` in your settings"
         response = self._http.send(
@@ -196,7 +196,7 @@ def _decompress_index(packed: bytes, archive: SnapshotArchive) -> str:
 
 
 def _write_cache_file(path: Path, data: bytes) -> None:
-    """Put a file into the cache. Nothing happens if the cache cannot be written."""
+    """Write a file into the cache. An error is ignored, because the cache only saves downloads."""
     with contextlib.suppress(OSError, CheckFailedError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, data)

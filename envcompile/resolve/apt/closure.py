@@ -3,7 +3,7 @@
 It follows Depends and Pre-Depends, and makes the choices of apt (`MarkInstall` in apt-pkg/depcache.cc, 2.6): an
 installed package first, then an upgrade of one, then the alternatives in their order, a real package before the
 packages that provide its name. Packages are never removed or downgraded, and Recommends are ignored. A choice is
-never undone: the archives of a release do not need that, and if one does, the result is an error.
+never undone (no backtracking): if the archive of a release needed that, the result would be an error.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class PackageIndex:
         self._providers: dict[str, list[str]] = {}
         self._parsed: dict[str, tuple[ControlPackage, ...]] = {}
         for paragraph in text.split("\n\n"):
-            # Programs write the name first.
+            # In files that dpkg and archive tools write, Package is the first field.
             at = 0 if paragraph.startswith("Package: ") else paragraph.find("\nPackage: ")
             if at < 0:
                 continue

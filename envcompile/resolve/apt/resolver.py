@@ -156,7 +156,7 @@ def _read_base_system(source: TomlSource, platform: str, base: BaseImage, system
         system = systems.read_debian_system(base.image, PLATFORMS[platform].docker_platform, release.keyring)
     except UnavailableError as error:
         message = f"cannot read the installed packages of `{base.image}`: {error.message}"
-        hint = "check the registry, or the mirror in your settings; the image is read only once"
+        hint = "check the registry, or `[mirrors]` in your settings"
         raise DiagnosticsError(source, [Diagnostic("apt-base", message, path, hint)], EXIT_UNAVAILABLE) from None
     if not system.status or system.keyring is None:
         missing = f"no keyring `{release.keyring}`" if system.status else "no status file of dpkg"
@@ -170,26 +170,26 @@ def _read_base_system(source: TomlSource, platform: str, base: BaseImage, system
 def _choose_snapshot(
     source: TomlSource, spec: Spec, created: Sequence[str | None], locked: str | None, now: str
 ) -> str:
-    """Return the snapshot: of the spec, or of the lock, or else the last midnight, since services have that completely.
+    """Return the snapshot in the spec, or else in the lock, or else the last midnight, for which services are complete.
 
-    It is never older than a base image, which would have newer packages than the archive.
+    The snapshot is never older than a base image, because the image would have newer packages than the archive.
     """
     earliest = max((_normalize_timestamp(each) for each in created if each), default="")
-    given = spec.apt.snapshot or spec.exclude_newer
-    if given is None:
+    requested_time = spec.apt.snapshot or spec.exclude_newer
+    if requested_time is None:
         return locked if locked and locked >= earliest else max(f"{now[:10]}T00:00:00Z", earliest)
     path: KeyPath = ("apt", "snapshot") if spec.apt.snapshot else ("exclude-newer",)
-    if given < earliest:
-        message = f"the snapshot {given} is older than the base image, which was built at {earliest}"
+    if requested_time < earliest:
+        message = f"the snapshot {requested_time} is older than the base image, which was built at {earliest}"
         hint = f"write `snapshot = {earliest}` or later in `[apt]`, or use an older base image"
         raise DiagnosticsError(source, [Diagnostic("snapshot", message, path, hint)])
-    return given
+    return requested_time
 
 
 def _check_not_in_future(source: TomlSource, spec: Spec, now: str) -> None:
-    given = spec.apt.snapshot or spec.exclude_newer
-    if given and given > now:
-        message = f"{given} is in the future, so the archive can still change"
+    requested_time = spec.apt.snapshot or spec.exclude_newer
+    if requested_time and requested_time > now:
+        message = f"{requested_time} is in the future, so the archive can still change"
         path: KeyPath = ("apt", "snapshot") if spec.apt.snapshot else ("exclude-newer",)
         raise DiagnosticsError(
             source, [Diagnostic("snapshot", message, path, "write a time in the past, or remove the key")]
@@ -243,9 +243,9 @@ def _report_missing_packages(
             continue
         providers = sorted({each for index in indexes for each in index.find_providers(name)})
         if providers:
-            listed = ", ".join(f"`{each}`" for each in providers[:8])
+            formatted = ", ".join(f"`{each}`" for each in providers[:8])
             yield Diagnostic(
-                "apt-package", f"`{name}` is a virtual package", path, f"request one of its providers: {listed}"
+                "apt-package", f"`{name}` is a virtual package", path, f"request one of its providers: {formatted}"
             )
             continue
         similar = get_close_matches(name, sorted({each for index in indexes for each in index.list_names()}), n=3)

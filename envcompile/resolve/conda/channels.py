@@ -1,4 +1,4 @@
-"""Channels of a spec as names and URLs, and the Python distributions in conda packages.
+"""Parse the channels of a spec to names and URLs, and find the Python distributions in conda packages.
 
 A distribution that a conda package contains must neither be installed again by pip nor be replaced by it.
 """
@@ -18,7 +18,7 @@ from envcompile.lock.model import Channel
 if TYPE_CHECKING:
     from envcompile.lock.model import CondaPackage
 
-# The server of a channel that is given by its name only: the default of conda's setting `channel_alias`.
+# The server of channels without a URL: the default of the conda setting `channel_alias`.
 CHANNEL_ALIAS = "https://conda.anaconda.org"
 
 

@@ -1,8 +1,8 @@
 """Resolve conda packages with conda-lock, one process per platform, since each platform has its own pins.
 
-conda-lock 4.0 has no solver: it runs a conda executable. We give it `conda_lock_shim`, which lets the conda, mamba or
-micromamba of this machine solve, or py-rattler if there is none. conda-lock returns a list of archives; everything else
-that a lock needs is read from the channels afterwards.
+conda-lock 4.0 has no solver: it runs a conda executable. Here this is `conda_lock_shim`, which runs the conda, mamba or
+micromamba of this machine, or solves with py-rattler if there is none. conda-lock returns a list of archives;
+everything else that a lock needs is read from the channels afterwards.
 """
 
 from __future__ import annotations

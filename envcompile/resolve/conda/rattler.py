@@ -1,8 +1,8 @@
 """Resolve conda packages with py-rattler, all platforms in one short-lived process.
 
 The process is separate for two reasons. py-rattler 0.28 can crash when the interpreter exits, after it has written its
-answer: so the answer counts, and the exit code does not. And only a process that resolves conda packages pays for the
-import of py-rattler.
+answer, so the exit code is ignored if there is an answer. And the import of py-rattler takes time, so it happens only
+if there are conda packages to resolve.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from envcompile.spec.conda import CondaRequirement
     from envcompile.spec.model import CudaRequest
 
-# By these variables the worker finds py-rattler, its cache and its credentials, in a file or in the user's keyring.
+# With these variables, the worker finds py-rattler, its cache and its credentials (a file or the user's keyring).
 RATTLER_VARIABLES = (
     "XDG_RUNTIME_DIR DBUS_SESSION_BUS_ADDRESS RATTLER_CACHE_DIR RATTLER_AUTH_FILE PYTHONPATH PYTHONHOME VIRTUAL_ENV "
     "LD_LIBRARY_PATH"
@@ -203,7 +203,7 @@ def _find_failed_channel(channels: tuple[Channel, ...], problem: str, index: int
 
 def _create_channel_error(kind: str, problem: str, channel: Channel) -> EnvcompileError:
     name = f"the conda channel `{channel.name}`"
-    # Of a chain of causes, show the first and the last: what was tried, and why it failed.
+    # Show the first error of the chain (what was tried) and the last one (why it failed).
     first, *causes = " ".join(problem.split()).split(" Caused by: ")
     problem = f"{first}: {causes[-1]}" if causes else first
     if kind == "invalid-configuration":

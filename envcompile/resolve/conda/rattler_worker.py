@@ -10,7 +10,7 @@ Measured behaviour of py-rattler 0.28 that explains the code below:
 
 - A `Gateway` without a client sends no credentials, does not retry, has no timeout, and ignores `RATTLER_CACHE_DIR`,
   which rattler's own tools respect.
-- `exclude_newer` takes the digits of the clock for UTC.
+- `exclude_newer` ignores the time zone of its value, and reads the time as UTC.
 - A pin is accepted from any channel, and the subdir in a MatchSpec is ignored.
 - Only the records that match a MatchSpec count as records of the channel, so strict priority proceeds to the next
   channel if none matches.

@@ -1,8 +1,8 @@
-"""Several package indexes as one, so that every resolver takes each package from its own index and from no other.
+"""Route each package to its own index if the spec has several, and find the indexes that require credentials.
 
-No resolver can be told "take these names from there, and nowhere else" for names that turn up during the solve. So
-each is given one index on the loopback interface that holds nothing: it redirects the request for a project to the one
-index that serves it. Pages and files come straight from there, with the resolver's own credentials.
+Resolvers cannot restrict a dependency that they discover during the solve to one index. So a resolver gets the URL of a
+small HTTP server on the loopback interface as its only index. The server redirects the request for a project to the
+index that serves the project. The resolver then reads pages and files from that index, with its own credentials.
 """
 
 from __future__ import annotations
@@ -27,35 +27,37 @@ _HOST = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True)
 class IndexRouter:
-    """The one index: its URL, the URLs of the indexes by name, and for each requested project its index's name."""
+    """The URL of the router, the URLs of the indexes by name, and `served`: the index of each requested project."""
 
     url: str
     indexes: Mapping[str, str]
     served: dict[str, str] = field(default_factory=dict)
 
     def exclude_from_proxies(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """The environment, with this machine excluded from its proxies."""
+        """Return the environment with the router excluded from the proxies."""
         excluded = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
         hosts = excluded if excluded == "*" else ",".join(filter(None, (excluded, _HOST)))
         return {**environment, "no_proxy": hosts, "NO_PROXY": hosts}
 
     def hide_url(self, text: str) -> str:
-        """A resolver's message without the router's address, which means nothing to the user."""
+        """Return a resolver's message without the URL of the router, which the user does not know."""
         return text.replace(f"{self.url}/", "").replace(self.url, "the index")
 
 
 @contextmanager
 def serve_index_router(indexes: tuple[ExtraIndex, ...], default: str) -> Iterator[IndexRouter]:
-    """A router that answers while the block runs. `default` is the default index's URL, without credentials.
+    """Run a router during the `with` block. `default` is the URL of the default index, without credentials.
 
-    Raises `InvalidInputError` if that is not a web address.
+    Raises `InvalidInputError` if it is not an HTTP URL.
     """
     from http.server import BaseHTTPRequestHandler  # noqa: PLC0415 - for several indexes only
     from socketserver import ThreadingTCPServer  # noqa: PLC0415 - the server of http.server looks up this machine's name
     from threading import Thread  # noqa: PLC0415
 
     if not default.startswith(("http://", "https://")):
-        raise InvalidInputError("the default index is not a web address", "give it as `https://host/simple`")
+        raise InvalidInputError(
+            "the default index has an invalid URL", "set `index` in `[pip]` to a URL such as `https://host/simple`"
+        )
     routes = {DEFAULT_INDEX: default.rstrip("/")} | {each.name: each.url for each in indexes}
     served: dict[str, str] = {}
 
@@ -90,10 +92,10 @@ def serve_index_router(indexes: tuple[ExtraIndex, ...], default: str) -> Iterato
 def find_private_indexes(
     pip: PipSpec, platforms: Iterable[PlatformLock], environment: Mapping[str, str]
 ) -> tuple[str, ...]:
-    """The names, sorted, of the indexes that serve a locked package only to users with credentials.
+    """Return the names of the indexes that require credentials for a locked package, sorted.
 
-    Only the indexes whose URL is in the spec are tried, since the build uses them too. Raises `UnavailableError` if one
-    of them does not answer.
+    Only the indexes with a URL in the spec are requested, because the build uses the same URLs. Raises
+    `UnavailableError` if an index does not answer.
     """
     known = collect_index_urls(pip)
     packages = {package.index: package.name for each in platforms for package in each.pip if package.index in known}

@@ -1,7 +1,7 @@
-"""Resolve pip packages with pip-tools: pip-compile selects the versions, and the index has the files and hashes.
+"""Resolve pip packages with pip-tools: pip-compile selects versions, the index lists files and hashes.
 
-pip-compile prints neither file names nor sizes. Without the JSON API of the index, its `--generate-hashes` downloads
-every file of a release to compute the hash, so it runs without this option.
+pip-compile prints neither file names nor sizes. Its option `--generate-hashes` is not used: for an index
+without a JSON API, pip-compile would download every file of a release to compute the hash.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class PipToolsResolver:
         projects = _fetch_projects(indexes, router.indexes, effects)
         if ignored := find_newer_glibc_wheel(projects, pins, request, interpreter.glibc):
             message = f"`pip-tools` ignores `{ignored}`, because this machine has glibc {interpreter.glibc}"
-            raise InvalidInputError(f"{message}; the base image could use the file", _OTHER_RESOLVER_HINT)
+            raise InvalidInputError(f"{message}; the base image could use this wheel", _OTHER_RESOLVER_HINT)
         selected = select_packages(pins, needs, projects, request)
         packages = tuple(replace(package, index=indexes[package.name]) for package in selected)
         check_requirements(packages, _list_requirements(request), request)
@@ -159,7 +159,7 @@ def find_index_url(effects: Effects, folder: str) -> str:
 
 
 def _build_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    # With the null device as its configuration file, pip reads no configuration of the machine or the user either.
+    # With the null device as PIP_CONFIG_FILE, pip does not read the configuration of the machine or the user.
     return {
         **select_environment(environment),
         "PIP_CONFIG_FILE": os.devnull,
@@ -169,17 +169,17 @@ def _build_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _run_solver(request: PipRequest, effects: Effects, folder: Path, url: str) -> str:
-    """Return the requirements.txt of pip-compile, which keeps the pins if it can."""
-    lines = tuple(str(each) for each in _list_requirements(request))
+    """Return the requirements.txt that pip-compile writes. Pins are kept if the requirements allow it."""
+    lines = tuple(map(str, _list_requirements(request)))
     (folder / "constraints.txt").write_text(request.list_constraints(), "utf-8")
     # The constraints come last, because pip reports requirements by their line numbers.
     (folder / "requirements.in").write_text("".join(f"{line}\n" for line in (*lines, "-c constraints.txt")), "utf-8")
-    # PEP 600: with this module, pip accepts wheels up to the given glibc. `python -m` searches this folder first.
+    # PEP 600: this module lets pip accept wheels up to the image's glibc. `python -m` searches this folder first.
     limit = version_numbers(request.glibc)
     module = f"def manylinux_compatible(major, minor, arch):\n    return (major, minor) <= {limit}\n"
     (folder / "_manylinux.py").write_text(module, "utf-8")
-    # pip-compile takes its earlier output as constraints. It drops a pin that causes a conflict itself, but fails if a
-    # dependency of a pin causes it.
+    # pip-compile reads the pins from its earlier output. It drops a pin that is in conflict with a requirement, but
+    # fails if a dependency of a pin is.
     pins = {package.name: package.version for package in request.kept_pins()}
     return solve_keeping_pins(lambda kept_pins: _run_pip_compile(request, effects, folder, url, kept_pins), pins)
 
@@ -194,16 +194,14 @@ def _run_pip_compile(request: PipRequest, effects: Effects, folder: Path, url: s
         *("--quiet", "--no-header", "--no-emit-options", "--annotate", "--annotation-style", "line", *newer),
         # Without --allow-unsafe, pip-compile leaves out pip and setuptools even if a package needs them.
         *("--strip-extras", "--allow-unsafe", "--resolver", "backtracking"),
-        # Only the log has the reason of a failure, and the pages that could not be read.
+        # Only the log contains the reason of a failure and the pages that pip could not read.
         *("--pip-args", f"--only-binary=:all: --retries=3 --log={log.name}"),
     )
     # The URL may contain a password, and every user of the machine can read the arguments of a process.
     finished = effects.run(argv, str(folder), {**_build_environment(effects.environment), "PIP_INDEX_URL": url})
     log_text = log.read_text("utf-8", "replace") if log.exists() else ""
     if finished.exit_code:
-        raise create_failure(
-            log_text, finished.stderr, request, tuple(str(each) for each in _list_requirements(request))
-        )
+        raise create_failure(log_text, finished.stderr, request, tuple(map(str, _list_requirements(request))))
     if error := create_skipped_page_error(log_text):
         raise error
     return output.read_text("utf-8")
@@ -224,10 +222,10 @@ def _parse_pin(line: str) -> tuple[str, str] | None:
 def _remove_excluded(
     request: PipRequest, pins: Mapping[str, str], needs: Mapping[str, set[str]]
 ) -> dict[str, set[str]]:
-    """Return the dependencies of each package that the requirements need if excluded packages are left out.
+    """Return the packages that are needed without the excluded packages, with the dependencies of each.
 
-    pip-compile has no option to exclude a package. A part of its solution is still consistent, but the excluded package
-    may have forced older versions, or made the requirements unsolvable.
+    pip-compile cannot exclude packages, so they are removed from its solution. The other versions still fit together,
+    but an excluded package may have forced older versions, or may have made the requirements unsolvable.
     """
     excluded = set(map(normalize_name, request.exclude))
     reached: dict[str, set[str]] = {}

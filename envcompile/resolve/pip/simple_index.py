@@ -1,4 +1,4 @@
-"""A package index's simple API: the files of a project, read from its page as JSON or as HTML.
+"""A client for the simple API of a package index: list the files of a project (JSON or HTML), download, find URLs.
 
 Specifications: PEP 503, 592, 658, 691 and 700.
 """
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
 _ACCEPT_HEADERS = {
     "Accept": "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 }
-# Indexes that compute their pages take long to begin.
+# Some indexes compute their pages, so the first byte can take long.
 _RETRY_POLICY = RetryPolicy(timeout=60.0)
 _PAGE_TIMEOUT = 300.0
-_MAX_PAGE_BYTES = 64 << 20  # the longest pages of public indexes have a third of it
+_MAX_PAGE_BYTES = 64 << 20  # three times the largest pages of public indexes
 _MAX_FILE_BYTES = 1 << 30
 _THREADS = 4
 _LOGIN_STATUSES = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED)
 
 
 class IndexFile(NamedTuple):
-    """One file of a project. `sha256`, `uploaded` (RFC 3339 in UTC) and `requires_python` are "" if not known.
+    """One file of a project. `sha256`, `uploaded` (RFC 3339 in UTC) and `requires_python` are "" if unknown.
 
-    `has_metadata`: the index serves the file's metadata beside it, at `url` with `.metadata` (PEP 658).
+    `size` is in bytes. With `has_metadata`, the index serves the metadata of a wheel at `url` + `.metadata` (PEP 658).
     """
 
     name: str
@@ -58,7 +58,7 @@ class IndexFile(NamedTuple):
 
 
 class SimpleIndex:
-    """One index, with the proxies, certificates and credentials of one environment.
+    """A client for one index, with the proxies, certificates and credentials of an environment.
 
     Credentials come from the URL or from netrc; an `anonymous` client uses none.
     """
@@ -71,37 +71,37 @@ class SimpleIndex:
         anonymous: bool = False,
         policy: RetryPolicy = _RETRY_POLICY,
     ) -> None:
-        """Raises `InvalidInputError` if `url` is not a web address."""
+        """Raise `InvalidInputError` if `url` is not an HTTP URL."""
         try:
             parts = urlsplit(url)
-        except ValueError:  # half an IPv6 address
+        except ValueError:  # such as an IPv6 address with only one bracket
             parts = urlsplit("")
         root = parts._replace(
             netloc=parts.netloc.rpartition("@")[2], path=parts.path.rstrip("/"), query="", fragment=""
         )
         self._root = root.geturl()
         if not is_web_url(self._root):
-            raise InvalidInputError("the package index is not a web address", "give it as `https://host/simple`")
+            raise InvalidInputError("the package index has an invalid URL", "use a URL such as `https://host/simple`")
         self._authorization = "" if anonymous else _find_authorization(parts, environment)
         self._http = HttpClient(policy, environment)
         self._file_timeout = policy.download_timeout
 
     def fetch_files(self, projects: Iterable[str]) -> dict[str, tuple[IndexFile, ...]]:
-        """All files of each project. Raises `UnavailableError` if the index does not answer for one of them."""
+        """Return all files of each project. Raises `UnavailableError` if a page cannot be read."""
         names = list(projects)
         pool = ThreadPoolExecutor(_THREADS)
         try:
-            # Each thread keeps its connection. Over new ones, 200 pages take 1.5 times as long on the loopback
+            # Each thread reuses its connection. With new connections, 200 pages take 1.5 times as long on the loopback
             # interface, and 2.4 times with TLS.
             return dict(zip(names, pool.map(self._fetch_project, names), strict=True))
         finally:
-            # After an error or an interrupt the other answers are not waited for.
+            # After an error or an interrupt, do not wait for the other responses.
             pool.shutdown(wait=False, cancel_futures=True)
 
     def is_hidden(self, project: str) -> bool:
-        """Whether the index refuses a project that exists; many indexes say 404 to people without credentials.
+        """Whether the index refuses a project that exists. Without credentials, many indexes return 404 for it.
 
-        Raises `UnavailableError` if it does not answer.
+        Raises `UnavailableError` if the index does not answer.
         """
         response = self._send(project, self._create_page_request(project), _MAX_PAGE_BYTES)
         if response.value is None and not _is_refusal(response.status):
@@ -109,12 +109,12 @@ class SimpleIndex:
         return response.value is None
 
     def fetch_content(self, project: str, url: str, byte_range: str = "") -> tuple[bytes, str]:
-        """The content at an address of a project's page: all of it, or a `byte_range` (HTTP's Range header).
+        """Download a file of a project, or only a `byte_range` (the value of the Range header).
 
-        With the Content-Range header of the response, "" for the whole content. Raises `UnavailableError`.
+        Returns the content and the Content-Range header ("" for the whole file). Raises `UnavailableError`.
         """
         if not is_web_url(url):
-            raise UnavailableError(f"the package index lists a file of `{project}` whose address is invalid")
+            raise UnavailableError(f"the package index lists a file of `{project}` with an invalid URL")
         headers = {"Range": byte_range} if byte_range else {}
         request = Request(url, self._authorize(url, headers), total_timeout=self._file_timeout)
         response = self._send(project, request, _MAX_FILE_BYTES)
@@ -138,7 +138,7 @@ class SimpleIndex:
         return Request(url, self._authorize(url, _ACCEPT_HEADERS), total_timeout=_PAGE_TIMEOUT)
 
     def _authorize(self, url: str, headers: Mapping[str, str]) -> dict[str, str]:
-        """The headers of a request, with the credentials if it goes to the index itself."""
+        """Return the headers of a request, with credentials only if the URL is on the host of the index."""
         is_own = bool(self._authorization) and parse_origin(url) == parse_origin(self._root)
         return {**headers, "Authorization": self._authorization} if is_own else dict(headers)
 
@@ -148,13 +148,13 @@ class SimpleIndex:
         except UnavailableError as problem:
             raise create_no_answer_error(problem.message, project) from None
         if response.value is not None and len(response.value) > limit:
-            message = f"the package index answers for `{project}` with more than {limit >> 20} MiB"
-            raise UnavailableError(message, "check its URL")
+            message = f"the package index sent more than {limit >> 20} MiB for `{project}`"
+            raise UnavailableError(message, "check the URL of the index")
         return response
 
 
 def parse_json_page(body: bytes, page_url: str) -> Iterable[IndexFile]:
-    """The files of a page in JSON. Raises `ValueError` and others if it is not one."""
+    """Return the files of a page in JSON. Raises `ValueError`, `KeyError` and others for an invalid page."""
     for row in json.loads(body)["files"]:
         yield IndexFile(
             name=str(row["filename"]),
@@ -169,7 +169,7 @@ def parse_json_page(body: bytes, page_url: str) -> Iterable[IndexFile]:
 
 
 def parse_html_page(body: bytes, page_url: str) -> Iterable[IndexFile]:
-    """The files of a page in HTML. Raises `ValueError` if it is not text."""
+    """Return the files of a page in HTML. Raises `ValueError` if the page is not text."""
     parser = _LinkParser()
     parser.feed(body.decode())
     for attributes in parser.links:
@@ -201,16 +201,17 @@ class _LinkParser(HTMLParser):
 
 
 def create_no_answer_error(reason: str, project: str) -> UnavailableError:
-    """The error of an index that does not answer for a project. `reason` begins with the status if there is one."""
+    """Return the error for a failed request. `reason` starts with the HTTP status if the index returned one."""
     hint = CERTIFICATE_HINT if "certificate" in reason.lower() else "check the network"
     if re.match("|".join(rf"{status:d}\b" for status in _LOGIN_STATUSES), reason):
-        hint = "give its credentials where the package clients look for them, such as netrc"
+        hint = "add the credentials of the index to your netrc file"
     return UnavailableError(f"the package index did not answer for `{project}`: {reason.strip()}", hint)
 
 
 def create_no_page_error(project: str) -> UnavailableError:
-    """The error of an index whose answer for a project is not a page of the simple API."""
-    return UnavailableError(f"the package index answers for `{project}` with something that is not a page")
+    """Return the error for a response that is not a page of the simple API."""
+    message = f"the package index has no valid page of the simple API for `{project}`"
+    return UnavailableError(message, "check the URL of the index")
 
 
 def _is_refusal(status: int) -> bool:
@@ -225,7 +226,7 @@ def _format_status(status: int) -> str:
 
 
 def _find_authorization(parts: SplitResult, environment: Mapping[str, str]) -> str:
-    """The value of the Authorization header for an index, "" for none."""
+    """Return the value of the Authorization header for an index, or "" without credentials."""
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     if not user:
         file = environment.get("NETRC") or str(Path(environment.get("HOME", "")) / ".netrc")
@@ -239,11 +240,11 @@ def _find_authorization(parts: SplitResult, environment: Mapping[str, str]) -> s
     return format_basic_authorization(user, password)
 
 
-# The addresses of locked files, read from the pages of their indexes.
+# The URLs of locked files, read from the pages of their indexes.
 
 
 def find_file_urls(pip: PipSpec, packages: Iterable[PipPackage], effects: Effects) -> dict[str, str]:
-    """The address of each package's file by its sha256, without credentials.
+    """Return the URL of the file of each package by its sha256, without credentials.
 
     Raises `UnavailableError` if an index does not answer or no longer has the file.
     """
@@ -253,8 +254,8 @@ def find_file_urls(pip: PipSpec, packages: Iterable[PipPackage], effects: Effect
     for package in packages:
         by_index.setdefault(package.index, []).append(package)
     if by_index and effects.offline:
-        message = "the addresses of the files are not known, and `--offline` forbids reading them from the index"
-        raise UnavailableError(message, "run it without `--offline` once")
+        message = "the URLs of the files must be read from the index, and `--offline` is set"
+        raise UnavailableError(message, "run the command without `--offline`")
     known, urls = collect_index_urls(pip), {}
     for index, wanted in sorted(by_index.items()):
         client = SimpleIndex(known.get(index) or find_default_index(effects), effects.environment)
@@ -267,8 +268,8 @@ def find_file_urls(pip: PipSpec, packages: Iterable[PipPackage], effects: Effect
                 raise UnavailableError(message, "run `envcompile lock -U`")
             parts = urlsplit(url)
             if parts.query:
-                # Such an address may be signed: for an hour, or for this user.
-                message = f"the index serves `{package.file}` at an address with a query, which may be a secret"
+                # A query may be a signature that expires, or that belongs to this user.
+                message = f"the URL of `{package.file}` in the index has a query, which may be a secret"
                 raise UnavailableError(message, "name the folder of the files: `envcompile export --files URL`")
             urls[package.sha256] = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
     return urls

@@ -157,17 +157,17 @@ def test_a_page_or_file_without_end_is_read_up_to_a_limit(
     monkeypatch.setattr(f"{module}._MAX_FILE_BYTES", 3 << 20)
     server.answer = write_forever
     message, _ = failure(lambda: create().fetch_files(["lib"]))
-    assert message == "the package index answers for `lib` with more than 2 MiB"
+    assert message == "the package index sent more than 2 MiB for `lib`"
     message, _ = failure(lambda: create().fetch_content("lib", f"{server.url}/a.whl"))
-    assert message == "the package index answers for `lib` with more than 3 MiB"
+    assert message == "the package index sent more than 3 MiB for `lib`"
     assert len(server.paths) == 2
 
 
 @pytest.mark.parametrize(
     ("status", "words", "hint"),
     [
-        (401, "401 Unauthorized", "give its credentials"),
-        (403, "403 Forbidden", "give its credentials"),
+        (401, "401 Unauthorized", "add the credentials"),
+        (403, "403 Forbidden", "add the credentials"),
         (404, "404 Not Found", "check the network"),
         (418, "418", "check the network"),
         (500, "reports an error of its own (HTTP 500, 3 attempts)", "check the network"),
@@ -198,13 +198,13 @@ def test_what_is_no_page_is_said_to_be_none(
         assert create().fetch_files(["lib"]) == {"lib": ()}
         return
     message, _ = failure(lambda: create().fetch_files(["lib"]))
-    assert message == "the package index answers for `lib` with something that is not a page"
+    assert message == "the package index has no valid page of the simple API for `lib`"
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://h/a", "http://me:x@h/a", "http://[", "", "http://h/a b"])
 def test_a_file_at_no_web_address_is_not_fetched(create: Callable[..., SimpleIndex], url: str) -> None:
     message, _ = failure(lambda: create().fetch_content("lib", url))
-    assert message == "the package index lists a file of `lib` whose address is invalid"
+    assert message == "the package index lists a file of `lib` with an invalid URL"
 
 
 @pytest.mark.parametrize(
@@ -221,5 +221,5 @@ def test_a_file_at_no_web_address_is_not_fetched(create: Callable[..., SimpleInd
     ],
 )
 def test_an_index_is_a_web_address(url: str) -> None:
-    with pytest.raises(InvalidInputError, match="the package index is not a web address"):
+    with pytest.raises(InvalidInputError, match="the package index has an invalid URL"):
         SimpleIndex(url, {})

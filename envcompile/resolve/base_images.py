@@ -184,7 +184,7 @@ def _inspect_image(  # noqa: PLR0913, PLR0917
 
 
 def _reuse_locked_image(spec: Spec, locked: PlatformLock) -> BaseImageProperties | None:
-    """Return the properties that the lock has of the same image, or None if the spec needs more than these."""
+    """Return the properties of the same image in the lock, or None if the spec needs more properties."""
     if not uses_base_python(spec):
         return BaseImageProperties(locked.build.os, locked.build.glibc)
     python, base = locked.python, find_base_image(spec)

@@ -57,7 +57,7 @@ def _answer_solve(shim_input: dict[str, Any], arguments: Sequence[str]) -> dict[
     names = {spec: parse_match_spec(spec).name for spec in specs if "::" in spec}
     urls = {spec: f"{request['only_channel'][name]}::{spec.partition('::')[2]}" for spec, name in names.items()}
     options = arguments[: len(arguments) - len(specs)]
-    # Exact versions are requirements, and not pins, which may be dropped.
+    # Exact versions are passed as requirements, because pins may be dropped.
     requirements = (*(urls.get(spec, spec) for spec in specs), *shim_input["exact"])
     return _run_conda_program((shim_input["program"], "create", *options, *requirements), shim_input["pins"])
 
@@ -101,7 +101,7 @@ def _format_fetch_row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _run_conda_program(argv: Sequence[str], pins: dict[str, str]) -> dict[str, Any]:
-    """Run a conda program with the pins as requirements; without the pins that its reason names if that fails.
+    """Run a conda program with the pins as requirements; if that fails, again without the pins in its error.
 
     If the reason names no pin, all are dropped. A package that only a pin requires does not get into the lock, because
     conda-lock keeps only what the requirements depend on.

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 Records = list[rattler.RepoDataRecord]
 
 _MAX_RETRIES = 2
-# A query for a name that no package has reads the index of the channel, and no records.
+# No package has this name, so a query for it reads the index of the channel but no records.
 _UNUSED_NAME = "envcompile.nobody"
 # Texts in the messages of rattler, and the kind of answer that they mean.
 _FAILURE_KINDS = {
@@ -67,7 +67,7 @@ def run_worker_program() -> None:
 
 
 def solve_requests(value: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the answers to the requests in the value of a REQUESTS file."""
+    """Return the answers to the requests in `REQUESTS`, the parsed content of that file."""
     return asyncio.run(_answer_all_requests(value))
 
 
@@ -263,7 +263,7 @@ async def find_missing_names(inputs: SolveInputs, reason: str) -> dict[str, dict
 
     names = [*inputs.request["names"], *(first or second for first, second in re.findall(_NOT_FOUND_PATTERN, reason))]
     missing: dict[str, dict[str, list[str]]] = {}
-    # This is additional help: if the channels cannot be queried, the reason alone is shown.
+    # The names are only additional help: if a channel cannot be queried, they are left out.
     with suppress(GatewayError):
         available = {record.name.normalized for record in await inputs.query(inputs.request["subdirs"], names)}
         names = [name for name in dict.fromkeys(names) if name not in available and not name.startswith("__")]

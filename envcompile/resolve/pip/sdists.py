@@ -1,4 +1,4 @@
-"""Resolve pip packages of which some have only an sdist, and the environment in which each sdist is built.
+"""Resolve pip packages, some of which have only an sdist, and the build environment of each selected sdist.
 
 The dependencies of an sdist come from static metadata in its archive, which is read in memory. No code of an sdist runs
 here. A resolver never sees an sdist, because it would have to run this code. It sees a stub wheel in place of each
@@ -44,11 +44,11 @@ if TYPE_CHECKING:
     from envcompile.resolve.pip.simple_index import IndexFile
     from envcompile.spec.model import PipSpec
 
-# The limit for a metadata file. The largest known one is a hundredth of it.
+# The limit for a metadata file: a hundred times the largest known one.
 _MAX_METADATA_BYTES = 1 << 20
-# The results of `get_requires_for_build_wheel` of known build backends, since calling it would run code. setuptools: in
-# releases before 70.1, and always for `setup.py bdist_wheel`. mesonpy (mesonpy/__init__.py) and scikit-build-core
-# (scikit_build_core/builder/get_requires.py): on a system without these programs.
+# What `get_requires_for_build_wheel` of known build backends returns: to call it would run code of the sdist.
+# setuptools needs `wheel` before 70.1, and always for `setup.py bdist_wheel`. mesonpy (mesonpy/__init__.py) and
+# scikit-build-core (scikit_build_core/builder/get_requires.py) need these programs if the system does not have them.
 _BACKEND_REQUIREMENTS = {
     "setuptools.build_meta": ("wheel",),
     "mesonpy": ("ninja",),
@@ -63,7 +63,7 @@ _READ_ERRORS = (
     *(KeyError, TypeError, AttributeError),  # a value of the wrong type in pyproject.toml
 )
 _OLD_METADATA_VERSIONS = ("1.0", "1.1", "1.2", "2.0", "2.1")
-# conda packages of these names exist for conda's own pip. A build environment may need other versions.
+# Not fixed to the versions of conda packages in a build environment, because sdists may need other versions.
 _BUILD_TOOLS = ("pip", "setuptools", "wheel")
 
 
@@ -211,7 +211,7 @@ def resolve_with_sdists(  # noqa: PLR0913, PLR0917 - every effect is an argument
 
 
 class _SdistReader:
-    """The allowed sdists on one platform, and their metadata as far as it has been read."""
+    """The allowed sdists on one platform, and the metadata of those that have been read."""
 
     def __init__(self, source: TomlSource, pip: PipSpec, request: PipRequest, effects: Effects) -> None:
         self.source, self.pip, self.request = source, pip, request
@@ -228,7 +228,7 @@ class _SdistReader:
         }
 
     def read_new_sdists(self, packages: Iterable[PipPackage]) -> bool:
-        """Read the sdists of a solution that have not been read yet. Return whether there was one."""
+        """Read the sdists in a solution that are still unread. Returns whether there were any."""
         unread = [
             each
             for each in packages
@@ -310,7 +310,7 @@ def _resolve_build_environment(  # noqa: PLR0913, PLR0917 - a request depends on
     resolver: PipResolver,
     effects: Effects,
 ) -> SdistBuild:
-    """Return the build environment of an sdist: wheels only, and the versions of the environment if possible."""
+    """Return the build environment of an sdist: only wheels, in the versions of the resolved packages if possible."""
     request = reader.request
     requirements = reader.build_requirements[sdist.name, sdist.version]
     try:
@@ -329,7 +329,7 @@ def _resolve_build_environment(  # noqa: PLR0913, PLR0917 - a request depends on
         preferences=(*wheels.values(), *(each for each in locked if each.name not in wheels)),
         upgrade=frozenset(),
         provided={name: version for name, version in request.provided.items() if name not in _BUILD_TOOLS},
-        # The sdist is compiled against the build requirements in the spec, so their versions must be those at run time.
+        # An sdist is compiled against the build requirements in the spec: run time must have the same versions.
         exact={each.name: wheels[each.name].version for each in override.build_requires if each.name in wheels},
         sdists={},
     )

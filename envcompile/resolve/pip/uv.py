@@ -1,4 +1,4 @@
-"""Resolve pip packages with uv: one solve for the files, and one from uv's cache for the dependency graph.
+"""Resolve pip packages with uv: one run for the files, and one from the cache of uv for the dependency graph.
 
 uv writes either the files and hashes (pylock.toml) or the packages that require each package (requirements.txt), so
 the second run repeats the first one with all versions fixed, without the network.
@@ -48,7 +48,7 @@ _NETWORK_DISABLED = "network was disabled"
 # Not 403, which some indexes return for a package that does not exist.
 _CREDENTIALS_REFUSED = "authentication credentials (401"
 _MISSING_PROJECT = re.compile(r"(\S+)\s+was\s+not\s+found\s+in\s+the\s+package\s+registry")
-# uv's own hint names an option of uv, which the spec does not have.
+# The hint of uv names an option of uv. It is replaced by a hint that names the key of the spec.
 _NO_WHEEL_LINE = re.compile(r"hint:\s+Wheels\s+are\s+required\s+for\s+`([^`]+)`\s+because[^\n]*")
 _SDIST_HINT = r'hint: `allow-sdist = ["\1"]` in `[pip]` builds the package from its sdist when the image is built'
 _NETWORK_ERROR = re.compile(r"dns error|error trying to connect|Failed to fetch|network|timed out", re.IGNORECASE)
@@ -90,7 +90,7 @@ def prepare_uv(
     `read_default` returns uv's default index, given a folder to run uv in.
     """
     if not request.indexes:
-        # With a name, so that UV_INDEX_DEFAULT_USERNAME and UV_INDEX_DEFAULT_PASSWORD apply to it.
+        # The index has a name, so that uv uses UV_INDEX_DEFAULT_USERNAME and UV_INDEX_DEFAULT_PASSWORD for it.
         variables = {"UV_DEFAULT_INDEX": f"{DEFAULT_INDEX}={request.index}"} if request.index else {}
         yield UvSettings(("--no-config",), {**environment, **variables})
         return

@@ -1,4 +1,4 @@
-"""Wheels of a release: select the one to lock, write stub wheels for the resolver, and check its solution."""
+"""Select the wheel of a release to lock, write stub wheels for pip resolvers, and check the solution of pip-tools."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from envcompile.resolve.pip.simple_index import IndexFile
     from envcompile.spec.pip import PipRequirement
 
-# Legacy names of the older manylinux policies (PEP 600), by the glibc they stand for.
+# Legacy names of manylinux policies (PEP 600), by the minor version of glibc 2.
 _LEGACY_POLICIES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 # The local version of stub wheels, which no index has.
 STUB_LOCAL_VERSION = "conda"

@@ -1,8 +1,11 @@
-"""sha256, without the library that brings every other digest."""
+"""sha256 digests of bytes, and of a spec: of its text and of its TOML value.
+
+A lock records both digests of its spec, so that an unchanged spec needs no check. `hashlib` is avoided.
+"""
 
 from __future__ import annotations
 
-# As the standard library's `random` does it: `hashlib` loads OpenSSL, a quarter of the time of `verify`.
+# `hashlib` loads OpenSSL, which takes a quarter of the time of `verify`. The standard library's `random` does the same.
 try:
     from _sha2 import sha256 as _sha256  # type: ignore[import-not-found] # Python 3.12 and later
 except ImportError:
@@ -13,26 +16,23 @@ except ImportError:
 
 
 def compute_sha256(data: bytes) -> str:
-    """`sha256:` and the digest in hexadecimal, as images, locks and specs have it."""
+    """The digest as `sha256:` and 64 hexadecimal digits."""
     return f"sha256:{_sha256(data).hexdigest()}"
 
 
-# Digests of a spec: a spec whose digest is in the lock needs no comparison.
-
-
 def compute_value_digest(value: object) -> str:
-    """`sha256:` and the digest of a spec's TOML value, keys in any order: a comment does not move it.
+    """The digest of a spec's TOML value. Comments, spacing and the order of keys do not change it.
 
-    Taken of what is written, not of what it means: that needs no more than the parser. A spec that says the same in
-    other words has another digest, and is then compared requirement by requirement.
+    It needs no module but the TOML parser. An equal spec in another notation (`numpy>=2`, `numpy >=2`) has another
+    digest, and is then compared requirement by requirement.
     """
     import json  # noqa: PLC0415 - `verify` needs it only when the text of the spec has changed
 
-    # A time is no JSON; its repr is one text for one value.
+    # JSON has no type for a TOML date-time, so its repr stands for it.
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=repr)
     return compute_sha256(text.encode())
 
 
 def compute_text_digest(text: str) -> str:
-    """`sha256:` and the digest of a spec's text with LF line ends."""
+    """The digest of a spec's text, after CR LF is replaced by LF."""
     return compute_sha256(text.replace("\r\n", "\n").encode())

@@ -1,4 +1,4 @@
-"""linux-64 = linux/amd64 = x86_64: the three spellings, in one place."""
+"""The supported platforms with their names in conda, Docker and wheel tags, and the aliases that users write."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """One platform in every spelling that a tool asks for.
+    """A platform and its names: `linux-64`, `amd64`, `x86_64`.
 
-    `name` as conda says it, `docker` as `docker --platform` takes it, `arch` as TARGETARCH spells it,
-    `machine` as `uname -m`, wheel tags and the marker `platform_machine` spell it.
+    `name` is conda's and the spec's name, `docker_arch` the value of TARGETARCH in a Dockerfile, and `machine` the
+    architecture in `uname -m`, in wheel tags and in the marker `platform_machine`.
     """
 
     name: str
@@ -19,7 +19,7 @@ class Platform:
 
     @property
     def docker_platform(self) -> str:
-        """`linux/amd64`: what `docker build --platform` takes."""
+        """The value of `docker build --platform`: `linux/amd64`."""
         return f"linux/{self.docker_arch}"
 
 
@@ -28,7 +28,7 @@ PLATFORMS = {
     "linux-aarch64": Platform("linux-aarch64", "arm64", "aarch64"),
 }
 
-# What people write for them, to be able to name the right one.
+# Other names that users write, and the platform that a hint suggests instead.
 PLATFORM_ALIASES = {
     "linux/amd64": "linux-64",
     "amd64": "linux-64",

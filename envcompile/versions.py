@@ -11,18 +11,18 @@ _NUMBERS_PATTERN = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 
 
 def version_numbers(version: str) -> tuple[int, ...]:
-    """The leading numbers: `2.8.3.post2` is (2, 8, 3); () if the text does not start with a number."""
+    """The leading numbers of a version: `2.8.3.post2` gives (2, 8, 3); () if the text does not start with a number."""
     found = _NUMBERS_PATTERN.match(version)
     return tuple(int(part) for part in found[0].split(".")) if found else ()
 
 
 def major_version(version: str) -> int:
-    """The first number; 0 if there is none."""
+    """The first number of a version; 0 if there is none."""
     return (version_numbers(version) or (0,))[0]
 
 
 def minor_release(version: str) -> str:
-    """The X.Y of a version: `12.8.90` is `12.8`, and `3.13.0rc1` is `3.13`."""
+    """The X.Y of a version: `12.8.90` gives `12.8`, `3.13.0rc1` gives `3.13`, and `12` gives `12`."""
     return ".".join(str(part) for part in version_numbers(version)[:2])
 
 

@@ -1,4 +1,4 @@
-"""The foundation of every message: errors, rules, positions in a TOML text, and how a diagnostic is drawn.
+"""Errors, diagnostic rules, positions in TOML and JSON texts, and the formatting of diagnostics.
 
-This module imports nothing: `verify` starts through it.
+This file imports nothing, because every run of `verify` loads it.
 """

@@ -1,6 +1,7 @@
-"""A diagnostic, and how it is drawn.
+"""Diagnostics: their data class, the errors that carry them, their format on a terminal, and the events of a command.
 
-A pass names a rule and a key path; where that is in the text is found only when it is drawn.
+A check names a rule and a key path. The position in the text is found only when the diagnostic is formatted. All texts
+pass through `redact_secrets`.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from envcompile.diagnostics.rules import Severity
     from envcompile.diagnostics.source import KeyPath, SourceText, TextPosition
 
-# What may be a secret: all between `//` and `@` (with a slash in it only after a colon that starts no port, or the path
-# before a revision would be starred), what follows a colon where `https://` was forgotten, a conda channel's token.
+# Possible secrets: `user:password` between `//` and `@` (the password may contain a slash, but `host:8080/path@v1` is
+# none); anything else between `//` and `@`; a password in a URL without `https://`; and a conda channel's token.
 _SECRET_PATTERN = re.compile(
     r"""(?<=//)[^/\s:@]*:(?![0-9]+/)(?:(?!//)\S)+(?=@)"""
     r"""|(?<=//)[^/\s]+(?=@)"""
@@ -29,16 +30,16 @@ _SECRET_PATTERN = re.compile(
     r"""|(?<=/t/)[^/\s"']+"""
 )
 _MAX_LINE_WIDTH = 160
-# Of one file: nobody reads more, and a broken file may hold a mistake in every other character.
+# The maximum for one file, because a broken file may contain thousands of mistakes.
 _MAX_DIAGNOSTICS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """A violation of a rule: the rule's slug, one sentence, a location, a hint how to fix it, and a severity.
+    """A mistake: the slug of its rule, a message of one sentence, a location, a hint how to fix it, and a severity.
 
-    The location is the `target` ("key" or "value") at `path`, or `offset` (in characters) for mistakes found before
-    there are keys. Without `severity`, that of the rule applies.
+    The location is the `target` ("key" or "value") at `path`, or `offset` (in characters) if the text cannot be parsed.
+    Without `severity`, the rule's severity applies.
     """
 
     rule: str
@@ -60,7 +61,7 @@ class Diagnostic:
 
 
 class DiagnosticsError(EnvcompileError):
-    """All the mistakes of one file at once: the first hundred in `diagnostics`, the number of all in `total`."""
+    """All mistakes of one file: `diagnostics` has the first hundred in the order of the text, `total` counts all."""
 
     exit_code = EXIT_INVALID_INPUT
 
@@ -68,31 +69,31 @@ class DiagnosticsError(EnvcompileError):
         self, source: SourceText, diagnostics: Iterable[Diagnostic], exit_code: int = EXIT_INVALID_INPUT
     ) -> None:
         self.source = source
-        ordered = sorted(diagnostics, key=lambda found: (find_span(found, source).start, found.message))
+        ordered = sorted(diagnostics, key=lambda diagnostic: (find_span(diagnostic, source).start, diagnostic.message))
         self.diagnostics, self.total = ordered[:_MAX_DIAGNOSTICS], len(ordered)
         self.exit_code = exit_code
         super().__init__(f"`{source.name}` has {format_count(self.total, 'mistake')}")
 
 
 class RequirementError(InvalidInputError):
-    """A string that is not a valid requirement, as a diagnostic without a location: only the caller knows it."""
+    """A string is not a valid requirement or package name. The caller adds the location with `make_diagnostic`."""
 
     def __init__(self, rule: str, message: str, hint: str | None = None) -> None:
         super().__init__(message, hint)
         self.rule = rule
 
     def make_diagnostic(self, path: KeyPath, target: str = "value") -> Diagnostic:
-        """The diagnostic at its location in the spec."""
+        """Create the diagnostic for a key path of the spec."""
         return Diagnostic(self.rule, self.message, path, self.hint, target)
 
 
 def format_count(number: int, noun: str) -> str:
-    """`1 mistake`, `2 mistakes`."""
+    """Format a number and a noun: `1 mistake`, `2 mistakes`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
-    """A hint that names the nearest of the known words, if one is near."""
+    """A hint with the most similar of the known words, or None if no word is similar."""
     from difflib import get_close_matches  # noqa: PLC0415 - only when there is a mistake
 
     near = get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
@@ -101,19 +102,19 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
 
 @lru_cache(maxsize=8)  # one long line may hold many mistakes
 def redact_secrets(text: str) -> str:
-    """The text with user names, passwords and tokens of URLs starred out, every character in its column."""
+    """Replace each character of user names, passwords and tokens in URLs by `*`, so that columns stay the same."""
     if "@" not in text and "/t/" not in text:
         return text
     return _SECRET_PATTERN.sub(lambda found: "*" * len(found.group()), text)
 
 
 def replace_unprintable(text: str) -> str:
-    """The text without what a terminal would obey or hide, every character in its column."""
+    """Replace control and invisible characters, except tabs and newlines, so that columns stay the same."""
     return "".join(c if c.isprintable() or c in "\t\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def find_span(diagnostic: Diagnostic, source: SourceText) -> TextSpan:
-    """Where the diagnostic points, in characters; the beginning of the text when it is about the whole."""
+    """The span that the diagnostic marks: its target, or else the nearest parent in the text, or else the start."""
     if diagnostic.offset is not None:
         return TextSpan(diagnostic.offset, diagnostic.offset + 1)
     exact = source.find_key(diagnostic.path) if diagnostic.target == "key" else source.find_value(diagnostic.path)
@@ -122,7 +123,7 @@ def find_span(diagnostic: Diagnostic, source: SourceText) -> TextSpan:
 
 @dataclass(frozen=True, slots=True)
 class ColorScheme:
-    """The escape sequences of a terminal, or nothing."""
+    """The escape sequences that color a diagnostic; empty strings if it is not colored."""
 
     error: str = ""
     location: str = ""
@@ -135,7 +136,7 @@ TERMINAL_COLORS = ColorScheme(error="\x1b[1;31m", location="\x1b[1;34m", hint="\
 
 
 def format_diagnostic(diagnostic: Diagnostic, source: SourceText, colors: ColorScheme = NO_COLORS) -> str:
-    """The diagnostic for a person: the sentence, file:line:column, the line, a caret, the hint. Ends with a newline."""
+    """Format a diagnostic: message, file:line:column, the line with carets, and the hint. Ends with a newline."""
     span = find_span(diagnostic, source)
     place = source.locate_offset(span.start)
     message = replace_unprintable(redact_secrets(diagnostic.message))
@@ -156,7 +157,7 @@ def _format_excerpt(source: SourceText, span: TextSpan, place: TextPosition, col
         return ()
     number, bar = str(place.line), f"{colors.location}|{colors.end}"
     gutter = " " * len(number)
-    # Very long lines are shown around the place.
+    # Of a very long line, only the part around the mistake is shown.
     first = max(0, place.column - 1 - _MAX_LINE_WIDTH // 2) if len(text) > _MAX_LINE_WIDTH else 0
     shown = replace_unprintable(redact_secrets(text)[first : first + _MAX_LINE_WIDTH])
     start = place.column - 1 - first
@@ -169,9 +170,8 @@ def _format_excerpt(source: SourceText, span: TextSpan, place: TextPosition, col
     )
 
 
-# Events: progress and warnings on the way to a result. Only the command line prints them.
-#
-# A function that reports events has a parameter `on_event`. A failure is an exception, never an event.
+# Events: progress and warnings, which functions report to their parameter `on_event`. Only the command line prints
+# them. A failure is an exception, never an event.
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,5 +212,5 @@ Event = StepStarted | Notice | WarningIssued | BuildLog
 
 
 def ignore_event(event: Event) -> None:
-    """The default for `on_event`."""
+    """Do nothing: the default for `on_event`."""
     del event

@@ -1,4 +1,4 @@
-"""The base classes of all errors that users see, and the exit code of each.
+"""The base classes of all errors that users see, and the exit codes of the command line.
 
 Callers distinguish errors by these classes. A subclass elsewhere exists only if a caller catches it.
 """
@@ -34,7 +34,7 @@ class EnvcompileError(Exception):
 
 
 class CheckFailedError(EnvcompileError):
-    """The input is valid, but a check failed: the lock is stale, or the requirements are unsolvable."""
+    """The input is valid, but a check failed: for example, the lock is stale or the requirements are unsolvable."""
 
 
 class InvalidInputError(EnvcompileError):
@@ -44,6 +44,6 @@ class InvalidInputError(EnvcompileError):
 
 
 class UnavailableError(EnvcompileError):
-    """Something outside is missing: a program, a registry, the network."""
+    """A program, a service or the network is not available."""
 
     exit_code = EXIT_UNAVAILABLE

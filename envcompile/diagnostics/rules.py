@@ -1,21 +1,21 @@
-"""The table of diagnostic rules: one row for each mistake that envcompile reports.
+"""The table of diagnostic rules: one row for each kind of mistake, with its slug, summary and explanation.
 
-A slug never changes after a release. `envcompile explain SLUG` prints the summary and the explanation. Every row has a
-folder of the same name in `fixtures/errors/`, and every folder a row; a test compares the two.
+A slug never changes after a release. `envcompile explain SLUG` prints the summary and the explanation. A test checks
+that every rule has an example in `fixtures/errors/SLUG/`.
 """
 
 from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-# `text`: the bytes are not a TOML text. `value`: one value is wrong, which the JSON Schema says too. `spec`: valid
-# values contradict each other or the outside world. `lock`: found after resolving, so `lock` exits with 1 instead of 2.
+# When a mistake is found. `text`: the file is not a TOML text. `value`: one value is wrong, which the JSON Schema also
+# detects. `spec`: valid values contradict each other or outside facts. `lock`: after resolving, so the exit code is 1.
 Phase = Literal["text", "value", "spec", "lock"]
 Severity = Literal["error", "warning"]
 
 
 class DiagnosticRule(NamedTuple):
-    """One kind of mistake. `key` is the key to point at when the code that reports the rule does not see the spec."""
+    """One kind of mistake. `key` is the key to mark if the code that reports the mistake has no access to the spec."""
 
     slug: str
     summary: str

@@ -1,4 +1,7 @@
-"""A text in which a diagnostic can point at a place: offsets, lines and columns, and the interface of its formats."""
+"""Texts in which diagnostics mark positions: spans, lines and columns, and the keys and values of JSON texts.
+
+`SourceText` is the interface; `JsonSource` is here, and `TomlSource` in `toml_source`.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ KeyPath = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class TextSpan:
-    """A range of a text in characters; `end` is exclusive."""
+    """A range of a text, as offsets in characters; `end` is exclusive."""
 
     start: int
     end: int
@@ -52,7 +55,7 @@ class SourceText:
         return next((span for prefix in prefixes if (span := self.find_value(prefix))), None)
 
     def locate_offset(self, offset: int) -> TextPosition:
-        """The line and column of an offset."""
+        """The line and column of an offset in characters."""
         line = bisect_right(self._line_starts, offset)
         return TextPosition(line, offset - self._line_starts[line - 1] + 1)
 
@@ -84,7 +87,7 @@ class _JsonEntry(NamedTuple):
 
 
 class JsonSource(SourceText):
-    """A JSON text. Positions can be looked up only in valid JSON; of a repeated key, the last one counts."""
+    """A JSON text, which must be valid to look up positions. If a key is repeated, its last occurrence is used."""
 
     def find_key(self, path: KeyPath) -> TextSpan | None:
         """The span of the last key of `path`; for an array index, the span of the item."""
@@ -108,7 +111,7 @@ class JsonSource(SourceText):
         return entry
 
     def _iter_entries(self, start: int) -> Iterator[_JsonEntry]:
-        """The entries of the object or array at `start`; nothing for other values."""
+        """Iterate over the entries of the object or array at `start`; other values have none."""
         if self.text[start] not in "{[":
             return
         is_object, index = self.text[start] == "{", 0
@@ -138,6 +141,6 @@ class JsonSource(SourceText):
 
 @cache
 def _json_decoder() -> JSONDecoder:
-    from json import JSONDecoder  # noqa: PLC0415 - only a catalogue is JSON, and every command imports this module
+    from json import JSONDecoder  # noqa: PLC0415 - used for CUDA catalogues only, but every command imports this module
 
     return JSONDecoder()

@@ -1,6 +1,7 @@
-"""Where each key and each value of a TOML text stands.
+"""Parses TOML texts with tomli, and finds the positions of keys and values for diagnostics.
 
-The scanner judges nothing: it may assume that tomli accepts the text, and where tomli would not, it stops.
+`TomlSource` has the value and reports syntax errors with a hint. `TomlScanner` finds the positions: it does not
+validate, and stops where the text is not TOML.
 """
 
 from __future__ import annotations
@@ -15,15 +16,14 @@ import tomli
 from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
 from envcompile.diagnostics.source import KeyPath, SourceText, TextSpan
 
-# tomli's time grows with the square of a key's parts: its own limit (1,000) allows 9 seconds for 1 MiB. The longest
-# key of the 57,132 in real files had 5.
+# tomli needs quadratic time for a dotted key: with its own limit of 1,000 parts, 1 MiB takes up to 9 seconds. Of 57,132
+# keys in real files, none had more than 5 parts.
 MAX_KEY_PARTS = 16
 MAX_NESTING_DEPTH = 401  # tomli's own limit
 
 _STRING_PATTERN = r"""(?:"(?:[^"\\\n]|\\.)*"|'[^'\n]*')"""
-_LONG_STRING_PATTERN = (
-    r"""(?:\"{3}(?:[^"\\]|\\.|"(?!""))*"{3,5}|'{3}(?:[^']|'(?!''))*'{3,5})"""  # two quotes may be its own
-)
+# The text of a multi-line string may end with two quotes, so up to five quotes close it.
+_LONG_STRING_PATTERN = r"""(?:\"{3}(?:[^"\\]|\\.|"(?!""))*"{3,5}|'{3}(?:[^']|'(?!''))*'{3,5})"""
 SCALAR_PATTERN = (
     rf"""{_LONG_STRING_PATTERN}|(?!\"{{3}}|'{{3}}){_STRING_PATTERN}|\d{{4}}-\d\d-\d\d\ \d\d:[\w.:+-]+|[\w.:+-]+"""
 )
@@ -32,7 +32,7 @@ _BLANK_PATTERN = r"[ \t\r\n]*"
 
 
 class TomlNode:
-    """One key or array item: where it stands (an item: where its value does), its value's place, and what is inside."""
+    """A key or array item: the span of the key (None for an item), the span of its value, and its children."""
 
     __slots__ = ("children", "key", "value")
 
@@ -42,31 +42,31 @@ class TomlNode:
         self.children: dict[str | int, TomlNode] = {}
 
     def open_table(self, name: str, key: tuple[int, int], value: tuple[int, int]) -> TomlNode:
-        """The table `name` in this one, made at `key` and `value` if it is new; of an array of tables, its last."""
+        """Find the child table `name`, or the last item if it is an array of tables; or create it with these spans."""
         node = self.children.get(name)
         if node is None:
             node = self.children[name] = TomlNode(key, value)
         return node.children.get(len(node.children) - 1, node)
 
     def add_item(self, value: tuple[int, int]) -> TomlNode:
-        """A new item at the end of this array."""
+        """Append an item to this array."""
         node = self.children[len(self.children)] = TomlNode(None, value)
         return node
 
 
 class TomlScanner:
-    """The places in a text, as far as it is TOML. No recursion, and linear time whatever the text."""
+    """Finds the spans of all keys and values, up to the first syntax error. It needs linear time and no recursion."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.position = 0
-        # compiled here: a good file is never scanned, and should not wait for it
+        # Compiled here and not at import: a valid file is never scanned.
         self.scalar, self.key_part, self.blank = (
             re.compile(p, re.DOTALL) for p in (SCALAR_PATTERN, _KEY_PART_PATTERN, _BLANK_PATTERN)
         )
         self.root = TomlNode((0, 0), (0, 0))
-        self.long_key: tuple[int, int] | None = None  # the first key of too many parts, up to the one too many
-        self.max_depth, self.deepest_position = 0, 0  # the most brackets open at once, and where the innermost stands
+        self.long_key: tuple[int, int] | None = None  # the first key with too many parts, up to the first excess part
+        self.max_depth, self.deepest_position = 0, 0  # of brackets, and the offset of the innermost
         table = self.root
         try:
             while mark := self._skip_blanks():
@@ -74,7 +74,7 @@ class TomlScanner:
                     table = self._read_header()
                 else:
                     self._read_value(self._read_key(table))
-        except ValueError:  # not TOML from here on, and tomli says so; what was found is still true
+        except ValueError:  # a syntax error, which tomli reports; the spans before it stay valid
             pass
 
     def find_node(self, path: tuple[str | int, ...]) -> TomlNode | None:
@@ -85,7 +85,7 @@ class TomlScanner:
         return node
 
     def _skip_blanks(self) -> str:
-        """Step over blanks, line ends and comments. The character after them; empty at the end."""
+        """Skip whitespace and comments. Returns the next character; empty at the end of the text."""
         while True:
             mark = self.text[self.position : self.position + 1]
             if mark == "#":
@@ -101,7 +101,7 @@ class TomlScanner:
         self.position += len(expected)
 
     def _read_key_parts(self) -> list[tuple[str, tuple[int, int]]]:
-        """Step over the dotted key here. Its parts, decoded, each with where it stands."""
+        """Read a dotted key. Returns its decoded parts with their spans."""
         parts: list[tuple[str, tuple[int, int]]] = []
         dot = "."
         while dot:
@@ -119,7 +119,7 @@ class TomlScanner:
         return parts
 
     def _read_key(self, table: TomlNode) -> TomlNode:
-        """Step over `a.b =`. The new node of `b`."""
+        """Read `a.b =`. Returns the new node of `b`."""
         *parents, (name, key) = self._read_key_parts()
         self._expect_text("=")
         for parent, place in parents:
@@ -128,7 +128,7 @@ class TomlScanner:
         return node
 
     def _read_header(self) -> TomlNode:
-        """Step over `[a.b]` or `[[a.b]]`. The table it opens."""
+        """Read `[a.b]` or `[[a.b]]`. Returns the table that the header opens."""
         start = self.position
         mark = "[[" if self.text.startswith("[[", start) else "["
         self.position += len(mark)
@@ -141,11 +141,11 @@ class TomlScanner:
         if mark == "[[":
             return table.children.setdefault(name, TomlNode(key, header)).add_item(header)
         table = table.open_table(name, key, header)
-        table.key, table.value = key, header  # also when a longer header came first
+        table.key, table.value = key, header  # also if a header such as `[a.b.c]` has created the table
         return table
 
     def _read_value(self, node: TomlNode) -> None:
-        """Step over the value of `node`, and place all that is inside it."""
+        """Read the value of `node`, and add the nodes inside it."""
         unclosed: list[tuple[TomlNode, str, int]] = []
         while True:
             mark = self._skip_blanks()
@@ -170,7 +170,7 @@ class TomlScanner:
             node = self._read_key(around) if mark == "{" else around.add_item((self.position, self.position))
 
     def _skip_closing_bracket(self) -> bool:
-        """Step over a comma; and over a closing bracket, if there is one."""
+        """Skip a comma and a closing bracket, if present. Returns whether there was a bracket."""
         mark = self._skip_blanks()
         if mark == ",":
             self.position += 1
@@ -186,20 +186,19 @@ SAFE_INTEGER_DIGITS = 640  # Python parses any integer with at most this many di
 class TomlSource(SourceText):
     """A TOML text. Key paths start at the table `root`.
 
-    tomli alone decides whether a text is TOML and what its value is. `TomlScanner` only finds positions, and runs only
-    if a position is needed: a valid file costs nothing beyond tomli.
+    tomli parses and validates the text. `TomlScanner` finds positions, and runs only if one is needed.
     """
 
     root: KeyPath = ()
 
     @cached_property
     def value(self) -> dict[str, Any]:
-        """The value of the text, parsed once; not to be changed. Raises `DiagnosticsError` if it is not TOML."""
+        """The parsed value, which callers must not change. Raises `DiagnosticsError` if the text is not valid TOML."""
         long_key = self._find_long_key()
         try:
             value = tomli.loads(self.text if long_key is None else self.text[: long_key.end])
         except tomli.TOMLDecodeError as error:
-            # tomli may point one past the end of a text that ends in the middle of an escape.
+            # If the text ends within an escape, the position in tomli's error may be behind the end.
             offset = min(_restore_carriage_returns(self.text, error.pos), len(self.text))
             if long_key is None or offset < long_key.end:
                 raise self._create_error(_format_tomli_message(error.msg), offset) from None
@@ -212,15 +211,14 @@ class TomlSource(SourceText):
         return value
 
     def find_key(self, path: KeyPath) -> TextSpan | None:
-        """Where the last part of `path` is written: a part of a key or header, or for a number the array's item."""
+        """The span of the last part of `path`, in a key or header; for an array index, the span of the item."""
         node = self._scanner.find_node(self.root + path)
         return TextSpan(*(node.key or node.value)) if node and self.root + path else None
 
     def find_value(self, path: KeyPath) -> TextSpan | None:
-        """Where the value of `path` is written.
+        """The span of the value at `path`.
 
-        For a table that has no text of its own, what creates it: its header, or else the first longer header, or the
-        part of a dotted key.
+        For a table, this is its header; or else what creates it: the first longer header, or the part of a dotted key.
         """
         node = self._scanner.find_node(self.root + path)
         return TextSpan(*node.value) if node and self.root + path else None
@@ -234,17 +232,16 @@ class TomlSource(SourceText):
         return DiagnosticsError(self, [found])
 
     def _find_long_key(self) -> TextSpan | None:
-        """The first key of too many parts.
+        """The first key with more than `MAX_KEY_PARTS` parts.
 
-        A key stands on one line, so counting dots clears nearly every file; the scanner knows a key from a string or
-        comment with many dots.
+        A key is on one line, so the scanner runs only if a line has that many dots, which may be in a string instead.
         """
-        dotted = any(line.count(".") >= MAX_KEY_PARTS for line in self.text.split("\n"))
-        return TextSpan(*self._scanner.long_key) if dotted and self._scanner.long_key else None
+        has_many_dots = any(line.count(".") >= MAX_KEY_PARTS for line in self.text.split("\n"))
+        return TextSpan(*self._scanner.long_key) if has_many_dots and self._scanner.long_key else None
 
 
 def _restore_carriage_returns(text: str, position: int) -> int:
-    """The offset in `text` of a position in what tomli reads, where each CR LF has become LF."""
+    """Convert a position of tomli, which replaces CR LF by LF, to an offset in `text`."""
     for found in re.finditer("\r\n", text):
         if found.start() >= position:
             break
@@ -253,7 +250,7 @@ def _restore_carriage_returns(text: str, position: int) -> int:
 
 
 def _format_tomli_message(reason: str) -> str:
-    """The reason tomli gives, with a key as people write it and not as a Python tuple."""
+    """Rewrite an error message of tomli: dotted keys instead of Python tuples, and a lower-case first letter."""
     reason = re.sub(r"\((['\"].*),?\)", lambda found: found[1].rstrip(",").replace("', '", "."), reason)
     reason = reason.replace(r"character '\n'", "end of line")
     return reason[:1].lower() + reason[1:]
@@ -270,7 +267,7 @@ def _find_long_number(text: str) -> int:
     return len(text)
 
 
-# Hints by words of tomli's reason. The first row that matches counts.
+# Hints by words in the error message. The first row that matches is used.
 _SYNTAX_HINTS = (
     ("after a statement", "one key and one value per line; a version or a text stands in quotes"),
     ("expected '='", "write `key = value`; a key with other characters than letters, digits, `-`, `_` in quotes"),
@@ -293,7 +290,7 @@ _DUPLICATE_WORDS = ("overwrite", "twice", "duplicate", "namespace")
 
 
 def _find_syntax_hint(reason: str) -> str:
-    """What to do about a syntax error."""
+    """The hint for the error message of a syntax error."""
     if any(word in reason for word in _DUPLICATE_WORDS):
         return "give each key and each table once"
     return next(

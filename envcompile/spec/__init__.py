@@ -1,1 +1,1 @@
-"""The front end: text -> Spec. What is asked, checked as far as the text alone can tell. No effects."""
+"""Parses and checks specs: TOML text -> `TomlSource` -> `Spec`. Reads no files and uses no network."""

@@ -1,4 +1,8 @@
-"""What a spec means, checked on the value as written, so that every diagnostic keeps its place."""
+"""Checks what a spec means: requirements, names, channels, images, exports, duplicates and contradictions.
+
+The checks read the TOML value instead of the `Spec`, so that each diagnostic has the key path of its mistake. `decode`
+checks keys and types.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +22,10 @@ if TYPE_CHECKING:
 
     from envcompile.diagnostics.source import KeyPath
 
-# What makes an environment, and with it a build stage.
+# A Dockerfile has a build stage, in which `apt.build` is installed, only if the spec sets one of these.
 _BUILD_STAGE_KEYS = (("pip", "packages"), ("conda", "packages"), ("python",))
 
-# Arrays in which nothing may stand twice, and what their items are called.
+# Arrays without duplicates, and the noun for an item in messages.
 _UNIQUE_LISTS = {
     ("platforms",): "the platform",
     ("image", "expose"): "the port",
@@ -34,7 +38,7 @@ _UNIQUE_LISTS = {
 
 
 def check_spec(value: dict[str, Any]) -> list[Diagnostic]:
-    """All mistakes of meaning in a spec's TOML value; shapes are `decode`'s business and are passed over here."""
+    """Find all mistakes in the meaning of a spec's TOML value. Skips values of wrong types: `decode` reports them."""
     return [
         *_check_python(value),
         *_check_nothing_to_install(value),
@@ -53,9 +57,9 @@ def check_spec(value: dict[str, Any]) -> list[Diagnostic]:
 
 
 def _check_python(value: dict[str, Any]) -> Iterator[Diagnostic]:
-    # conda brings its own where a package needs it, and Debian packages need none.
-    others = any(_get_value(value, table, "packages") for table in PACKAGE_TABLES if table != "pip")
-    if "python" not in value and (_get_value(value, "pip", "packages") or not others):
+    # conda installs a Python if a package needs it, and Debian packages need none.
+    has_other_packages = any(_get_value(value, table, "packages") for table in PACKAGE_TABLES if table != "pip")
+    if "python" not in value and (_get_value(value, "pip", "packages") or not has_other_packages):
         hint = 'add `python = "3.12"` at the top'
         yield Diagnostic("missing-key", "`python` is missing, and pip packages need one", (), hint)
 
@@ -70,9 +74,9 @@ def _get_value(value: dict[str, Any], *path: str) -> Any:
 
 def _iter_strings(value: dict[str, Any], *path: str) -> Iterator[tuple[KeyPath, str]]:
     array = _get_value(value, *path)
-    for index, each in enumerate(array if isinstance(array, list) else ()):
-        if isinstance(each, str) and not CONTROL_CHARACTER.search(each):
-            yield (*path, index), each
+    for index, item in enumerate(array if isinstance(array, list) else ()):
+        if isinstance(item, str) and not CONTROL_CHARACTER.search(item):
+            yield (*path, index), item
 
 
 def _check_nothing_to_install(value: dict[str, Any]) -> Iterator[Diagnostic]:
@@ -148,15 +152,15 @@ def _check_package_names(value: dict[str, Any], key: str) -> Iterator[Diagnostic
 
 
 def _check_excluded(value: dict[str, Any]) -> Iterator[Diagnostic]:
-    asked: dict[str, str] = {}
+    requested: dict[str, str] = {}
     for _, text in _iter_strings(value, "pip", "packages"):
         with suppress(RequirementError):
-            asked[parse_requirement(text).name] = text
+            requested[parse_requirement(text).name] = text
     for path, text in _iter_strings(value, "pip", "exclude"):
         with suppress(RequirementError):
             name = parse_package_name(text)
-            if name in asked:
-                message = f"`{display_text(text)}` is excluded, and asked for as `{display_text(asked[name])}`"
+            if name in requested:
+                message = f"`{display_text(text)}` is excluded, and asked for as `{display_text(requested[name])}`"
                 yield Diagnostic("excluded-requirement", message, path, "take it out of one of the two")
 
 
@@ -166,8 +170,8 @@ def _check_images(value: dict[str, Any]) -> Iterator[Diagnostic]:
     if isinstance(base, dict):
         base, path = base.get("image"), (*path, "image")
     tools = _get_value(value, "tools")
-    named = tools.items() if isinstance(tools, dict) else ()
-    for where, image in [(path, base), *((("tools", key), each) for key, each in named)]:
+    tool_images = tools.items() if isinstance(tools, dict) else ()
+    for where, image in [(path, base), *((("tools", tool), image) for tool, image in tool_images)]:
         if not isinstance(image, str) or CONTROL_CHARACTER.search(image):
             continue
         parts, quoted = split_image_reference(image), f"`{display_text(image)}`"
@@ -187,9 +191,10 @@ def _check_commands(value: dict[str, Any]) -> Iterator[Diagnostic]:
 
 
 def _check_exports(value: dict[str, Any]) -> Iterator[Diagnostic]:
-    """Files that would have nothing to hold, or the packages of too many platforms."""
-    given = _get_value(value, "platforms")
-    platforms = given if isinstance(given, list) and given else ["linux-64"]
+    """Report exports of packages that the spec does not request, and exports that cannot list its platforms."""
+    platforms = _get_value(value, "platforms")
+    if not isinstance(platforms, list) or not platforms:
+        platforms = ["linux-64"]
     for path, text in _iter_strings(value, "lock", "exports"):
         if text not in EXPORT_FILES:
             continue
@@ -211,41 +216,38 @@ def _check_exports(value: dict[str, Any]) -> Iterator[Diagnostic]:
 def _check_duplicates(value: dict[str, Any], path: tuple[str, ...], noun: str) -> Iterator[Diagnostic]:
     array = _get_value(value, *path)
     seen: set[str | int] = set()
-    for index, each in enumerate(array if isinstance(array, list) else ()):
-        if isinstance(each, str) or (type(each) is int and 0 < each < 2**63):
-            if each in seen:
+    for index, item in enumerate(array if isinstance(array, list) else ()):
+        if isinstance(item, str) or (type(item) is int and 0 < item < 2**63):
+            if item in seen:
                 yield Diagnostic(
-                    "duplicate", f"{noun} `{display_text(str(each))}` is named twice", (*path, index), "keep one"
+                    "duplicate", f"{noun} `{display_text(str(item))}` is named twice", (*path, index), "keep one"
                 )
-            seen.add(each)
-
-
-# sdists: metadata is given for allowed packages only, and the resolver is uv.
+            seen.add(item)
 
 
 def check_sdists(pip: object) -> Iterator[Diagnostic]:
-    """What is wrong with `allow-sdist` and `metadata` of the value of `[pip]`, beside their shapes."""
+    """Find contradictions between `allow-sdist`, `metadata` and `resolver` in the value of `[pip]`."""
     table = pip if isinstance(pip, dict) else {}
-    given = table.get("allow-sdist")
-    allowed = {normalize_name(each) for each in given if isinstance(each, str)} if isinstance(given, list) else set()
+    names = table.get("allow-sdist")
+    allowed = {normalize_name(name) for name in names if isinstance(name, str)} if isinstance(names, list) else set()
     if allowed and table.get("resolver") == "pip-tools":
         message = "`pip-tools` runs the code of sdists to learn what they need, and a lock runs none"
         hint = "take `resolver` out: uv is given what the sdists themselves say"
         yield Diagnostic("sdist", message, ("pip", "allow-sdist"), hint, "key")
-    said = table.get("metadata")
+    metadata = table.get("metadata")
     seen: set[str] = set()
-    for each, row in said.items() if isinstance(said, dict) else ():
-        path: KeyPath = ("pip", "metadata", each)
+    for name, row in metadata.items() if isinstance(metadata, dict) else ():
+        path: KeyPath = ("pip", "metadata", name)
         try:
-            normal = parse_package_name(each)
+            normal = parse_package_name(name)
         except RequirementError as refusal:
-            if not CONTROL_CHARACTER.search(each):
+            if not CONTROL_CHARACTER.search(name):
                 yield refusal.make_diagnostic(path, "key")
             continue
         if normal in seen:
             yield Diagnostic("duplicate", f"`{normal}` is described twice in `metadata`", path, "keep one", "key")
         elif normal not in allowed:
-            message = f"`{display_text(each)}` is described in `metadata`, and no sdist of it is allowed"
+            message = f"`{display_text(name)}` is described in `metadata`, and no sdist of it is allowed"
             yield Diagnostic("sdist", message, path, f'add `allow-sdist = ["{normal}"]`, or take the table out', "key")
         seen.add(normal)
         yield from _check_metadata_table(path, row if isinstance(row, dict) else {})

@@ -1,9 +1,9 @@
-"""The order of conda's versions, which is not that of PEP 440.
+"""conda requirements (MatchSpecs): parses them, compares conda versions, and matches packages against requirements.
 
-CEP 33 has the rules: https://github.com/conda/ceps/blob/main/cep-0033.md. A version is an epoch, segments and a local
-part; a segment is a run of components, and `dev` < `_` < letters < numbers < `post`. What is missing counts as 0, so
-that 1.0 equals 1, while 1.0rc1 and 1.0+cu118 stand below 1.0, and 1.0.post1 above it. Where conda and rattler differ
-(`1.1a_` against `1.1a`), this is what rattler does: the resolver is the one to agree with.
+Versions follow CEP 33, not PEP 440: https://github.com/conda/ceps/blob/main/cep-0033.md. A version is an epoch, a
+release and a local part; both consist of segments, and a segment of components. Components sort as `dev` < `_` <
+letters < numbers < `post`. A missing component counts as 0: 1.0 equals 1, 1.0rc1 and 1.0+cu118 are lower than 1.0, and
+1.0.post1 is higher. Where conda and rattler differ (`1.1a_` and `1.1a`), the order is that of rattler, which resolves.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from envcompile.spec.values import ARCHIVE_SUFFIXES, LOCAL_CODE_HINT, MAX_REQUIR
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# A rank, then what two of that rank are compared by: (2, 0, "rc"), (3, 26, "").
+# (rank, number, letters), compared as a tuple: `rc` is (2, 0, "rc"), `26` is (3, 26, "").
 VersionComponent = tuple[int, int, str]
 VersionSegment = tuple[VersionComponent, ...]
 
@@ -35,7 +35,7 @@ _CONDA_VERSION_PATTERN = rf"(?:[0-9]+!)?{_VERSION_PART_PATTERN}(?:\+{_VERSION_PA
 
 
 class CondaVersion(NamedTuple):
-    """A version in its parts; `1!1.0rc1+cu118` has the epoch 1, the release `1.0rc1` and the local part `cu118`."""
+    """A parsed version: `1!1.0rc1+cu118` has the epoch 1, the release `1.0rc1` and the local part `cu118`."""
 
     epoch: int
     release: tuple[VersionSegment, ...]
@@ -43,7 +43,7 @@ class CondaVersion(NamedTuple):
 
 
 def parse_conda_version(text: str) -> CondaVersion:
-    """The version that a text says. Raises ValueError where it says none."""
+    """Parse a version. Raises ValueError if the text is not one."""
     if not re.fullmatch(_CONDA_VERSION_PATTERN, text) or ("-" in text and "_" in text):
         raise ValueError(text)
     rest, _, local = text.lower().replace("-", "_").partition("+")
@@ -57,7 +57,7 @@ def _parse_segments(text: str) -> tuple[VersionSegment, ...]:
 
 def _parse_segment(text: str) -> VersionSegment:
     components = tuple(_parse_component(each) for each in re.findall("[0-9]+|[a-z]+|_", text))
-    # Letters stand where a number could: 1.rc1 is 1.0rc1.
+    # A segment that starts with letters has an implicit 0 in front: 1.rc1 equals 1.0rc1.
     return components if text[0].isdigit() else (_ZERO_COMPONENT, *components)
 
 
@@ -66,7 +66,7 @@ def _parse_component(text: str) -> VersionComponent:
 
 
 def compare_conda_versions(left: CondaVersion, right: CondaVersion) -> int:
-    """-1, 0 or 1, as `left` stands below, with or above `right`."""
+    """Return -1, 0 or 1 if `left` is lower than, equal to or higher than `right`."""
     if left.epoch != right.epoch:
         return -1 if left.epoch < right.epoch else 1
     return _compare_segments(left.release, right.release) or _compare_segments(left.local, right.local)
@@ -80,36 +80,36 @@ def _compare_segments(left: tuple[VersionSegment, ...], right: tuple[VersionSegm
     return 0
 
 
-def is_in_series(whole: CondaVersion, start: CondaVersion) -> bool:
-    """Whether `whole` is of the series `start`: 1.26.4 and 1.26rc1 are of 1.26, and 1.260 is not."""
-    if whole.epoch != start.epoch:
+def is_in_series(version: CondaVersion, series: CondaVersion) -> bool:
+    """Whether a version belongs to a series, as in `1.26.*`: 1.26.4 and 1.26rc1 belong to 1.26, but 1.260 does not."""
+    if version.epoch != series.epoch:
         return False
-    return _has_segment_prefix(whole.release, start.release) and _has_segment_prefix(whole.local, start.local)
+    return _has_segment_prefix(version.release, series.release) and _has_segment_prefix(version.local, series.local)
 
 
-def _has_segment_prefix(whole: tuple[VersionSegment, ...], start: tuple[VersionSegment, ...]) -> bool:
-    inside = min(len(whole), len(start)) - 1
-    for index, theirs in enumerate(start):
-        ours = whole[index] if index < len(whole) else ()
-        # A segment may go on where one of the two versions ends, and only there: 1.26rc1 is of 1.26, and of 1.26.0 too.
-        if index < inside and len(ours) > len(theirs):
+def _has_segment_prefix(segments: tuple[VersionSegment, ...], prefix: tuple[VersionSegment, ...]) -> bool:
+    last_shared = min(len(segments), len(prefix)) - 1
+    for index, theirs in enumerate(prefix):
+        ours = segments[index] if index < len(segments) else ()
+        # Only the last shared segment may have more components: 1.26rc1 belongs to 1.26, and also to 1.26.0.
+        if index < last_shared and len(ours) > len(theirs):
             return False
         if any(one != other for one, other in zip_longest(ours[: len(theirs)], theirs, fillvalue=_ZERO_COMPONENT)):
             return False
     return True
 
 
-# conda requirements (MatchSpec): the subset that conda and rattler read alike; the rest is refused with a hint.
+# Parsing of MatchSpecs. Notations that conda and rattler read differently are rejected, with a hint.
 #
-# CEP 29 describes the language: https://github.com/conda/ceps/blob/main/cep-0029.md. What the tools make of it was
+# CEP 29 describes the language: https://github.com/conda/ceps/blob/main/cep-0029.md. How the tools read it was
 # measured with py-rattler 0.28 and conda 24.7.1 (the one inside conda-lock 4.0.3). They differ in `>1.26.*`, `>=1.26*`,
-# `!=1.26*`, `1.*.4`, `~=1`, `=1.26+cu118`, `>=1,==1.26.*`, `>=1, =1.26`, parentheses, and blanks within brackets;
-# rattler's lenient parser swallows a missing comma and a single-colon channel. `numpy=1.26=py*` is exactly 1.26 to
-# both, and `numpy=1.26` the series. They differ in one thing that cannot be refused: 1.26rc1 is of the series 1.26.0 to
-# rattler (and here), and not to conda.
+# `!=1.26*`, `1.*.4`, `~=1`, `=1.26+cu118`, `>=1,==1.26.*`, `>=1, =1.26`, parentheses, and spaces within brackets;
+# rattler's lenient parser accepts a missing comma and a single-colon channel. Both read `numpy=1.26=py*` as exactly
+# 1.26, and `numpy=1.26` as the series 1.26. One difference cannot be rejected: in rattler (and here), 1.26rc1 belongs
+# to the series 1.26.0; in conda it does not.
 
 
-# Patterns are compiled when they are first used: most files need two or three of them.
+# The patterns stay strings, because `re` compiles them on first use: most runs need two or three of them.
 _NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 _MATCH_SPEC_PATTERN = rf"(?:(?P<channel>[^\s\[\]]+?)::)?(?P<name>{_NAME_PATTERN})(?P<rest>(?:[ =<>!~\[].*)?)"
 _DEPENDENCY_PATTERN = rf"(?:[^\s\[\]]+?::)?(?P<name>{_NAME_PATTERN})(?P<rest>.*)"
@@ -139,10 +139,10 @@ _OPERATOR_CORRECTIONS = {"===": "==", "=>": ">=", "=<": "<=", "<>": "!="}
 
 
 class MatchSpec(NamedTuple):
-    """A conda requirement in its parts: `channel/subdir::name version build`; brackets are folded in.
+    """A parsed conda requirement: `channel/subdir::name version build`, merged with the values in its brackets.
 
-    `version` has one spelling for one meaning: `==1.26`, `1.26.*`, `!=1.26`, `!=1.26.*`, `>=1.26`, `~=1.26` and so on,
-    `,` for and, which binds closer than `|` for or. `build` may hold `*`. What is not asked for is None.
+    `version` is normalised to constraints such as `==1.26`, `1.26.*`, `!=1.26.*`, `>=1.26` and `~=1.26`, joined by `,`
+    (and) and `|` (or); `,` binds closer. `build` may contain `*`. A part that the requirement does not have is None.
     """
 
     name: str
@@ -183,9 +183,9 @@ class CondaRequirement:
 
 @dataclass(frozen=True)
 class CondaDependency:
-    """A dependency in the record of a channel.
+    """A dependency in a package record of a channel.
 
-    Records contain MatchSpecs that solvers read differently. Of these only the name is known.
+    Records may contain MatchSpecs that `parse_match_spec` rejects; of these, only the name is used.
     """
 
     text: str
@@ -199,7 +199,7 @@ class CondaDependency:
         return parse_dependency_name(self.text)
 
     def allows(self, package: MatchablePackage) -> bool:
-        """Whether a package of this name satisfies the dependency, as far as it can be read."""
+        """Whether a package of this name satisfies the dependency; True if `parse_match_spec` rejects the text."""
         match_spec = _parse_record_match_spec(self.text)
         return match_spec is None or matches_package(match_spec, package)
 
@@ -212,16 +212,16 @@ def _parse_record_match_spec(text: str) -> MatchSpec | None:
 
 
 def parse_conda_requirement(text: str) -> CondaRequirement:
-    """The requirement of a text. Raises `RequirementError` if it is not one."""
+    """Parse a conda requirement. Raises `RequirementError` if the text is not valid."""
     requirement = CondaRequirement(text)
     _ = requirement.match_spec
     return requirement
 
 
 def parse_match_spec(text: str) -> MatchSpec:
-    """One conda requirement.
+    """Parse a conda requirement.
 
-    Raises `RequirementError` with the rule that says what it is instead, and the spelling to use.
+    Raises `RequirementError` with a specific rule for URLs, paths, options and credentials, and a hint how to write it.
     """
     stripped = text.strip(" ")
     quoted = f"`{display_text(stripped)}`"
@@ -234,7 +234,7 @@ def parse_match_spec(text: str) -> MatchSpec:
     if version is not None:
         version = _normalize_version(version, quoted, build)
     channel, subdir = _parse_channel(found["channel"], found["name"], quoted)
-    # What stands in brackets wins.
+    # A value in brackets overrides the same part before the brackets.
     if "version" in brackets:
         version = _normalize_version(brackets["version"], quoted, bare=False)
     if "channel" in brackets:
@@ -253,12 +253,12 @@ def parse_match_spec(text: str) -> MatchSpec:
 
 
 def parse_dependency_name(text: str) -> str:
-    """The name in a dependency of a package's record, in lower case."""
+    """The name in a dependency of a package record, in lower case."""
     return split_dependency(text)[0]
 
 
 def split_dependency(text: str) -> tuple[str, str]:
-    """The name in a dependency of a package's record, in lower case, and what follows the name.
+    """Split a dependency of a package record into its name, in lower case, and the rest.
 
     Records contain MatchSpecs that `parse_match_spec` rejects, and ones without a space, such as `zz>=0.5`.
     """
@@ -345,7 +345,7 @@ def _parse_brackets(rest: str, quoted: str) -> tuple[str, dict[str, str]]:
 
 
 def _split_version_and_build(rest: str, quoted: str) -> tuple[str | None, str | None]:
-    """The two words, as written; an operator may stand apart from its version: `>= 2, < 3`."""
+    """Split `>= 2, < 3 cuda*` into version and build; the spaces around operators are removed."""
     if not rest:
         return None, None
     if " " in rest:
@@ -370,12 +370,12 @@ def _split_version_and_build(rest: str, quoted: str) -> tuple[str | None, str | 
 
 
 def _normalize_version(text: str, quoted: str, build: str | None = None, *, bare: bool = True) -> str:
-    """The one spelling. `build` is the one that stands behind the version: beside it, `=1.26` means `==1.26`."""
+    """The normalised version. If a `build` follows the version, `=1.26` means `==1.26`; `bare` is False in brackets."""
     parts = re.split(r" *([,|]) *", text)
     if build is not None and re.fullmatch(rf"={_VERSION_PATTERN}", text):
         return _normalize_constraint(f"={text}", quoted)
     for index, part in enumerate(parts):
-        # The star is dropped, or taken for a character, everywhere but in `name ==1.26.*` and `name=1.26*`.
+        # conda and rattler agree on the star only in `name ==1.26.*` and `name=1.26*`; elsewhere one ignores it.
         first = bare and not index and build is None
         alone = bare and len(parts) == 1
         if (re.match(r"==[^*].*\*$", part) and not first) or (re.match(r"=[^=*](?:.*[^.])?\*$", part) and not alone):
@@ -437,7 +437,7 @@ def _refuse_constraint(part: str, quoted: str) -> NoReturn:
 
 
 def _parse_channel(channel: str | None, name: str, quoted: str) -> tuple[str | None, str | None]:
-    """Channel and subdir of `conda-forge/noarch`."""
+    """Split `conda-forge/noarch` into channel and subdir."""
     if channel is None:
         return None, None
     start, _, last = channel.rpartition("/")
@@ -453,11 +453,11 @@ def _parse_channel(channel: str | None, name: str, quoted: str) -> tuple[str | N
     return start, last
 
 
-# Matching: whether a locked conda package meets a requirement.
+# Matching: whether a locked conda package satisfies a requirement.
 
 
 class MatchablePackage(Protocol):
-    """What is asked of a package: a `CondaPackage` of the lock has it. `channel` is the channel's name."""
+    """The attributes that matching needs; a `CondaPackage` of the lock has them. `channel` is a channel's name."""
 
     @property
     def name(self) -> str: ...  # noqa: D102
@@ -476,9 +476,9 @@ class MatchablePackage(Protocol):
 
 
 def matches_package(spec: MatchSpec, package: MatchablePackage) -> bool:
-    """Whether the package is one that the requirement admits: as rattler has it, and in channel and subdir too.
+    """Whether a package satisfies a requirement by rattler's rules, including its channel, subdir and digests.
 
-    A package whose version cannot be read is admitted only where no version is asked for.
+    A package with an invalid version satisfies only requirements without a version.
     """
     return (
         spec.name == package.name.lower()
@@ -492,7 +492,7 @@ def matches_package(spec: MatchSpec, package: MatchablePackage) -> bool:
 
 
 def _matches_build(build: str, pattern: str) -> bool:
-    """Whether the pattern's texts between its stars stand in the build, in their order."""
+    """Whether a build string matches a pattern in which `*` stands for any characters."""
     first, *inner = pattern.split("*")
     if not inner:
         return build == first
@@ -513,21 +513,21 @@ def _matches_ranges(text: str, ranges: str) -> bool:
         candidate = parse_conda_version(text)
     except ValueError:
         return False
-    return any(all(_satisfies_constraint(candidate, each) for each in both.split(",")) for both in ranges.split("|"))
+    return any(all(_satisfies_constraint(candidate, part) for part in one.split(",")) for one in ranges.split("|"))
 
 
 def _satisfies_constraint(candidate: CondaVersion, constraint: str) -> bool:
-    """One constraint, in the spelling that a `MatchSpec` has it."""
+    """Whether a version satisfies one constraint of a normalised `MatchSpec.version`."""
     if constraint == "*":
         return True
     number = constraint.lstrip("<>=!~")
     operator = constraint[: -len(number)]
     if number.endswith(".*"):
         return is_in_series(candidate, parse_conda_version(number[:-2])) != (operator == "!=")
-    asked = parse_conda_version(number)
-    order = compare_conda_versions(candidate, asked)
+    required = parse_conda_version(number)
+    order = compare_conda_versions(candidate, required)
     if operator == "~=":
-        return order >= 0 and is_in_series(candidate, asked._replace(release=asked.release[:-1], local=()))
+        return order >= 0 and is_in_series(candidate, required._replace(release=required.release[:-1], local=()))
     return {"==": order == 0, "!=": order != 0, "<": order < 0, "<=": order <= 0, ">": order > 0, ">=": order >= 0}[
         operator
     ]

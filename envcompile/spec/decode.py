@@ -1,4 +1,7 @@
-"""From the TOML value to a Spec: which keys there are, and of what shape each is. Meaning is `check`'s business."""
+"""Turns the bytes or the TOML value of a spec into a `Spec`, and reports unknown keys, missing keys and wrong types.
+
+`check` finds mistakes in what the values mean; `parse_spec` does both.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +70,7 @@ if TYPE_CHECKING:
 def _make_struct_reader(
     build: Callable[..., Any], readers: dict[str, ValueReader[Any]], required: tuple[str, ...] = ()
 ) -> ValueReader[Any]:
-    """A reader of a table with known keys, answering `build(**values)`; None when a required key is not there."""
+    """A reader of a table that returns `build(**values)`, or None if a required key is missing."""
 
     def read(found: Diagnostics, path: KeyPath, value: Any) -> Any:
         values = read_table(found, path, value, readers)
@@ -82,7 +85,7 @@ def _make_struct_reader(
     return read
 
 
-# Invalid requirements and names are reported by `check_spec`: a spec that was checked before is not parsed again.
+# These readers do not parse: `check_spec` reports invalid requirements, and a spec with a known digest skips that.
 
 
 def _read_pip_requirement(found: Diagnostics, path: KeyPath, value: Any) -> PipRequirement | None:
@@ -142,7 +145,7 @@ _read_metadata_table = _make_struct_reader(
 
 
 def _read_metadata(found: Diagnostics, path: KeyPath, value: Any) -> tuple[SdistMetadataOverride, ...] | None:
-    """A table with one table for each sdist."""
+    """Read `pip.metadata`, a table with one table for each sdist."""
     if not isinstance(value, dict):
         report_wrong_type(found, path, "a table", value)
         return None
@@ -159,7 +162,7 @@ def _read_metadata(found: Diagnostics, path: KeyPath, value: Any) -> tuple[Sdist
     )
 
 
-# The whole format (design: the spec), table by table.
+# The reader of each key at the top level of a spec.
 _SPEC_READERS: dict[str, ValueReader[Any]] = {
     "name": read_image_name,
     "python": read_python_version,
@@ -226,7 +229,7 @@ _SPEC_READERS: dict[str, ValueReader[Any]] = {
 
 
 def decode_spec(source: TomlSource, value: dict[str, Any]) -> tuple[Spec | None, list[Diagnostic]]:
-    """The spec and what is wrong with its shape; no spec when what every spec must have is not there."""
+    """Decode a TOML value. Returns the spec, or None without a valid `name`, and the unknown keys and wrong types."""
     found: list[Diagnostic] = []
     values = read_table(found, (), value, _SPEC_READERS)
     if "name" not in value:
@@ -239,11 +242,11 @@ def decode_spec(source: TomlSource, value: dict[str, Any]) -> tuple[Spec | None,
 
 
 def source_from_bytes(name: str, data: bytes, root: KeyPath = ()) -> TomlSource:
-    """The text of a spec's bytes, the spec being the table at `root`.
+    """Decode a file that has the spec in the table `root`. `name` is the file name for messages.
 
-    Raises `DiagnosticsError` when they are too many or no plain UTF-8.
+    Raises `DiagnosticsError` if the file is too large or is not UTF-8 without a byte order mark.
     """
-    from envcompile.diagnostics.toml_source import TomlSource  # noqa: PLC0415 - brings the parser
+    from envcompile.diagnostics.toml_source import TomlSource  # noqa: PLC0415 - imports tomli
 
     text = data[:MAX_SPEC_BYTES].decode(errors="replace")
     source = TomlSource(name, text, root)
@@ -268,8 +271,8 @@ def source_from_bytes(name: str, data: bytes, root: KeyPath = ()) -> TomlSource:
 
 
 def parse_spec(source: TomlSource) -> Spec:
-    """The spec of a text, fully checked. Raises `DiagnosticsError` with all mistakes at once."""
-    from envcompile.spec.check import check_spec  # noqa: PLC0415 - brings `packaging`, 34 ms
+    """Parse and check a spec. Raises `DiagnosticsError` with all mistakes."""
+    from envcompile.spec.check import check_spec  # noqa: PLC0415 - imports `packaging`, 34 ms
 
     value = parse_spec_value(source)
     spec, found = decode_spec(source, value)
@@ -277,12 +280,12 @@ def parse_spec(source: TomlSource) -> Spec:
 
 
 def parse_checked_spec(source: TomlSource) -> Spec:
-    """The spec of a text whose every byte was checked before (its hash is in the lock): the shape alone is read."""
+    """Parse a spec that passed all checks before (its digest is in the lock). Checks only keys and types."""
     return _require_valid_spec(source, *decode_spec(source, parse_spec_value(source)))
 
 
 def parse_spec_value(source: TomlSource) -> dict[str, Any]:
-    """The TOML value of a spec's text. Raises `DiagnosticsError`."""
+    """The TOML value of the table with the spec. Raises `DiagnosticsError` for invalid TOML or a missing table."""
     value = source.value
     where = ".".join(str(part) for part in source.root)
     for part in source.root:

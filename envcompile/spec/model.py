@@ -1,4 +1,4 @@
-"""What a spec says, as frozen values."""
+"""The data model of a spec: `Spec`, and a class for each of its tables. All are immutable."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ if TYPE_CHECKING:
     from envcompile.spec.conda import CondaRequirement
     from envcompile.spec.pip import PipRequirement
 
-# The tables that request packages, each by its key `packages`.
+# The tables that request packages, in their key `packages`.
 PACKAGE_TABLES = ("conda", "pip", "apt")
 
 
 @dataclass(frozen=True, slots=True)
 class BaseImageSpec:
-    """A base image as the spec gives it.
+    """`[image.base]`: the base image, and its properties if envcompile cannot determine them itself.
 
-    `image` is `name[:tag][@sha256:digest]`. The rest is what the user says of an image that nobody knows:
-    `os` such as `debian-12`, `glibc` X.Y, `python` X.Y.Z and `python_path`, the interpreter in the image.
+    `image` is `name[:tag][@sha256:digest]`, `os` for example `debian-12`, `glibc` X.Y, `python` X.Y.Z, and
+    `python_path` the path of the interpreter in the image.
     """
 
     image: str
@@ -30,9 +30,9 @@ class BaseImageSpec:
 
 @dataclass(frozen=True, slots=True)
 class ImageSpec:
-    """`[image]`: what the final image is called and how it starts. Mappings are sorted by key.
+    """`[image]`: the repository, base, settings and start command of the final image. Mappings are sorted by key.
 
-    `slim` asks to take away what is not needed to run.
+    `user` is (UID, GID). With `slim`, files that are not needed at run time are removed.
     """
 
     repository: str | None = None
@@ -49,7 +49,7 @@ class ImageSpec:
 
 @dataclass(frozen=True, slots=True)
 class ExtraIndex:
-    """An extra index: its name, its URL without userinfo, and the only packages (names or globs) it serves."""
+    """An extra index: its name, its URL without credentials, and the names or globs of the packages that it serves."""
 
     name: str
     url: str
@@ -58,11 +58,11 @@ class ExtraIndex:
 
 @dataclass(frozen=True, slots=True)
 class SdistMetadataOverride:
-    """What the user says of an sdist whose own metadata only its code could tell.
+    """`[pip.metadata.NAME]`: metadata from the user for an sdist without complete static metadata.
 
-    `requires_python` is a range (PEP 440). None, or ()
-    for `build_requires`, leaves what the sdist says; `build_requires` are added to what its pyproject.toml asks for.
-    `make_build_environment`, sorted by name, is set while it is built.
+    `requires_dist` and `requires_python` (a PEP 440 range) replace the metadata of the sdist unless they are None.
+    `build_requires` are added to the build requirements in its pyproject.toml. `build_env` has the environment
+    variables of its build, sorted by name.
     """
 
     name: str
@@ -74,7 +74,7 @@ class SdistMetadataOverride:
 
 @dataclass(frozen=True, slots=True)
 class PipSpec:
-    """`[pip]`: requirements, and names of packages that are deliberately left out of the lock.
+    """`[pip]`: requirements, packages to leave out of the lock (`exclude`), indexes, and the handling of sdists.
 
     The names in `exclude` and `allow_sdist` are normalised (PEP 503); `metadata` is sorted by name.
     """
@@ -90,7 +90,7 @@ class PipSpec:
 
 @dataclass(frozen=True, slots=True)
 class CondaSpec:
-    """`[conda]`: channels in order of priority (a name, a URL or a path), and requirements."""
+    """`[conda]`: channels (names, URLs or paths) in order of priority, requirements, and the resolver."""
 
     channels: tuple[str, ...] = ()
     packages: tuple[CondaRequirement, ...] = ()
@@ -99,7 +99,7 @@ class CondaSpec:
 
 @dataclass(frozen=True, slots=True)
 class AptSpec:
-    """`[apt]`: packages of the run stage and of the build stage, from the archive at one moment (RFC 3339, UTC)."""
+    """`[apt]`: packages of the final image and of the build stage, and the archive's snapshot (RFC 3339, UTC)."""
 
     packages: tuple[str, ...] = ()
     build: tuple[str, ...] = ()
@@ -108,9 +108,9 @@ class AptSpec:
 
 @dataclass(frozen=True, slots=True)
 class CudaRequest:
-    """`cuda.version`: the CUDA version that the spec requests, or that CUDA is excluded (`version = false`).
+    """`cuda.version`: the requested CUDA version, or whether CUDA is excluded (`version = false`).
 
-    `version` is X or X.Y, None if the spec requests no particular version.
+    `version` is X or X.Y, or None if the spec does not request a version.
     """
 
     version: str | None = None
@@ -121,7 +121,7 @@ class CudaRequest:
         return self.is_excluded or self.version is not None
 
     def __str__(self) -> str:
-        """Return the value as the spec has it, without quotes; empty if it is not set."""
+        """Return the value as written in the spec, without quotes; empty if it is not set."""
         return "false" if self.is_excluded else self.version or ""
 
 
@@ -131,7 +131,7 @@ NO_CUDA = CudaRequest(is_excluded=True)
 
 @dataclass(frozen=True, slots=True)
 class CudaSpec:
-    """`[cuda]`: the requested version, the oldest driver to support, GPU architectures, a compiler at run time."""
+    """`[cuda]`: the requested version, the oldest supported driver, GPU architectures, and a compiler for JIT code."""
 
     request: CudaRequest = ANY_CUDA
     driver: str | None = None
@@ -141,10 +141,10 @@ class CudaSpec:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One environment as asked for.
+    """The environment that the user requests.
 
-    `python` is X.Y or X.Y.Z, None where no Python is asked for; `platforms` conda names in the order asked;
-    `exclude_newer` RFC 3339 in UTC; `tools` maps a tool's name to its image; `exports` names files kept by the lock.
+    `python` is X.Y or X.Y.Z, or None; `platforms` are conda names in the order of the spec; `exclude_newer` is RFC 3339
+    in UTC; `tools` maps tools to their images; `exports` are the files that `envcompile lock` writes beside the lock.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""pip requirements (PEP 508), names of packages, and the index that serves a package."""
+"""pip requirements (PEP 508): parsing, package names (PEP 503), marker environments, and the index of each package."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from envcompile.diagnostics.source import KeyPath
     from envcompile.spec.model import PipSpec
 
-# The lock's name for the index that serves every package without an extra index of its own.
+# The lock's name for the index of all packages that no extra index serves.
 DEFAULT_INDEX = "default"
 _PACKAGE_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _VERSION_CONTROL_URL = re.compile(r"(?:^|@\s*)(?:git|hg|svn|bzr)\+")
 
 
 def parse_package_name(text: str) -> str:
-    """The normalised name (PEP 503) of a package. Raises `RequirementError`."""
+    """Check a package name and normalise it (PEP 503). Raises `RequirementError`."""
     if not _PACKAGE_NAME.fullmatch(text) or text.endswith(ARCHIVE_SUFFIXES):
         raise RequirementError(
             "package-name", f"`{display_text(text)}` is not the name of a package", "write the bare name"
@@ -46,10 +46,9 @@ def parse_package_name(text: str) -> str:
 
 
 def normalize_name(text: str) -> str:
-    """A name, a glob or a text with names in it, normalised as PEP 503 says.
+    """Normalise a name, or all names in a text such as a glob (PEP 503).
 
-    `packaging.utils.canonicalize_name` does the same, but importing it takes longer than reading a spec without pip
-    packages.
+    `packaging.utils.canonicalize_name` does the same, but importing `packaging` takes longer than reading a spec.
     """
     return re.sub(r"[-_.]+", "-", text).lower()
 
@@ -63,11 +62,10 @@ class VersionedPackage(Protocol):
 
 @dataclass(frozen=True)
 class PipRequirement:
-    """A pip requirement: the text as written, and its parts.
+    """A pip requirement: the text as written, and its parts, which are parsed when first used.
 
-    The text is parsed when a part is first used, because importing `packaging` takes longer than a bare interpreter's
-    start, and most runs of `verify`, `dockerfile` and `tag` need no part. The parts of an invalid text raise
-    `RequirementError`. `check_spec` reports invalid texts first.
+    Parsing imports `packaging`, which takes longer than starting Python, and most runs of `verify`, `dockerfile` and
+    `tag` need no part. For an invalid text, the parts raise `RequirementError`; `check_spec` reports it before.
     """
 
     text: str
@@ -104,30 +102,30 @@ class PipRequirement:
         return self._parsed.marker
 
     def allows_version(self, version: str) -> bool:
-        """Whether a version satisfies the requirement. Prereleases do: the resolver has decided about them."""
+        """Whether a version satisfies the requirement. Prereleases may: the resolver decided whether to allow them."""
         return self.specifier.contains(version, prereleases=True)
 
     def allows(self, package: VersionedPackage) -> bool:
-        """Whether a package of this name satisfies the requirement. One with a marker may not apply here."""
+        """Whether a package of this name satisfies the requirement. True if there is a marker: it may not apply."""
         return self.marker is not None or self.allows_version(package.version)
 
     def applies_to(self, environment: Mapping[str, str]) -> bool:
-        """Whether the marker is true in an environment of markers."""
+        """Whether the requirement applies in a marker environment, see `make_marker_environment`."""
         return self.marker is None or self.marker.evaluate(dict(environment))
 
     def format_canonical(self) -> str:
-        """The one text for this meaning: normalised name, sorted extras and specifiers, one spacing."""
+        """Format the requirement with normalised name, sorted extras and sorted specifiers, without its spacing."""
         extras = f"[{','.join(self.extras)}]" if self.extras else ""
         marker = f" ; {self.marker}" if self.marker else ""
         return f"{self.name}{extras}{self.format_specifier()}{marker}"
 
     def format_specifier(self) -> str:
-        """The specifiers, sorted."""
+        """Format the version specifiers, sorted and joined by commas."""
         return ",".join(sorted(map(str, self.specifier)))
 
 
 def parse_requirement(text: str) -> PipRequirement:
-    """The requirement of a text. Raises `RequirementError` if it is not one that can be locked."""
+    """Parse a requirement. Raises `RequirementError` if it is not one that can be locked."""
     requirement = PipRequirement(text)
     requirement.validate()
     return requirement
@@ -151,7 +149,7 @@ def _parse_text(text: str) -> Requirement:
 
 
 def _reject_other_syntax(text: str, stripped: str, quoted: str) -> None:
-    """Raise `RequirementError` for what pip accepts in other places: options, URLs and paths."""
+    """Raise `RequirementError` for options, URLs, paths and credentials."""
     if len(text) > MAX_REQUIREMENT_LENGTH or text.count("(") > MAX_REQUIREMENT_DEPTH:
         raise RequirementError(
             "requirement", f"{quoted} is longer or deeper than any requirement", "write a name and a range"
@@ -162,8 +160,8 @@ def _reject_other_syntax(text: str, stripped: str, quoted: str) -> None:
     if redact_secrets(stripped) != stripped:
         hint = "take the URL out of the spec, and give credentials where the package client keeps them, such as netrc"
         raise RequirementError("userinfo", f"{quoted} holds a user name or a password", hint)
-    local = stripped.startswith((".", "/", "~", "file:", "-e", "--editable")) or re.match(r"[A-Za-z]:\\", stripped)
-    if local or _VERSION_CONTROL_URL.search(stripped) or "file:" in stripped:
+    is_path = stripped.startswith((".", "/", "~", "file:", "-e", "--editable")) or re.match(r"[A-Za-z]:\\", stripped)
+    if is_path or _VERSION_CONTROL_URL.search(stripped) or "file:" in stripped:
         raise RequirementError(
             "requirement-path", f"{quoted} is code of one's own, which no lock can pin", LOCAL_CODE_HINT
         )
@@ -200,7 +198,7 @@ def _explain_parse_failure(text: str) -> tuple[str, str]:
 def _check_marker(marker: Marker, quoted: str) -> None:
     """Raise `RequirementError` for a marker that parses but cannot be evaluated.
 
-    `packaging` notices that only in an environment, and then in every environment.
+    `packaging` reports this only when it evaluates the marker; any environment will do.
     """
     from packaging.markers import UndefinedEnvironmentName  # noqa: PLC0415 - loaded with the requirement
 
@@ -216,9 +214,9 @@ def _check_marker(marker: Marker, quoted: str) -> None:
 
 
 def make_marker_environment(machine: str, python: str) -> dict[str, str]:
-    """The environment of markers (PEP 508) on a platform, as resolvers define it for another machine.
+    """The values of the PEP 508 marker variables on a Linux platform, as resolvers define them for another machine.
 
-    `machine` is the value of `platform_machine`, `python` a full version.
+    `machine` is the value of `platform_machine`; `python` is X.Y.Z.
     """
     return {
         "implementation_name": "cpython",
@@ -237,20 +235,20 @@ def make_marker_environment(machine: str, python: str) -> dict[str, str]:
 
 
 def find_index(package: str, indexes: Iterable[ExtraIndex]) -> ExtraIndex:
-    """The one index that serves a package, which is named as PEP 503 normalises it."""
-    by_name = (each for each in indexes if any(_matches_name(pattern, package) for pattern in each.packages))
-    return next(by_name, ExtraIndex(DEFAULT_INDEX, "", ()))
+    """The first extra index that serves a package (normalised name), or else an index named `DEFAULT_INDEX`."""
+    matches = (index for index in indexes if any(_matches_name(pattern, package) for pattern in index.packages))
+    return next(matches, ExtraIndex(DEFAULT_INDEX, "", ()))
 
 
 def find_index_name(package: str, indexes: Iterable[ExtraIndex]) -> str:
-    """The name of that index."""
+    """The name of the index that serves a package (normalised name)."""
     return find_index(package, indexes).name
 
 
 def collect_index_urls(pip: PipSpec) -> dict[str, str]:
-    """The URLs that the spec gives, by the names of the indexes."""
-    given = {DEFAULT_INDEX: pip.index} if pip.index else {}
-    return given | {each.name: each.url for each in pip.extra_indexes}
+    """The URLs in the spec, by index name. Without `pip.index`, the default index is missing."""
+    default = {DEFAULT_INDEX: pip.index} if pip.index else {}
+    return default | {each.name: each.url for each in pip.extra_indexes}
 
 
 def _matches_name(pattern: str, package: str) -> bool:
@@ -258,14 +256,15 @@ def _matches_name(pattern: str, package: str) -> bool:
 
 
 def check_indexes(tables: object) -> Iterator[Diagnostic]:
-    """What is wrong with the value of `extra-indexes`, beside its shape."""
+    """Find mistakes in the value of `extra-indexes`: duplicate names, and packages that no or two indexes serve."""
     rows = tables if isinstance(tables, list) else []
     seen: dict[str, str] = {}
     names: set[str] = set()
     for place, row in enumerate(each if isinstance(each, dict) else {} for each in rows):
         path: KeyPath = ("pip", "extra-indexes", place)
-        given = row.get("name")
-        name = given if isinstance(given, str) else ""
+        name = row.get("name")
+        if not isinstance(name, str):
+            name = ""
         if name == DEFAULT_INDEX:
             message = f"`{DEFAULT_INDEX}` is the index that serves what no other is named for"
             yield Diagnostic("index", message, (*path, "name"), "give this one another name, or write it as `index`")
@@ -281,15 +280,15 @@ def check_indexes(tables: object) -> Iterator[Diagnostic]:
 
 
 def _check_patterns(patterns: Any, path: KeyPath, name: str, seen: dict[str, str]) -> Iterator[Diagnostic]:
-    """Names and globs that are there twice, or that an earlier index covers; `seen` maps each to its index."""
+    """Report names and globs that this or an earlier index lists; `seen` maps a pattern to the name of its index."""
     texts = enumerate(patterns if isinstance(patterns, list) else ())
     for item, text in ((item, text) for item, text in texts if isinstance(text, str)):
         pattern, where = normalize_name(text), (*path, item)
         if seen.get(pattern) == name:
             yield Diagnostic("duplicate", f"`{display_text(text)}` is named twice for one index", where, "keep one")
             continue
-        # Of two globs one may cover the other in part, which is what the order is for.
-        first = next((each for each in seen if each == pattern or _is_covered(each, pattern)), None)
+        # Two globs may overlap: the order of the indexes decides.
+        first = next((other for other in seen if other == pattern or _is_covered(other, pattern)), None)
         if first is not None and seen[first] != name:
             message = f"`{display_text(text)}` is served by the index `{display_text(seen[first])}`, which comes first"
             hint = f"put this index before it, or take `{display_text(text if first == pattern else first)}` out of one"

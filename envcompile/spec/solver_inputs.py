@@ -1,4 +1,4 @@
-"""What a spec asks for, beyond the words of its requirements."""
+"""Derives the inputs of the resolvers from a spec: its conda requirements, and the options that the lock records."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def list_conda_requirements(spec: Spec) -> tuple[CondaRequirement, ...]:
-    """The conda requirements, and with them the Python that the spec asks for at its top."""
+    """The conda requirements of a spec, and one for `python` if only the top-level key requests it."""
     if spec.python is None or any(each.name == "python" for each in spec.conda.packages):
         return spec.conda.packages
     exact = spec.python.count(".") > 1
@@ -23,9 +23,9 @@ def list_conda_requirements(spec: Spec) -> tuple[CondaRequirement, ...]:
 
 
 def recorded_inputs(spec: Spec) -> dict[str, tuple[str, ...]]:
-    """What shapes the answer and is seen in no pin, by its key in the spec: a lock repeats it, to be compared with.
+    """The options of a spec that influence a lock but cannot be checked against its packages, by their keys.
 
-    A key that asks for nothing is left out. What is unordered is sorted.
+    The lock records them, and is stale if they change. Empty options are left out; lists without an order are sorted.
     """
     pip, apt, cuda = spec.pip, spec.apt, spec.cuda
     indexes = (
@@ -54,9 +54,9 @@ def recorded_inputs(spec: Spec) -> dict[str, tuple[str, ...]]:
 
 
 def find_requested_extras(spec: Spec) -> dict[str, int]:
-    """Each extra that pip is asked for, as `requests[socks]`, and which requirement asks for it, counted from 0.
+    """The extras that pip requirements request, as `requests[socks]`, and the index of the requirement in `packages`.
 
-    What an extra brings is not told from what the package itself needs by any pin.
+    Extras are recorded because the locked packages do not show which extra required them.
     """
     # Most requirements have no extra and are not parsed here.
     found = [(index, each) for index, each in enumerate(spec.pip.packages) if "[" in each.text]
@@ -67,11 +67,12 @@ def _as_tuple(value: str | bool | None) -> tuple[str, ...]:
     return () if value is None else (value if isinstance(value, str) else str(value).lower(),)
 
 
-def _format_metadata(said: SdistMetadataOverride) -> str:
-    """What is said of one sdist, as one text for one value."""
-    dist = None if said.requires_dist is None else sorted(each.text for each in said.requires_dist)
-    env = f" {dict(said.build_env)}" if said.build_env else ""
-    return f"{said.name} {dist} {said.requires_python} {sorted(each.text for each in said.build_requires)}{env}"
+def _format_metadata(metadata: SdistMetadataOverride) -> str:
+    """Format `[pip.metadata.NAME]` so that equal tables give equal texts."""
+    dist = None if metadata.requires_dist is None else sorted(each.text for each in metadata.requires_dist)
+    env = f" {dict(metadata.build_env)}" if metadata.build_env else ""
+    build = sorted(each.text for each in metadata.build_requires)
+    return f"{metadata.name} {dist} {metadata.requires_python} {build}{env}"
 
 
 def _iter_base_image_inputs(base: BaseImageSpec | None) -> Iterator[tuple[str, tuple[str, ...]]]:

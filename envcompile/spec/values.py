@@ -1,6 +1,7 @@
-"""Image references: `[registry/]repository[:tag][@sha256:digest]`, read as Docker reads them.
+"""Readers that check single values of a spec (strings, versions, URLs, ports, tables), and image references.
 
-The grammar is that of the distribution project: https://github.com/distribution/reference.
+A reader is a function of (problems, key path, value). It returns the typed value; for an invalid value it appends a
+diagnostic to `problems` and returns None, so that one run reports all mistakes. `decode` combines the readers.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
     Value = TypeVar("Value")
     ValueReader = Callable[[Diagnostics, KeyPath, Any], Value | None]
 
-# References name Docker Hub as `docker.io`, or by no registry at all. The other two are older names of it.
+# Image references: `[registry/]repository[:tag][@sha256:digest]`, with the grammar that Docker uses:
+# https://github.com/distribution/reference. A reference without a registry is on Docker Hub, which has two older names.
 DOCKER_HUB = "docker.io"
 DOCKER_HUB_ALIASES = frozenset({DOCKER_HUB, "index.docker.io", "registry-1.docker.io"})
-# Repositories of Docker Hub without a namespace, such as `python`, are in this one.
+# Docker Hub keeps repositories that are written without a namespace, such as `python`, in this one.
 _OFFICIAL_NAMESPACE = "library"
 
 _PATH_PART_PATTERN = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -37,16 +39,16 @@ _REFERENCE_PATTERN = re.compile(
 
 
 class ImageReferenceParts(NamedTuple):
-    """An image reference in its parts. `name` is the registry and the repository as written."""
+    """A parsed image reference. `name` is the registry, if any, and the repository, as written."""
 
     name: str
     tag: str | None
     digest: str | None
 
     def split_registry(self) -> tuple[str, str]:
-        """The registry and the repository in it: `python` is (`docker.io`, `library/python`).
+        """The registry, and the repository within it: `python` is (`docker.io`, `library/python`).
 
-        As Docker does it: the first part of the name is a registry if it contains a dot or a port, or is `localhost`.
+        As in Docker, the first part of the name is a registry if it contains a dot or a port, or is `localhost`.
         """
         registry, slash, repository = self.name.partition("/")
         if not slash or not (registry == "localhost" or "." in registry or ":" in registry):
@@ -67,22 +69,19 @@ def remove_digest(image: str) -> str:
     return image.partition("@")[0]
 
 
-# Readers: from one TOML value to one typed value, or a diagnostic and nothing.
-#
-# A reader is a function of (problems, key path, value). It never raises: it adds what is wrong to `problems` and
-# answers None, so that all mistakes of a file are found at once.
+# Readers for TOML types.
 
 
 LOCAL_CODE_HINT = (
     "build the environment without it, then put your own code on top: `FROM repository:tag`, `COPY . /app`"
 )
-# Longer or deeper than any requirement in use: `packaging` recurses, and its time grows with the square of the length.
+# No real requirement exceeds these limits. `packaging` recurses on parentheses and needs quadratic time.
 MAX_REQUIREMENT_LENGTH, MAX_REQUIREMENT_DEPTH = 2000, 20
 # File name suffixes of the archives that pip installs.
 ARCHIVE_SUFFIXES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz")
 CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 _LINE_ENDING = re.compile(r"[\n\r\x0b\x0c\x85\u2028\u2029]")
-# What mends a value of a wrong type: by what is expected and, where that tells more, by what is there.
+# Hints for a value of a wrong type, by the expected type or by (expected type, actual type).
 _WRONG_TYPE_HINTS = {
     ("a string", "an array"): "write one string in quotes",
     ("a string", "a table"): "write one string in quotes",
@@ -96,13 +95,13 @@ _WRONG_TYPE_HINTS = {
 
 
 def describe_toml_type(value: object) -> str:
-    """What TOML calls the value's type."""
+    """The TOML type of a value, with an article."""
     names = {bool: "a boolean", int: "an integer", float: "a float", str: "a string", list: "an array", dict: "a table"}
     return names.get(type(value), "a date or a time")
 
 
 def report_wrong_type(found: Diagnostics, path: KeyPath, expected: str, value: object) -> None:
-    """Note that the value at `path` is of another type than the one expected (an article and a noun)."""
+    """Report that the value at `path` does not have the expected type, an article and a noun."""
     last = path[-1]
     named = f"`{display_text(last)}`" if isinstance(last, str) else f"entry {last + 1} of `{path[-2]}`"
     hint = (
@@ -114,7 +113,7 @@ def report_wrong_type(found: Diagnostics, path: KeyPath, expected: str, value: o
 
 
 def read_string(found: Diagnostics, path: KeyPath, value: Any) -> str | None:
-    """A string without control characters (tabs are allowed)."""
+    """Read a string without control characters (tabs are allowed)."""
     if not isinstance(value, str):
         report_wrong_type(found, path, "a string", value)
         return None
@@ -122,7 +121,7 @@ def read_string(found: Diagnostics, path: KeyPath, value: Any) -> str | None:
 
 
 def has_clean_characters(found: Diagnostics, path: KeyPath, value: str, of: str = "value") -> bool:
-    """Whether a string holds no control character; notes it if it does."""
+    """Whether a key or a value has no control characters; reports the first one. `of` is "key" or "value"."""
     control = CONTROL_CHARACTER.search(value)
     if control:
         message = f"a control character (U+{ord(control.group()):04X}) stands in this {of}"
@@ -132,7 +131,7 @@ def has_clean_characters(found: Diagnostics, path: KeyPath, value: str, of: str 
 
 
 def make_pattern_reader(pattern: str, rule: str, expected: str, hint: str | None = None) -> ValueReader[str]:
-    """A reader of strings that match the whole pattern. `expected` completes "`x` is not ..."."""
+    """A reader of strings that match the whole pattern. `expected` completes the message "`x` is not ..."."""
     compiled = re.compile(pattern)
 
     def read(found: Diagnostics, path: KeyPath, value: Any) -> str | None:
@@ -146,13 +145,13 @@ def make_pattern_reader(pattern: str, rule: str, expected: str, hint: str | None
 
 
 def display_text(string: str) -> str:
-    """A string fit for a sentence: secrets starred out before it is shortened, nothing that a terminal would obey."""
+    """A text to quote in a message: secrets are masked, unprintable characters replaced, and long texts shortened."""
     safe = replace_unprintable(redact_secrets(string)) or '""'
     return safe if len(safe) <= 80 else safe[:77] + "..."  # noqa: PLR2004 - a line of a terminal
 
 
 def make_array_reader(item: ValueReader[Value]) -> ValueReader[tuple[Value, ...]]:
-    """A reader of arrays; wrong items are noted and left out."""
+    """A reader of arrays, which leaves out invalid items."""
 
     def read(found: Diagnostics, path: KeyPath, value: Any) -> tuple[Value, ...] | None:
         if not isinstance(value, list):
@@ -165,9 +164,9 @@ def make_array_reader(item: ValueReader[Value]) -> ValueReader[tuple[Value, ...]
 
 
 def make_mapping_reader(
-    key: Callable[[Diagnostics, KeyPath, str], bool], item: ValueReader[str]
+    is_valid_key: Callable[[Diagnostics, KeyPath, str], bool], item: ValueReader[str]
 ) -> ValueReader[tuple[tuple[str, str], ...]]:
-    """A reader of tables with free keys, as pairs sorted by key."""
+    """A reader of tables in which the user chooses the keys; it returns (key, value) pairs, sorted by key."""
 
     def read(found: Diagnostics, path: KeyPath, value: Any) -> tuple[tuple[str, str], ...] | None:
         if not isinstance(value, dict):
@@ -175,8 +174,9 @@ def make_mapping_reader(
             return None
         pairs = [
             (name, string)
-            for name, each in value.items()
-            if key(found, (*path, name), name) and (string := item(found, (*path, name), each)) is not None
+            for name, item_value in value.items()
+            if is_valid_key(found, (*path, name), name)
+            and (string := item(found, (*path, name), item_value)) is not None
         ]
         return tuple(sorted(pairs))
 
@@ -184,7 +184,7 @@ def make_mapping_reader(
 
 
 def read_boolean(found: Diagnostics, path: KeyPath, value: Any) -> bool | None:
-    """True or false."""
+    """Read true or false."""
     if isinstance(value, bool):
         return value
     report_wrong_type(found, path, "a boolean", value)
@@ -194,7 +194,7 @@ def read_boolean(found: Diagnostics, path: KeyPath, value: Any) -> bool | None:
 def read_table(
     found: Diagnostics, path: KeyPath, value: Any, readers: Mapping[str, ValueReader[Any]]
 ) -> dict[str, Any]:
-    """The keys of one table, read by their readers; unknown keys are noted."""
+    """Read a table with the reader of each key. Reports unknown keys, and leaves out invalid values."""
     if not isinstance(value, dict):
         report_wrong_type(found, path, "a table", value)
         return {}
@@ -211,13 +211,13 @@ def read_table(
     return {name: each for name, each in values.items() if each is not None}
 
 
-# The small syntaxes of a spec's values: names, versions, URLs, paths, users, ports. One reader for each.
+# Readers for names, versions, URLs, paths, users and ports.
 
 
 TOOL_NAMES = ("uv", "micromamba")
 _MAX_USER_ID = 2**31 - 1
 _MAX_PORT = 65535
-# What `emit/scripts/sdist-install` sets, so that a wheel is the same wherever it is made.
+# `emit/scripts/sdist-install` sets these, so that an sdist gives the same wheel everywhere.
 _RESERVED_BUILD_VARIABLES = ("HOME", "LC_ALL", "PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "ZERO_AR_DATE")
 
 read_image_name = make_pattern_reader(
@@ -242,7 +242,7 @@ read_operating_system = make_pattern_reader(
     r"[a-z][a-z0-9]*-[0-9]+(?:\.[0-9]+)*", "base-unknown", "an operating system", 'write `"debian-12"`'
 )
 read_glibc_version = make_pattern_reader(r"2\.[0-9]{1,2}", "base-unknown", "a version of glibc", 'write `"2.36"`')
-# No blank at the end: the line of the Dockerfile's list of folders would lose it when it is read.
+# No trailing space: the Dockerfile has a list of folders, one a line, and reading a line strips it.
 read_absolute_path = make_pattern_reader(
     r"/|(?:/(?!\.{1,2}(?:/|$))[^/]+)+(?<![ \t])", "path", "an absolute path without `..`", 'write it as `"/work"`'
 )
@@ -274,7 +274,7 @@ _read_cuda_version_string = make_pattern_reader(
 
 
 def make_choice_reader(known: tuple[str, ...], rule: str, noun: str) -> ValueReader[str]:
-    """A reader of one of a few words."""
+    """A reader of strings that accepts the `known` words only. `noun` completes the message "`x` is not ..."."""
 
     def read_word(found: Diagnostics, at: KeyPath, value: Any) -> str | None:
         word = read_string(found, at, value)
@@ -288,7 +288,7 @@ def make_choice_reader(known: tuple[str, ...], rule: str, noun: str) -> ValueRea
 
 
 def read_platform(found: Diagnostics, at: KeyPath, value: Any) -> str | None:
-    """One of the platforms, in conda's spelling."""
+    """Read the conda name of a supported platform, such as `linux-64`."""
     name = read_string(found, at, value)
     if name is None or name in PLATFORMS:
         return name
@@ -299,7 +299,7 @@ def read_platform(found: Diagnostics, at: KeyPath, value: Any) -> str | None:
 
 
 def read_cuda_request(found: Diagnostics, at: KeyPath, value: Any) -> CudaRequest | None:
-    """Read X, X.Y, or false."""
+    """Read `cuda.version`: X or X.Y in quotes, or false."""
     if value is False:
         return NO_CUDA
     if value is True or not isinstance(value, str):
@@ -310,7 +310,7 @@ def read_cuda_request(found: Diagnostics, at: KeyPath, value: Any) -> CudaReques
 
 
 def read_timestamp(found: Diagnostics, at: KeyPath, value: Any) -> str | None:
-    """RFC 3339 in UTC to the second. TOML's value is duck-typed: this package does not import the clock's module."""
+    """Read a TOML date-time as RFC 3339 in UTC. It is duck-typed, because pure packages do not import `datetime`."""
     if not (hasattr(value, "utcoffset") and hasattr(value, "hour") and hasattr(value, "year")):
         report_wrong_type(found, at, "a timestamp such as 2026-11-01T00:00:00Z", value)
         return None
@@ -328,7 +328,7 @@ def read_timestamp(found: Diagnostics, at: KeyPath, value: Any) -> str | None:
 
 
 def read_user(found: Diagnostics, at: KeyPath, value: Any) -> tuple[int, int] | None:
-    """`UID:GID`, both numeric."""
+    """Read `UID:GID`, both numbers."""
     string = read_string(found, at, value)
     if string is None:
         return None
@@ -342,12 +342,12 @@ def read_user(found: Diagnostics, at: KeyPath, value: Any) -> tuple[int, int] | 
 
 
 def read_port(found: Diagnostics, at: KeyPath, value: Any) -> int | None:
-    """A port number."""
+    """Read a port number."""
     if isinstance(value, bool) or not isinstance(value, int):
         report_wrong_type(found, at, "an integer", value)
         return None
     if not 1 <= value <= _MAX_PORT:
-        # Python refuses to write a number of thousands of digits.
+        # Python cannot format an integer of more than 4,300 digits.
         number = f"`{value}`" if abs(value) < 2**63 else "this number"
         found.append(Diagnostic("port", f"{number} is not a port", at, f"ports go from 1 to {_MAX_PORT}"))
         return None
@@ -355,7 +355,7 @@ def read_port(found: Diagnostics, at: KeyPath, value: Any) -> int | None:
 
 
 def read_index_url(found: Diagnostics, at: KeyPath, value: Any) -> str | None:
-    """The URL of an index or a channel: http or https, without userinfo, query or fragment."""
+    """Read the URL of a package index: http or https, without credentials, query or fragment."""
     string = read_string(found, at, value)
     if string is None:
         return None
@@ -371,12 +371,12 @@ def read_index_url(found: Diagnostics, at: KeyPath, value: Any) -> str | None:
 
 
 def is_valid_env_name(found: Diagnostics, at: KeyPath, name: str) -> bool:
-    """Whether a key names an environment variable that the spec may set in the image."""
+    """Whether a key is a name of an environment variable that the spec may set in the image; reports it if not."""
     return _is_valid_variable_name(found, at, name, {"PATH": "is set by the image, to find the environment's programs"})
 
 
 def is_valid_build_env_name(found: Diagnostics, at: KeyPath, name: str) -> bool:
-    """Whether a key names an environment variable that the spec may set where an sdist is built."""
+    """Whether a key is a name of an environment variable that the spec may set while an sdist is built."""
     return _is_valid_variable_name(
         found, at, name, dict.fromkeys(_RESERVED_BUILD_VARIABLES, "is set by the build of an sdist itself")
     )
@@ -396,7 +396,7 @@ def _is_valid_variable_name(found: Diagnostics, at: KeyPath, name: str, reserved
 
 
 def is_valid_label_name(found: Diagnostics, at: KeyPath, name: str) -> bool:
-    """Whether a key names a label."""
+    """Whether a key is a valid name of an image label; reports it if not."""
     if not has_clean_characters(found, at, name, "key"):
         return False
     if not re.fullmatch(r"[a-z0-9](?:[a-z0-9._/-]*[a-z0-9])?", name):
@@ -407,7 +407,7 @@ def is_valid_label_name(found: Diagnostics, at: KeyPath, name: str) -> bool:
 
 
 def is_valid_tool_name(found: Diagnostics, at: KeyPath, name: str) -> bool:
-    """Whether a key names a tool of the build."""
+    """Whether a key is one of `TOOL_NAMES`; reports it if not."""
     if name in TOOL_NAMES or not has_clean_characters(found, at, name, "key"):
         return name in TOOL_NAMES
     hint = did_you_mean(name, TOOL_NAMES) or f"known are {', '.join(f'`{known}`' for known in TOOL_NAMES)}"

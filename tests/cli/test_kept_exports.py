@@ -151,7 +151,7 @@ def test_what_pylock_cannot_know_offline(project: Project) -> None:
     first = project.texts()
     project.run("lock", "--offline")
     (project.folder / "pylock.toml").unlink()
-    assert "`--offline` forbids reading them from the index" in project.run("lock", "--offline", code=3)
+    assert "the URLs of the files must be read from the index" in project.run("lock", "--offline", code=3)
     project.run("lock")
     assert project.texts() == first
 

@@ -73,7 +73,7 @@ def wheel(version: str, tag: str = "py3-none-any", sha256: str = "0" * 64, **fie
     ],
     ids=["hidden", "seen too", "too new for both", "older", "other Python"],
 )
-def test_what_an_older_glibc_hides(files: list[IndexFile], expected: str | None) -> None:
+def test_a_wheel_that_pip_ignores_on_an_older_glibc_is_an_error(files: list[IndexFile], expected: str | None) -> None:
     projects = {"lib": (wheel("1"), *files)}
     assert find_newer_glibc_wheel(projects, {"lib": "1"}, REQUEST, "2.31") == expected
     assert find_newer_glibc_wheel(projects, {"lib": "1"}, REQUEST, "2.36") is None

@@ -133,7 +133,7 @@ def test_builds_are_as_the_sdist_has_them(
 
 
 @pytest.mark.parametrize("name", ["dynamic", "partly"])
-def test_what_only_its_code_could_tell_is_an_error(index: Index, tmp_path: Path, canary: Path, name: str) -> None:
+def test_dynamic_dependencies_are_an_error(index: Index, tmp_path: Path, canary: Path, name: str) -> None:
     locked, said = lock(tmp_path / "x", index, f'packages = ["{name}"]\nallow-sdist = ["{name}"]')
     assert locked is None
     assert "error[sdist]" in said
@@ -141,7 +141,7 @@ def test_what_only_its_code_could_tell_is_an_error(index: Index, tmp_path: Path,
     assert not canary.exists()
 
 
-def test_what_the_spec_says_of_it(index: Index, tmp_path: Path, canary: Path) -> None:
+def test_metadata_in_the_spec_replaces_that_of_the_sdist(index: Index, tmp_path: Path, canary: Path) -> None:
     """It is built with the environment's release of what the spec names, not with the newest."""
     pip = """packages = ["dynamic"]
 allow-sdist = ["dynamic"]
@@ -162,7 +162,7 @@ def test_a_wheel_is_taken_where_there_is_one(index: Index, tmp_path: Path) -> No
     assert shown(locked) == ["wheel both 1.0", "sdist other 1.0"]
 
 
-def test_no_sdist_without_leave(index: Index, tmp_path: Path, canary: Path) -> None:
+def test_an_sdist_that_is_not_allowed_is_not_used(index: Index, tmp_path: Path, canary: Path) -> None:
     locked, said = lock(tmp_path / "x", index, 'packages = ["static", "meson"]\nallow-sdist = ["static"]')
     assert locked is None
     assert "error[unsolvable]" in said

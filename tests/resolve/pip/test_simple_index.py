@@ -128,7 +128,7 @@ def test_credentials_do_not_follow_to_another_host(server: WebServer, create: Ca
 
 
 @pytest.mark.parametrize("start", [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n\r\n"], ids=["headers", "body"])
-def test_a_page_that_drips_for_ever_has_a_deadline(
+def test_a_slow_page_has_a_deadline(
     server: WebServer, create: Callable[..., SimpleIndex], monkeypatch: pytest.MonkeyPatch, start: bytes
 ) -> None:
     def drip(exchange: Exchange) -> None:
@@ -190,7 +190,7 @@ def test_the_error_says_why_and_for_which_project(
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'{"files": [{}]}', b'{"files": 1}', b"[" * 100_000, b"\xff"])
 @pytest.mark.parametrize("media_type", [MEDIA_TYPE, "text/html"])
-def test_what_is_no_page_is_said_to_be_none(
+def test_an_invalid_page_is_an_error(
     server: WebServer, create: Callable[..., SimpleIndex], body: bytes, media_type: str
 ) -> None:
     server.answer = lambda exchange: exchange.reply(200, body, {"Content-Type": media_type})

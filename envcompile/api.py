@@ -37,7 +37,7 @@ from envcompile.loading import (
 from envcompile.project.files import display_path, exclusive_lock, write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import BinaryIO
 
     from envcompile.diagnostics.diagnostic import Event
@@ -125,11 +125,13 @@ def lock(  # noqa: PLR0913 - the options of the command
         on_event(StepStarted(f"resolving {format_count(count, 'requirement')} for {', '.join(spec.platforms)}"))
         known = load_catalogue(catalogue, environment)
         solvers = locking.create_solvers(spec, project.path.parent, environment, warn, catalogue=known, offline=offline)
-        made = ProjectLock(project, spec, locking.resolve_lock(project.source, spec, earlier, solvers, request))
+        value = locking.keep_unchanged_lock(project.source, earlier, known, request) or locking.resolve_lock(
+            project.source, spec, earlier, solvers, request
+        )
+        made, files = _generate_files(ProjectLock(project, spec, value), environment, offline=offline)
         for each in collect_warnings(made.value, spec):
             issue(WarningIssued(each.message, each.hint, each, project.source))
-        # All texts are made before the first file is written: if one cannot be made, no file has changed.
-        exports = {each.path: each.text for each in _find_outdated_exports(made, environment, offline=offline)}
+        exports = {each.path: each.text for each in files if not each.is_current()}
         is_current = text is not None and text.replace("\r\n", "\n") == made.text
         changed = exports if is_current else {path: made.text, **exports}
         for file, content in changed.items() if write else ():
@@ -138,17 +140,20 @@ def lock(  # noqa: PLR0913 - the options of the command
     return LockResult(made, changes, tuple(warnings), tuple(changed))
 
 
-def _find_outdated_exports(
+def _generate_files(
     lock: ProjectLock, environment: Mapping[str, str], *, offline: bool
-) -> Iterator[ManagedFile]:
-    if not lock.spec.exports:
-        return
-    from envcompile.loading import find_export_urls, make_managed_exports  # noqa: PLC0415 - only for exports
+) -> tuple[ProjectLock, list[ManagedFile]]:
+    """Generate the exports of a lock, and record their digests and that of its Dockerfile in it.
+
+    All texts are generated before the first file is written: if one cannot be generated, no file has changed.
+    """
+    from envcompile.loading import find_export_urls, make_managed_exports, record_generated_files  # noqa: PLC0415
 
     def find_urls(text: str) -> dict[str, str]:
         return find_export_urls(lock.spec, lock.value, text, environment, offline=offline)
 
-    yield from (each for each in make_managed_exports(lock, find_urls) if not each.is_current())
+    files = list(make_managed_exports(lock, find_urls)) if lock.spec.exports else []
+    return record_generated_files(lock, files), files
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.diagnostics.diagnostic import DiagnosticsError
-from envcompile.diagnostics.errors import EXIT_FAILED, InvalidInputError
+from envcompile.diagnostics.errors import EXIT_FAILED, EnvcompileError, InvalidInputError
+from envcompile.digests import compute_sha256
 from envcompile.lock.freshness import RELOCK_HINT, check_freshness, made_from_text, made_from_value
+from envcompile.lock.model import GeneratedFile
 from envcompile.lock.reader import parse_lock
 from envcompile.lock.writer import format_lock
 from envcompile.project import MAX_SPEC_BYTES
@@ -25,12 +28,12 @@ from envcompile.project.discovery import (
     lock_path_from_spec,
 )
 from envcompile.project.files import display_path, read_bytes
-from envcompile.project.generated_files import EXPORT_FILES, EXPORT_HEADER, format_mismatch_message
+from envcompile.project.generated_files import DOCKERFILE_NAME, EXPORT_FILES, EXPORT_HEADER, format_mismatch_message
 from envcompile.project.settings import read_catalogue_path
 from envcompile.spec.decode import parse_checked_spec, parse_spec, parse_spec_value, source_from_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from importlib.resources.abc import Traversable
 
     from envcompile.base_image.catalogue import Catalogue
@@ -182,7 +185,7 @@ def read_project_lock(project: Project) -> ProjectLock:
     return ProjectLock(project, spec, lock)
 
 
-SCHEMA_FILES = {"spec": "spec.v1.json", "lock": "lock.v1.json", "catalogue": "catalogue.v1.json"}
+SCHEMA_FILES = {"spec": "spec.v1.json", "lock": "lock.v2.json", "catalogue": "catalogue.v1.json"}
 # The shipped catalogue has 50 KB.
 _MAX_CATALOGUE_BYTES = 4 << 20
 
@@ -263,6 +266,20 @@ def make_managed_files(lock: ProjectLock) -> Iterator[ManagedFile]:
 
         # No index is asked: if the file lacks a URL, it is not current.
         yield from make_managed_exports(lock, parse_file_urls)
+
+
+def record_generated_files(lock: ProjectLock, exports: Sequence[ManagedFile]) -> ProjectLock:
+    """The lock with the digests of its Dockerfile and of its exports, which are in the order of the spec.
+
+    The Dockerfile is left out if none can be generated, for example because the packages are in a local folder.
+    """
+    from envcompile.emit.dockerfile import compile_dockerfile  # noqa: PLC0415 - imports the template engine
+
+    texts = {name: each.text for name, each in zip(lock.spec.exports, exports, strict=True)}
+    with suppress(EnvcompileError):
+        texts[DOCKERFILE_NAME] = compile_dockerfile(lock.spec, lock.value)
+    files = (GeneratedFile(name, compute_sha256(texts[name].encode())) for name in sorted(texts))
+    return replace(lock, value=replace(lock.value, files=tuple(files)))
 
 
 def make_managed_exports(lock: ProjectLock, find_urls: FileUrlFinder) -> Iterator[ManagedFile]:

@@ -16,6 +16,8 @@ import pytest
 import tomli
 
 import envcompile
+from envcompile.digests import compute_sha256
+from envcompile.lock.header import FORMAT_VERSION, HEADER_COMMENT, LAYOUT_VERSION
 from envcompile.project.files import display_path
 from envcompile.spec.pip import PipRequirement
 from tests.kit.index import Index, Wheel, served
@@ -96,6 +98,61 @@ def expected(case: str, name: str) -> str:
 
 def run_python(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize("change", ["nothing", "a comment", "the layout", "an export", "the lock's digest"])
+def test_what_is_unchanged_is_locked_without_a_request(workspace: Workspace, change: str) -> None:
+    """Promise 8: a release that only changes the layout keeps every pin. No index is asked."""
+    first = workspace.lock()
+    path = workspace.folder / "envcompile.lock"
+    text = path.read_text("utf-8")
+    if change == "a comment":
+        workspace.change_spec("[pip]", "[pip] # a comment")
+    elif change == "the layout":
+        body = text.partition("layout = ")[2].partition("\n")[2]
+        body = f"layout = {LAYOUT_VERSION - 1}\n{body}"
+        path.write_text(
+            f'{HEADER_COMMENT}format = {FORMAT_VERSION}\ndigest = "{compute_sha256(body.encode())}"\n{body}'
+        )
+    elif change == "an export":
+        (workspace.folder / "requirements.txt").unlink()
+    elif change == "the lock's digest":
+        path.write_text(text.replace('digest = "sha256:', 'digest = "sha256:0', 1), "utf-8")
+    before = len(workspace.index.asked)
+    again = workspace.lock()
+    assert (len(workspace.index.asked) > before) == (change == "the lock's digest")
+    assert again.changes == ()
+    assert again.lock.platforms == first.lock.platforms
+    expected = {
+        "nothing": (),
+        "a comment": ("envcompile.lock",),
+        "the layout": ("envcompile.lock",),
+        "an export": ("requirements.txt",),
+        "the lock's digest": ("envcompile.lock",),
+    }
+    assert tuple(each.name for each in again.changed_files) == expected[change]
+    if change != "a comment":
+        assert path.read_text("utf-8") == text
+
+
+@pytest.mark.parametrize("words", [(), ("-q",), ("--check",)])
+def test_the_command_recognizes_an_unchanged_project_by_digests(workspace: Workspace, words: tuple[str, ...]) -> None:
+    """It takes as long as `verify`, and imports as little."""
+    workspace.lock()
+    code = (
+        "import sys; sys.argv = ['envcompile', 'lock', *sys.argv[1:]]; import envcompile.cli.entry as entry; "
+        "code = entry._run_to_exit_code(); print(code, 'argparse' in sys.modules, 'tomli' in sys.modules)"
+    )
+    argv = (sys.executable, "-c", code, *words)
+    config = {**workspace.environment, "XDG_CONFIG_HOME": str(workspace.folder)}
+    done = subprocess.run(argv, cwd=workspace.folder, env=config, check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["0", "False", "False"]
+    assert done.stderr == ("" if words == ("-q",) else "`envcompile.lock` is current\n")
+    # A catalogue of the user's may decide otherwise.
+    (workspace.folder / "envcompile").mkdir()
+    (workspace.folder / "envcompile" / "config.toml").write_text('catalogue = "c.json"', "utf-8")
+    done = subprocess.run(argv, cwd=workspace.folder, env=config, check=True, capture_output=True, text=True)
+    assert done.stdout.split()[1] == "True"
 
 
 # The package.

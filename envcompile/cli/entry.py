@@ -27,10 +27,11 @@ def run_command_line() -> None:
 
 def _run_to_exit_code() -> int:
     try:
-        if sys.argv[1:2] == ["verify"]:
-            from envcompile.cli.fast_verify import are_all_fresh  # noqa: PLC0415 - before anything else is imported
+        if sys.argv[1:2] in (["verify"], ["lock"]):
+            from envcompile.cli import fast_path  # noqa: PLC0415 - before anything else is imported
 
-            if are_all_fresh(sys.argv[2:]):
+            is_done = fast_path.are_all_fresh if sys.argv[1] == "verify" else fast_path.is_nothing_to_lock
+            if is_done(sys.argv[2:]):
                 return EXIT_OK
         from envcompile.cli.main import main  # noqa: PLC0415 - without garbage collection
 

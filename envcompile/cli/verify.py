@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envcompile import api
-from envcompile.cli.fast_verify import find_specs, format_fresh_message, is_fresh_by_digest
+from envcompile.cli.fast_path import find_specs, format_fresh_message, is_fresh_by_digest
 from envcompile.diagnostics.errors import EXIT_OK, EnvcompileError, InvalidInputError
 from envcompile.loading import find_lock_path, find_spec, format_file_option, read_project, read_source
 from envcompile.lock.freshness import RELOCK_HINT
-from envcompile.project.discovery import PYPROJECT_FILE_NAME, find_dockerfiles
+from envcompile.project.discovery import PYPROJECT_FILE_NAME
 from envcompile.project.files import display_path
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _verify_spec(spec: str, reporter: Reporter) -> int:
 def _find_errors(spec: str) -> Iterable[EnvcompileError]:
     path = Path(spec)
     try:
-        if is_fresh_by_digest(spec) and not find_dockerfiles(spec):
+        if is_fresh_by_digest(spec):
             return ()
     except OSError:
         pass  # a missing file is reported below

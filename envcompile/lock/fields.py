@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PIP_NAME_PATTERN = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 MD5_PATTERN = re.compile(r"[0-9a-f]{32}")
 _SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
-_DIGEST_PATTERN = re.compile(r"sha256:[0-9a-f]{64}")
+DIGEST_PATTERN = re.compile(r"sha256:[0-9a-f]{64}")
 SNAPSHOT_PATTERN = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 # Keys that have the same pattern in every table.
 _FIELD_PATTERNS = {
@@ -32,8 +32,8 @@ _FIELD_PATTERNS = {
     "os": re.compile(r"[a-z][a-z0-9]*-[0-9]+(?:\.[0-9]+)*"),
     "glibc": re.compile(r"2\.[0-9]{1,2}"),
     "source": re.compile("spec|image|assumed|conda|apt"),
-    "digest": _DIGEST_PATTERN,
-    "text": _DIGEST_PATTERN,
+    "digest": DIGEST_PATTERN,
+    "text": DIGEST_PATTERN,
 }
 CHANNEL_PATTERNS = {
     "name": re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*"),

@@ -1,28 +1,42 @@
-"""The head of a lock: lines that always stand as they stand, so that a fresh lock is known without a parser.
+"""The header of a lock: the lines at its top, read without a TOML parser.
 
-`verify` imports this before anything else, and nothing that takes longer than it saves.
+`verify` and `lock` recognize an unchanged project by these lines. They import this module before anything else, so it
+imports nothing that takes longer than it saves.
 """
 
 from __future__ import annotations
 
 from envcompile.digests import compute_sha256
 
-# Of the file's shape, and of the Dockerfile that is made from it: a lock of another layout is stale and says so.
-FORMAT_VERSION = 1
+# The versions of the lock's format, and of the layout of the Dockerfile that is generated from it. A lock for another
+# layout is outdated; `lock` updates it and keeps its packages.
+FORMAT_VERSION = 2
 LAYOUT_VERSION = 2
 
 HEADER_COMMENT = "# Made by `envcompile lock`; an edit by hand is noticed. Change the spec and lock again.\n"
 _HEADER_PREFIX = f'{HEADER_COMMENT}format = {FORMAT_VERSION}\ndigest = "'.encode()
-_SPEC_PREFIX = f'layout = {LAYOUT_VERSION}\nspec = {{ digest = "'.encode()
-_TEXT_PREFIX = b'", text = "'
+_LAYOUT_LINE = f"layout = {LAYOUT_VERSION}".encode()
 _DIGEST_LENGTH = len("sha256:") + 64
 
 
-def read_spec_digests(data: bytes) -> tuple[bytes, bytes] | None:
-    """The digests of the spec's value and text that a lock's bytes name.
+class LockHeader:
+    """The header of an intact lock of this format and layout.
 
-    None when the lock is not whole, of another format or layout, or not as this release writes it: then only a real
-    reading tells what it is.
+    - `spec_digest`, `spec_text_digest`: the digests of the spec's value and of its text.
+    - `catalogue`: the date of the catalogue that decided about the base images and the start of its digest, or "".
+    - `files`: by name, the digests of the Dockerfile and of the exports that were generated from the lock.
+    """
+
+    def __init__(self, spec_digest: str, spec_text_digest: str, catalogue: str, files: dict[str, str]) -> None:
+        self.spec_digest, self.spec_text_digest = spec_digest, spec_text_digest
+        self.catalogue, self.files = catalogue, files
+
+
+def read_header(data: bytes) -> LockHeader | None:
+    """The header in the bytes of a lock.
+
+    None if the lock is not intact, has another format or layout, or does not look as this release writes it: then only
+    the full reader can tell what it is.
     """
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n")
@@ -34,8 +48,37 @@ def read_spec_digests(data: bytes) -> tuple[bytes, bytes] | None:
         or compute_sha256(body).encode() != digest
     ):
         return None
-    end = len(_SPEC_PREFIX) + _DIGEST_LENGTH
-    text = end + len(_TEXT_PREFIX)
-    if not body.startswith(_SPEC_PREFIX) or body[end:text] != _TEXT_PREFIX:
+    lines = iter(body.split(b"\n", 5))
+    if next(lines) != _LAYOUT_LINE:
         return None
-    return body[len(_SPEC_PREFIX) : end], body[text : text + _DIGEST_LENGTH]
+    spec, line = _read_value(next(lines, b""), b"spec"), next(lines, b"")
+    catalogue = _read_value(line, b"catalogue")
+    if catalogue is not None:
+        line = next(lines, b"")
+    files = _read_value(line, b"files")
+    try:
+        digests = _read_table(spec)
+        return LockHeader(digests.pop("digest"), digests.pop("text"), (catalogue or "").strip('"'), _read_table(files))
+    except (KeyError, ValueError):
+        return None
+
+
+def _read_value(line: bytes, key: bytes) -> str | None:
+    """The value on a line `KEY = VALUE`, as it is written; None if the line has another key."""
+    name, _, value = line.partition(b" = ")
+    return value.decode() if name == key else None
+
+
+def _read_table(value: str | None) -> dict[str, str]:
+    """The digests in a table such as `{ Dockerfile = "sha256:…" }`. Raises ValueError if it is not such a table."""
+    found: dict[str, str] = {}
+    if value is None:
+        return found
+    if value[:2] != "{ " or value[-2:] != " }":
+        raise ValueError(value)
+    for row in value[2:-2].split(", "):
+        key, _, digest = row.partition(" = ")
+        if len(digest) != _DIGEST_LENGTH + 2 or digest[:8] != '"sha256:' or digest[-1] != '"':
+            raise ValueError(value)
+        found[key.strip('"')] = digest[1:-1]
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from envcompile.lock.header import LAYOUT_VERSION
+from envcompile.lock.header import FORMAT_VERSION, LAYOUT_VERSION
 
 if TYPE_CHECKING:
     from envcompile.diagnostics.diagnostic import Diagnostic
@@ -217,6 +217,13 @@ class RecordedInput:
     values: tuple[str, ...]
 
 
+class GeneratedFile(NamedTuple):
+    """A file that was generated from the lock: its name beside the spec, and the digest of its bytes (`sha256:…`)."""
+
+    name: str
+    digest: str
+
+
 @dataclass(frozen=True, slots=True)
 class Lock:
     """One lock: the digests of the spec it answers, and what is pinned, sorted by platform.
@@ -225,6 +232,8 @@ class Lock:
     `asked` is what the spec asked and no pin shows, sorted by key; None in locks that were made before it was noted.
     `private_indexes` are the names, sorted, of those indexes of pip packages that want credentials.
     `snapshot` is the moment (RFC 3339, UTC) of the archive that Debian packages come from, None without any.
+    `files` are the Dockerfile and the exports of `[lock] exports`, sorted by name; the Dockerfile is missing if none
+    can be generated, and all in a lock of format 1. `format` is that of the file that the lock was read from.
     """
 
     spec_digest: str
@@ -235,6 +244,14 @@ class Lock:
     recorded_inputs: tuple[RecordedInput, ...] | None = None
     private_indexes: tuple[str, ...] = ()
     snapshot: str | None = None
+    files: tuple[GeneratedFile, ...] = ()
+    format: int = FORMAT_VERSION
+
+    @property
+    def catalogue(self) -> str | None:
+        """The catalogue that decided about the base images, if it is one for all platforms."""
+        known = {each.base_decision.catalogue if each.base_decision else None for each in self.platforms}
+        return next(iter(known)) if len(known) == 1 else None
 
     def find_platform(self, name: str) -> PlatformLock | None:
         """What is pinned for one platform, if it is locked."""

@@ -18,6 +18,7 @@ from envcompile.lock.fields import (
     CHANNEL_PATTERNS,
     CONDA_PATTERNS,
     DIAGNOSTIC_PATTERNS,
+    DIGEST_PATTERN,
     MATCH_SPEC_PATTERN,
     MD5_PATTERN,
     NUMERIC_VERSION_PATTERN,
@@ -39,6 +40,7 @@ from envcompile.lock.model import (
     BaseImageDecision,
     Channel,
     CondaPackage,
+    GeneratedFile,
     Lock,
     PipPackage,
     PlatformLock,
@@ -52,6 +54,7 @@ from envcompile.lock.model import (
 )
 from envcompile.lock.package_managers import PACKAGE_LISTS, count_by_kind
 from envcompile.platforms import PLATFORMS
+from envcompile.project.generated_files import DOCKERFILE_NAME, EXPORT_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -62,7 +65,8 @@ _DIGEST_LINE = re.compile(r'digest = "(sha256:[0-9a-f]{64})"\n')
 _FORMAT_LINE = re.compile(r"^format = ([0-9]{1,9})$", re.MULTILINE)
 _CONFLICT_MARKER = re.compile(r"^(?:<{7}|={7}|>{7}|\|{7})(?: |$)", re.MULTILINE)
 _LOCK_KEYS = {
-    *("format", "digest", "layout", "spec", "counts", "asked", "snapshot", "channels", "private-indexes", "platforms")
+    *("format", "digest", "layout", "spec", "catalogue", "files", "counts", "asked", "snapshot", "channels"),
+    *("private-indexes", "platforms"),
 }
 _PLATFORM_KEYS = ("python", "build", "run", "tools")
 _PLATFORM_DECISION_KEYS = ("decided", "warnings", "trail")
@@ -93,7 +97,7 @@ def parse_lock(text: str, name: str) -> Lock:
     if not version or not digest:
         raise InvalidInputError(f"`{name}` is not a lock of envcompile, or its header is missing", hint)
     has_same_body = compute_sha256(text[digest.end() :].encode()) == digest[1]
-    is_intact = has_same_body and text[: digest.start()] == f"{HEADER_COMMENT}format = {FORMAT_VERSION}\n"
+    is_intact = has_same_body and text[: digest.start()] == f"{HEADER_COMMENT}format = {version[1]}\n"
     return decode_lock(_parse_toml(text, name, hint, is_intact=is_intact), name, hint, is_intact=is_intact)
 
 
@@ -132,6 +136,8 @@ def decode_lock(value: Mapping[str, Any], name: str, hint: str, *, is_intact: bo
         recorded_inputs=_read_recorded_inputs(reader, value["asked"]) if "asked" in value else None,
         private_indexes=_read_private_indexes(reader, value.get("private-indexes", [])),
         snapshot=reader.read_matching(value["snapshot"], "snapshot", SNAPSHOT_PATTERN) if "snapshot" in value else None,
+        files=_read_files(reader, value.get("files", {})),
+        format=reader.read_number(value.get("format"), "format"),
     )
     if lock.snapshot is None and any(each.apt or each.apt_build for each in lock.platforms):
         raise reader.create_error("snapshot", "is missing")
@@ -139,6 +145,10 @@ def decode_lock(value: Mapping[str, Any], name: str, hint: str, *, is_intact: bo
         raise reader.create_error("counts", "does not match the packages")
     if not lock.platforms:
         raise reader.create_error("platforms", "is empty")
+    if "catalogue" in value:
+        reader.read_matching(value["catalogue"], "catalogue", CATALOGUE_PATTERN)
+    if lock.format > 1 and value.get("catalogue") != lock.catalogue:
+        raise reader.create_error("catalogue", "does not match the platforms")
     return lock
 
 
@@ -165,6 +175,14 @@ def _read_recorded_inputs(reader: LockFieldReader, value: object) -> tuple[Recor
 
 def _read_channel(reader: LockFieldReader, value: object) -> Channel:
     return Channel(*_read_pair(reader, value, "channels", CHANNEL_PATTERNS))
+
+
+def _read_files(reader: LockFieldReader, value: object) -> tuple[GeneratedFile, ...]:
+    table = reader.read_table(value, "files", {DOCKERFILE_NAME, *EXPORT_FILES})
+    return tuple(
+        GeneratedFile(name, reader.read_matching(digest, f"files.{name}", DIGEST_PATTERN))
+        for name, digest in table.items()
+    )
 
 
 def _read_private_indexes(reader: LockFieldReader, value: object) -> tuple[str, ...]:

@@ -36,6 +36,10 @@ def format_lock(lock: Lock) -> str:
 def _format_body(lock: Lock) -> Iterator[str]:
     yield format_toml_pair("layout", lock.layout)
     yield format_toml_pair("spec", {"digest": lock.spec_digest, "text": lock.spec_text_digest})
+    if lock.catalogue:
+        yield format_toml_pair("catalogue", lock.catalogue)
+    if lock.files:
+        yield format_toml_pair("files", {each.name: each.digest for each in lock.files})
     yield format_toml_pair("counts", count_by_kind(lock))
     if lock.recorded_inputs is not None:
         yield from format_toml_rows(

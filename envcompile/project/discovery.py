@@ -8,15 +8,27 @@ from __future__ import annotations
 import os
 
 from envcompile.project import MAX_SPEC_BYTES
-from envcompile.project.generated_files import EXPORT_HEADER, format_export_name, parse_spec_stem
+from envcompile.project.generated_files import DOCKERFILE_NAME, EXPORT_HEADER, format_export_name, parse_spec_stem
+
+TYPE_CHECKING = False  # the constant of `typing`, whose import takes as long as the start of Python
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 
 SPEC_FILE_NAME = "envcompile.toml"
 PYPROJECT_FILE_NAME = "pyproject.toml"
-DOCKERFILE_NAME = "Dockerfile"
+
 # As they stand in the first bytes of what is ours.
 _TABLE_MARKER = b"tool.envcompile"
 _DOCKERFILE_HEADER = b"# Made by envcompile "
 _EXPORT_HEADER = EXPORT_HEADER.encode()
+
+
+def find_settings_file(environment: Mapping[str, str]) -> str:
+    """The path of the user's settings, whether the file exists or not: usually `~/.config/envcompile/config.toml`."""
+    home = environment.get("HOME") or os.path.expanduser("~")
+    folder = environment.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
+    return os.path.join(folder, "envcompile", "config.toml")
 
 
 def find_spec_in_folder(folder: str) -> str | None:

@@ -115,6 +115,7 @@ EXPORT_FILES = {
     for platform in ("", *(() if row.supports_several_platforms else PLATFORM_NAMES))
 }
 
+DOCKERFILE_NAME = "Dockerfile"
 # The first bytes of every exported file.
 EXPORT_HEADER = "# Made by `envcompile export`"
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from envcompile.diagnostics.errors import InvalidInputError
+from envcompile.project.discovery import find_settings_file
 from envcompile.project.files import display_path
 
 if TYPE_CHECKING:
@@ -57,8 +58,7 @@ def _read_settings(environment: Mapping[str, str]) -> tuple[Path, dict[str, Any]
     """Where the settings are, `~/.config/envcompile/config.toml` as a rule, and what they say: nothing if not there."""
     import tomli  # noqa: PLC0415 - only when somebody is asked, or a catalogue is needed
 
-    folder = Path(environment.get("XDG_CONFIG_HOME") or find_home_folder(environment) / ".config")
-    path = folder / "envcompile" / "config.toml"
+    path = Path(find_settings_file(environment))
     try:
         with path.open("rb") as file:
             value = tomli.loads(file.read(_MAX_SETTINGS_BYTES).decode())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from envcompile.diagnostics.diagnostic import did_you_mean, format_count
 from envcompile.diagnostics.errors import InvalidInputError
+from envcompile.lock.header import FORMAT_VERSION, LAYOUT_VERSION
 from envcompile.lock.model import Lock, Pins, RecordedInput
 from envcompile.lock.package_managers import PACKAGE_MANAGERS, count_packages
 from envcompile.lock.reader import NewerLockFormatError, parse_lock
@@ -176,6 +177,30 @@ def _check_version(name: str, version: str, pins: Collection[Pins]) -> None:
 
 
 # The new lock.
+
+
+def keep_unchanged_lock(
+    source: TomlSource, earlier: EarlierLock, catalogue: Catalogue, upgrade: UpgradeRequest
+) -> Lock | None:
+    """Return the earlier lock with the layout of this release if nothing else can change, so that nothing is resolved.
+
+    That is so if the spec and the catalogue are those of the lock, and no upgrade is requested. Return None otherwise,
+    and for a lock of an older format, which lacks facts that are checked when it is resolved.
+    """
+    from envcompile.base_image.explain import format_catalogue_version  # noqa: PLC0415 - after the other input
+    from envcompile.digests import compute_text_digest, compute_value_digest  # noqa: PLC0415
+    from envcompile.spec.decode import parse_spec_value  # noqa: PLC0415
+
+    lock = earlier.lock
+    if (
+        lock is None
+        or lock.format < FORMAT_VERSION
+        or upgrade != UpgradeRequest()
+        or lock.catalogue != format_catalogue_version(catalogue)
+        or lock.spec_digest != compute_value_digest(parse_spec_value(source))
+    ):
+        return None
+    return replace(lock, spec_text_digest=compute_text_digest(source.text), layout=LAYOUT_VERSION)
 
 
 def resolve_lock(

@@ -188,11 +188,11 @@ def test_a_folder_that_is_called_like_a_command(project: Path) -> None:
 
 def test_a_newer_lock_is_left_alone(project: Path) -> None:
     lock = project / "envcompile.lock"
-    newer = lock.read_text("utf-8").replace("format = 1", "format = 2")
+    newer = lock.read_text("utf-8").replace("format = 2", "format = 3")
     lock.write_text(newer, "utf-8")
     done = run("lock", folder=project)
     assert (done.returncode, lock.read_text("utf-8")) == (2, newer)
-    assert "has format 2" in done.stderr
+    assert "has format 3" in done.stderr
     assert "hint: upgrade envcompile" in done.stderr
 
 

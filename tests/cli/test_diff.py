@@ -214,7 +214,7 @@ def test_the_textconv_never_stops_git(project: Path, textconv: Callable[..., str
         "\x00\xff",
         whole[: len(whole) // 2],
         f"<<<<<<< ours\n{whole}",
-        whole.replace("format = 1", "format = 9"),
+        whole.replace("format = 2", "format = 9"),
     ):
         path.write_text(broken, "utf-8")
         said = textconv("diff", "HEAD", "--", "envcompile.lock")

@@ -58,5 +58,5 @@ MUTATIONS = (
     in_lock("line", lambda lock: "".join([*lock.splitlines(keepends=True)[:-3], "]\n"]), "is truncated"),
     in_lock("cut", lambda lock: lock[: len(lock) // 2], "is truncated"),
     in_lock("empty", lambda _: "", "is not a lock of envcompile"),
-    in_lock("newer", replaced("format = 1", "format = 2"), "has format 2, and this release reads formats up to 1"),
+    in_lock("newer", replaced("format = 2", "format = 3"), "has format 3, and this release reads formats up to 2"),
 )

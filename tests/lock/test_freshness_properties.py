@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envcompile.cli.fast_verify import are_all_fresh
+from envcompile.cli.fast_path import are_all_fresh
 from envcompile.cli.main import main
 from envcompile.diagnostics.errors import EXIT_FAILED, EXIT_INVALID_INPUT, EXIT_OK
 from envcompile.lock.freshness import check_freshness

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from envcompile.digests import compute_sha256
-from envcompile.lock.header import FORMAT_VERSION, HEADER_COMMENT, LAYOUT_VERSION, read_spec_digests
+from envcompile.lock.header import FORMAT_VERSION, HEADER_COMMENT, LAYOUT_VERSION, read_header
 from envcompile.lock.reader import parse_lock
 from tests.kit.project import CASES, case
 
@@ -19,8 +19,12 @@ from tests.kit.project import CASES, case
 def test_the_digests_are_those_that_the_parser_reads(name: str, newline: str) -> None:
     text = case(name)[1]
     lock = parse_lock(text, "x.lock")
-    digests = read_spec_digests(text.replace("\n", newline).encode())
-    assert digests == (lock.spec_digest.encode(), lock.spec_text_digest.encode())
+    header = read_header(text.replace("\n", newline).encode())
+    assert header is not None
+    assert (header.spec_digest, header.spec_text_digest) == (lock.spec_digest, lock.spec_text_digest)
+    assert header.catalogue == (lock.catalogue or "")
+    assert list(header.files.items()) == [*lock.files]
+    assert [*header.files] == ["Dockerfile"]
 
 
 def with_right_digest(text: str) -> bytes:
@@ -44,9 +48,9 @@ def with_right_digest(text: str) -> bytes:
 def test_a_head_that_this_release_does_not_write_needs_the_parser(old: str, new: str) -> None:
     """Another format or layout is only told by reading the lock."""
     text = case("several")[1]
-    assert read_spec_digests(with_right_digest(text)) is not None
+    assert read_header(with_right_digest(text)) is not None
     assert old in text
-    assert read_spec_digests(with_right_digest(text.replace(old, new, 1))) is None
+    assert read_header(with_right_digest(text.replace(old, new, 1))) is None
 
 
 @given(st.data())
@@ -55,9 +59,9 @@ def test_no_damage_is_taken_for_a_fresh_lock(data: st.DataObject) -> None:
     lock = case("ml")[1].encode()
     place = data.draw(st.integers(0, len(lock) - 1))
     byte = data.draw(st.integers(0, 255).filter(lambda value: value not in (lock[place], 13)))
-    assert read_spec_digests(lock[:place] + bytes([byte]) + lock[place + 1 :]) is None
+    assert read_header(lock[:place] + bytes([byte]) + lock[place + 1 :]) is None
 
 
 @given(st.integers(0, 2000))
 def test_a_truncated_lock_is_not_taken_for_a_fresh_one(length: int) -> None:
-    assert read_spec_digests(case("ml")[1].encode()[:length]) is None
+    assert read_header(case("ml")[1].encode()[:length]) is None

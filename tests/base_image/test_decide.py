@@ -23,7 +23,7 @@ from envcompile.base_image.model import (
 )
 from envcompile.diagnostics.rules import RULES
 from envcompile.lock.model import CondaPackage, PipPackage, SizeSaving
-from envcompile.spec.model import CudaRequest
+from envcompile.spec.model import ANY_CUDA, NO_CUDA, CudaRequest
 from envcompile.versions import minor_release
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +64,9 @@ questions = st.builds(
     BaseImageRequest,
     python=st.sampled_from([None, "3.8", "3.12"]),
     platforms=st.sampled_from([("linux/amd64",), ("linux/arm64",), ("linux/amd64", "linux/arm64")]),
-    cuda=st.sampled_from([None, None, False, "11", "12", "12.4", "12.7", "12.8.1", "13.0", "11.2.0", "x"]),
+    cuda=st.sampled_from(
+        [ANY_CUDA, ANY_CUDA, NO_CUDA, *map(CudaRequest, ("11", "12", "12.4", "12.7", "12.8.1", "13.0", "11.2.0", "x"))]
+    ),
     system=st.sampled_from(
         [None, None, "ubuntu22.04", "ubuntu26.04", "rockylinux8", "amzn2023", "trixie", "alpine", "?"]
     ),

@@ -10,7 +10,7 @@ import pytest
 from envcompile.lock.freshness import check_freshness
 from envcompile.lock.model import RecordedInput
 from envcompile.spec.conda import CondaRequirement
-from envcompile.spec.model import BaseImageSpec, ExtraIndex, SdistMetadataOverride, Spec
+from envcompile.spec.model import BaseImageSpec, CudaRequest, ExtraIndex, SdistMetadataOverride, Spec
 from envcompile.spec.pip import PipRequirement
 from envcompile.spec.solver_inputs import recorded_inputs
 from tests.kit.project import parsed
@@ -28,7 +28,7 @@ CHANGED: dict[str, dict[str, Any]] = {
         "extra_indexes": (ExtraIndex("corp", "https://corp.example.invalid/simple", ("*",)),),
     },
     "apt": {"packages": ("git",), "build": ("gcc",), "snapshot": "2026-11-01T00:00:00Z"},
-    "cuda": {"version": "12", "driver": "535", "compute": ("9.0",), "jit": True},
+    "cuda": {"request": CudaRequest("12"), "driver": "535", "compute": ("9.0",), "jit": True},
     "image": {"base": BaseImageSpec("other@sha256:" + 64 * "0")},
 }
 # How the image is called, starts and is made slim; what is kept beside the lock; and which program solves.

@@ -203,11 +203,11 @@ class TomlSource(SourceText):
             if long_key is None or offset < long_key.end:
                 raise self._create_error(_format_tomli_message(error.msg), offset) from None
         except RecursionError:
-            raise self._create_error("nested too deeply", self._scanner.deepest_position) from None
+            raise self._create_error("the value is nested too deeply", self._scanner.deepest_position) from None
         except ValueError:  # Python refuses to read more than 4,300 decimal digits
-            raise self._create_error("a number of too many digits", _find_long_number(self.text)) from None
+            raise self._create_error("a number has too many digits", _find_long_number(self.text)) from None
         if long_key is not None:
-            raise self._create_error(f"a key of more than {MAX_KEY_PARTS} parts", long_key.start)
+            raise self._create_error(f"the key has more than {MAX_KEY_PARTS} parts", long_key.start)
         return value
 
     def find_key(self, path: KeyPath) -> TextSpan | None:
@@ -269,22 +269,25 @@ def _find_long_number(text: str) -> int:
 
 # Hints by words in the error message. The first row that matches is used.
 _SYNTAX_HINTS = (
-    ("after a statement", "one key and one value per line; a version or a text stands in quotes"),
-    ("expected '='", "write `key = value`; a key with other characters than letters, digits, `-`, `_` in quotes"),
-    ("invalid value", 'put texts and versions in quotes: `python = "3.12"`'),
+    ("after a statement", "write one `key = value` on each line, with strings and versions in quotes"),
+    (
+        "expected '='",
+        "write `key = value`; a key with characters other than letters, digits, `-`, `_` needs quotes",
+    ),
+    ("invalid value", 'put strings and versions in quotes: `python = "3.12"`'),
     ("invalid statement", "write `key = value`, or the header of a table such as `[pip]`"),
     ("initial character", "a key starts with a letter, a digit, `-`, `_` or a quote"),
     ("unterminated string", "close the string with the quote that opened it, on the same line"),
     ("unclosed array", "close the array with `]`, and put a comma between its items"),
     ("unclosed inline table", "close the table with `}`, and put a comma between its keys"),
     ("at the end of", "close the header, such as `[pip]`"),
-    ("escape", "write a backslash as `\\\\`, or the text in single quotes"),
-    ("hex value", "write a backslash as `\\\\`, or the text in single quotes"),
-    ("illegal character", "take the character out, or write it as an escape such as `\\t`"),
-    ("date", "write a moment as 2026-11-01T00:00:00Z"),
-    ("too deeply", "no value of a spec is nested more than three deep"),
-    ("too many digits", "no number of a spec has more than five digits"),
-    ("parts", "no key of a spec has more than three parts"),
+    ("escape", "write a backslash as `\\\\`, or put the string in single quotes"),
+    ("hex value", "write a backslash as `\\\\`, or put the string in single quotes"),
+    ("illegal character", "remove the character, or write it as an escape such as `\\t`"),
+    ("date", "write a timestamp such as 2026-11-01T00:00:00Z"),
+    ("too deeply", "remove brackets: no value of a spec needs more than three levels"),
+    ("too many digits", "shorten the number: no number of a spec has more than five digits"),
+    ("parts", "shorten the key: no key of a spec has more than three parts"),
 )
 _DUPLICATE_WORDS = ("overwrite", "twice", "duplicate", "namespace")
 
@@ -292,7 +295,7 @@ _DUPLICATE_WORDS = ("overwrite", "twice", "duplicate", "namespace")
 def _find_syntax_hint(reason: str) -> str:
     """The hint for the error message of a syntax error."""
     if any(word in reason for word in _DUPLICATE_WORDS):
-        return "give each key and each table once"
+        return "define each key and each table only once"
     return next(
-        (hint for words, hint in _SYNTAX_HINTS if words in reason), "see https://toml.io for how TOML is written"
+        (hint for words, hint in _SYNTAX_HINTS if words in reason), "see https://toml.io for the syntax of TOML"
     )

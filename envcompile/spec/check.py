@@ -61,7 +61,7 @@ def _check_python(value: dict[str, Any]) -> Iterator[Diagnostic]:
     has_other_packages = any(_get_value(value, table, "packages") for table in PACKAGE_TABLES if table != "pip")
     if "python" not in value and (_get_value(value, "pip", "packages") or not has_other_packages):
         hint = 'add `python = "3.12"` at the top'
-        yield Diagnostic("missing-key", "`python` is missing, and pip packages need one", (), hint)
+        yield Diagnostic("missing-key", "`python` is missing, but pip packages need a Python version", (), hint)
 
 
 def _get_value(value: dict[str, Any], *path: str) -> Any:
@@ -81,17 +81,15 @@ def _iter_strings(value: dict[str, Any], *path: str) -> Iterator[tuple[KeyPath, 
 
 def _check_nothing_to_install(value: dict[str, Any]) -> Iterator[Diagnostic]:
     if value.get("platforms") == []:
-        yield Diagnostic("platform", "`platforms` is empty", ("platforms",), 'write `["linux-64"]`')
+        yield Diagnostic("platform", "`platforms` is empty", ("platforms",), 'write `platforms = ["linux-64"]`')
     if all(_get_value(value, table, "packages") in (None, []) for table in PACKAGE_TABLES):
         path: KeyPath = ("pip", "packages") if _get_value(value, "pip", "packages") == [] else ()
-        hint = 'add a table `[pip]` with `packages = ["numpy"]`'
-        yield Diagnostic("nothing-to-install", "the spec asks for no package at all", path, hint)
+        hint = 'add packages, such as `packages = ["numpy"]` in `[pip]`'
+        yield Diagnostic("nothing-to-install", "the spec requests no packages", path, hint)
     elif _get_value(value, "apt", "build") and not any(_get_value(value, *path) for path in _BUILD_STAGE_KEYS):
-        message = (
-            "nothing is built without pip packages, conda packages or a `python`, and so nothing can use `apt.build`"
-        )
+        message = "`apt.build` has no effect: without `python`, pip packages or conda packages, there is no build stage"
         yield Diagnostic(
-            "nothing-to-install", message, ("apt", "build"), "take it out, or move it to `packages`", "key"
+            "nothing-to-install", message, ("apt", "build"), "remove `build`, or move its packages to `packages`", "key"
         )
 
 
@@ -106,7 +104,7 @@ def _check_requirements(value: dict[str, Any]) -> Iterator[Diagnostic]:
         normal, marker = parsed.name, str(parsed.marker)
         if (normal, marker) in seen:
             message = (
-                f"`{normal}` is asked for twice, as `{display_text(seen[normal, marker])}` and `{display_text(text)}`"
+                f"`{normal}` is requested twice, as `{display_text(seen[normal, marker])}` and `{display_text(text)}`"
             )
             yield Diagnostic("duplicate", message, path, "write the two as one requirement")
         seen[normal, marker] = text
@@ -125,14 +123,14 @@ def _check_conda(value: dict[str, Any]) -> Iterator[Diagnostic]:
             continue
         if parsed.name in seen:
             message = (
-                f"`{parsed.name}` is asked for twice, as `{display_text(seen[parsed.name])}` and `{display_text(text)}`"
+                f"`{parsed.name}` is requested twice, as `{display_text(seen[parsed.name])}` and `{display_text(text)}`"
             )
             yield Diagnostic("duplicate", message, path, "write the two as one requirement")
         seen[parsed.name] = text
     for path, text in _iter_strings(value, "conda", "channels"):
         if redact_secrets(text) != text:
-            hint = "give credentials where the conda client keeps them"
-            yield Diagnostic("userinfo", "this channel holds a user name, a password or a token", path, hint)
+            hint = "remove them, and store them with `rattler auth login` (for the resolver `rattler`)"
+            yield Diagnostic("userinfo", "this channel contains a user name, a password or a token", path, hint)
         elif not re.fullmatch(r"(?:https?://|file:///|\.{0,2}/)?[A-Za-z0-9](?:[A-Za-z0-9._~%+/-]|:(?!//))*", text):
             hint = "write a name such as `conda-forge`, a URL or a path"
             yield Diagnostic("channel", f"`{display_text(text)}` is not a channel", path, hint)
@@ -147,7 +145,7 @@ def _check_package_names(value: dict[str, Any], key: str) -> Iterator[Diagnostic
             yield refusal.make_diagnostic(path)
             continue
         if normal in seen:
-            yield Diagnostic("duplicate", f"`{normal}` is named twice in `{key}`", path, "keep one")
+            yield Diagnostic("duplicate", f"`{normal}` is listed twice in `{key}`", path, "remove one of the two")
         seen.add(normal)
 
 
@@ -160,8 +158,8 @@ def _check_excluded(value: dict[str, Any]) -> Iterator[Diagnostic]:
         with suppress(RequirementError):
             name = parse_package_name(text)
             if name in requested:
-                message = f"`{display_text(text)}` is excluded, and asked for as `{display_text(requested[name])}`"
-                yield Diagnostic("excluded-requirement", message, path, "take it out of one of the two")
+                message = f"`{display_text(text)}` is excluded, but also requested as `{display_text(requested[name])}`"
+                yield Diagnostic("excluded-requirement", message, path, "remove it from `packages` or from `exclude`")
 
 
 def _check_images(value: dict[str, Any]) -> Iterator[Diagnostic]:
@@ -187,7 +185,7 @@ def _check_commands(value: dict[str, Any]) -> Iterator[Diagnostic]:
         words = _get_value(value, "image", key)
         if isinstance(words, list) and words[:1] in ([], [""]):
             path: KeyPath = ("image", key, 0) if words else ("image", key)
-            yield Diagnostic("command", f"`{key}` names no program", path, f"name a program, or take `{key}` out")
+            yield Diagnostic("command", f"`{key}` names no program", path, f"add a program, or remove `{key}`")
 
 
 def _check_exports(value: dict[str, Any]) -> Iterator[Diagnostic]:
@@ -202,13 +200,13 @@ def _check_exports(value: dict[str, Any]) -> Iterator[Diagnostic]:
         exporter = EXPORTERS[name]
         kind = exporter.package_kinds[0]
         if not _get_value(value, kind, "packages"):
-            message = f"`{text}` lists {kind} packages, and none is asked for"
-            yield Diagnostic("export", message, path, f"take it out, or add `packages` to `[{kind}]`")
+            message = f"`{text}` lists {kind} packages, but the spec requests none"
+            yield Diagnostic("export", message, path, f"remove it, or add `packages` to `[{kind}]`")
         elif platform and platform not in platforms:
             message = f"`{text}` is for `{platform}`, which is not one of the spec's platforms"
-            yield Diagnostic("export", message, path, "take it out, or add the platform")
+            yield Diagnostic("export", message, path, "remove it, or add the platform to `platforms`")
         elif not exporter.supports_several_platforms and not platform and len(platforms) > 1:
-            message = f"`{text}` is a list for one platform, and the spec has {len(platforms)}"
+            message = f"`{text}` can list only one platform, but the spec has {len(platforms)}"
             names = " and ".join(f"`{exporter.platform_file_name(display_text(str(each)))}`" for each in platforms)
             yield Diagnostic("export", message, path, f"write {names}")
 
@@ -220,7 +218,10 @@ def _check_duplicates(value: dict[str, Any], path: tuple[str, ...], noun: str) -
         if isinstance(item, str) or (type(item) is int and 0 < item < 2**63):
             if item in seen:
                 yield Diagnostic(
-                    "duplicate", f"{noun} `{display_text(str(item))}` is named twice", (*path, index), "keep one"
+                    "duplicate",
+                    f"{noun} `{display_text(str(item))}` is listed twice",
+                    (*path, index),
+                    "remove one of the two",
                 )
             seen.add(item)
 
@@ -231,8 +232,8 @@ def check_sdists(pip: object) -> Iterator[Diagnostic]:
     names = table.get("allow-sdist")
     allowed = {normalize_name(name) for name in names if isinstance(name, str)} if isinstance(names, list) else set()
     if allowed and table.get("resolver") == "pip-tools":
-        message = "`pip-tools` runs the code of sdists to learn what they need, and a lock runs none"
-        hint = "take `resolver` out: uv is given what the sdists themselves say"
+        message = "`pip-tools` would run the code of sdists, which `envcompile lock` does not allow"
+        hint = "remove `resolver`: the default, `uv`, resolves sdists without running their code"
         yield Diagnostic("sdist", message, ("pip", "allow-sdist"), hint, "key")
     metadata = table.get("metadata")
     seen: set[str] = set()
@@ -245,10 +246,13 @@ def check_sdists(pip: object) -> Iterator[Diagnostic]:
                 yield refusal.make_diagnostic(path, "key")
             continue
         if normal in seen:
-            yield Diagnostic("duplicate", f"`{normal}` is described twice in `metadata`", path, "keep one", "key")
+            yield Diagnostic(
+                "duplicate", f"`metadata` has two tables for `{normal}`", path, "remove one of the two", "key"
+            )
         elif normal not in allowed:
-            message = f"`{display_text(name)}` is described in `metadata`, and no sdist of it is allowed"
-            yield Diagnostic("sdist", message, path, f'add `allow-sdist = ["{normal}"]`, or take the table out', "key")
+            message = f"`metadata` has a table for `{display_text(name)}`, which is not in `allow-sdist`"
+            hint = f'add `"{normal}"` to `allow-sdist`, or remove the table'
+            yield Diagnostic("sdist", message, path, hint, "key")
         seen.add(normal)
         yield from _check_metadata_table(path, row if isinstance(row, dict) else {})
 
@@ -269,5 +273,5 @@ def _check_metadata_table(path: KeyPath, row: dict[str, Any]) -> Iterator[Diagno
         with suppress(InvalidSpecifier):
             SpecifierSet(python)
             return
-        message = f"`{display_text(python)}` is not a range of versions"
-        yield Diagnostic("requirement", message, (*path, "requires-python"), "write it as `>=3.9`")
+        message = f"`{display_text(python)}` is not a version range"
+        yield Diagnostic("requirement", message, (*path, "requires-python"), "write a range such as `>=3.9`")

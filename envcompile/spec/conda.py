@@ -13,14 +13,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import zip_longest
-from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
+from typing import NamedTuple, NoReturn, Protocol
 
 from envcompile.diagnostics.diagnostic import RequirementError, redact_secrets
 from envcompile.platforms import PLATFORMS
-from envcompile.spec.values import ARCHIVE_SUFFIXES, LOCAL_CODE_HINT, MAX_REQUIREMENT_LENGTH, display_text
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from envcompile.spec.values import (
+    ARCHIVE_SUFFIXES,
+    LOCAL_CODE_HINT,
+    MAX_REQUIREMENT_LENGTH,
+    display_text,
+    format_choices,
+)
 
 # (rank, number, letters), compared as a tuple: `rc` is (2, 0, "rc"), `26` is (3, 26, "").
 VersionComponent = tuple[int, int, str]
@@ -271,36 +274,32 @@ def _refuse(message: str, hint: str) -> NoReturn:
     raise RequirementError(rule, message, hint)
 
 
-def _format_choices(words: Iterable[str]) -> str:
-    return f"known are {', '.join(f'`{word}`' for word in words)}"
-
-
 def _refuse_foreign_syntax(stripped: str, quoted: str) -> None:
     if len(stripped) > MAX_REQUIREMENT_LENGTH:
-        _refuse(f"{quoted} is longer than any requirement", "write a name and a range")
+        _refuse(f"{quoted} is too long for a requirement", "write a name and a version range")
     if stripped.startswith("-"):
         raise RequirementError(
-            "requirement-option", f"{quoted} is an option, not a requirement", "write a name and a range"
+            "requirement-option", f"{quoted} is an option, not a requirement", "write a name and a version range"
         )
     if redact_secrets(stripped) != stripped:
-        hint = "take it out of the spec, and give credentials where the conda client keeps them"
-        raise RequirementError("userinfo", f"{quoted} holds a user name, a password or a token", hint)
+        hint = "remove them, and store them with `rattler auth login` (for the resolver `rattler`)"
+        raise RequirementError("userinfo", f"{quoted} contains a user name, a password or a token", hint)
     if "#" in stripped:
-        _refuse(f"{quoted} holds a comment", "write the comment outside the quotes")
+        _refuse(f"{quoted} contains a comment", "write the comment outside the quotes")
     if stripped.startswith((".", "/", "~")) or stripped.endswith((*ARCHIVE_SUFFIXES, ".conda")):
-        raise RequirementError("requirement-path", f"{quoted} is a file, which no lock can pin", LOCAL_CODE_HINT)
+        raise RequirementError("requirement-path", f"{quoted} is a file, which a lock cannot pin", LOCAL_CODE_HINT)
     if "://" in stripped:
         raise RequirementError(
-            "requirement-url", f"{quoted} is a URL", "write `channel::name`, and the channel in `channels`"
+            "requirement-url", f"{quoted} is a URL", "write `channel::name`, and add the channel to `channels`"
         )
     if any(each.isspace() and each != " " for each in stripped):
-        _refuse(f"{quoted} holds a tab or another blank that is not a space", "write a space")
+        _refuse(f"{quoted} contains whitespace other than spaces", "write spaces instead")
     if ";" in stripped or " if " in stripped:
         hint = f"write `{display_text(stripped.partition(';')[0].partition(' if ')[0].strip())}`"
-        _refuse(f"{quoted} holds a condition, and a conda requirement has none", hint)
+        _refuse(f"{quoted} has a condition, which conda requirements do not support", hint)
     if "(" in stripped or ")" in stripped:
-        hint = "write it without them: `,` binds closer than `|`"
-        _refuse(f"{quoted} has parentheses, and with them it {_AMBIGUOUS_MESSAGE}", hint)
+        hint = "write it without parentheses: `,` binds closer than `|`"
+        _refuse(f"{quoted} has parentheses, so it {_AMBIGUOUS_MESSAGE}", hint)
 
 
 def _refuse_name(stripped: str, quoted: str) -> NoReturn:
@@ -309,7 +308,7 @@ def _refuse_name(stripped: str, quoted: str) -> NoReturn:
     if not stripped.partition("[")[0].count(":"):
         _refuse(f"{quoted} is not a conda requirement", 'write it as `"numpy >=2,<3"`')
     if stripped.startswith("::"):
-        _refuse(f"{quoted} names no channel before its colons", f"write `{display_text(name)}`")
+        _refuse(f"{quoted} has no channel before `::`", f"write `{display_text(name)}`")
     if "::" not in stripped:
         _refuse(f"{quoted} names a channel with a single colon", f"write two colons: `{channel}::{name.strip()}`")
     _refuse(f"{quoted} does not name one package of one channel", f"write `{channel}::{name.strip()}`")
@@ -320,24 +319,25 @@ def _parse_brackets(rest: str, quoted: str) -> tuple[str, dict[str, str]]:
         return rest, {}
     rest, _, inside = rest.partition("[")
     if re.match(r"[A-Za-z0-9_][A-Za-z0-9_., -]*\]", inside):
-        hint = "name the packages that the extra stands for, or ask pip for it, under `[pip]`"
-        _refuse(f"{quoted} asks for an extra, which conda has none of", hint)
+        hint = "list the packages that the extra stands for, or move the requirement to `[pip]`"
+        _refuse(f"{quoted} requests an extra, which conda packages do not have", hint)
     if not inside.endswith("]"):
-        _refuse(f"{quoted} has brackets that cannot be read", _BRACKETS_HINT)
+        _refuse(f"{quoted} has invalid brackets", _BRACKETS_HINT)
     pairs = list(re.finditer(_BRACKET_ITEM_PATTERN, inside[:-1]))
     values = {each["key"]: each["double"] or each["single"] or each["bare"] for each in pairs}
     if "build_number" in values:
         hint = f'write the build: `[build="*_{display_text(values["build_number"])}"]`'
-        _refuse(f"{quoted} asks for a build number, which no lock holds", hint)
-    if strange := [key for key in values if key not in _BRACKET_VALUE_PATTERNS]:
+        _refuse(f"{quoted} requests a build number, which a lock does not record", hint)
+    if unknown := [key for key in values if key not in _BRACKET_VALUE_PATTERNS]:
         _refuse(
-            f"{quoted} has the key `{display_text(strange[0])}` in brackets", _format_choices(_BRACKET_VALUE_PATTERNS)
+            f"{quoted} has the unknown key `{display_text(unknown[0])}` in brackets",
+            format_choices(_BRACKET_VALUE_PATTERNS),
         )
     if "".join(each.group() for each in pairs) != inside[:-1] or len(values) != len(pairs) or not pairs:
-        _refuse(f"{quoted} has brackets that cannot be read", _BRACKETS_HINT)
+        _refuse(f"{quoted} has invalid brackets", _BRACKETS_HINT)
     for key, value in values.items():
         if not re.fullmatch(_BRACKET_VALUE_PATTERNS[key], value):
-            hint = {"subdir": _format_choices(_SUBDIRS), "md5": _DIGEST_HINT, "sha256": _DIGEST_HINT}.get(
+            hint = {"subdir": format_choices(_SUBDIRS), "md5": _DIGEST_HINT, "sha256": _DIGEST_HINT}.get(
                 key, _BRACKETS_HINT
             )
             _refuse(f"`{display_text(value)}` in {quoted} is not a {key}", hint)
@@ -351,16 +351,16 @@ def _split_version_and_build(rest: str, quoted: str) -> tuple[str | None, str | 
     if " " in rest:
         if re.search(r"[,|] +=(?!=)", rest):
             glued = re.sub(r"([,|]) +=", r"\1=", rest)
-            _refuse(f"{quoted} has a blank before an `=`", f"write `{display_text(glued)}`")
+            _refuse(f"{quoted} has a space before an `=`", f"write `{display_text(glued)}`")
         rest = re.sub(r" *([,|]) *", r"\1", re.sub(r"([=<>!~]=|[=<>]) +(?![=<>!~])", r"\1", rest))
     words = [word for word in rest.split(" ") if word]
     if len(words) == 1 and (split := re.fullmatch(r"(.*[^=<>!~,|])=([^=<>!~,|]+)", words[0])):
         words = [split[1], split[2]]
     if len(words) > 1 and words[1][0] in _OPERATOR_CHARACTERS:
         if re.match(r"=[^=0-9]", words[1]) or not words[0].strip(_OPERATOR_CHARACTERS):
-            _refuse(f"{quoted} has a blank before an `=`", f"write `{display_text(words[0] + words[1])}`")
+            _refuse(f"{quoted} has a space before an `=`", f"write `{display_text(words[0] + words[1])}`")
         hint = f"put a comma between them: `{display_text(','.join(words[:2]))}`"
-        _refuse(f"{quoted} has two ranges without a comma", hint)
+        _refuse(f"{quoted} has no comma between two ranges", hint)
     if len(words) > 2:  # noqa: PLR2004 - a version and a build
         _refuse(f"{quoted} has more than a version and a build", 'write `"pytorch 2.* cuda*"`')
     build = words[1] if len(words) > 1 else None
@@ -392,7 +392,7 @@ def _normalize_constraint(part: str, quoted: str) -> str:
     if number == "*":
         if operator in ("", "=") and not star:
             return "*"
-        _refuse(f"`{part}` in {quoted} compares with nothing", "write `*`")
+        _refuse(f"`{part}` in {quoted} has an operator but no version", "write `*`")
     _check_version_number(number, quoted)
     if (operator == ">" and star) or (operator in (">=", "<=", "<", "!=") and star == "*"):
         hint = f"write `{operator}{number}.*`" if operator == "!=" else f"write `{operator}{number}`"
@@ -412,24 +412,27 @@ def _check_version_number(number: str, quoted: str) -> None:
         parse_conda_version(number)
     except ValueError:
         hint = f"write `{number.replace('-', '_')}`"
-        _refuse(f"`{display_text(number)}` in {quoted} has both `-` and `_`, and is no version", hint)
+        _refuse(f"`{display_text(number)}` in {quoted} is not a version, because it has both `-` and `_`", hint)
     if re.search("[0-9]{20}", number):  # rattler counts to 2**64
-        _refuse(f"`{display_text(number)}` in {quoted} is longer than any version", "write a shorter one")
+        _refuse(
+            f"`{display_text(number)}` in {quoted} is not a version: a number in it is too long",
+            "write a shorter number",
+        )
     if re.search("[A-Za-z]_(?:[+]|$)", number):
         _refuse(f"`{number}` in {quoted} {_AMBIGUOUS_MESSAGE}", f"write `{number.replace('_', '')}`")
 
 
 def _refuse_constraint(part: str, quoted: str) -> NoReturn:
     if not part:
-        _refuse(f"{quoted} has a `,` or a `|` with nothing beside it", _VERSIONS_HINT)
+        _refuse(f"{quoted} has a `,` or `|` without a version on each side", _VERSIONS_HINT)
     for wrong, right in _OPERATOR_CORRECTIONS.items():
         if part.startswith(wrong):
             _refuse(
-                f"`{wrong}` in {quoted} is not a comparison",
+                f"`{wrong}` in {quoted} is not a comparison operator",
                 f"write `{display_text(right + part[len(wrong) :].strip())}`",
             )
     if re.search(r"[^<>=!~ ] *[<>=!~]+.", part):
-        _refuse(f"{quoted} has two ranges without a comma", "put a comma between them: `>=2,<3`")
+        _refuse(f"{quoted} has no comma between two ranges", "put a comma between them: `>=2,<3`")
     if re.match(r"[=<>!~]* *(?:[0-9][^ *]*)?\*.", part):
         hint = f"write `{part.partition('*')[0]}*`, or a range"
         _refuse(f"`{display_text(part)}` in {quoted} {_AMBIGUOUS_MESSAGE}", hint)
@@ -442,14 +445,14 @@ def _parse_channel(channel: str | None, name: str, quoted: str) -> tuple[str | N
         return None, None
     start, _, last = channel.rpartition("/")
     if channel == "defaults":
-        hint = f"name the one that is meant: `pkgs/main::{name}`"
-        _refuse(f"{quoted} names `defaults`, which is several channels to conda and none to rattler", hint)
+        hint = f"write one of its channels: `pkgs/main::{name}`"
+        _refuse(f"{quoted} names `defaults`, which is several channels in conda and unknown in rattler", hint)
     if not re.fullmatch(_CHANNEL_PATTERN, channel):
-        _refuse(f"`{display_text(channel)}` in {quoted} is not the name of one channel", f"write `conda-forge::{name}`")
+        _refuse(f"`{display_text(channel)}` in {quoted} is not a channel name", f"write `conda-forge::{name}`")
     if not start or not re.fullmatch(_SUBDIR_PATTERN, last):
         return channel, None
     if last not in _SUBDIRS:
-        _refuse(f"`{last}` in {quoted} is not a platform that can be locked", _format_choices(_SUBDIRS))
+        _refuse(f"`{last}` in {quoted} is not a supported platform", format_choices(_SUBDIRS))
     return start, last
 
 

@@ -72,15 +72,17 @@ def _make_struct_reader(
 ) -> ValueReader[Any]:
     """A reader of a table that returns `build(**values)`, or None if a required key is missing."""
 
-    def read(found: Diagnostics, path: KeyPath, value: Any) -> Any:
-        values = read_table(found, path, value, readers)
+    def read(problems: Diagnostics, path: KeyPath, value: Any) -> Any:
+        values = read_table(problems, path, value, readers)
         missing = [name for name in required if isinstance(value, dict) and name not in value]
         for name in missing:
             where = ".".join(part for part in path if isinstance(part, str))
-            found.append(Diagnostic("missing-key", f"`{name}` is missing from `{where}`", path, f"add `{name} = ...`"))
+            problems.append(
+                Diagnostic("missing-key", f"`{name}` is missing from `{where}`", path, f"add `{name} = ...`")
+            )
         if any(name not in values for name in required):
             return None
-        return build(**{name.replace("-", "_"): each for name, each in values.items()})
+        return build(**{name.replace("-", "_"): item for name, item in values.items()})
 
     return read
 
@@ -88,18 +90,18 @@ def _make_struct_reader(
 # These readers do not parse: `check_spec` reports invalid requirements, and a spec with a known digest skips that.
 
 
-def _read_pip_requirement(found: Diagnostics, path: KeyPath, value: Any) -> PipRequirement | None:
-    text = read_string(found, path, value)
+def _read_pip_requirement(problems: Diagnostics, path: KeyPath, value: Any) -> PipRequirement | None:
+    text = read_string(problems, path, value)
     return None if text is None else PipRequirement(text)
 
 
-def _read_conda_requirement(found: Diagnostics, path: KeyPath, value: Any) -> CondaRequirement | None:
-    text = read_string(found, path, value)
+def _read_conda_requirement(problems: Diagnostics, path: KeyPath, value: Any) -> CondaRequirement | None:
+    text = read_string(problems, path, value)
     return None if text is None else CondaRequirement(text)
 
 
-def _read_package_name(found: Diagnostics, path: KeyPath, value: Any) -> str | None:
-    text = read_string(found, path, value)
+def _read_package_name(problems: Diagnostics, path: KeyPath, value: Any) -> str | None:
+    text = read_string(problems, path, value)
     return None if text is None else normalize_name(text)
 
 
@@ -116,14 +118,14 @@ _read_base_image_table = _make_struct_reader(
 )
 
 
-def _read_base_image(found: Diagnostics, path: KeyPath, value: Any) -> BaseImageSpec | None:
+def _read_base_image(problems: Diagnostics, path: KeyPath, value: Any) -> BaseImageSpec | None:
     if isinstance(value, dict):
-        base: BaseImageSpec | None = _read_base_image_table(found, path, value)
+        base: BaseImageSpec | None = _read_base_image_table(problems, path, value)
         return base
     if not isinstance(value, str):
-        report_wrong_type(found, path, "a string or a table", value)
+        report_wrong_type(problems, path, "a string or a table", value)
         return None
-    image = read_string(found, path, value)
+    image = read_string(problems, path, value)
     return BaseImageSpec(image) if image is not None else None
 
 
@@ -144,15 +146,15 @@ _read_metadata_table = _make_struct_reader(
 )
 
 
-def _read_metadata(found: Diagnostics, path: KeyPath, value: Any) -> tuple[SdistMetadataOverride, ...] | None:
+def _read_metadata(problems: Diagnostics, path: KeyPath, value: Any) -> tuple[SdistMetadataOverride, ...] | None:
     """Read `pip.metadata`, a table with one table for each sdist."""
     if not isinstance(value, dict):
-        report_wrong_type(found, path, "a table", value)
+        report_wrong_type(problems, path, "a table", value)
         return None
     rows = (
-        (name, _read_metadata_table(found, (*path, name), each))
+        (name, _read_metadata_table(problems, (*path, name), each))
         for name, each in value.items()
-        if has_clean_characters(found, (*path, name), name, "key")
+        if has_clean_characters(problems, (*path, name), name, "key")
     )
     known = ((name, each) for name, each in rows if each is not None)
     return tuple(
@@ -173,7 +175,7 @@ _SPEC_READERS: dict[str, ValueReader[Any]] = {
         {
             "channels": make_array_reader(read_string),
             "packages": make_array_reader(_read_conda_requirement),
-            "resolver": make_choice_reader(("rattler", "conda-lock"), "resolver", "a resolver of conda packages"),
+            "resolver": make_choice_reader(("rattler", "conda-lock"), "resolver", "a resolver for conda packages"),
         },
     ),
     "pip": _make_struct_reader(
@@ -182,7 +184,7 @@ _SPEC_READERS: dict[str, ValueReader[Any]] = {
             "packages": make_array_reader(_read_pip_requirement),
             "exclude": make_array_reader(_read_package_name),
             "allow-sdist": make_array_reader(_read_package_name),
-            "resolver": make_choice_reader(("uv", "pip-tools"), "resolver", "a resolver of pip packages"),
+            "resolver": make_choice_reader(("uv", "pip-tools"), "resolver", "a resolver for pip packages"),
             "index": read_index_url,
             "extra-indexes": make_array_reader(_read_extra_index),
             "metadata": _read_metadata,
@@ -223,22 +225,22 @@ _SPEC_READERS: dict[str, ValueReader[Any]] = {
     "tools": make_mapping_reader(is_valid_tool_name, read_string),
     "lock": _make_struct_reader(
         lambda exports=(): exports,
-        {"exports": make_array_reader(make_choice_reader(tuple(EXPORT_FILES), "export", "a file a lock can keep"))},
+        {"exports": make_array_reader(make_choice_reader(tuple(EXPORT_FILES), "export", "an export file"))},
     ),
 }
 
 
 def decode_spec(source: TomlSource, value: dict[str, Any]) -> tuple[Spec | None, list[Diagnostic]]:
     """Decode a TOML value. Returns the spec, or None without a valid `name`, and the unknown keys and wrong types."""
-    found: list[Diagnostic] = []
-    values = read_table(found, (), value, _SPEC_READERS)
+    problems: list[Diagnostic] = []
+    values = read_table(problems, (), value, _SPEC_READERS)
     if "name" not in value:
         hint = 'add `name = "ml"` at the top'
-        found.append(Diagnostic("missing-key", f"`name` is missing from `{source.name}`", (), hint))
+        problems.append(Diagnostic("missing-key", f"`name` is missing from `{source.name}`", (), hint))
     if "name" not in values:
-        return None, found
+        return None, problems
     exports = values.pop("lock", ())
-    return Spec(**{name.replace("-", "_"): each for name, each in values.items()}, exports=exports), found
+    return Spec(**{name.replace("-", "_"): item for name, item in values.items()}, exports=exports), problems
 
 
 def source_from_bytes(name: str, data: bytes, root: KeyPath = ()) -> TomlSource:
@@ -251,7 +253,7 @@ def source_from_bytes(name: str, data: bytes, root: KeyPath = ()) -> TomlSource:
     text = data[:MAX_SPEC_BYTES].decode(errors="replace")
     source = TomlSource(name, text, root)
     if len(data) > MAX_SPEC_BYTES:
-        message = f"`{name}` is larger than {MAX_SPEC_BYTES >> 10} KiB, which no spec is"
+        message = f"`{name}` is larger than {MAX_SPEC_BYTES >> 10} KiB, the limit for a spec"
         raise DiagnosticsError(source, [Diagnostic("too-large", message, offset=0, hint="name another file with `-f`")])
     hint = "save it as UTF-8 without a byte order mark"
     if text.startswith("\N{BYTE ORDER MARK}"):
@@ -265,7 +267,7 @@ def source_from_bytes(name: str, data: bytes, root: KeyPath = ()) -> TomlSource:
         message = f"`{name}` is not UTF-8 text: byte {problem.start} is 0x{data[problem.start]:02x}"
         raise DiagnosticsError(source, [Diagnostic("encoding", message, (), hint, offset=offset)]) from None
     if "\0" in text:
-        message = f"`{name}` holds a NUL byte, so it is not a text"
+        message = f"`{name}` contains a NUL byte, so it is not a text file"
         raise DiagnosticsError(source, [Diagnostic("encoding", message, (), hint, offset=text.index("\0"))])
     return source
 
@@ -275,8 +277,8 @@ def parse_spec(source: TomlSource) -> Spec:
     from envcompile.spec.check import check_spec  # noqa: PLC0415 - imports `packaging`, 34 ms
 
     value = parse_spec_value(source)
-    spec, found = decode_spec(source, value)
-    return _require_valid_spec(source, spec, found + check_spec(value))
+    spec, problems = decode_spec(source, value)
+    return _require_valid_spec(source, spec, problems + check_spec(value))
 
 
 def parse_checked_spec(source: TomlSource) -> Spec:
@@ -301,7 +303,7 @@ def parse_spec_value(source: TomlSource) -> dict[str, Any]:
     return value
 
 
-def _require_valid_spec(source: TomlSource, spec: Spec | None, found: list[Diagnostic]) -> Spec:
-    if found or spec is None:
-        raise DiagnosticsError(source, found)
+def _require_valid_spec(source: TomlSource, spec: Spec | None, problems: list[Diagnostic]) -> Spec:
+    if problems or spec is None:
+        raise DiagnosticsError(source, problems)
     return spec

@@ -39,9 +39,7 @@ _VERSION_CONTROL_URL = re.compile(r"(?:^|@\s*)(?:git|hg|svn|bzr)\+")
 def parse_package_name(text: str) -> str:
     """Check a package name and normalise it (PEP 503). Raises `RequirementError`."""
     if not _PACKAGE_NAME.fullmatch(text) or text.endswith(ARCHIVE_SUFFIXES):
-        raise RequirementError(
-            "package-name", f"`{display_text(text)}` is not the name of a package", "write the bare name"
-        )
+        raise RequirementError("package-name", f"`{display_text(text)}` is not a package name", "write only the name")
     return normalize_name(text)
 
 
@@ -152,24 +150,28 @@ def _reject_other_syntax(text: str, stripped: str, quoted: str) -> None:
     """Raise `RequirementError` for options, URLs, paths and credentials."""
     if len(text) > MAX_REQUIREMENT_LENGTH or text.count("(") > MAX_REQUIREMENT_DEPTH:
         raise RequirementError(
-            "requirement", f"{quoted} is longer or deeper than any requirement", "write a name and a range"
+            "requirement", f"{quoted} is too long or has too many parentheses", "write a name and a version range"
         )
     if stripped.startswith("-") and not re.match(r"-e\b|--editable\b", stripped):
-        hint = "write a name and a range, such as `numpy >=2`; indexes and files have keys of their own"
+        hint = "write a name and a version range, such as `numpy >=2`; set indexes with `index` and `extra-indexes`"
         raise RequirementError("requirement-option", f"{quoted} is an option of pip, not a requirement", hint)
     if redact_secrets(stripped) != stripped:
-        hint = "take the URL out of the spec, and give credentials where the package client keeps them, such as netrc"
-        raise RequirementError("userinfo", f"{quoted} holds a user name or a password", hint)
+        hint = "remove the URL, and store the credentials where the package client reads them, such as netrc"
+        raise RequirementError("userinfo", f"{quoted} contains a user name or a password", hint)
     is_path = stripped.startswith((".", "/", "~", "file:", "-e", "--editable")) or re.match(r"[A-Za-z]:\\", stripped)
-    if is_path or _VERSION_CONTROL_URL.search(stripped) or "file:" in stripped:
+    if is_path or "file:" in stripped:
         raise RequirementError(
-            "requirement-path", f"{quoted} is code of one's own, which no lock can pin", LOCAL_CODE_HINT
+            "requirement-path", f"{quoted} is a local path, which a lock cannot pin", LOCAL_CODE_HINT
+        )
+    if _VERSION_CONTROL_URL.search(stripped):
+        raise RequirementError(
+            "requirement-path", f"{quoted} is a version-control URL, which a lock cannot pin", LOCAL_CODE_HINT
         )
     if "://" in stripped:
         hint = "write the package's name and version, so that any mirror can serve the file by its hash"
         raise RequirementError("requirement-url", f"{quoted} is a URL, not a requirement", hint)
     if stripped.endswith(ARCHIVE_SUFFIXES) or ("/" in stripped.split(";", maxsplit=1)[0]):
-        raise RequirementError("requirement-path", f"{quoted} is a file, which no lock can pin", LOCAL_CODE_HINT)
+        raise RequirementError("requirement-path", f"{quoted} is a file, which a lock cannot pin", LOCAL_CODE_HINT)
 
 
 def _explain_parse_failure(text: str) -> tuple[str, str]:
@@ -180,14 +182,14 @@ def _explain_parse_failure(text: str) -> tuple[str, str]:
     from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - as above
 
     if not text:
-        return "it is empty", "name a package, or take it out"
+        return "it is empty", "write the name of a package, or remove it"
     head, semicolon, _ = text.partition(";")
     if head.count("[") != head.count("]"):
         return "its bracket is not closed", 'write extras as `"transformers[torch] >=5"`'
     if equals := re.fullmatch(rf"({_PACKAGE_NAME.pattern}(?:\[.*\])?)\s*=?\s*([0-9]\S*)\s*", head):
-        return "a version stands without a comparison", f"write `{equals[1]} =={equals[2]}`"
+        return "the version has no comparison operator", f"write `{equals[1]} =={equals[2]}`"
     if re.search(r"[<>=!~]=?\s*[^\s,]+\s+[<>=!~]", head):
-        return "two ranges stand without a comma", "put a comma between them: `numpy >=2,<3`"
+        return "there is no comma between two ranges", "put a comma between them: `numpy >=2,<3`"
     if semicolon:
         with suppress(InvalidRequirement):
             Requirement(head)
@@ -205,7 +207,10 @@ def _check_marker(marker: Marker, quoted: str) -> None:
     try:
         marker.evaluate(make_marker_environment("x86_64", "3.12.0"))
     except UndefinedEnvironmentName:
-        reason, hint = "a variable in it has no value", "use a variable such as `python_version` or `sys_platform`"
+        reason, hint = (
+            "it uses an undefined variable",
+            "use a variable such as `python_version` or `sys_platform`",
+        )
     except ValueError:  # UndefinedComparison; releases of `packaging` before 26 also raise InvalidVersion
         reason, hint = "it compares values that are not versions", "compare with `==` or `!=`"
     else:
@@ -266,16 +271,18 @@ def check_indexes(tables: object) -> Iterator[Diagnostic]:
         if not isinstance(name, str):
             name = ""
         if name == DEFAULT_INDEX:
-            message = f"`{DEFAULT_INDEX}` is the index that serves what no other is named for"
-            yield Diagnostic("index", message, (*path, "name"), "give this one another name, or write it as `index`")
+            message = f"`{DEFAULT_INDEX}` is the name of the index that serves all other packages"
+            yield Diagnostic(
+                "index", message, (*path, "name"), "rename this index, or set its URL as `index` in `[pip]`"
+            )
         elif name and name in names:
             yield Diagnostic(
-                "duplicate", f"the index `{display_text(name)}` is there twice", (*path, "name"), "rename one"
+                "duplicate", f"two indexes have the name `{display_text(name)}`", (*path, "name"), "rename one"
             )
         names.add(name)
         if row.get("packages") == []:
-            message = f"no package is named for the index `{display_text(name)}`, so it serves none"
-            yield Diagnostic("index", message, (*path, "packages"), 'name them: `packages = ["acme-*"]`')
+            message = f"the index `{display_text(name)}` serves no packages, because its `packages` is empty"
+            yield Diagnostic("index", message, (*path, "packages"), 'list packages or globs: `packages = ["acme-*"]`')
         yield from _check_patterns(row.get("packages"), (*path, "packages"), name, seen)
 
 
@@ -285,13 +292,16 @@ def _check_patterns(patterns: Any, path: KeyPath, name: str, seen: dict[str, str
     for item, text in ((item, text) for item, text in texts if isinstance(text, str)):
         pattern, where = normalize_name(text), (*path, item)
         if seen.get(pattern) == name:
-            yield Diagnostic("duplicate", f"`{display_text(text)}` is named twice for one index", where, "keep one")
+            yield Diagnostic(
+                "duplicate", f"`{display_text(text)}` is listed twice for this index", where, "remove one of the two"
+            )
             continue
         # Two globs may overlap: the order of the indexes decides.
         first = next((other for other in seen if other == pattern or _is_covered(other, pattern)), None)
         if first is not None and seen[first] != name:
-            message = f"`{display_text(text)}` is served by the index `{display_text(seen[first])}`, which comes first"
-            hint = f"put this index before it, or take `{display_text(text if first == pattern else first)}` out of one"
+            message = f"`{display_text(text)}` is already served by the earlier index `{display_text(seen[first])}`"
+            shared = display_text(text if first == pattern else first)
+            hint = f"move this index before it, or list `{shared}` for one index only"
             yield Diagnostic("index", message, where, hint)
         seen.setdefault(pattern, name)
 

@@ -14,7 +14,7 @@ from envcompile.platforms import PLATFORM_ALIASES, PLATFORMS
 from envcompile.spec.model import NO_CUDA, CudaRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from envcompile.diagnostics.source import KeyPath
 
@@ -100,7 +100,7 @@ def describe_toml_type(value: object) -> str:
     return names.get(type(value), "a date or a time")
 
 
-def report_wrong_type(found: Diagnostics, path: KeyPath, expected: str, value: object) -> None:
+def report_wrong_type(problems: Diagnostics, path: KeyPath, expected: str, value: object) -> None:
     """Report that the value at `path` does not have the expected type, an article and a noun."""
     last = path[-1]
     named = f"`{display_text(last)}`" if isinstance(last, str) else f"entry {last + 1} of `{path[-2]}`"
@@ -109,24 +109,31 @@ def report_wrong_type(found: Diagnostics, path: KeyPath, expected: str, value: o
         or _WRONG_TYPE_HINTS.get(expected)
         or f"write {expected}"
     )
-    found.append(Diagnostic("wrong-type", f"{named} must be {expected}, not {describe_toml_type(value)}", path, hint))
+    problems.append(
+        Diagnostic("wrong-type", f"{named} must be {expected}, not {describe_toml_type(value)}", path, hint)
+    )
 
 
-def read_string(found: Diagnostics, path: KeyPath, value: Any) -> str | None:
+def format_choices(words: Iterable[str]) -> str:
+    """A hint that lists the valid words."""
+    return f"write one of {', '.join(f'`{word}`' for word in words)}"
+
+
+def read_string(problems: Diagnostics, path: KeyPath, value: Any) -> str | None:
     """Read a string without control characters (tabs are allowed)."""
     if not isinstance(value, str):
-        report_wrong_type(found, path, "a string", value)
+        report_wrong_type(problems, path, "a string", value)
         return None
-    return value if has_clean_characters(found, path, value) else None
+    return value if has_clean_characters(problems, path, value) else None
 
 
-def has_clean_characters(found: Diagnostics, path: KeyPath, value: str, of: str = "value") -> bool:
+def has_clean_characters(problems: Diagnostics, path: KeyPath, value: str, of: str = "value") -> bool:
     """Whether a key or a value has no control characters; reports the first one. `of` is "key" or "value"."""
     control = CONTROL_CHARACTER.search(value)
     if control:
-        message = f"a control character (U+{ord(control.group()):04X}) stands in this {of}"
-        hint = "write the text on one line" if _LINE_ENDING.search(value) else "take it out"
-        found.append(Diagnostic("control-character", message, path, hint, of))
+        message = f"this {of} contains a control character (U+{ord(control.group()):04X})"
+        hint = "write the text on one line" if _LINE_ENDING.search(value) else "remove it"
+        problems.append(Diagnostic("control-character", message, path, hint, of))
     return not control
 
 
@@ -134,10 +141,10 @@ def make_pattern_reader(pattern: str, rule: str, expected: str, hint: str | None
     """A reader of strings that match the whole pattern. `expected` completes the message "`x` is not ..."."""
     compiled = re.compile(pattern)
 
-    def read(found: Diagnostics, path: KeyPath, value: Any) -> str | None:
-        string = read_string(found, path, value)
+    def read(problems: Diagnostics, path: KeyPath, value: Any) -> str | None:
+        string = read_string(problems, path, value)
         if string is not None and not compiled.fullmatch(string):
-            found.append(Diagnostic(rule, f"`{display_text(string)}` is not {expected}", path, hint))
+            problems.append(Diagnostic(rule, f"`{display_text(string)}` is not {expected}", path, hint))
             return None
         return string
 
@@ -153,11 +160,11 @@ def display_text(string: str) -> str:
 def make_array_reader(item: ValueReader[Value]) -> ValueReader[tuple[Value, ...]]:
     """A reader of arrays, which leaves out invalid items."""
 
-    def read(found: Diagnostics, path: KeyPath, value: Any) -> tuple[Value, ...] | None:
+    def read(problems: Diagnostics, path: KeyPath, value: Any) -> tuple[Value, ...] | None:
         if not isinstance(value, list):
-            report_wrong_type(found, path, "an array", value)
+            report_wrong_type(problems, path, "an array", value)
             return None
-        items = (item(found, (*path, index), each) for index, each in enumerate(value))
+        items = (item(problems, (*path, index), each) for index, each in enumerate(value))
         return tuple(each for each in items if each is not None)
 
     return read
@@ -168,46 +175,46 @@ def make_mapping_reader(
 ) -> ValueReader[tuple[tuple[str, str], ...]]:
     """A reader of tables in which the user chooses the keys; it returns (key, value) pairs, sorted by key."""
 
-    def read(found: Diagnostics, path: KeyPath, value: Any) -> tuple[tuple[str, str], ...] | None:
+    def read(problems: Diagnostics, path: KeyPath, value: Any) -> tuple[tuple[str, str], ...] | None:
         if not isinstance(value, dict):
-            report_wrong_type(found, path, "a table", value)
+            report_wrong_type(problems, path, "a table", value)
             return None
         pairs = [
             (name, string)
             for name, item_value in value.items()
-            if is_valid_key(found, (*path, name), name)
-            and (string := item(found, (*path, name), item_value)) is not None
+            if is_valid_key(problems, (*path, name), name)
+            and (string := item(problems, (*path, name), item_value)) is not None
         ]
         return tuple(sorted(pairs))
 
     return read
 
 
-def read_boolean(found: Diagnostics, path: KeyPath, value: Any) -> bool | None:
+def read_boolean(problems: Diagnostics, path: KeyPath, value: Any) -> bool | None:
     """Read true or false."""
     if isinstance(value, bool):
         return value
-    report_wrong_type(found, path, "a boolean", value)
+    report_wrong_type(problems, path, "a boolean", value)
     return None
 
 
 def read_table(
-    found: Diagnostics, path: KeyPath, value: Any, readers: Mapping[str, ValueReader[Any]]
+    problems: Diagnostics, path: KeyPath, value: Any, readers: Mapping[str, ValueReader[Any]]
 ) -> dict[str, Any]:
     """Read a table with the reader of each key. Reports unknown keys, and leaves out invalid values."""
     if not isinstance(value, dict):
-        report_wrong_type(found, path, "a table", value)
+        report_wrong_type(problems, path, "a table", value)
         return {}
     where = f"`{'.'.join(part for part in path if isinstance(part, str))}`" if path else "the top level of a spec"
     values: dict[str, Any] = {}
     for name, each in value.items():
         here = (*path, name)
         if name in readers:
-            values[name] = readers[name](found, here, each)
-        elif has_clean_characters(found, here, name, "key"):
-            hint = did_you_mean(name, readers) or f"known are {', '.join(f'`{key}`' for key in readers)}"
+            values[name] = readers[name](problems, here, each)
+        elif has_clean_characters(problems, here, name, "key"):
+            hint = did_you_mean(name, readers) or format_choices(readers)
             message = f"`{display_text(name)}` is not a key of {where}"
-            found.append(Diagnostic("unknown-key", message, here, hint, "key"))
+            problems.append(Diagnostic("unknown-key", message, here, hint, "key"))
     return {name: each for name, each in values.items() if each is not None}
 
 
@@ -223,14 +230,14 @@ _RESERVED_BUILD_VARIABLES = ("HOME", "LC_ALL", "PATH", "PYTHONDONTWRITEBYTECODE"
 read_image_name = make_pattern_reader(
     r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*",
     "name",
-    "a name for an image",
+    "an image name",
     "write lower-case letters and digits, with `.`, `_` or `-` between them",
 )
 read_repository = make_pattern_reader(
     r"(?:[A-Za-z0-9.-]+(?::[0-9]+)?/)?[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*",
     "image-reference",
-    "a repository of images",
-    "write it without a tag, such as `registry.example.com/team/ml`: the tag is the Dockerfile's hash",
+    "an image repository",
+    "write it without a tag, such as `registry.example.com/team/ml`: envcompile computes the tag",
 )
 read_python_version = make_pattern_reader(
     r"3\.[0-9]{1,2}(?:\.[0-9]{1,2})?", "python-version", "a Python version", 'write `"3.12"`'
@@ -241,7 +248,7 @@ read_exact_python_version = make_pattern_reader(
 read_operating_system = make_pattern_reader(
     r"[a-z][a-z0-9]*-[0-9]+(?:\.[0-9]+)*", "base-unknown", "an operating system", 'write `"debian-12"`'
 )
-read_glibc_version = make_pattern_reader(r"2\.[0-9]{1,2}", "base-unknown", "a version of glibc", 'write `"2.36"`')
+read_glibc_version = make_pattern_reader(r"2\.[0-9]{1,2}", "base-unknown", "a glibc version", 'write `"2.36"`')
 # No trailing space: the Dockerfile has a list of folders, one a line, and reading a line strips it.
 read_absolute_path = make_pattern_reader(
     r"/|(?:/(?!\.{1,2}(?:/|$))[^/]+)+(?<![ \t])", "path", "an absolute path without `..`", 'write it as `"/work"`'
@@ -253,19 +260,19 @@ read_apt_package = make_pattern_reader(
     r"[a-z0-9][a-z0-9.+-]+",
     "package-name",
     "the name of a Debian package",
-    "write the bare name: the snapshot fixes versions",
+    "write only the name: the snapshot determines the version",
 )
 read_index_name = make_pattern_reader(
-    r"[a-z0-9]+(?:-[a-z0-9]+)*", "name", "a name for an index", "write lower-case letters, digits and `-`"
+    r"[a-z0-9]+(?:-[a-z0-9]+)*", "name", "an index name", "write lower-case letters, digits and `-`"
 )
 read_package_pattern = make_pattern_reader(
     r"[A-Za-z0-9*?](?:[A-Za-z0-9._*?-]*[A-Za-z0-9*?])?",
     "package-name",
-    "a package's name or a glob",
+    "a package name or a glob",
     'write it as `"acme"` or `"acme-*"`',
 )
 read_driver_version = make_pattern_reader(
-    r"[0-9]{3}(?:\.[0-9]{1,3}){0,2}", "driver", "a driver's version", 'write `"535"` or `"535.104.05"`'
+    r"[0-9]{3}(?:\.[0-9]{1,3}){0,2}", "driver", "a driver version", 'write `"535"` or `"535.104.05"`'
 )
 read_gpu_architecture = make_pattern_reader(r"[0-9]{1,2}\.[0-9]", "compute", "a GPU architecture", 'write `"8.0"`')
 _read_cuda_version_string = make_pattern_reader(
@@ -276,140 +283,146 @@ _read_cuda_version_string = make_pattern_reader(
 def make_choice_reader(known: tuple[str, ...], rule: str, noun: str) -> ValueReader[str]:
     """A reader of strings that accepts the `known` words only. `noun` completes the message "`x` is not ..."."""
 
-    def read_word(found: Diagnostics, at: KeyPath, value: Any) -> str | None:
-        word = read_string(found, at, value)
+    def read_word(problems: Diagnostics, path: KeyPath, value: Any) -> str | None:
+        word = read_string(problems, path, value)
         if word is None or word in known:
             return word
-        hint = did_you_mean(word, known) or f"known are {', '.join(f'`{each}`' for each in known)}"
-        found.append(Diagnostic(rule, f"`{display_text(word)}` is not {noun}", at, hint))
+        hint = did_you_mean(word, known) or format_choices(known)
+        problems.append(Diagnostic(rule, f"`{display_text(word)}` is not {noun}", path, hint))
         return None
 
     return read_word
 
 
-def read_platform(found: Diagnostics, at: KeyPath, value: Any) -> str | None:
+def read_platform(problems: Diagnostics, path: KeyPath, value: Any) -> str | None:
     """Read the conda name of a supported platform, such as `linux-64`."""
-    name = read_string(found, at, value)
+    name = read_string(problems, path, value)
     if name is None or name in PLATFORMS:
         return name
     meant = f"did you mean `{PLATFORM_ALIASES[name]}`?" if name in PLATFORM_ALIASES else did_you_mean(name, PLATFORMS)
-    hint = meant or f"known are {', '.join(f'`{known}`' for known in PLATFORMS)}"
-    found.append(Diagnostic("platform", f"`{display_text(name)}` is not a platform envcompile compiles for", at, hint))
+    hint = meant or format_choices(PLATFORMS)
+    problems.append(Diagnostic("platform", f"`{display_text(name)}` is not a supported platform", path, hint))
     return None
 
 
-def read_cuda_request(found: Diagnostics, at: KeyPath, value: Any) -> CudaRequest | None:
+def read_cuda_request(problems: Diagnostics, path: KeyPath, value: Any) -> CudaRequest | None:
     """Read `cuda.version`: X or X.Y in quotes, or false."""
     if value is False:
         return NO_CUDA
     if value is True or not isinstance(value, str):
-        report_wrong_type(found, at, 'a version in quotes such as `"12.8"`, or `false`', value)
+        report_wrong_type(problems, path, 'a version in quotes such as `"12.8"`, or `false`', value)
         return None
-    version = _read_cuda_version_string(found, at, value)
+    version = _read_cuda_version_string(problems, path, value)
     return None if version is None else CudaRequest(version)
 
 
-def read_timestamp(found: Diagnostics, at: KeyPath, value: Any) -> str | None:
+def read_timestamp(problems: Diagnostics, path: KeyPath, value: Any) -> str | None:
     """Read a TOML date-time as RFC 3339 in UTC. It is duck-typed, because pure packages do not import `datetime`."""
     if not (hasattr(value, "utcoffset") and hasattr(value, "hour") and hasattr(value, "year")):
-        report_wrong_type(found, at, "a timestamp such as 2026-11-01T00:00:00Z", value)
+        report_wrong_type(problems, path, "a timestamp such as 2026-11-01T00:00:00Z", value)
         return None
     if value.utcoffset() is None:
-        message = f"`{value.isoformat()}` does not say in which time zone it is"
-        found.append(Diagnostic("timestamp", message, at, f"write `{value.replace(microsecond=0).isoformat()}Z`"))
+        message = f"`{value.isoformat()}` has no time zone"
+        problems.append(Diagnostic("timestamp", message, path, f"write `{value.replace(microsecond=0).isoformat()}Z`"))
         return None
     try:
         return str((value - value.utcoffset()).strftime("%Y-%m-%dT%H:%M:%SZ")).zfill(20)
     except OverflowError:
-        found.append(
-            Diagnostic("timestamp", f"`{value.isoformat()}` is out of range", at, "name a year from 1 to 9999")
+        problems.append(
+            Diagnostic("timestamp", f"`{value.isoformat()}` is out of range", path, "write a year from 1 to 9999")
         )
         return None
 
 
-def read_user(found: Diagnostics, at: KeyPath, value: Any) -> tuple[int, int] | None:
+def read_user(problems: Diagnostics, path: KeyPath, value: Any) -> tuple[int, int] | None:
     """Read `UID:GID`, both numbers."""
-    string = read_string(found, at, value)
+    string = read_string(problems, path, value)
     if string is None:
         return None
     parts = re.fullmatch(r"(0|[1-9][0-9]{0,9}):(0|[1-9][0-9]{0,9})", string)
     ids = (int(parts[1]), int(parts[2])) if parts else None
     if ids is None or max(ids) > _MAX_USER_ID:
-        hint = "names are looked up in the image and mean another number in each: write `1000:1000`"
-        found.append(Diagnostic("user", f"`{display_text(string)}` is not a numeric user and group", at, hint))
+        hint = "write numbers such as `1000:1000`: the number of a name differs between images"
+        problems.append(Diagnostic("user", f"`{display_text(string)}` is not a numeric user and group", path, hint))
         return None
     return ids
 
 
-def read_port(found: Diagnostics, at: KeyPath, value: Any) -> int | None:
+def read_port(problems: Diagnostics, path: KeyPath, value: Any) -> int | None:
     """Read a port number."""
     if isinstance(value, bool) or not isinstance(value, int):
-        report_wrong_type(found, at, "an integer", value)
+        report_wrong_type(problems, path, "an integer", value)
         return None
     if not 1 <= value <= _MAX_PORT:
         # Python cannot format an integer of more than 4,300 digits.
         number = f"`{value}`" if abs(value) < 2**63 else "this number"
-        found.append(Diagnostic("port", f"{number} is not a port", at, f"ports go from 1 to {_MAX_PORT}"))
+        problems.append(Diagnostic("port", f"{number} is not a port", path, f"ports go from 1 to {_MAX_PORT}"))
         return None
     return value
 
 
-def read_index_url(found: Diagnostics, at: KeyPath, value: Any) -> str | None:
+def read_index_url(problems: Diagnostics, path: KeyPath, value: Any) -> str | None:
     """Read the URL of a package index: http or https, without credentials, query or fragment."""
-    string = read_string(found, at, value)
+    string = read_string(problems, path, value)
     if string is None:
         return None
     if redact_secrets(string) != string:
-        hint = "give credentials where the package client keeps them, such as netrc or its keyring"
-        found.append(Diagnostic("userinfo", "this URL holds a user name, a password or a token", at, hint))
+        hint = "remove them, and store credentials where the package client reads them, such as netrc"
+        problems.append(Diagnostic("userinfo", "this URL contains a user name, a password or a token", path, hint))
         return None
     if not re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+(?:/[A-Za-z0-9._~%+/-]*)?", string):
         hint = "write `https://host/path`, without a query"
-        found.append(Diagnostic("url", f"`{display_text(string)}` is not the URL of an index", at, hint))
+        problems.append(Diagnostic("url", f"`{display_text(string)}` is not the URL of an index", path, hint))
         return None
     return string.rstrip("/")
 
 
-def is_valid_env_name(found: Diagnostics, at: KeyPath, name: str) -> bool:
+def is_valid_env_name(problems: Diagnostics, path: KeyPath, name: str) -> bool:
     """Whether a key is a name of an environment variable that the spec may set in the image; reports it if not."""
-    return _is_valid_variable_name(found, at, name, {"PATH": "is set by the image, to find the environment's programs"})
-
-
-def is_valid_build_env_name(found: Diagnostics, at: KeyPath, name: str) -> bool:
-    """Whether a key is a name of an environment variable that the spec may set while an sdist is built."""
     return _is_valid_variable_name(
-        found, at, name, dict.fromkeys(_RESERVED_BUILD_VARIABLES, "is set by the build of an sdist itself")
+        problems, path, name, {"PATH": "is reserved: the image sets it to find the programs of the environment"}
     )
 
 
-def _is_valid_variable_name(found: Diagnostics, at: KeyPath, name: str, reserved: Mapping[str, str]) -> bool:
-    if not has_clean_characters(found, at, name, "key"):
+def is_valid_build_env_name(problems: Diagnostics, path: KeyPath, name: str) -> bool:
+    """Whether a key is a name of an environment variable that the spec may set while an sdist is built."""
+    return _is_valid_variable_name(
+        problems, path, name, dict.fromkeys(_RESERVED_BUILD_VARIABLES, "is reserved: every build of an sdist sets it")
+    )
+
+
+def _is_valid_variable_name(problems: Diagnostics, path: KeyPath, name: str, reserved: Mapping[str, str]) -> bool:
+    if not has_clean_characters(problems, path, name, "key"):
         return False
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         message = f"`{display_text(name)}` is not the name of an environment variable"
-        found.append(Diagnostic("env-name", message, at, "write letters, digits and `_`, no digit first", "key"))
+        problems.append(
+            Diagnostic("env-name", message, path, "write letters, digits and `_`, and do not start with a digit", "key")
+        )
         return False
     if name in reserved:
-        found.append(Diagnostic("env-reserved", f"`{name}` {reserved[name]}", at, "take it out", "key"))
+        problems.append(Diagnostic("env-reserved", f"`{name}` {reserved[name]}", path, "remove it", "key"))
         return False
     return True
 
 
-def is_valid_label_name(found: Diagnostics, at: KeyPath, name: str) -> bool:
+def is_valid_label_name(problems: Diagnostics, path: KeyPath, name: str) -> bool:
     """Whether a key is a valid name of an image label; reports it if not."""
-    if not has_clean_characters(found, at, name, "key"):
+    if not has_clean_characters(problems, path, name, "key"):
         return False
     if not re.fullmatch(r"[a-z0-9](?:[a-z0-9._/-]*[a-z0-9])?", name):
         hint = "write lower-case letters and digits, with `.`, `_`, `-` or `/` between them"
-        found.append(Diagnostic("label-name", f"`{display_text(name)}` is not the name of a label", at, hint, "key"))
+        problems.append(
+            Diagnostic("label-name", f"`{display_text(name)}` is not the name of a label", path, hint, "key")
+        )
         return False
     return True
 
 
-def is_valid_tool_name(found: Diagnostics, at: KeyPath, name: str) -> bool:
+def is_valid_tool_name(problems: Diagnostics, path: KeyPath, name: str) -> bool:
     """Whether a key is one of `TOOL_NAMES`; reports it if not."""
-    if name in TOOL_NAMES or not has_clean_characters(found, at, name, "key"):
+    if name in TOOL_NAMES or not has_clean_characters(problems, path, name, "key"):
         return name in TOOL_NAMES
-    hint = did_you_mean(name, TOOL_NAMES) or f"known are {', '.join(f'`{known}`' for known in TOOL_NAMES)}"
-    found.append(Diagnostic("tool", f"`{display_text(name)}` is not a tool of the build", at, hint, "key"))
+    hint = did_you_mean(name, TOOL_NAMES) or format_choices(TOOL_NAMES)
+    problems.append(Diagnostic("tool", f"`{display_text(name)}` is not a tool of the build", path, hint, "key"))
     return False

@@ -120,7 +120,7 @@ def test_a_debian_package_is_not_upgraded_by_its_name(tmp_path: Path) -> None:
         (["explain", "unknow-key"], 2, "did you mean `unknown-key`?"),
         (["explain", "-f", "nowhere.toml"], 2, "`nowhere.lock` does not exist"),
         (["lock", "-P", "numpi"], 2, "`numpi` is not in the lock"),
-        (["lock", "-P", "a b"], 2, "`a b` is not the name of a package"),
+        (["lock", "-P", "a b"], 2, "`a b` is not a package name"),
     ],
 )
 def test_usage(project: Path, arguments: list[str], code: int, said: str) -> None:

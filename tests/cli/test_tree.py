@@ -55,7 +55,7 @@ def test_json(project: Path) -> None:
             "did you mean `charset-normalizer`?",
         ),
         (["why", "nothing-like-it"], "`nothing-like-it` is not in the lock", "`envcompile tree` shows what is"),
-        (["why", "a b"], "`a b` is not the name of a package", "write the bare name"),
+        (["why", "a b"], "`a b` is not a package name", "write only the name"),
         (["tree", "--platform", "linux-65"], "the lock holds no platform `linux-65`", "did you mean `linux-64`?"),
     ],
 )

@@ -23,7 +23,7 @@ from envcompile.spec.values import MAX_REQUIREMENT_LENGTH
         ("numpy[extra", "write extras as"),
         ("numpy; python < 3", "write it as `; python_version < '3.13'`"),
         ("numpy 2.0 <3; python < 3", "write it as pip does"),
-        ("", "name a package, or take it out"),
+        ("", "write the name of a package"),
     ],
 )
 def test_the_hint_for_a_requirement_that_cannot_be_read(text: str, hint: str) -> None:
@@ -37,7 +37,7 @@ def test_the_longest_requirement() -> None:
     prefix = "numpy >="
     longest = prefix + "1" * (MAX_REQUIREMENT_LENGTH - len(prefix))
     parse_requirement(longest)
-    with pytest.raises(RequirementError, match="longer or deeper"):
+    with pytest.raises(RequirementError, match="too long or has too many"):
         parse_requirement(longest + "1")
 
 

@@ -102,9 +102,9 @@ def test_every_accepted_marker_can_be_evaluated(variable: str) -> None:
 @pytest.mark.parametrize(
     ("marker", "reason", "hint"),
     [
-        ("'x' in extras", "a variable in it has no value", "use a variable such as"),
-        ("'x' in dependency_groups", "a variable in it has no value", "use a variable such as"),
-        ("'x' == 'x'", "a variable in it has no value", "use a variable such as"),
+        ("'x' in extras", "it uses an undefined variable", "use a variable such as"),
+        ("'x' in dependency_groups", "it uses an undefined variable", "use a variable such as"),
+        ("'x' == 'x'", "it uses an undefined variable", "use a variable such as"),
         ("sys_platform ~= '2'", "it compares values that are not versions", "compare with `==` or `!=`"),
         ("python_version ~= 'x'", "it compares values that are not versions", "compare with `==` or `!=`"),
         ("os_name === 'posix'", "it compares values that are not versions", "compare with `==` or `!=`"),

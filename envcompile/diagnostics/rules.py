@@ -160,8 +160,8 @@ _ALL_RULES = (
     DiagnosticRule(
         "apt-package",
         "the archive has no such Debian package",
-        "`[apt]` requests packages by their exact names in the release of the base image, as its archive has them at "
-        "the snapshot. Virtual packages cannot be requested: name one of the packages that provide them.",
+        "`[apt]` must list exact names of packages, as the archive of the base image's release has them. "
+        "Virtual packages cannot be requested: name one of the packages that provide them.",
         phase="spec",
     ),
     DiagnosticRule(
@@ -192,8 +192,8 @@ _ALL_RULES = (
     DiagnosticRule(
         "unsolvable",
         "no set of packages satisfies the requirements",
-        "The resolver found no releases that satisfy all requirements on the named platform, with its Python and C "
-        "library. Its own explanation is printed below the marked line.",
+        "The resolver found no releases that satisfy all requirements on the platform, with the Python version and the "
+        "C library of the image. The resolver's own explanation is printed below the marked line.",
         phase="lock",
     ),
     DiagnosticRule(

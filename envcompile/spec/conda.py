@@ -452,7 +452,7 @@ def _parse_channel(channel: str | None, name: str, quoted: str) -> tuple[str | N
     if not start or not re.fullmatch(_SUBDIR_PATTERN, last):
         return channel, None
     if last not in _SUBDIRS:
-        _refuse(f"`{last}` in {quoted} is not a supported platform", format_choices(_SUBDIRS))
+        _refuse(f"`{last}` in {quoted} is not a supported subdir", format_choices(_SUBDIRS))
     return start, last
 
 

@@ -156,7 +156,7 @@ def _reject_other_syntax(text: str, stripped: str, quoted: str) -> None:
         hint = "write a name and a version range, such as `numpy >=2`; set indexes with `index` and `extra-indexes`"
         raise RequirementError("requirement-option", f"{quoted} is an option of pip, not a requirement", hint)
     if redact_secrets(stripped) != stripped:
-        hint = "remove the URL, and store the credentials where the package client reads them, such as netrc"
+        hint = "remove the URL, and store the credentials where the package client reads them, such as in netrc"
         raise RequirementError("userinfo", f"{quoted} contains a user name or a password", hint)
     is_path = stripped.startswith((".", "/", "~", "file:", "-e", "--editable")) or re.match(r"[A-Za-z]:\\", stripped)
     if is_path or "file:" in stripped:
@@ -177,7 +177,7 @@ def _reject_other_syntax(text: str, stripped: str, quoted: str) -> None:
 def _explain_parse_failure(text: str) -> tuple[str, str]:
     """The reason and the hint for a requirement that `packaging` rejects.
 
-    The messages of `packaging` describe its grammar and change from release to release.
+    They replace the messages of `packaging`, which describe its grammar and change from release to release.
     """
     from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - as above
 
@@ -198,19 +198,13 @@ def _explain_parse_failure(text: str) -> tuple[str, str]:
 
 
 def _check_marker(marker: Marker, quoted: str) -> None:
-    """Raise `RequirementError` for a marker that parses but cannot be evaluated.
-
-    `packaging` reports this only when it evaluates the marker; any environment will do.
-    """
+    """Raise `RequirementError` for a marker that `packaging` parses but cannot evaluate in any environment."""
     from packaging.markers import UndefinedEnvironmentName  # noqa: PLC0415 - loaded with the requirement
 
     try:
         marker.evaluate(make_marker_environment("x86_64", "3.12.0"))
     except UndefinedEnvironmentName:
-        reason, hint = (
-            "it uses an undefined variable",
-            "use a variable such as `python_version` or `sys_platform`",
-        )
+        reason, hint = "it uses an undefined variable", "use a variable such as `python_version` or `sys_platform`"
     except ValueError:  # UndefinedComparison; releases of `packaging` before 26 also raise InvalidVersion
         reason, hint = "it compares values that are not versions", "compare with `==` or `!=`"
     else:

@@ -367,7 +367,7 @@ def read_index_url(problems: Diagnostics, path: KeyPath, value: Any) -> str | No
     if string is None:
         return None
     if redact_secrets(string) != string:
-        hint = "remove them, and store credentials where the package client reads them, such as netrc"
+        hint = "remove them, and store credentials where the package client reads them, such as in netrc"
         problems.append(Diagnostic("userinfo", "this URL contains a user name, a password or a token", path, hint))
         return None
     if not re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+(?:/[A-Za-z0-9._~%+/-]*)?", string):

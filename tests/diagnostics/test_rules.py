@@ -1,10 +1,11 @@
 """Promise 11: every mistake points at the text. One folder of fixtures/errors/ per rule, through the real command line.
 
-A folder holds `envcompile.toml`, and `expected/stderr`. Beside them may stand `command`, the words after `envcompile`
-where they are not `lock`, `padding`, the bytes of comment that the test adds below the spec, `channel` and
-`catalogue.json`, a conda channel and a catalogue that are `../channel` and `../catalogue.json` from the spec, and
-`wheels`, what the index has: a line for each with name, version, requirements, `+EXTRA` an extra that it has, `@TAG`
-the tag of its file. Where these are, every image is there too.
+A folder has `envcompile.toml` and `expected/stderr`, and optionally:
+- `command`: the command line after `envcompile`, instead of `lock`;
+- `padding`: the size of a comment that the test appends to the spec, in bytes;
+- `channel`, `catalogue.json`: a conda channel and a catalogue, which the spec finds in its parent folder;
+- `wheels`: the wheels of the index, a line for each: name, version, requirements, `+EXTRA`, `@TAG`. The test then also
+  serves every base image.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ if TYPE_CHECKING:
 
 ERRORS = FIXTURES / "errors"
 LOCK = (FIXTURES / "compile" / "ml" / "envcompile.lock").read_bytes()
-# Below this line stand the resolver's own words, which change from release to release.
+# The resolver's own message follows this line. It changes from release to release.
 REASON = "the resolver reports for "
 
 
-def test_every_rule_has_a_folder_and_every_folder_a_rule() -> None:
+def test_every_rule_has_one_fixture_folder() -> None:
     assert sorted(path.name for path in ERRORS.iterdir()) == sorted(RULES)
 
 
@@ -52,7 +53,7 @@ def test_every_rule_is_explained() -> None:
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[None]:
-    """An index with one tiny wheel or those of the folder, and nothing of the user's cache."""
+    """An index with the wheels of the folder, or else one tiny wheel; and empty caches."""
     listed = ERRORS / request.node.callspec.params["slug"] / "wheels"
     wheels = tuple(map(wheel, listed.read_text("utf-8").splitlines())) if listed.exists() else (Wheel("tiny", "1.0"),)
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
@@ -72,18 +73,18 @@ def wheel(line: str) -> Wheel:
 
 @pytest.fixture(scope="module")
 def hub() -> Iterator[str]:
-    """The settings by which every image is found."""
+    """User settings with a registry that has every base image."""
     if shutil.which("gpg") is None:
-        pytest.skip("gpg signs the archives beside the images, and is not here")
+        pytest.skip("gpg, which signs the apt archives, is not installed")
     with made_hub() as (_, settings):
         yield settings
 
 
 @pytest.fixture(scope="module")
 def archive() -> Iterator[MadeArchive]:
-    """An archive of a few packages, and a base for them: what `apt-package` is asked of."""
+    """An apt archive with a few packages, and a base image for them: for the rule `apt-package`."""
     if shutil.which("gpg") is None:
-        pytest.skip("gpg signs the archive, and is not here")
+        pytest.skip("gpg, which signs the apt archive, is not installed")
     with made_archive() as found:
         names = ("gcc-12", "gcc-13", "libgl1", "libglx0", "libgl1-mesa-dri")
         found.suites["bookworm"] = [
@@ -96,7 +97,7 @@ def archive() -> Iterator[MadeArchive]:
 
 @pytest.fixture
 def settings(archive: MadeArchive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The user's settings, which name that archive and the base's registry."""
+    """User settings with the URLs of that archive and of the registry."""
     have_settings(archive.settings(), tmp_path, monkeypatch)
 
 
@@ -137,8 +138,8 @@ def test_rule(  # noqa: PLR0913, PLR0917
 
 
 @pytest.mark.parametrize("slug", ["encoding", "missing-key", "wrong-type"])
-def test_rule_in_a_process_of_its_own(slug: str, tmp_path: Path) -> None:
-    """The same bytes where the standard streams are pipes."""
+def test_rule_in_a_subprocess(slug: str, tmp_path: Path) -> None:
+    """The output is the same if the standard streams are pipes."""
     folder = place(slug, tmp_path / "work")
     done = subprocess.run(
         [sys.executable, "-m", "envcompile", *words(slug)],
@@ -152,7 +153,7 @@ def test_rule_in_a_process_of_its_own(slug: str, tmp_path: Path) -> None:
 
 
 def place(slug: str, folder: Path) -> Path:
-    """A folder with the rule's spec, and a lock of an earlier day beside it."""
+    """A project folder with the spec of the rule and an older lock."""
     folder.mkdir()
     if (ERRORS / slug / "channel").exists():
         shutil.copytree(ERRORS / slug / "channel", folder.parent / "channel")
@@ -173,7 +174,7 @@ def words(slug: str) -> list[str]:
 
 
 def above_the_reason(errors: str) -> str:
-    """What we say ourselves, up to the line that names the resolver's reason."""
+    """The output up to the line that introduces the resolver's own message."""
     lines = errors.splitlines(keepends=True)
     last = next((number for number, line in enumerate(lines) if REASON in line), len(lines))
     return "".join(lines[: last + 1])

@@ -1,4 +1,4 @@
-"""Hard cases by hand: what stands at a path, what is said of a text that is not TOML, and how long it takes."""
+"""TOML texts, hard cases: the spans of keys and values, the messages for invalid TOML, and the running time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.kit.effort import count_calls, limit_processor_time
 
 
 def at(text: str, path: KeyPath) -> tuple[str, str]:
-    """The texts at the key and the value of a path."""
+    """The text of the key and the text of the value at a path."""
     source = TomlSource("envcompile.toml", text)
     _ = source.value
     key, value = source.find_key(path), source.find_value(path)
@@ -55,11 +55,11 @@ def at(text: str, path: KeyPath) -> tuple[str, str]:
         ("'clé\U0001f600' = 1", ("clé\U0001f600",), "'clé\U0001f600'", "1"),
     ],
 )
-def test_what_stands_at_a_path(text: str, path: KeyPath, key: str, value: str) -> None:
+def test_spans_of_key_and_value(text: str, path: KeyPath, key: str, value: str) -> None:
     assert at(text, path) == (key, value)
 
 
-def test_a_path_without_a_place() -> None:
+def test_path_without_a_span() -> None:
     source = TomlSource("s", "[a]\nb = [1]")
     assert (
         source.find_key(())
@@ -117,8 +117,8 @@ LONG = "a." * 20_000 + "a"
         (f"x = 1{'.1' * 20_000}", "expected newline or end of document after a statement", 7),
     ],
 )
-def test_a_text_that_is_not_toml(text: str, message: str, offset: int) -> None:
-    # Hundredths of a second here; minutes for a parser that is not linear.
+def test_invalid_toml(text: str, message: str, offset: int) -> None:
+    # A linear parser takes hundredths of a second, a quadratic one minutes.
     with limit_processor_time(10), pytest.raises(DiagnosticsError) as caught:
         _ = TomlSource("s", text).value
     (found,) = caught.value.diagnostics
@@ -138,11 +138,11 @@ def test_a_text_that_is_not_toml(text: str, message: str, offset: int) -> None:
         "a = ['" + "x==1.2.3', '" * 1000 + "']",
     ],
 )
-def test_no_false_alarm(text: str) -> None:
+def test_valid_toml_near_the_limits(text: str) -> None:
     assert TomlSource("s", text).value
 
 
-def test_places_are_found_up_to_where_the_text_breaks() -> None:
+def test_spans_before_a_syntax_error() -> None:
     source = TomlSource("s", "a = [1]\nb = [2, {c = \nd = 3")
     assert source.find_value(("a", 0)) == TextSpan(5, 6)
     assert source.find_key(("b", 1, "c")) == TextSpan(17, 18)
@@ -158,8 +158,8 @@ def test_places_are_found_up_to_where_the_text_breaks() -> None:
         ("", f"a{{}} = {'[' * 300}{']' * 300}\n", "", 600, ("a299", *(0,) * 299)),
     ],
 )
-def test_places_of_a_large_text_take_linear_time(start: str, item: str, end: str, count: int, path: KeyPath) -> None:
-    """A text twice as long takes at most twice the calls, and no regular expression takes longer than all else."""
+def test_scanning_takes_linear_time(start: str, item: str, end: str, count: int, path: KeyPath) -> None:
+    """Twice the text takes about twice the calls. The time limit detects slow regular expressions."""
 
     def find_place(count: int) -> None:
         text = start + "".join(item.format(number) for number in range(count)) + end
@@ -170,7 +170,7 @@ def test_places_of_a_large_text_take_linear_time(start: str, item: str, end: str
     assert count_calls(lambda: find_place(count)) < 2.1 * count_calls(lambda: find_place(count // 2))
 
 
-def test_a_good_file_is_not_scanned() -> None:
+def test_valid_file_is_not_scanned() -> None:
     source = TomlSource("s", 'name = "x"\n[pip]\npackages = ["numpy>=1.26"]')
     _ = source.value
     assert "_scanner" not in vars(source)

@@ -1,4 +1,4 @@
-"""The text at a key's place parses to its value."""
+"""Random TOML texts: the spans of keys and values are right, and syntax errors have an offset."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SHORT = {"\b": "b", "\t": "t", "\n": "n", "\f": "f", "\r": "r", "\x1b": "e", '"'
 
 
 class Writer:
-    """Writes a value as TOML, in a style taken at random at every choice."""
+    """Writes a value as TOML in a random style."""
 
     def __init__(self, random: Random) -> None:
         self.random = random
@@ -48,7 +48,7 @@ class Writer:
         return self.any_of("", "", " ", "\t  ")
 
     def gap(self) -> str:
-        """What may stand between the items of an array or an inline table."""
+        """Whitespace and comments between the items of an array or an inline table."""
         return self.any_of("", "", " ", "\n", ' # ] } \' """ a.b = 1\n\t', "\n\n#\n")
 
     def end(self) -> str:
@@ -123,7 +123,7 @@ class Writer:
         yield f"{self.name(name)}{self.blank()}={self.blank()}{self.value(item)}"
 
     def body(self, table: dict[str, Any], path: KeyPath, names: Names) -> dict[str, Any]:
-        """Write what needs no header; what is left for headers."""
+        """Write the keys of a table that need no header. Returns the others."""
         left = {}
         for name, value in table.items():
             here = (*path, name)
@@ -144,7 +144,7 @@ class Writer:
         self.lines.append(self.blank() + brackets + inner + "]" * len(brackets) + self.end())
 
     def headed(self, table: dict[str, Any], path: KeyPath, names: Names) -> None:
-        """Write what a table left for headers."""
+        """Write the keys of a table that need a header."""
         for name, value in table.items():
             here, its = (*path, name), (*names, name)
             self.without_text.add(here)
@@ -154,7 +154,7 @@ class Writer:
                     self.header("[[", its)
                     self.headed(self.body(item, (*here, index), ()), (*here, index), its)
             elif value and all(isinstance(item, dict) for item in value.values()) and self.any_of("", "late"):
-                self.headed(value, here, its)  # its own header after those of its tables, or none
+                self.headed(value, here, its)  # the header of a table after those of its subtables, or no header
                 if self.any_of("", "late"):
                     self.header("[", its)
             else:
@@ -198,8 +198,8 @@ def problem_of(source: TomlSource) -> Diagnostic | None:
 
 @settings(max_examples=200, deadline=None)
 @given(table=TABLES, random=st.randoms(use_true_random=False))
-def test_the_text_at_a_keys_place_parses_to_its_value(table: dict[str, Any], random: Random) -> None:
-    """The text at a key's place parses to its value, and the key's own text to its name."""
+def test_spans_parse_to_key_and_value(table: dict[str, Any], random: Random) -> None:
+    """The text at the span of a key parses to its name, and the text at the span of its value to the value."""
     writer = Writer(random)
     text = writer.document(table)
     source = TomlSource("s", text)
@@ -216,15 +216,15 @@ def test_the_text_at_a_keys_place_parses_to_its_value(table: dict[str, Any], ran
             assert tomli.loads(f"{key_text} = 1") == {path[-1]: 1}
         if path not in writer.without_text:
             assert repr(tomli.loads(f"x = {value_text}")["x"]) == repr(value)
-        elif value_text != key_text or isinstance(path[-1], int):  # the header that made it, maybe a longer one
+        elif value_text != key_text or isinstance(path[-1], int):  # the header that creates the table; it may be longer
             names = tuple(part for part in path if isinstance(part, str))
             assert names_of(value_text)[: len(names)] == names
 
 
 @settings(max_examples=200, deadline=None)
 @given(table=TABLES, random=st.randoms(use_true_random=False))
-def test_a_broken_text_has_a_reason_and_an_offset(table: dict[str, Any], random: Random) -> None:
-    """Whatever the text, `parse` gives a value or a diagnostic inside the text, and no place is outside it."""
+def test_broken_text_has_a_message_and_an_offset(table: dict[str, Any], random: Random) -> None:
+    """A broken text gives a value, or a diagnostic with an offset in the text; no span is outside of the text."""
     text = Writer(random).document(table)
     cut = random.randint(0, len(text))
     source = TomlSource("s", text[:cut] + random.choice(["", *"'\"[]{}=.,#\\\r\n\0", "a.b", '"""']) + text[cut + 1 :])

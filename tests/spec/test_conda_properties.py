@@ -1,7 +1,6 @@
-"""Our reading of conda requirements is rattler's, which solves: on a real channel, and on whatever hypothesis makes.
+"""`spec.conda` reads requirements and versions as rattler does: those of a real channel, and random ones.
 
-rattler runs in a child of its own that ends by `os._exit`: py-rattler may crash when an interpreter ends (measured with
-0.28), after it has answered. What it answered is what counts.
+rattler runs in a child process that ends with `os._exit`, because py-rattler 0.28 may crash when an interpreter ends.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ Records = list[tuple[str, str]]
 
 
 class Rattler:
-    """The child: one question and one answer a line."""
+    """The child process: each question and each answer is one line."""
 
     def __init__(self, child: subprocess.Popen[str]) -> None:
         self.child = child
@@ -85,7 +84,7 @@ class Rattler:
 @pytest.fixture(scope="module")
 def rattler() -> Iterator[Rattler]:
     if find_spec("rattler") is None:
-        pytest.skip("py-rattler is not installed, and there is nothing to agree with")
+        pytest.skip("py-rattler is not installed")
     with subprocess.Popen([sys.executable, "-c", CHILD], stdin=-1, stdout=-1, text=True, encoding="utf-8") as child:
         yield Rattler(child)
 
@@ -94,7 +93,7 @@ def package(name: str, number: str, build: str, subdir: str = "noarch") -> Conda
     return CondaPackage(name, number, build, "conda-forge", subdir, "", "")
 
 
-# Few numbers and words, so that versions are near each other.
+# Few numbers and words, so that many versions are equal or close.
 NUMBERS = st.sampled_from("0 1 2 3 10 01 00 26".split())
 WORDS = st.sampled_from(["", "", "", "a", "a1", "b1c", "rc1", "dev", "dev0", "post1", "alpha2", "RC2"])
 FIRST = st.builds("{}{}".format, NUMBERS, WORDS)
@@ -134,7 +133,7 @@ def ranges(draw: st.DrawFn, blank: str = "") -> str:
 
 @st.composite
 def specs(draw: st.DrawFn) -> str:
-    """Mostly such as people write."""
+    """Requirements, most of them like those that people write."""
     name = draw(st.sampled_from(["x", "x", "conda-forge::x", "conda-forge/noarch::X"]))
     form = draw(st.integers(0, 4))
     between = draw(st.sampled_from(["", " ", "  "]))
@@ -151,18 +150,18 @@ def specs(draw: st.DrawFn) -> str:
 
 
 def parsed(text: str) -> MatchSpec | None:
-    """The requirement, or none where it is refused, which it is with a word on what to do."""
+    """The requirement, or None if it is rejected; then there must be a message and a hint."""
     try:
         return parse_match_spec(text)
     except RequirementError as refusal:
-        said = refusal
-    assert said.message
-    assert said.hint
+        error = refusal
+    assert error.message
+    assert error.hint
     return None
 
 
 def agree(rattler: Rattler, text: str, records: Records) -> None:
-    """What is taken admits the same packages as with rattler, but for channel and subdir, which rattler passes over."""
+    """A requirement that is accepted matches the same packages as in rattler, which ignores channel and subdir."""
     spec = parsed(text)
     if spec is None:
         return
@@ -170,7 +169,7 @@ def agree(rattler: Rattler, text: str, records: Records) -> None:
     ours = [matches_package(anywhere, package(spec.name, *each)) for each in records]
     assert rattler.ask(spec.name, records, [text])["specs"] == [ours], text
     if spec.version is not None:
-        # The spelling that we keep means the same to both.
+        # rattler reads the normalised version in the same way.
         kept = f'{spec.name}[version="{spec.version}"]'
         ours = [matches_package(parse_match_spec(kept), package(spec.name, *each)) for each in records]
         assert parse_match_spec(kept).version == spec.version
@@ -178,7 +177,7 @@ def agree(rattler: Rattler, text: str, records: Records) -> None:
 
 
 @pytest.mark.parametrize("platform", ["linux-64", "linux-aarch64"])
-def test_every_requirement_of_the_channel_admits_the_same_records(rattler: Rattler, platform: str) -> None:
+def test_requirements_in_channel_match_the_same_records_as_in_rattler(rattler: Rattler, platform: str) -> None:
     records: dict[str, Records] = defaultdict(list)
     asked: dict[str, set[str]] = defaultdict(set)
     for subdir in (platform, "noarch"):
@@ -198,7 +197,7 @@ def test_every_requirement_of_the_channel_admits_the_same_records(rattler: Rattl
 
 
 @pytest.mark.parametrize("platform", ["linux-64", "linux-aarch64", "noarch"])
-def test_every_two_versions_of_a_package_of_the_channel_stand_alike(rattler: Rattler, platform: str) -> None:
+def test_versions_in_channel_have_the_same_order_as_in_rattler(rattler: Rattler, platform: str) -> None:
     numbers: dict[str, set[str]] = defaultdict(set)
     repodata = json.loads((CHANNEL / platform / "repodata.json").read_text(encoding="utf-8"))
     for record in [*repodata["packages"].values(), *repodata["packages.conda"].values()]:
@@ -212,7 +211,7 @@ def test_every_two_versions_of_a_package_of_the_channel_stand_alike(rattler: Rat
 @settings(max_examples=200, deadline=None)
 @given(numbers=st.lists(versions() | LATER, min_size=2, max_size=12))
 @example(numbers=["1.0+cu118", "1.0", "1.0.post1", "1.0rc1", "1.0dev1", "1.0_", "1.0a_", "1.0a"])
-def test_versions_stand_as_rattler_has_them(rattler: Rattler, numbers: list[str]) -> None:
+def test_generated_versions_have_the_same_order_as_in_rattler(rattler: Rattler, numbers: list[str]) -> None:
     pairs = [(one, other) for one in numbers for other in numbers]
     assert [
         compare_conda_versions(parse_conda_version(one), parse_conda_version(other)) for one, other in pairs
@@ -221,7 +220,7 @@ def test_versions_stand_as_rattler_has_them(rattler: Rattler, numbers: list[str]
 
 @settings(max_examples=200, deadline=None)
 @given(text=st.text("012a_.-+!", max_size=8) | st.text(max_size=5))
-def test_what_is_a_version_to_us_is_one_to_rattler(rattler: Rattler, text: str) -> None:
+def test_rattler_accepts_every_accepted_version(rattler: Rattler, text: str) -> None:
     try:
         parse_conda_version(text)
     except ValueError:
@@ -231,7 +230,9 @@ def test_what_is_a_version_to_us_is_one_to_rattler(rattler: Rattler, text: str) 
 
 @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(text=specs(), numbers=st.lists(versions(), min_size=1, max_size=12), build=st.sampled_from(BUILDS))
-def test_requirements_admit_the_same_packages(rattler: Rattler, text: str, numbers: list[str], build: str) -> None:
+def test_generated_requirements_match_the_same_packages(
+    rattler: Rattler, text: str, numbers: list[str], build: str
+) -> None:
     near = [number.strip("<>=!~*. ") for number in re.findall(r"[<>=!~]*[0-9][0-9A-Za-z.!]*", text)]
     readable = [number for number in near if not _unreadable(number)]
     records = [(number, each) for number in numbers + readable for each in (build, "py39_0", "cpu_mkl")]
@@ -255,14 +256,14 @@ NEAR = [(number, build) for number in ("1", "1.2", "2.0", "2.0rc1", "1a1", "10")
 
 @settings(max_examples=500, deadline=None)
 @given(text=SOUP | PIECED | st.text(max_size=20))
-def test_any_text_is_a_requirement_or_refused(rattler: Rattler, text: str) -> None:
-    """Never a crash; and what is taken, rattler takes, and reads alike."""
+def test_random_text_is_rejected_or_read_as_in_rattler(rattler: Rattler, text: str) -> None:
+    """Random text never causes a crash, and rattler accepts and reads every accepted text in the same way."""
     agree(rattler, text, NEAR)
 
 
 @settings(max_examples=500, deadline=None)
 @given(text=specs(), where=st.integers(0, 30), what=SLIPS, length=st.integers(0, 2))
-def test_a_slip_of_the_pen_is_read_alike_or_refused(
+def test_requirement_with_a_typo_is_rejected_or_read_as_in_rattler(
     rattler: Rattler, text: str, where: int, what: str, length: int
 ) -> None:
     agree(rattler, text[:where] + what + text[where + length :], NEAR)

@@ -1,4 +1,4 @@
-"""Image references: their parts, and the registry that a name belongs to."""
+"""Image references: their parts and their registry."""
 
 from __future__ import annotations
 

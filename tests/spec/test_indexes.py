@@ -1,4 +1,4 @@
-"""Which index serves which package."""
+"""Extra indexes: which index serves a package, and how indexes affect locks and tags."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ extra-indexes = [
         ("typing-extensions", "corp"),
     ],
 )
-def test_the_first_that_names_it_and_no_other(package: str, index: str) -> None:
+def test_first_index_that_lists_a_package_serves_it(package: str, index: str) -> None:
     indexes = (
         ExtraIndex("cpu", URL, ("Torch", "nvidia_*-cu1?")),
         ExtraIndex("corp", URL, ("Acme.*", "nvidia-*", "typing_extensions")),
@@ -49,11 +49,11 @@ def test_the_first_that_names_it_and_no_other(package: str, index: str) -> None:
     assert find_index_name(package, indexes) == index
 
 
-def test_a_glob_of_many_stars_takes_no_time() -> None:
+def test_glob_with_many_stars_is_fast() -> None:
     assert find_index_name("a" * 60 + "b", (ExtraIndex("x", URL, ("*a" * 30 + "*c",)),)) == "default"
 
 
-def test_order_of_indexes_counts_and_order_and_spelling_of_names_does_not() -> None:
+def test_recorded_inputs_depend_on_the_order_of_indexes_but_not_of_names() -> None:
     first = spec_of(SPEC.replace("PACKAGES", '["Torch", "zeta_*"]'))
     assert recorded_inputs(spec_of(SPEC.replace("PACKAGES", '["zeta-*", "torch"]'))) == recorded_inputs(first)
     assert recorded_inputs(spec_of(SPEC.replace("PACKAGES", '["torch"]'))) != recorded_inputs(first)
@@ -62,8 +62,8 @@ def test_order_of_indexes_counts_and_order_and_spelling_of_names_does_not() -> N
 
 
 @pytest.mark.parametrize(("name", "wrong"), [("LIB", True), ("acme-x", False), ("a*", False), ("lib-*", False)])
-def test_what_an_earlier_index_takes_away(name: str, *, wrong: bool) -> None:
-    """Globs may overlap: the order says who serves. A name that its index could never serve is a mistake."""
+def test_package_listed_by_an_earlier_index(name: str, *, wrong: bool) -> None:
+    """Globs may overlap. A name is a mistake if an earlier index always serves it."""
     text = SPEC.replace("PACKAGES", f'["{name}"]')
     if not wrong:
         assert spec_of(text).pip.extra_indexes[0].packages == (name,)
@@ -74,8 +74,8 @@ def test_what_an_earlier_index_takes_away(name: str, *, wrong: bool) -> None:
 
 
 @pytest.mark.parametrize(("package", "index"), [("numpy", "corp"), ("torch", "default"), ("torch", "other")])
-def test_a_lock_with_a_package_of_an_index_it_is_not_named_for_is_refused(package: str, index: str) -> None:
-    """Whoever wrote it: a lock may come from anybody."""
+def test_lock_with_a_package_from_the_wrong_index_is_rejected(package: str, index: str) -> None:
+    """The index of each package is checked, because a lock may come from an untrusted source."""
     spec, lock = parsed("indexes")
     platforms = tuple(
         dataclasses.replace(
@@ -88,8 +88,8 @@ def test_a_lock_with_a_package_of_an_index_it_is_not_named_for_is_refused(packag
         compile_dockerfile(spec, dataclasses.replace(lock, platforms=platforms))
 
 
-def test_the_order_of_the_indexes_moves_no_tag_but_their_credentials_do() -> None:
-    """Promise 5: a reordering of what is unordered does not move it; anything that changes the image does."""
+def test_tag_depends_on_credentials_but_not_on_the_order_of_indexes() -> None:
+    """Promise 5: the order of unordered lists does not change the tag; everything that changes the image does."""
     spec, lock = parsed("indexes")
     turned = dataclasses.replace(spec.pip, extra_indexes=spec.pip.extra_indexes[::-1])
     same = compile_dockerfile(dataclasses.replace(spec, pip=turned), lock)

@@ -1,4 +1,4 @@
-"""conda requirements: what they ask for, which packages they admit, and what is said of those that are refused."""
+"""conda requirements: their parts, the packages that match them, and the messages for rejected ones."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ READ = {
     "pytorch=2.*=cuda*": ("2.*", "cuda*"),
     "pytorch >=2,<3 cuda*": (">=2,<3", "cuda*"),
     "pytorch>=2,<3=cuda*": (">=2,<3", "cuda*"),
-    # A build makes a series one version.
+    # With a build, `=1.26` is the exact version.
     "numpy=1.26=py*": ("==1.26", "py*"),
     "numpy =1.26 py*": ("==1.26", "py*"),
     "numpy=1.26=*": ("==1.26", None),
@@ -74,8 +74,8 @@ WHERE = {
 }
 
 DIFFERENT = "means different things to conda and rattler"
-# The message, less the requirement itself; what the hint says.
-REFUSED = {
+# The text: a part of the message, and a part of the hint.
+REJECTED = {
     "": ("is not a conda requirement", "`"),
     "numpy*": ("is not a conda requirement", "`"),
     "numpy@1.26": ("is not a conda requirement", "`"),
@@ -140,7 +140,7 @@ REFUSED = {
     "numpy = [version='2']": ("is not a version", "`"),
     "*::numpy": ("is not a channel name", "`conda-forge::numpy`"),
     "defaults::numpy": ("names `defaults`", "`pkgs/main::numpy`"),
-    "conda-forge/osx-arm64::numpy": ("is not a supported platform", "`linux-aarch64`"),
+    "conda-forge/osx-arm64::numpy": ("is not a supported subdir", "`linux-aarch64`"),
 }
 
 OTHER_RULES = {
@@ -151,7 +151,7 @@ OTHER_RULES = {
     "https://me:secret@example.com/channel::numpy": "userinfo",
 }
 
-# Sorted; what stands in one row is equal. Most are the examples of CEP 33.
+# Rows of equal versions, in ascending order. Most are examples from CEP 33.
 ORDER = (
     ("0.4.1.rc", "0.4.1.RC"),
     ("0.4.1+local",),
@@ -175,13 +175,13 @@ ORDER = (
 PACKAGE = CondaPackage(
     "numpy", "1.26.4", "py312h1_0", "conda-forge", "linux-64", "n.conda", sha256=64 * "a", md5=32 * "b"
 )
-ADMITTED = (
+MATCHING = (
     *("numpy", "NumPy", "numpy =1.26", "numpy 1.26.4", "numpy 1.26.4.0", "numpy >1.26,<2", "numpy <1|>=1.26"),
     *("numpy ~=1.26.1", "numpy !=1.26", "numpy !=1.25.*", "numpy * py312*", "numpy * *_0", "numpy * p*h*_*"),
     *("conda-forge::numpy", "conda-forge/linux-64::numpy", "numpy[subdir=linux-64]", "numpy * PY312H1_0"),
     *(f"numpy[sha256={64 * 'a'}]", f"numpy[md5={32 * 'b'}]"),
 )
-NOT_ADMITTED = (
+NOT_MATCHING = (
     *("scipy", "numpy 1.26", "numpy =1.2", "numpy=1.26=py*", "numpy >1.26.4", "numpy <1.26.4", "numpy ~=1.25.1"),
     *("numpy !=1.26.*", "numpy >=1,<1.26|>=2", "numpy * py31", "numpy * *h2_*", "numpy * py312h1_0*0", "numpy * cuda*"),
     *("nvidia::numpy", "conda-forge/noarch::numpy", "numpy[channel=nvidia]", f"numpy[sha256={64 * 'b'}]"),
@@ -189,7 +189,7 @@ NOT_ADMITTED = (
 
 
 @pytest.mark.parametrize(("text", "parts"), READ.items())
-def test_one_spelling_for_one_meaning(text: str, parts: tuple[str | None, str | None]) -> None:
+def test_versions_are_normalised(text: str, parts: tuple[str | None, str | None]) -> None:
     spec = parse_match_spec(text)
     assert (spec.version, spec.build) == parts
     if spec.version is not None:
@@ -202,25 +202,25 @@ def test_channel_and_subdir(text: str, place: tuple[str | None, str | None]) -> 
     assert parse_match_spec(text) == MatchSpec("numpy", None, None, *place)
 
 
-@pytest.mark.parametrize(("text", "said"), REFUSED.items())
-def test_what_is_refused_is_refused_with_the_spelling_to_use(text: str, said: tuple[str, str]) -> None:
+@pytest.mark.parametrize(("text", "expected"), REJECTED.items())
+def test_rejected_match_spec_has_a_hint(text: str, expected: tuple[str, str]) -> None:
     with pytest.raises(RequirementError) as caught:
         parse_match_spec(text)
-    message, hint = said
+    message, hint = expected
     assert caught.value.rule == "match-spec"
     assert message in caught.value.message
     assert hint in str(caught.value.hint)
 
 
 @pytest.mark.parametrize(("text", "rule"), OTHER_RULES.items())
-def test_what_is_no_requirement_at_all(text: str, rule: str) -> None:
+def test_foreign_syntax_has_its_own_rule(text: str, rule: str) -> None:
     with pytest.raises(RequirementError) as caught:
         parse_match_spec(text)
     assert caught.value.rule == rule
     assert "secret" not in f"{caught.value.message} {caught.value.hint}"
 
 
-def test_no_text_is_too_long() -> None:
+def test_long_texts_are_rejected() -> None:
     for text in (
         "numpy " + "=" * MAX_REQUIREMENT_LENGTH,
         "a::" * 500,
@@ -231,13 +231,13 @@ def test_no_text_is_too_long() -> None:
             parse_match_spec(text)
 
 
-@pytest.mark.parametrize("text", ADMITTED)
-def test_a_package_that_is_admitted(text: str) -> None:
+@pytest.mark.parametrize("text", MATCHING)
+def test_package_that_matches(text: str) -> None:
     assert matches_package(parse_match_spec(text), PACKAGE)
 
 
-@pytest.mark.parametrize("text", NOT_ADMITTED)
-def test_a_package_that_is_not_admitted(text: str) -> None:
+@pytest.mark.parametrize("text", NOT_MATCHING)
+def test_package_that_does_not_match(text: str) -> None:
     assert not matches_package(parse_match_spec(text), PACKAGE)
 
 
@@ -251,13 +251,13 @@ def test_a_package_that_is_not_admitted(text: str) -> None:
         ("numpy ~=1.26.0", "1.26 1.26.4 1.26.post1", "1.26rc1 1.27 2"),
     ],
 )
-def test_the_edges_of_a_range(text: str, admitted: str, others: str) -> None:
+def test_range_boundaries(text: str, admitted: str, others: str) -> None:
     spec = parse_match_spec(text)
     made = [dataclasses.replace(PACKAGE, version=each) for each in (admitted + " " + others).split()]
     assert [each.version for each in made if matches_package(spec, each)] == admitted.split()
 
 
-def test_a_version_that_cannot_be_read_is_in_no_range() -> None:
+def test_invalid_version_is_in_no_range() -> None:
     package = dataclasses.replace(PACKAGE, version="1..2")
     assert matches_package(parse_match_spec("numpy"), package)
     assert not matches_package(parse_match_spec("numpy !=1"), package)
@@ -276,15 +276,15 @@ def test_the_order_of_versions() -> None:
 
 
 @pytest.mark.parametrize("text", ["", ".1", "1.", "1..2", "1!", "1+", "1-2_3", "1 2", "1*", "é", "1!2!3"])
-def test_what_is_no_version(text: str) -> None:
+def test_invalid_version_raises_value_error(text: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
         parse_conda_version(text)
 
 
-def test_nothing_heavy_is_imported_to_match() -> None:
-    """Both stand on the path of `verify`."""
+def test_matching_imports_no_slow_module() -> None:
+    """`verify` imports this module, and must start fast."""
     program = (
-        "import sys, envcompile.spec.conda, envcompile.spec.conda; "
+        "import sys, envcompile.spec.conda; "
         "print({'packaging', 'rattler', 'jinja2', 'tomli', 'fnmatch', 'os.path', 'json'} & (set(sys.modules) - early))"
     )
     started = f"import sys; early = set(sys.modules); {program}"

@@ -1,4 +1,4 @@
-"""What is wrong with a requirement of pip, and what to write instead.
+"""Messages and hints for invalid pip requirements.
 
 Promise 11: every mistake points at the text, with a hint.
 """

@@ -1,7 +1,7 @@
 """Diagnostics: their data class, the errors that carry them, their format on a terminal, and the events of a command.
 
-A check names a rule and a key path. The position in the text is found only when the diagnostic is formatted. All texts
-pass through `redact_secrets`.
+A check names a rule and a key path. The position in the text is found only when the diagnostic is formatted.
+`redact_secrets` masks credentials in messages, hints and excerpts.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     return f"did you mean `{near[0]}`?" if near else None
 
 
-@lru_cache(maxsize=8)  # one long line may hold many mistakes
+@lru_cache(maxsize=8)  # a line is redacted once for all of its mistakes
 def redact_secrets(text: str) -> str:
     """Replace each character of user names, passwords and tokens in URLs by `*`, so that columns stay the same."""
     if "@" not in text and "/t/" not in text:

@@ -66,7 +66,7 @@ class TomlScanner:
         )
         self.root = TomlNode((0, 0), (0, 0))
         self.long_key: tuple[int, int] | None = None  # the first key with too many parts, up to the first excess part
-        self.max_depth, self.deepest_position = 0, 0  # of brackets, and the offset of the innermost
+        self.max_depth, self.deepest_position = 0, 0  # the deepest nesting of brackets, and its offset
         table = self.root
         try:
             while mark := self._skip_blanks():
@@ -234,7 +234,7 @@ class TomlSource(SourceText):
     def _find_long_key(self) -> TextSpan | None:
         """The first key with more than `MAX_KEY_PARTS` parts.
 
-        A key is on one line, so the scanner runs only if a line has that many dots, which may be in a string instead.
+        The scanner runs only if a line has that many dots, because a key is on one line. Most such dots are in strings.
         """
         has_many_dots = any(line.count(".") >= MAX_KEY_PARTS for line in self.text.split("\n"))
         return TextSpan(*self._scanner.long_key) if has_many_dots and self._scanner.long_key else None

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # A Dockerfile has a build stage, in which `apt.build` is installed, only if the spec sets one of these.
 _BUILD_STAGE_KEYS = (("pip", "packages"), ("conda", "packages"), ("python",))
 
-# Arrays without duplicates, and the noun for an item in messages.
+# Arrays that must not have duplicates, and the noun for an item in messages.
 _UNIQUE_LISTS = {
     ("platforms",): "the platform",
     ("image", "expose"): "the port",
@@ -106,7 +106,7 @@ def _check_requirements(value: dict[str, Any]) -> Iterator[Diagnostic]:
             message = (
                 f"`{normal}` is requested twice, as `{display_text(seen[normal, marker])}` and `{display_text(text)}`"
             )
-            yield Diagnostic("duplicate", message, path, "write the two as one requirement")
+            yield Diagnostic("duplicate", message, path, "combine the two into one requirement")
         seen[normal, marker] = text
 
 
@@ -125,7 +125,7 @@ def _check_conda(value: dict[str, Any]) -> Iterator[Diagnostic]:
             message = (
                 f"`{parsed.name}` is requested twice, as `{display_text(seen[parsed.name])}` and `{display_text(text)}`"
             )
-            yield Diagnostic("duplicate", message, path, "write the two as one requirement")
+            yield Diagnostic("duplicate", message, path, "combine the two into one requirement")
         seen[parsed.name] = text
     for path, text in _iter_strings(value, "conda", "channels"):
         if redact_secrets(text) != text:

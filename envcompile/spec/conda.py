@@ -3,7 +3,7 @@
 Versions follow CEP 33, not PEP 440: https://github.com/conda/ceps/blob/main/cep-0033.md. A version is an epoch, a
 release and a local part; both consist of segments, and a segment of components. Components sort as `dev` < `_` <
 letters < numbers < `post`. A missing component counts as 0: 1.0 equals 1, 1.0rc1 and 1.0+cu118 are lower than 1.0, and
-1.0.post1 is higher. Where conda and rattler differ (`1.1a_` and `1.1a`), the order is that of rattler, which resolves.
+1.0.post1 is higher. Where conda and rattler differ (`1.1a_` and `1.1a`), the order is rattler's, the default resolver.
 """
 
 from __future__ import annotations
@@ -228,10 +228,10 @@ def parse_match_spec(text: str) -> MatchSpec:
     """
     stripped = text.strip(" ")
     quoted = f"`{display_text(stripped)}`"
-    _refuse_foreign_syntax(stripped, quoted)
+    _reject_foreign_syntax(stripped, quoted)
     found = re.fullmatch(_MATCH_SPEC_PATTERN, stripped, re.DOTALL)
     if found is None or ":" in found["rest"].partition("[")[0]:
-        _refuse_name(stripped, quoted)
+        _reject_name(stripped, quoted)
     rest, brackets = _parse_brackets(found["rest"].strip(" "), quoted)
     version, build = _split_version_and_build(rest, quoted)
     if version is not None:
@@ -269,14 +269,14 @@ def split_dependency(text: str) -> tuple[str, str]:
     return (found["name"].lower(), found["rest"].strip()) if found else (text.strip().lower(), "")
 
 
-def _refuse(message: str, hint: str) -> NoReturn:
+def _reject(message: str, hint: str) -> NoReturn:
     rule = "match-spec"
     raise RequirementError(rule, message, hint)
 
 
-def _refuse_foreign_syntax(stripped: str, quoted: str) -> None:
+def _reject_foreign_syntax(stripped: str, quoted: str) -> None:
     if len(stripped) > MAX_REQUIREMENT_LENGTH:
-        _refuse(f"{quoted} is too long for a requirement", "write a name and a version range")
+        _reject(f"{quoted} is too long for a requirement", "write a name and a version range")
     if stripped.startswith("-"):
         raise RequirementError(
             "requirement-option", f"{quoted} is an option, not a requirement", "write a name and a version range"
@@ -285,7 +285,7 @@ def _refuse_foreign_syntax(stripped: str, quoted: str) -> None:
         hint = "remove them, and store them with `rattler auth login` (for the resolver `rattler`)"
         raise RequirementError("userinfo", f"{quoted} contains a user name, a password or a token", hint)
     if "#" in stripped:
-        _refuse(f"{quoted} contains a comment", "write the comment outside the quotes")
+        _reject(f"{quoted} contains a comment", "write the comment outside the quotes")
     if stripped.startswith((".", "/", "~")) or stripped.endswith((*ARCHIVE_SUFFIXES, ".conda")):
         raise RequirementError("requirement-path", f"{quoted} is a file, which a lock cannot pin", LOCAL_CODE_HINT)
     if "://" in stripped:
@@ -293,25 +293,25 @@ def _refuse_foreign_syntax(stripped: str, quoted: str) -> None:
             "requirement-url", f"{quoted} is a URL", "write `channel::name`, and add the channel to `channels`"
         )
     if any(each.isspace() and each != " " for each in stripped):
-        _refuse(f"{quoted} contains whitespace other than spaces", "write spaces instead")
+        _reject(f"{quoted} contains whitespace other than spaces", "write spaces instead")
     if ";" in stripped or " if " in stripped:
         hint = f"write `{display_text(stripped.partition(';')[0].partition(' if ')[0].strip())}`"
-        _refuse(f"{quoted} has a condition, which conda requirements do not support", hint)
+        _reject(f"{quoted} has a condition, which conda requirements do not support", hint)
     if "(" in stripped or ")" in stripped:
         hint = "write it without parentheses: `,` binds closer than `|`"
-        _refuse(f"{quoted} has parentheses, so it {_AMBIGUOUS_MESSAGE}", hint)
+        _reject(f"{quoted} has parentheses, so it {_AMBIGUOUS_MESSAGE}", hint)
 
 
-def _refuse_name(stripped: str, quoted: str) -> NoReturn:
+def _reject_name(stripped: str, quoted: str) -> NoReturn:
     channel, _, name = stripped.partition("[")[0].rpartition(":")
     channel = channel.split(":")[0].strip() or "conda-forge"
     if not stripped.partition("[")[0].count(":"):
-        _refuse(f"{quoted} is not a conda requirement", 'write it as `"numpy >=2,<3"`')
+        _reject(f"{quoted} is not a conda requirement", 'write it as `"numpy >=2,<3"`')
     if stripped.startswith("::"):
-        _refuse(f"{quoted} has no channel before `::`", f"write `{display_text(name)}`")
+        _reject(f"{quoted} has no channel before `::`", f"write `{display_text(name)}`")
     if "::" not in stripped:
-        _refuse(f"{quoted} names a channel with a single colon", f"write two colons: `{channel}::{name.strip()}`")
-    _refuse(f"{quoted} does not name one package of one channel", f"write `{channel}::{name.strip()}`")
+        _reject(f"{quoted} names a channel with a single colon", f"write two colons: `{channel}::{name.strip()}`")
+    _reject(f"{quoted} does not name one package of one channel", f"write `{channel}::{name.strip()}`")
 
 
 def _parse_brackets(rest: str, quoted: str) -> tuple[str, dict[str, str]]:
@@ -320,27 +320,27 @@ def _parse_brackets(rest: str, quoted: str) -> tuple[str, dict[str, str]]:
     rest, _, inside = rest.partition("[")
     if re.match(r"[A-Za-z0-9_][A-Za-z0-9_., -]*\]", inside):
         hint = "list the packages that the extra stands for, or move the requirement to `[pip]`"
-        _refuse(f"{quoted} requests an extra, which conda packages do not have", hint)
+        _reject(f"{quoted} requests an extra, which conda packages do not have", hint)
     if not inside.endswith("]"):
-        _refuse(f"{quoted} has invalid brackets", _BRACKETS_HINT)
+        _reject(f"{quoted} has invalid brackets", _BRACKETS_HINT)
     pairs = list(re.finditer(_BRACKET_ITEM_PATTERN, inside[:-1]))
     values = {each["key"]: each["double"] or each["single"] or each["bare"] for each in pairs}
     if "build_number" in values:
         hint = f'write the build: `[build="*_{display_text(values["build_number"])}"]`'
-        _refuse(f"{quoted} requests a build number, which a lock does not record", hint)
+        _reject(f"{quoted} requests a build number, which a lock does not record", hint)
     if unknown := [key for key in values if key not in _BRACKET_VALUE_PATTERNS]:
-        _refuse(
+        _reject(
             f"{quoted} has the unknown key `{display_text(unknown[0])}` in brackets",
             format_choices(_BRACKET_VALUE_PATTERNS),
         )
     if "".join(each.group() for each in pairs) != inside[:-1] or len(values) != len(pairs) or not pairs:
-        _refuse(f"{quoted} has invalid brackets", _BRACKETS_HINT)
+        _reject(f"{quoted} has invalid brackets", _BRACKETS_HINT)
     for key, value in values.items():
         if not re.fullmatch(_BRACKET_VALUE_PATTERNS[key], value):
             hint = {"subdir": format_choices(_SUBDIRS), "md5": _DIGEST_HINT, "sha256": _DIGEST_HINT}.get(
                 key, _BRACKETS_HINT
             )
-            _refuse(f"`{display_text(value)}` in {quoted} is not a {key}", hint)
+            _reject(f"`{display_text(value)}` in {quoted} is not a {key}", hint)
     return rest.rstrip(" "), values
 
 
@@ -351,21 +351,21 @@ def _split_version_and_build(rest: str, quoted: str) -> tuple[str | None, str | 
     if " " in rest:
         if re.search(r"[,|] +=(?!=)", rest):
             glued = re.sub(r"([,|]) +=", r"\1=", rest)
-            _refuse(f"{quoted} has a space before an `=`", f"write `{display_text(glued)}`")
+            _reject(f"{quoted} has a space before an `=`", f"write `{display_text(glued)}`")
         rest = re.sub(r" *([,|]) *", r"\1", re.sub(r"([=<>!~]=|[=<>]) +(?![=<>!~])", r"\1", rest))
     words = [word for word in rest.split(" ") if word]
     if len(words) == 1 and (split := re.fullmatch(r"(.*[^=<>!~,|])=([^=<>!~,|]+)", words[0])):
         words = [split[1], split[2]]
     if len(words) > 1 and words[1][0] in _OPERATOR_CHARACTERS:
         if re.match(r"=[^=0-9]", words[1]) or not words[0].strip(_OPERATOR_CHARACTERS):
-            _refuse(f"{quoted} has a space before an `=`", f"write `{display_text(words[0] + words[1])}`")
+            _reject(f"{quoted} has a space before an `=`", f"write `{display_text(words[0] + words[1])}`")
         hint = f"put a comma between them: `{display_text(','.join(words[:2]))}`"
-        _refuse(f"{quoted} has no comma between two ranges", hint)
+        _reject(f"{quoted} has no comma between two ranges", hint)
     if len(words) > 2:  # noqa: PLR2004 - a version and a build
-        _refuse(f"{quoted} has more than a version and a build", 'write `"pytorch 2.* cuda*"`')
+        _reject(f"{quoted} has more than a version and a build", 'write `"pytorch 2.* cuda*"`')
     build = words[1] if len(words) > 1 else None
     if build is not None and not re.fullmatch(_BUILD_PATTERN, build):
-        _refuse(f"`{display_text(build)}` in {quoted} is not a build", 'write `"pytorch * cuda*"`')
+        _reject(f"`{display_text(build)}` in {quoted} is not a build", 'write `"pytorch * cuda*"`')
     return words[0], build
 
 
@@ -380,28 +380,28 @@ def _normalize_version(text: str, quoted: str, build: str | None = None, *, bare
         alone = bare and len(parts) == 1
         if (re.match(r"==[^*].*\*$", part) and not first) or (re.match(r"=[^=*](?:.*[^.])?\*$", part) and not alone):
             hint = f"write `{part.strip('=').rstrip('.*')}.*`"
-            _refuse(f"`{display_text(part)}` in {quoted} {_AMBIGUOUS_MESSAGE}", hint)
+            _reject(f"`{display_text(part)}` in {quoted} {_AMBIGUOUS_MESSAGE}", hint)
     return "".join(each if index % 2 else _normalize_constraint(each, quoted) for index, each in enumerate(parts))
 
 
 def _normalize_constraint(part: str, quoted: str) -> str:
     found = re.fullmatch(_CONSTRAINT_PATTERN, part)
     if found is None:
-        _refuse_constraint(part, quoted)
+        _reject_constraint(part, quoted)
     operator, number, star = found["operator"] or "", found["version"], found["star"]
     if number == "*":
         if operator in ("", "=") and not star:
             return "*"
-        _refuse(f"`{part}` in {quoted} has an operator but no version", "write `*`")
+        _reject(f"`{part}` in {quoted} has an operator but no version", "write `*`")
     _check_version_number(number, quoted)
     if (operator == ">" and star) or (operator in (">=", "<=", "<", "!=") and star == "*"):
         hint = f"write `{operator}{number}.*`" if operator == "!=" else f"write `{operator}{number}`"
-        _refuse(f"`{part}` in {quoted} {_AMBIGUOUS_MESSAGE}", hint)
+        _reject(f"`{part}` in {quoted} {_AMBIGUOUS_MESSAGE}", hint)
     if operator == "~=" and (star or "." not in number or re.search("[-_+]", number)):
-        _refuse(f"`{part}` in {quoted} {_AMBIGUOUS_MESSAGE}", f"write `>={number}`")
+        _reject(f"`{part}` in {quoted} {_AMBIGUOUS_MESSAGE}", f"write `>={number}`")
     series = operator in ("", "=", "==", "!=") and (star or operator == "=")
     if series and "+" in number:
-        _refuse(f"`{part}` in {quoted} {_AMBIGUOUS_MESSAGE}", f"write `{'!=' if operator == '!=' else '=='}{number}`")
+        _reject(f"`{part}` in {quoted} {_AMBIGUOUS_MESSAGE}", f"write `{'!=' if operator == '!=' else '=='}{number}`")
     if series:
         return f"{operator.strip('=') and operator}{number}.*"
     return f"{operator or '=='}{number}"
@@ -412,31 +412,31 @@ def _check_version_number(number: str, quoted: str) -> None:
         parse_conda_version(number)
     except ValueError:
         hint = f"write `{number.replace('-', '_')}`"
-        _refuse(f"`{display_text(number)}` in {quoted} is not a version, because it has both `-` and `_`", hint)
-    if re.search("[0-9]{20}", number):  # rattler counts to 2**64
-        _refuse(
+        _reject(f"`{display_text(number)}` in {quoted} is not a version, because it has both `-` and `_`", hint)
+    if re.search("[0-9]{20}", number):  # rattler stores numbers in 64 bits
+        _reject(
             f"`{display_text(number)}` in {quoted} is not a version: a number in it is too long",
             "write a shorter number",
         )
     if re.search("[A-Za-z]_(?:[+]|$)", number):
-        _refuse(f"`{number}` in {quoted} {_AMBIGUOUS_MESSAGE}", f"write `{number.replace('_', '')}`")
+        _reject(f"`{number}` in {quoted} {_AMBIGUOUS_MESSAGE}", f"write `{number.replace('_', '')}`")
 
 
-def _refuse_constraint(part: str, quoted: str) -> NoReturn:
+def _reject_constraint(part: str, quoted: str) -> NoReturn:
     if not part:
-        _refuse(f"{quoted} has a `,` or `|` without a version on each side", _VERSIONS_HINT)
+        _reject(f"{quoted} has a `,` or `|` without a version on each side", _VERSIONS_HINT)
     for wrong, right in _OPERATOR_CORRECTIONS.items():
         if part.startswith(wrong):
-            _refuse(
+            _reject(
                 f"`{wrong}` in {quoted} is not a comparison operator",
                 f"write `{display_text(right + part[len(wrong) :].strip())}`",
             )
     if re.search(r"[^<>=!~ ] *[<>=!~]+.", part):
-        _refuse(f"{quoted} has no comma between two ranges", "put a comma between them: `>=2,<3`")
+        _reject(f"{quoted} has no comma between two ranges", "put a comma between them: `>=2,<3`")
     if re.match(r"[=<>!~]* *(?:[0-9][^ *]*)?\*.", part):
         hint = f"write `{part.partition('*')[0]}*`, or a range"
-        _refuse(f"`{display_text(part)}` in {quoted} {_AMBIGUOUS_MESSAGE}", hint)
-    _refuse(f"`{display_text(part)}` in {quoted} is not a version", _VERSIONS_HINT)
+        _reject(f"`{display_text(part)}` in {quoted} {_AMBIGUOUS_MESSAGE}", hint)
+    _reject(f"`{display_text(part)}` in {quoted} is not a version", _VERSIONS_HINT)
 
 
 def _parse_channel(channel: str | None, name: str, quoted: str) -> tuple[str | None, str | None]:
@@ -446,13 +446,13 @@ def _parse_channel(channel: str | None, name: str, quoted: str) -> tuple[str | N
     start, _, last = channel.rpartition("/")
     if channel == "defaults":
         hint = f"write one of its channels: `pkgs/main::{name}`"
-        _refuse(f"{quoted} names `defaults`, which is several channels in conda and unknown in rattler", hint)
+        _reject(f"{quoted} names `defaults`, which is several channels in conda and unknown in rattler", hint)
     if not re.fullmatch(_CHANNEL_PATTERN, channel):
-        _refuse(f"`{display_text(channel)}` in {quoted} is not a channel name", f"write `conda-forge::{name}`")
+        _reject(f"`{display_text(channel)}` in {quoted} is not a channel name", f"write `conda-forge::{name}`")
     if not start or not re.fullmatch(_SUBDIR_PATTERN, last):
         return channel, None
     if last not in _SUBDIRS:
-        _refuse(f"`{last}` in {quoted} is not a supported subdir", format_choices(_SUBDIRS))
+        _reject(f"`{last}` in {quoted} is not a supported subdir", format_choices(_SUBDIRS))
     return start, last
 
 

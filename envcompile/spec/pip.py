@@ -63,7 +63,7 @@ class PipRequirement:
     """A pip requirement: the text as written, and its parts, which are parsed when first used.
 
     Parsing imports `packaging`, which takes longer than starting Python, and most runs of `verify`, `dockerfile` and
-    `tag` need no part. For an invalid text, the parts raise `RequirementError`; `check_spec` reports it before.
+    `tag` use no part. For an invalid text, the parts raise `RequirementError`; `check_spec` reports such texts first.
     """
 
     text: str
@@ -104,7 +104,7 @@ class PipRequirement:
         return self.specifier.contains(version, prereleases=True)
 
     def allows(self, package: VersionedPackage) -> bool:
-        """Whether a package of this name satisfies the requirement. True if there is a marker: it may not apply."""
+        """Whether a package of this name satisfies the requirement. True if it has a marker, which may be false."""
         return self.marker is not None or self.allows_version(package.version)
 
     def applies_to(self, environment: Mapping[str, str]) -> bool:
@@ -112,7 +112,7 @@ class PipRequirement:
         return self.marker is None or self.marker.evaluate(dict(environment))
 
     def format_canonical(self) -> str:
-        """Format the requirement with normalised name, sorted extras and sorted specifiers, without its spacing."""
+        """Format the requirement in one canonical spelling: normalised name, sorted extras, sorted specifiers."""
         extras = f"[{','.join(self.extras)}]" if self.extras else ""
         marker = f" ; {self.marker}" if self.marker else ""
         return f"{self.name}{extras}{self.format_specifier()}{marker}"

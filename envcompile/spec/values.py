@@ -240,21 +240,29 @@ read_repository = make_pattern_reader(
     "write it without a tag, such as `registry.example.com/team/ml`: envcompile computes the tag",
 )
 read_python_version = make_pattern_reader(
-    r"3\.[0-9]{1,2}(?:\.[0-9]{1,2})?", "python-version", "a Python version", 'write `"3.12"`'
+    r"3\.[0-9]{1,2}(?:\.[0-9]{1,2})?", "python-version", "a Python version", 'write a version such as `"3.12"`'
 )
 read_exact_python_version = make_pattern_reader(
-    r"3\.[0-9]{1,2}\.[0-9]{1,2}", "python-version", "an exact Python version", 'write `"3.12.12"`'
+    r"3\.[0-9]{1,2}\.[0-9]{1,2}", "python-version", "an exact Python version", 'write a version such as `"3.12.12"`'
 )
 read_operating_system = make_pattern_reader(
-    r"[a-z][a-z0-9]*-[0-9]+(?:\.[0-9]+)*", "base-unknown", "an operating system", 'write `"debian-12"`'
+    r"[a-z][a-z0-9]*-[0-9]+(?:\.[0-9]+)*", "base-unknown", "an operating system", 'write a system such as `"debian-12"`'
 )
-read_glibc_version = make_pattern_reader(r"2\.[0-9]{1,2}", "base-unknown", "a glibc version", 'write `"2.36"`')
-# No trailing space: the Dockerfile has a list of folders, one a line, and reading a line strips it.
+read_glibc_version = make_pattern_reader(
+    r"2\.[0-9]{1,2}", "base-unknown", "a glibc version", 'write a version such as `"2.36"`'
+)
+# No trailing space: the Dockerfile lists folders, one per line, and reading a line strips spaces.
 read_absolute_path = make_pattern_reader(
-    r"/|(?:/(?!\.{1,2}(?:/|$))[^/]+)+(?<![ \t])", "path", "an absolute path without `..`", 'write it as `"/work"`'
+    r"/|(?:/(?!\.{1,2}(?:/|$))[^/]+)+(?<![ \t])",
+    "path",
+    "an absolute path without `..`",
+    'write a path such as `"/work"`',
 )
 read_program_path = make_pattern_reader(
-    r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._+@-]+)+", "path", "the path of a program", 'write `"/usr/bin/python3"`'
+    r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._+@-]+)+",
+    "path",
+    "the path of a program",
+    'write a path such as `"/usr/bin/python3"`',
 )
 read_apt_package = make_pattern_reader(
     r"[a-z0-9][a-z0-9.+-]+",
@@ -269,14 +277,16 @@ read_package_pattern = make_pattern_reader(
     r"[A-Za-z0-9*?](?:[A-Za-z0-9._*?-]*[A-Za-z0-9*?])?",
     "package-name",
     "a package name or a glob",
-    'write it as `"acme"` or `"acme-*"`',
+    'write a name such as `"acme"` or a glob such as `"acme-*"`',
 )
 read_driver_version = make_pattern_reader(
-    r"[0-9]{3}(?:\.[0-9]{1,3}){0,2}", "driver", "a driver version", 'write `"535"` or `"535.104.05"`'
+    r"[0-9]{3}(?:\.[0-9]{1,3}){0,2}", "driver", "a driver version", 'write a version such as `"535"` or `"535.104.05"`'
 )
-read_gpu_architecture = make_pattern_reader(r"[0-9]{1,2}\.[0-9]", "compute", "a GPU architecture", 'write `"8.0"`')
+read_gpu_architecture = make_pattern_reader(
+    r"[0-9]{1,2}\.[0-9]", "compute", "a GPU architecture", 'write a compute capability such as `"8.0"`'
+)
 _read_cuda_version_string = make_pattern_reader(
-    r"[0-9]{1,2}(?:\.[0-9]{1,2})?", "cuda-version", "a CUDA version", 'write `"12"` or `"12.8"`'
+    r"[0-9]{1,2}(?:\.[0-9]{1,2})?", "cuda-version", "a CUDA version", 'write a version such as `"12"` or `"12.8"`'
 )
 
 
@@ -342,7 +352,7 @@ def read_user(problems: Diagnostics, path: KeyPath, value: Any) -> tuple[int, in
     parts = re.fullmatch(r"(0|[1-9][0-9]{0,9}):(0|[1-9][0-9]{0,9})", string)
     ids = (int(parts[1]), int(parts[2])) if parts else None
     if ids is None or max(ids) > _MAX_USER_ID:
-        hint = "write numbers such as `1000:1000`: the number of a name differs between images"
+        hint = "write numbers such as `1000:1000`: the same name can have different numbers in different images"
         problems.append(Diagnostic("user", f"`{display_text(string)}` is not a numeric user and group", path, hint))
         return None
     return ids

@@ -78,7 +78,6 @@ def built(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     engine.forget()
     yield Built(folder, dockerfile, tag, engine.build(dockerfile, TAG, *ZSTD))
     docker("image", "rm", "--force", TAG)
-    engine.forget()
 
 
 def test_the_tag_is_the_hash_of_the_dockerfile(built: Built) -> None:

@@ -309,7 +309,7 @@ def test_verify_lists_each_requirement_that_fails(project: envcompile.Project) -
     project.path.write_text(text.replace("numpy >=2", "numpy >=3").replace('"accelerate"', '"accelerate <1"'), "utf-8")
     found = envcompile.verify(envcompile.load(project.path))
     assert [(each.line, each.column) for each in found.findings] == [(7, 24), (10, 13)]
-    assert found.findings[0].message.startswith("`numpy >=3` is asked of conda, and the lock has numpy 2.")
+    assert found.findings[0].message.startswith("the spec requires `numpy >=3` from conda, but the lock has numpy 2.")
     assert found.findings[0].file == project.path
     assert found.findings[0].hint == f"run `envcompile lock -f {project.path}`"
     (error,) = found.errors

@@ -1,4 +1,8 @@
-"""What the lock has noted of the spec because no pin shows it, beside what the spec says now."""
+"""Compares a lock with the spec: lists every requirement and every input of the spec that the lock does not satisfy.
+
+The result does not depend on digests. A requirement that was loosened, or that is written in another way, is still
+satisfied. The pip requirements are in `freshness_pip`, which imports `packaging`.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +31,14 @@ InputValues = tuple[str, ...]
 
 
 def changed_inputs(spec: Spec, lock: Lock) -> Iterator[Diagnostic]:
-    """The keys that were changed in a way that the lock may not satisfy, sorted."""
+    """Yield a diagnostic for each changed key whose new value the lock may not satisfy, sorted by key.
+
+    These keys affect the solution, but no package shows their value. So the lock records it.
+    """
     if lock.recorded_inputs is None:
         yield Diagnostic(
             "stale",
-            "the spec was changed, and the lock does not tell what it was: an early release has made it",
+            "the spec has changed, and the lock of an early release does not record what it was",
             (),
             target="key",
         )
@@ -57,25 +64,25 @@ def changed_inputs(spec: Spec, lock: Lock) -> Iterator[Diagnostic]:
 
 
 def _is_input_satisfied(key: str, old: InputValues, new: InputValues, lock: Lock) -> bool:
-    """Whether what is locked satisfies the new value as it did the old one."""
+    """Whether a lock that was made with the old value of a key also satisfies the new value."""
     if key == "exclude-newer":
         return not new or (bool(old) and new > old)
     if key == "pip.exclude":
-        # That nothing in the lock is excluded is seen in its packages.
+        # Whether an excluded package is in the lock is checked with the packages.
         return set(new) > set(old)
     if key == "conda.channels":
-        # A channel behind all others cannot have what was taken from them.
+        # A channel of lower priority than all others cannot replace their packages.
         return bool(old) and new[: len(old)] == old
     return key.startswith(("image.", "tools.")) and _has_same_image(key, new, lock)
 
 
 def _has_same_snapshot(spec: Spec, _: InputValues, lock: Lock) -> bool:
-    """Whether the archive's moment is the one that a lock for the spec would keep."""
+    """Whether the lock has the archive snapshot that the spec requests, directly or with `exclude-newer`."""
     return lock.snapshot == (spec.apt.snapshot or spec.exclude_newer or lock.snapshot)
 
 
 def _has_same_indexes(spec: Spec, old: InputValues, lock: Lock) -> bool:
-    """Whether everything that is locked comes from where it came from."""
+    """Whether the spec assigns each locked package to the index that it was locked from."""
     before = [ExtraIndex(name, url, tuple(patterns)) for name, url, *patterns in map(str.split, old)]
     names = {package.name for platform in lock.platforms for package in platform.pip}
     served = ((find_index(name, before), find_index(name, spec.pip.extra_indexes)) for name in names)
@@ -86,24 +93,24 @@ _INPUT_CHECKS = {"apt.snapshot": _has_same_snapshot, "pip.extra-indexes": _has_s
 
 
 def _has_same_image(key: str, new: InputValues, lock: Lock) -> bool:
-    """Whether the locked image, or what is known of it, is what the new value says."""
+    """Whether the locked image, or the fact about it at this key, has the new value."""
     if key.startswith("image.base."):
         return not new or all(
             _collect_base_values(each).get(key.rpartition(".")[2]) == new[0] for each in lock.platforms
         )
     images = [each.build.image for each in lock.platforms] if key == "image.base" else []
     images += [tool.image for each in lock.platforms for tool in each.tools if f"tools.{tool.name}" == key]
-    # A tool that nothing needs is in no lock.
+    # The lock does not contain an image of a tool that no package needs.
     return not images or (bool(new) and all(_is_same_image(image, new[0]) for image in images))
 
 
 def _is_same_image(image: str, asked: str) -> bool:
-    """Whether a locked image is what is asked for: the very name, with the very digest or any."""
+    """Whether a locked image has the requested name, and the requested digest if there is one."""
     return image == asked or remove_digest(image) == asked
 
 
 def _collect_base_values(platform: PlatformLock) -> dict[str, str]:
-    """What the lock holds of a base, by the keys of the base's table."""
+    """The facts about a base image in the lock, by the keys of `[image] base`."""
     python = {"python": platform.python.version, "python-path": platform.python.path} if platform.python else {}
     return {"os": platform.build.os, "glibc": platform.build.glibc, **python}
 
@@ -113,12 +120,15 @@ def _iter_changed_extras(spec: Spec, old: set[str], new: set[str]) -> Iterator[D
     for extra in sorted(new - old):
         path: KeyPath = ("pip", "packages", places[extra])
         yield Diagnostic(
-            "stale", f"`{extra}` is asked of pip, and the lock was made without that extra", path, target="key"
+            "stale",
+            f"the spec requires `{extra}` from pip, but the lock was made without that extra",
+            path,
+            target="key",
         )
     for extra in sorted(old - new):
         yield Diagnostic(
             "stale",
-            f"the lock was made for `{extra}`, and the spec does not ask for that extra",
+            f"the lock was made with `{extra}`, but the spec does not request that extra",
             ("pip", "packages"),
             target="key",
         )
@@ -144,13 +154,13 @@ def _format_values(values: Sequence[str]) -> str:
 
 
 def find_mismatches(spec: Spec, locked: PlatformLock) -> Iterator[Diagnostic]:
-    """Each requirement that the platform's pins do not satisfy, then each package that nothing asks for any more."""
+    """Yield each requirement that the locked packages do not satisfy, then each package that no requirement needs."""
     yield from _check_python(spec, locked)
     asked = yield from check_conda_requirements(spec, locked)
     names = {package.name: tuple(map(parse_dependency_name, package.depends)) for package in locked.conda}
     for name in unrequired_packages(names, asked):
         yield Diagnostic(
-            "stale", f"the lock holds conda's `{name}`, which nothing asks for any more,", ("conda", "packages")
+            "stale", f"no requirement needs conda's `{name}` any more, but the lock contains it", ("conda", "packages")
         )
     roots: set[str] = set()
     if spec.pip.packages:
@@ -161,30 +171,32 @@ def find_mismatches(spec: Spec, locked: PlatformLock) -> Iterator[Diagnostic]:
     if locked.base_decision:
         roots |= set(locked.base_decision.wheel_names)
     for name in unrequired_packages({package.name: package.depends for package in locked.pip}, roots):
-        yield Diagnostic("stale", f"the lock holds `{name}`, which nothing asks for any more,", ("pip", "packages"))
+        yield Diagnostic(
+            "stale", f"no requirement needs `{name}` any more, but the lock contains it", ("pip", "packages")
+        )
 
 
 def _check_python(spec: Spec, locked: PlatformLock) -> Iterator[Diagnostic]:
-    """The interpreter of the base; conda's own is a package of its own."""
+    """Check the version of the base image's Python. A Python from conda is checked as a package."""
     if locked.python is None:
         if spec.pip.packages:
-            yield Diagnostic("stale", "pip packages need a Python, and the lock has none", ("python",))
+            yield Diagnostic("stale", "pip packages need a Python, but the lock has none", ("python",))
     elif spec.python and locked.python.source != "conda" and not is_release_of(locked.python.version, spec.python):
         yield Diagnostic(
-            "stale", f"Python {spec.python} is asked for, and the lock has {locked.python.version}", ("python",)
+            "stale", f"the spec requests Python {spec.python}, but the lock has {locked.python.version}", ("python",)
         )
 
 
 # conda's requirements against conda's pins, and the pins against each other.
 
 
-# There on every machine that an image is locked for, in whatever version; the C library's is that of the base.
+# Virtual packages that every supported machine has. The version of `__glibc` depends on the base image.
 _VIRTUAL_PACKAGES = frozenset({"__unix", "__linux", "__archspec", "__conda"})
 _GLIBC_PACKAGE, _CUDA_PACKAGE = "__glibc", "__cuda"
 
 
 def check_conda_requirements(spec: Spec, locked: PlatformLock) -> Generator[Diagnostic, None, set[str]]:
-    """What is not satisfied; returns the names of the packages that are asked for."""
+    """Yield each conda requirement and dependency that is not satisfied. Return the names of the required packages."""
     pinned = {package.name.lower(): package for package in locked.conda}
     asked = list_conda_requirements(spec) if spec.conda.packages else ()
     roots = set()
@@ -194,18 +206,20 @@ def check_conda_requirements(spec: Spec, locked: PlatformLock) -> Generator[Diag
         package = pinned.get(requirement.name)
         if package is None:
             yield Diagnostic(
-                "stale", f"`{requirement}` is asked of conda, and the lock has no `{requirement.name}`", path
+                "stale", f"the spec requires `{requirement}` from conda, but the lock has no `{requirement.name}`", path
             )
         elif not requirement.allows(package):
             yield Diagnostic(
-                "stale", f"`{requirement}` is asked of conda, and the lock has {_format_package(package)}", path
+                "stale",
+                f"the spec requires `{requirement}` from conda, but the lock has {_format_package(package)}",
+                path,
             )
     yield from _check_dependencies(spec, locked, pinned)
     return roots
 
 
 def _check_dependencies(spec: Spec, locked: PlatformLock, pinned: Mapping[str, CondaPackage]) -> Iterator[Diagnostic]:
-    """What a package needs and does not get from the others, or from the machine."""
+    """Yield each dependency of a conda package that neither another package nor the machine satisfies."""
     for package in locked.conda:
         for dependency in map(CondaDependency, package.depends):
             name, other = dependency.name, pinned.get(dependency.name)
@@ -214,7 +228,9 @@ def _check_dependencies(spec: Spec, locked: PlatformLock, pinned: Mapping[str, C
                     yield _create_dependency_mismatch(package, dependency.text, _format_package(other))
             elif name == _CUDA_PACKAGE and spec.cuda.request.version is None:
                 yield Diagnostic(
-                    "stale", f"`{package.name}` needs CUDA, and the spec asks for none,", ("conda", "packages")
+                    "stale",
+                    f"conda's `{package.name}` needs CUDA, but the spec requests no CUDA version",
+                    ("conda", "packages"),
                 )
             elif name not in _VIRTUAL_PACKAGES and name not in (_GLIBC_PACKAGE, _CUDA_PACKAGE):
                 yield _create_dependency_mismatch(package, dependency.text, f"no `{name}`")
@@ -222,7 +238,7 @@ def _check_dependencies(spec: Spec, locked: PlatformLock, pinned: Mapping[str, C
 
 def _create_dependency_mismatch(package: CondaPackage, text: str, has: str) -> Diagnostic:
     return Diagnostic(
-        "stale", f"conda's `{package.name}` needs `{text}`, and the lock has {has}", ("conda", "packages")
+        "stale", f"conda's `{package.name}` needs `{text}`, but the lock has {has}", ("conda", "packages")
     )
 
 
@@ -232,25 +248,23 @@ def _format_package(package: CondaPackage) -> str:
 
 # The whole lock: the requirements that it does not meet.
 #
-# What counts is whether the lock satisfies, not whether a digest matches: a matching digest is only the fast path. A
-# requirement that was loosened, or says the same in other words, is satisfied still.
 
 
 RELOCK_HINT = "run `envcompile lock`"
 
 
 def made_from_text(text: str, lock: Lock) -> bool:
-    """Whether the lock was made from this very text of a spec, which therefore was checked then."""
+    """Whether the lock was made from a spec with exactly this text, which was checked at that time."""
     return lock.spec_text_digest == compute_text_digest(text) and lock.layout == LAYOUT_VERSION
 
 
 def made_from_value(value: Mapping[str, object], lock: Lock) -> bool:
-    """Whether the lock was made from this very TOML value of a spec: its comments alone may differ."""
+    """Whether the lock was made from a spec with this TOML value. The comments may differ."""
     return lock.spec_digest == compute_value_digest(value) and lock.layout == LAYOUT_VERSION
 
 
 def check_freshness(spec: Spec, lock: Lock, hint: str = RELOCK_HINT) -> list[Diagnostic]:
-    """Everything in which the lock does not answer the spec, with its place in the spec; nothing when it does."""
+    """Return a diagnostic for each part of the spec that the lock does not satisfy, with its place in the spec."""
     if lock.layout != LAYOUT_VERSION:
         made_for = f"the lock was made for layout {lock.layout} of the Dockerfile"
         message = f"{made_for}, and this release writes layout {LAYOUT_VERSION}"
@@ -262,10 +276,10 @@ def _iter_mismatches(spec: Spec, lock: Lock) -> Iterator[Diagnostic]:
     locked = {each.platform for each in lock.platforms}
     for index, name in enumerate(spec.platforms):
         if name not in locked:
-            message = f"the spec asks for the platform `{name}`, and the lock does not hold it"
+            message = f"the spec requests the platform `{name}`, but the lock does not contain it"
             yield Diagnostic("stale", message, ("platforms", index))
     for name in sorted(locked - set(spec.platforms)):
-        message = f"the lock holds the platform `{name}`, and the spec does not ask for it"
+        message = f"the lock contains the platform `{name}`, which the spec does not request"
         yield Diagnostic("stale", message, ("platforms",))
     yield from changed_inputs(spec, lock)
     # A mismatch of several platforms is reported once.

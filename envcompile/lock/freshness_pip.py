@@ -1,4 +1,7 @@
-"""pip's requirements against pip's pins and what conda provides, with the markers of the platform."""
+"""Checks the pip requirements of a spec against the locked packages, with the markers of each platform.
+
+A requirement may be satisfied by a pip package, or by a conda package that contains the distribution.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,12 @@ if TYPE_CHECKING:
     from envcompile.lock.model import CondaPackage, PlatformLock
     from envcompile.spec.model import Spec
 
-# Not anchored at the end: it matches as much of a conda version as PEP 440 has a reading for.
+# Not anchored at the end: it matches the longest start of a conda version that is valid by PEP 440.
 _PEP440_VERSION = re.compile(VERSION_PATTERN, re.VERBOSE | re.IGNORECASE)
 
 
 class _AvailableVersion(NamedTuple):
-    """The version that a distribution has, and how the lock says it."""
+    """The locked version of a distribution, and the package that has it in messages (`conda's numpy 2.1`)."""
 
     version: str
     label: str
@@ -32,9 +35,10 @@ class _AvailableVersion(NamedTuple):
 def check_pip_requirements(
     spec: Spec, locked: PlatformLock, conda: Container[str]
 ) -> Generator[Diagnostic, None, set[str]]:
-    """What is not satisfied; returns the names of the distributions that are asked for.
+    """Yield each pip requirement that is not satisfied. Return the names of the required distributions.
 
-    `conda` are the names of the packages that are asked of conda: what they bring is not asked of pip, too.
+    `conda` are the names of the conda requirements. A distribution in one of these packages must not be required from
+    pip as well.
     """
     pins = {each.name: _AvailableVersion(each.version, f"{each.name} {each.version}") for each in locked.pip}
     provided = find_provided_versions(locked.conda)
@@ -49,38 +53,44 @@ def check_pip_requirements(
         pin = pins.get(each.name)
         path: KeyPath = ("pip", "packages", index)
         if each.name in twice:
-            yield Diagnostic("stale", f"`{each}` is asked of pip, and of conda as `{twice[each.name]}`", path)
+            yield Diagnostic(
+                "stale",
+                f"the spec requires `{each}` from pip, and `{twice[each.name]}` from conda provides it too",
+                path,
+            )
         elif pin is None:
-            yield Diagnostic("stale", f"`{each}` is asked of pip, and the lock has no `{each.name}`", path)
+            yield Diagnostic("stale", f"the spec requires `{each}` from pip, but the lock has no `{each.name}`", path)
         elif not each.allows_version(pin.version):
-            yield Diagnostic("stale", f"`{each}` is asked of pip, and the lock has {pin.label}", path)
+            yield Diagnostic("stale", f"the spec requires `{each}` from pip, but the lock has {pin.label}", path)
     yield from _check_completeness(spec, locked, pins)
     return roots
 
 
 def _check_completeness(spec: Spec, locked: PlatformLock, pins: Container[str]) -> Iterator[Diagnostic]:
-    """What should not be in the lock, and what should be."""
+    """Yield the excluded packages that are in the lock, and the dependencies that are not."""
     for index, name in enumerate(spec.pip.exclude):
         if any(package.name == name for package in locked.pip):
-            yield Diagnostic("stale", f"`{name}` is left out, and the lock holds it", ("pip", "exclude", index))
+            yield Diagnostic(
+                "stale", f"the spec excludes `{name}`, but the lock contains it", ("pip", "exclude", index)
+            )
     for package in locked.pip:
         for need in package.depends:
             if need not in pins:
                 yield Diagnostic(
-                    "stale", f"`{package.name}` needs `{need}`, and the lock has no `{need}`", ("pip", "packages")
+                    "stale", f"`{package.name}` needs `{need}`, but the lock has no `{need}`", ("pip", "packages")
                 )
 
 
 def create_marker_environment(locked: PlatformLock) -> dict[str, str]:
-    """The environment of markers (PEP 508) on a locked platform. Without a Python, its version is 0.0.0."""
+    """The values of the marker variables (PEP 508) on a locked platform. Without a Python, its version is 0.0.0."""
     python = locked.python.version if locked.python else "0.0.0"
     return make_marker_environment(PLATFORMS[locked.platform].machine, python)
 
 
 def find_provided_versions(packages: Iterable[CondaPackage]) -> dict[str, str]:
-    """Distribution name to the version (PEP 440) that conda brings, sorted by name.
+    """The versions (PEP 440) of the distributions in conda packages, sorted by name.
 
-    A conda version that is no PEP 440 version is taken as far as it is one.
+    Of a conda version that is not valid by PEP 440, the longest valid start is used, otherwise 0.
     """
     found = {each: _parse_public_version(package.version) for package in packages for each in package.provides}
     return dict(sorted(found.items()))

@@ -1,4 +1,4 @@
-"""What a lock holds, as frozen values."""
+"""The content of a lock as frozen values: packages, base images, interpreters, and the decision about base images."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PipPackage:
-    """One pinned distribution: the one file for this platform, whatever server it is fetched from.
+    """One locked distribution: one file for one platform.
 
-    `name` is normalised (PEP 503), `sha256` 64 hexadecimal digits, `size` bytes where the index tells it, `index` the
-    name of the index, `depends` the names of locked packages that this one needs here, sorted. `kind` is `wheel`, or
-    `sdist` for one that the build stage makes a wheel of.
+    `name` is normalised (PEP 503), and `sha256` has 64 hexadecimal digits. `size` is in bytes, None if the index
+    does not state it. `index` is the name of the index. `depends` are the names of the locked packages that this one
+    needs on the platform, sorted. `kind` is `wheel`, or `sdist` for a file from which the build stage builds a
+    wheel.
     """
 
     name: str
@@ -32,7 +33,7 @@ class PipPackage:
 
 @dataclass(frozen=True, slots=True)
 class SdistBuild:
-    """What an sdist is built with, and nothing of it stays: wheels, sorted by name. `name` is the sdist's."""
+    """The wheels that are installed to build the sdist `name`, sorted by name. They are not in the image."""
 
     name: str
     packages: tuple[PipPackage, ...]
@@ -40,7 +41,7 @@ class SdistBuild:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A conda channel: the name it has in the lock, and its URL without userinfo, token or platform."""
+    """A conda channel: its name in the lock, and its URL without user, token and platform."""
 
     name: str
     url: str
@@ -48,11 +49,12 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class CondaPackage:
-    """One pinned conda package: the one archive.
+    """One locked conda package: one archive.
 
-    `subdir` is the channel's folder (`linux-64` or `noarch`), `channel` the name of a `Channel` of the lock, `file` the
-    archive's name, `sha256` and `md5` hexadecimal, `size` in bytes. `depends` are the record's own MatchSpecs, as the
-    channel has them; `provides` the normalised names (PEP 503) of the Python distributions in it, sorted.
+    `subdir` is the folder of the channel (`linux-64` or `noarch`), `channel` the name of a `Channel` of the lock,
+    and `file` the name of the archive. `sha256` and `md5` are hexadecimal, and `size` is in bytes. `depends` are the
+    MatchSpecs of the channel's record. `provides` are the normalised names (PEP 503) of the Python distributions in
+    the package, sorted.
     """
 
     name: str
@@ -70,10 +72,10 @@ class CondaPackage:
 
 @dataclass(frozen=True, slots=True)
 class AptPackage:
-    """One pinned Debian package, of the archive at the lock's snapshot.
+    """One locked Debian package, from the archive at the snapshot of the lock.
 
-    `architecture` as Debian spells it (`amd64`, or `all`), `sha256` hexadecimal, `size` in bytes, `depends` the names
-    of the packages of the same list that this one needs, sorted.
+    `architecture` is Debian's name for it (`amd64`, or `all`), `sha256` is hexadecimal, and `size` is in bytes.
+    `depends` are the names of the packages of the same list that this one needs, sorted.
     """
 
     name: str
@@ -86,11 +88,11 @@ class AptPackage:
 
 @dataclass(frozen=True, slots=True)
 class PythonInterpreter:
-    """The interpreter: exact version, its path in the image, and who said so.
+    """The Python interpreter: its exact version, its path in the image, and the source of these facts.
 
-    `source` is `conda` or `apt` (a locked package), or for the base's own `spec` (the user says so), `image` (read from
-    it when it was locked) or `assumed` (the newest patch known to the release that locked). Whoever said it of a base,
-    a step of the build compares it with the image.
+    `source` is `conda` or `apt` for a locked package. For the Python of a base image it is `spec` (the user states
+    it), `image` (read from the image when it was locked) or `assumed` (the newest patch version that the release of
+    envcompile knows). A step of the build compares the version with the base image.
     """
 
     version: str
@@ -100,7 +102,7 @@ class PythonInterpreter:
 
 @dataclass(frozen=True, slots=True)
 class BaseImage:
-    """A base image by digest, with its operating system (`debian-12`) and C library (glibc, X.Y)."""
+    """A base image by digest, its operating system (`debian-12`) and the version of its glibc (X.Y)."""
 
     image: str
     os: str
@@ -109,21 +111,24 @@ class BaseImage:
 
 @dataclass(frozen=True, slots=True)
 class ToolImage:
-    """A tool of the build, such as uv, as an image by digest."""
+    """The image of a build tool such as uv, by digest."""
 
     name: str
     image: str
 
 
 class RejectedImage(NamedTuple):
-    """An image, or a kind of image, that was not taken, and why."""
+    """An image or a kind of image that was considered and rejected, and the reason."""
 
     image: str
     because: str
 
 
 class Step(NamedTuple):
-    """One step of the way: `inputs` are locked packages or words of the spec, `source` where the rule is from."""
+    """One step of the explanation: a rule, its inputs (locked packages or keys of the spec), and what it decided.
+
+    `source` names the origin of the fact behind the rule.
+    """
 
     step: int
     rule: str
@@ -134,7 +139,7 @@ class Step(NamedTuple):
 
 
 class SizeSaving(NamedTuple):
-    """What the run image is smaller by than another one: unpacked gigabytes (X.Y), about."""
+    """How much smaller the run image is than the image `against`: an estimate in unpacked gigabytes (X.Y)."""
 
     gigabytes: str
     against: str
@@ -142,16 +147,16 @@ class SizeSaving(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BaseImageDecision:
-    """Why a platform stands on its bases, and what goes with them.
+    """Why a platform has its base images, and what they require.
 
-    `catalogue` is the day of the facts that decided, and the beginning of their digest. `cuda` is the release that
-    is used (X.Y.Z, or X.Y), `driver` the oldest that runs it at all, `image_driver` the oldest that the run image
-    starts with, `compute` the GPU architectures that it has code for. `env` and `make_build_environment`, what the run
-    image and
-    what compiles CUDA code in the build are given, are sorted by name; `apt` and `find_build_apt_packages` are the
-    Debian packages
-    that the run and the build stage need of their own, and `wheels` the requirements of pip, all beyond what the spec
-    asks for.
+    - `catalogue`: the date of the catalogue that decided, and the beginning of its digest.
+    - `cuda`: the CUDA version in use (X.Y or X.Y.Z).
+    - `driver`: the oldest driver that supports this version; `image_driver`: the oldest one that the run image
+      starts with.
+    - `compute`: the GPU architectures that the packages have code for.
+    - `env`, `build_env`: variables of the run image, and of the build steps that compile CUDA code, sorted by name.
+    - `apt`, `apt_build`: Debian packages that the run and the build stage need in addition to those of the spec.
+    - `wheels`: requirements for pip in addition to those of the spec, such as `nvidia-cublas ==12.*`.
     """
 
     catalogue: str
@@ -170,18 +175,17 @@ class BaseImageDecision:
 
     @property
     def wheel_names(self) -> tuple[str, ...]:
-        """The names in `wheels`, whose items have the form `NAME ==X.Y.*`."""
+        """The names of the packages in `wheels`."""
         return tuple(each.partition(" ")[0] for each in self.wheels)
 
 
 @dataclass(frozen=True, slots=True)
 class PlatformLock:
-    """Everything pinned for one platform (conda's name of it). Tools and packages are sorted by name.
+    """Everything that is locked for one platform, which has its conda name. Tools and packages are sorted by name.
 
-    `python` is None where nothing that is installed needs one. `apt` is added to the base that runs,
-    `find_build_apt_packages` to the
-    base that is built on: all that these bases do not have already. `decided` says why it stands on these bases; None
-    in a lock of a release that did not say. `pip_build` has a row for each sdist in `pip`, sorted by its name.
+    `python` is None if no package needs a Python. `apt` are the packages that are added to the image `run`, and
+    `apt_build` those that are added to `build`. `base_decision` is None in locks of early releases. `pip_build` has
+    one item for each sdist in `pip`, sorted by its name.
     """
 
     platform: str
@@ -199,19 +203,19 @@ class PlatformLock:
 
 @dataclass(frozen=True, slots=True)
 class Pins:
-    """The packages of one platform, as the next solve prefers them."""
+    """The locked packages of one platform, as preferences for the next resolution."""
 
     pip: tuple[PipPackage, ...] = ()
     conda: tuple[CondaPackage, ...] = ()
 
     def package_names(self) -> set[str]:
-        """What `-P` can name."""
+        """The names that the option `-P` accepts."""
         return {package.name for package in self.pip} | {package.name for package in self.conda}
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedInput:
-    """What the spec said at one key (`conda.channels`), as `spec.asked.unseen` writes it."""
+    """The values of one key of the spec, such as `conda.channels`, from `spec.solver_inputs.recorded_inputs`."""
 
     key: str
     values: tuple[str, ...]
@@ -226,14 +230,16 @@ class GeneratedFile(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """One lock: the digests of the spec it answers, and what is pinned, sorted by platform.
+    """A lock: the digests of the spec that it was made from, and the locked platforms, sorted by name.
 
-    `channels` are in the order of their priority, and those alone that a package comes from or could have come from.
-    `asked` is what the spec asked and no pin shows, sorted by key; None in locks that were made before it was noted.
-    `private_indexes` are the names, sorted, of those indexes of pip packages that want credentials.
-    `snapshot` is the moment (RFC 3339, UTC) of the archive that Debian packages come from, None without any.
-    `files` are the Dockerfile and the exports of `[lock] exports`, sorted by name; the Dockerfile is missing if none
-    can be generated, and all in a lock of format 1. `format` is that of the file that the lock was read from.
+    - `channels`: the conda channels of the packages, in the order of their priority.
+    - `recorded_inputs`: the inputs of the spec that no package shows, sorted by key; None in locks of early
+      releases.
+    - `private_indexes`: the names of the package indexes that need credentials, sorted.
+    - `snapshot`: the moment of the Debian archive (RFC 3339, UTC); None without Debian packages.
+    - `files`: the Dockerfile and the exports of `[lock] exports`, sorted by name. The Dockerfile is missing if none
+      can be generated. Locks of format 1 have no files.
+    - `format`: the format of the file that the lock was read from.
     """
 
     spec_digest: str
@@ -254,5 +260,5 @@ class Lock:
         return next(iter(known)) if len(known) == 1 else None
 
     def find_platform(self, name: str) -> PlatformLock | None:
-        """What is pinned for one platform, if it is locked."""
+        """The locked platform with this name, or None."""
         return next((each for each in self.platforms if each.platform == name), None)

@@ -1,7 +1,7 @@
-"""Reads a lock: from its text to a `Lock`, every field checked.
+"""Reads a lock: from its text to a `Lock`. Every field is checked.
 
-`parse_lock` first finds out whether the file is intact, because a damaged file needs another message than an invalid
-one. Only then are its tables decoded.
+`parse_lock` first checks whether the file is intact, because a damaged file needs another message than an invalid
+one. Only then are the tables decoded.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What can still be read of a lock that cannot be trusted: its pins, as preferences for the next solve, and its images.
+"""Recovers pins, images and the snapshot from a damaged lock, as preferences for the next resolution.
 
-Both sides of a merge conflict, the beginning of a file that was cut off, the rows an editor left alone. Nothing read
-here reaches a lock by itself: the resolver looks every pin up again.
+The file may have merge conflict markers, be truncated, or be edited by hand. Nothing that is recovered gets into a
+lock directly: the resolver looks up every package again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _conda_version_key = cmp_to_key(compare_conda_versions)
 
 
 def recover_pins(text: str) -> Mapping[str, Pins]:
-    """Platform name to the pins that stand in the text; of two for one package, the newer."""
+    """Return the pins in the text by platform. If the text has two pins of a package, the newer one counts."""
     rows: dict[str, list[PipPackage | CondaPackage]] = {}
     platform = None
     for line in text.replace("\r\n", "\n").split("\n"):
@@ -55,19 +55,19 @@ def recover_pins(text: str) -> Mapping[str, Pins]:
 
 
 def recover_images(text: str) -> tuple[str, ...]:
-    """The images by digest that stand in the text; none of those that stand there with two digests."""
+    """Return the images with digests in the text, without those that have two different digests."""
     found = set(_PINNED_IMAGE.findall(text))
     names = [remove_digest(image) for image in found]
     return tuple(sorted(image for image in found if names.count(remove_digest(image)) == 1))
 
 
 def recover_snapshot(text: str) -> str | None:
-    """The moment of the archive that stands in the text; of two, the later."""
+    """Return the moment of the Debian archive in the text, the later one if there are two, or None."""
     return max(_SNAPSHOT_LINE.findall(text.replace("\r\n", "\n")), default=None)
 
 
 def _parse_package(row: str) -> PipPackage | CondaPackage | None:
-    """The package of a row whose every field is sound."""
+    """Return the package of a row, or None if a field is malformed."""
     import tomli  # noqa: PLC0415 - only for a lock that is broken
 
     try:

@@ -148,7 +148,10 @@ def test_no_lock_a_stale_lock_a_broken_lock(project: Path) -> None:
     spec.write_text(spec.read_text("utf-8").replace('"xgboost"', '"xgboost >=99"'), "utf-8")
     done = run("dockerfile", folder=project)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "error[stale]: `xgboost >=99` is asked of pip, and the lock has xgboost 3.4.1 for `linux-64`" in done.stderr
+    assert (
+        "error[stale]: the spec requires `xgboost >=99` from pip, but the lock has xgboost 3.4.1 for `linux-64`"
+        in done.stderr
+    )
     assert "hint: run `envcompile lock`" in done.stderr
     lock.write_text(whole[:-30], "utf-8")
     assert run("dockerfile", folder=project).returncode == 2

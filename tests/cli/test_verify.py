@@ -148,7 +148,7 @@ def test_what_it_says(project: Path) -> None:
     change(project / "envcompile.toml", "numpy >=2", "numpy >=3")
     done = run("verify", folder=project)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "error[stale]: `numpy >=3` is asked of conda, and the lock has numpy 2." in done.stderr
+    assert "error[stale]: the spec requires `numpy >=3` from conda, but the lock has numpy 2." in done.stderr
     assert " --> envcompile.toml:7:24\n" in done.stderr
     assert "hint: run `envcompile lock`\n" in done.stderr
 
@@ -158,7 +158,8 @@ def test_for_machines(project: Path) -> None:
     done = run("verify", "--format", "github", folder=project)
     assert done.returncode == 1
     start = (
-        "::error file=envcompile.toml,line=7,col=24,endLine=7,endColumn=35,title=envcompile stale::`numpy >=3` is asked"
+        "::error file=envcompile.toml,line=7,col=24,endLine=7,endColumn=35,title=envcompile stale::"
+        "the spec requires `numpy >=3` from conda, but the lock has numpy 2."
     )
     assert done.stderr.startswith(start)
     (row,) = map(json.loads, run("verify", "--format=json", folder=project).stderr.splitlines())
@@ -289,7 +290,7 @@ def test_a_lock_that_was_made_before_anything_was_noted(project: Path) -> None:
     (project / "envcompile.toml").write_text(f"# a comment\n{case('ml')[0]}", "utf-8")
     done = run("verify", folder=project)
     assert done.returncode == 1
-    assert "the lock does not tell what it was" in done.stderr
+    assert "the lock of an early release does not record what it was" in done.stderr
 
 
 def test_surplus_names_those_who_need_the_rest() -> None:

@@ -171,8 +171,8 @@ def test_what_is_locked_is_what_is_installed(engine: Engine, as_public: str, wor
     tag = "envcompile-test-apt"
     engine.forget()
     digest = engine.build(text, tag, *ZSTD, *work.secret())
-    # The second build runs every step again. The archive is asked for its index alone: the packages are in the builder's
-    # cache mount. `test_two_engines_give_one_digest` has builds that download them twice.
+    # The second build runs every step again. It downloads the index of the archive alone: the packages are in the
+    # cache mount of the builder. The builds of `test_two_engines_give_one_digest` download them twice.
     docker("buildx", "prune", "--all", "--force", "--filter", "type=regular")
     asked = len(work.archive.asked)
     assert engine.build(text, tag, *ZSTD, *work.secret()) == digest

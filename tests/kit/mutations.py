@@ -41,12 +41,16 @@ def replaced(old: str, new: str) -> Callable[[str], str]:
 # Of `fixtures/compile/conda`.
 MUTATIONS = (
     in_spec("none", "", "", None),
-    in_spec("tightened", "numpy >=2", "numpy >=3", "`numpy >=3` is asked of conda, and the lock has numpy 2."),
+    in_spec(
+        "tightened", "numpy >=2", "numpy >=3", "the spec requires `numpy >=3` from conda, but the lock has numpy 2."
+    ),
     in_spec("loosened", "numpy >=2", "numpy", None),
-    in_spec("removed", '"pytorch", ', "", "the lock holds conda's `pytorch`, which nothing asks for any more"),
-    in_spec("added", '"pip"', '"pip", "scipy"', "`scipy` is asked of conda, and the lock has no `scipy`"),
-    in_spec("pip tightened", '"accelerate"', '"accelerate <1"', "`accelerate <1` is asked of pip"),
-    in_spec("python", '"3.12"', '"3.13"', "`python 3.13.*` is asked of conda, and the lock has python 3.12."),
+    in_spec("removed", '"pytorch", ', "", "no requirement needs conda's `pytorch` any more"),
+    in_spec("added", '"pip"', '"pip", "scipy"', "the spec requires `scipy` from conda, but the lock has no `scipy`"),
+    in_spec("pip tightened", '"accelerate"', '"accelerate <1"', "the spec requires `accelerate <1` from pip"),
+    in_spec(
+        "python", '"3.12"', '"3.13"', "the spec requires `python 3.13.*` from conda, but the lock has python 3.12."
+    ),
     in_spec("platform", '"3.12"\n', '"3.12"\nplatforms = ["linux-64", "linux-aarch64"]\n', "platform `linux-aarch64`"),
     in_spec("channel", "/conda-forge", "/other", "the lock was made with `conda.channels` as `https://conda.exa"),
     in_spec("cuda", "[image]", '[cuda]\nversion = "12"\n[image]', "the lock was made without `cuda.version`"),

@@ -85,5 +85,5 @@ def test_a_dependency_without_a_space_is_found_in_the_lock(
     # A dependency that the lock does not satisfy is still reported.
     spec.write_text(SPEC.replace('"aa"', '"aa >=1", "zz <0.5"'), "utf-8")
     assert unanswered(tmp_path) == [
-        "`zz <0.5` is asked of conda, and the lock has zz 1.0 0 of channel/noarch for `linux-64`"
+        "the spec requires `zz <0.5` from conda, but the lock has zz 1.0 0 of channel/noarch for `linux-64`"
     ]

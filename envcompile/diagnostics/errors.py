@@ -14,9 +14,9 @@ EXIT_INTERRUPTED = 130
 
 EXIT_CODES = {
     EXIT_OK: "success",
-    EXIT_FAILED: "a check failed: the lock is stale, the requirements are unsolvable, a build failed",
+    EXIT_FAILED: "a check failed: the lock is stale, the requirements are unsolvable, or a build failed",
     EXIT_INVALID_INPUT: "usage error, or the spec or the lock cannot be read",
-    EXIT_UNAVAILABLE: "something outside is missing: docker, a registry, the network",
+    EXIT_UNAVAILABLE: "docker, a registry or the network is not available",
     EXIT_BUG: "a bug in envcompile",
     EXIT_INTERRUPTED: "interrupted",
 }

@@ -1,4 +1,8 @@
-"""Which nvidia/cuda images fit both stages, the best first, and what stands in the way of the others (step 7)."""
+"""Lists the nvidia/cuda images that fit both stages, the best first, and why the others do not fit (step 7).
+
+It ranks CUDA releases and systems, picks the flavour that each stage needs, and finds out where each stage has
+its Python from.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +22,13 @@ if TYPE_CHECKING:
     from envcompile.base_image.needs import DecisionInputs
     from envcompile.lock.model import Step
 
-# The rules by which an existing image can be rejected. If none is left, the first one that alone is to blame is
-# reported.
+# The rules that can exclude an existing image. If they exclude all images, the first rule without which an image would
+# be left is reported.
 OBSTACLES = ("driver-too-old", "compute-unsupported", "cudnn-no-match", "cuda-no-platform", "base-glibc")
 
 
 class ImagePair(NamedTuple):
-    """The images of both stages, on one system; None where a stage needs none."""
+    """The images of both stages, on one system. An image is None if its stage needs no nvidia/cuda image."""
 
     system: str
     build: CudaImage | None
@@ -32,7 +36,7 @@ class ImagePair(NamedTuple):
 
 
 def find_smallest_flavour(features: set[str]) -> str:
-    """The smallest flavour with the features; empty where none is needed."""
+    """Return the smallest flavour that has the features, or "" without features."""
     if "devel" in features:
         return "cudnn-devel" if "cudnn" in features else "devel"
     if "cudnn" in features:
@@ -41,15 +45,15 @@ def find_smallest_flavour(features: set[str]) -> str:
 
 
 def find_minimum_cuda(case: DecisionInputs) -> str:
-    """The oldest CUDA (X.Y) that serves what is needed of the run image; empty where nothing says one."""
+    """Return the oldest CUDA release (X.Y) that meets the needs for the run image, or "" if there is no bound."""
     bounds = [each.need.minimum for each in case.needs.unmet_needs if each.need.minimum]
     return max(bounds, key=version_numbers, default="")
 
 
 def find_target_release(case: DecisionInputs) -> str:
-    """The minor release (X.Y) to want for the run image."""
+    """Return the CUDA release (X.Y) that the run image should have."""
     toolkit = case.locked_cuda.toolkit
-    # What is compiled at run must fit what is locked; what is only loaded is the spec's to say.
+    # What is compiled at run time must fit the locked CUDA. For libraries that are only loaded, the spec decides.
     if toolkit and not ("." in case.requested_cuda and case.needs.run_features & {"runtime", "cudnn"}):
         return minor_release(toolkit)
     if "." in case.requested_cuda:
@@ -58,7 +62,7 @@ def find_target_release(case: DecisionInputs) -> str:
 
 
 def rank_run_releases(case: DecisionInputs) -> list[str]:
-    """Minor releases for the run image, the best first: the wanted one, newer ones from it on, then older ones."""
+    """Return the CUDA releases (X.Y) for the run image: first the target, then newer ones, then older ones."""
     best, low = find_target_release(case), find_minimum_cuda(case)
     mine = [each for each in case.catalogue.minor_releases if str(major_version(each)) == case.cuda_major]
     if "." in case.requested_cuda and best == minor_release(case.requested_cuda):
@@ -69,7 +73,10 @@ def rank_run_releases(case: DecisionInputs) -> list[str]:
 
 
 def rank_build_releases(case: DecisionInputs, run: str) -> list[str]:
-    """Minor releases for the build image: the lock's, then the nearest; where the lock has none, the run image's."""
+    """Return the CUDA releases (X.Y) for the build image, the best first.
+
+    The first one is that of the lock, otherwise that of the run image; the nearest ones follow.
+    """
     toolkit = case.locked_cuda.toolkit
     if toolkit is None:
         return [run]
@@ -79,27 +86,27 @@ def rank_build_releases(case: DecisionInputs, run: str) -> list[str]:
 
 
 def find_candidate_systems(case: DecisionInputs, *, any_glibc: bool = False) -> list[str]:
-    """The system that is asked for, or the usual ones in order; without those that are too old for the lock."""
+    """Return the requested system, or the default ones in order, without those with too old a glibc."""
     asked = case.request.system
     named = [asked] if asked else list(case.catalogue.policy.systems)
     return [each for each in named if any_glibc or is_glibc_sufficient(case, each)]
 
 
 def is_glibc_sufficient(case: DecisionInputs, system: str) -> bool:
-    """Whether what is locked runs with the system's C library."""
+    """Whether the locked packages run with the glibc of the system."""
     known, needed = case.catalogue.systems.get(system), case.request.glibc
     return not needed or known is None or version_numbers(known.glibc) >= version_numbers(needed)
 
 
 def find_stage_flavour(case: DecisionInputs, stage: str) -> str:
-    """The flavour that a stage (`build`, `run`) needs; empty where a plain image does."""
+    """Return the flavour that a stage (`build` or `run`) needs, or "" if a plain image is sufficient."""
     return find_smallest_flavour(case.needs.build_features if stage == "build" else case.needs.run_features)
 
 
 def image_candidates(case: DecisionInputs, without: str = "") -> Iterator[ImagePair]:
-    """Images for both stages, the best first; `without` names an obstacle that is not looked at.
+    """Return the images for both stages, the best first. The obstacle `without` is ignored.
 
-    A system that has the exact release for the build goes before one that has only a near one.
+    A system that has the exact release for the build stage ranks before one that has a near one.
     """
     build, run = find_stage_flavour(case, "build"), find_stage_flavour(case, "run")
     free = run or case.locked_cuda.toolkit is None
@@ -115,7 +122,7 @@ def image_candidates(case: DecisionInputs, without: str = "") -> Iterator[ImageP
 def find_newest_image(
     case: DecisionInputs, release: str, system: str, stage: str, without: str = ""
 ) -> CudaImage | None:
-    """The newest patch of CUDA X.Y on the system that a stage can stand on."""
+    """Return the image with the newest patch of CUDA X.Y on the system that a stage can use, or None."""
     exact = (
         case.requested_cuda
         if case.requested_cuda.count(".") > 1 and minor_release(case.requested_cuda) == release
@@ -134,7 +141,7 @@ def find_newest_image(
 
 
 def rejections(case: DecisionInputs, image: CudaImage, stage: str) -> dict[str, str]:
-    """What stands against an image: the obstacle and the reason."""
+    """Return the obstacles that exclude an image from a stage, each with its reason."""
     found: dict[str, str] = {}
     release = minor_release(image.cuda)
     missing = [each for each in case.request.platforms if platform_architecture(each) not in image.architectures]
@@ -160,7 +167,10 @@ def _explain_cudnn_mismatch(case: DecisionInputs, image: CudaImage) -> str | Non
 
 
 def _explain_driver_refusal(case: DecisionInputs, image: CudaImage) -> str | None:
-    """Why the image does not start on the oldest driver to support: NVIDIA_REQUIRE_CUDA asks for its own release's."""
+    """Return why an image does not start with the oldest driver to support, or None.
+
+    Its NVIDIA_REQUIRE_CUDA requires the driver of its own release.
+    """
     told, release = case.request.driver, minor_release(image.cuda)
     native = case.catalogue.find_native_driver(release)
     if not told or not native or not is_older_driver(told, native):
@@ -172,11 +182,11 @@ def _explain_driver_refusal(case: DecisionInputs, image: CudaImage) -> str | Non
     return f"driver {told} is older than {native}, and the image refuses to start on it"
 
 
-# What both ways to a base share: a stage from an image, and what is to be said of one (steps 6 to 8).
+# Shared by requested and chosen images: making a stage from an image, and warnings (steps 6 to 8).
 
 
 class StageChoice(NamedTuple):
-    """Both stages, or the errors that forbid them; and what was chosen against what."""
+    """The images of both stages or the errors that prevent a choice, and the steps of the explanation."""
 
     build: StageImage | None
     run: StageImage | None
@@ -185,7 +195,7 @@ class StageChoice(NamedTuple):
 
 
 def normalize_system_name(name: str | None, catalogue: Catalogue) -> str | None:
-    """The system as the catalogue names it: `bookworm`, `debian-12` and `debian-bookworm` are `debian12`."""
+    """Return the name of a system in the catalogue: `debian12` for `bookworm`, `debian-12` and `debian-bookworm`."""
     if name is None:
         return None
     word = name.lower()
@@ -193,12 +203,12 @@ def normalize_system_name(name: str | None, catalogue: Catalogue) -> str | None:
 
 
 def is_musl_requested(case: DecisionInputs) -> bool:
-    """Whether the base asked for is Alpine."""
+    """Whether the requested base image is Alpine, which has musl instead of glibc."""
     return "alpine" in (case.request.system or "").lower() or "alpine" in (case.request.image or "").lower()
 
 
 def make_plain_stage(case: DecisionInputs, name: str, conda: bool, *, beside: bool = False) -> StageImage:
-    """A system's plain image; where Python is all it needs, the one that has it. `beside` an nvidia/cuda image: no."""
+    """Return a plain image of a system: one with Python, unless conda or the image `beside` it provides Python."""
     system, asked = case.catalogue.systems[name], case.request.python
     release = next((word for word, debian in case.catalogue.debian_code_names.items() if debian == name), None)
     if release and asked and not conda and not beside:
@@ -207,7 +217,10 @@ def make_plain_stage(case: DecisionInputs, name: str, conda: bool, *, beside: bo
 
 
 def choose_python_source(case: DecisionInputs, own: str, conda: bool) -> str:
-    """Where the interpreter is from. The system's own has no headers with it: what compiles at run takes another."""
+    """Return where a stage has its interpreter from.
+
+    The system's own Python has no headers, so a stage that compiles at run time uses another one.
+    """
     if conda:
         return "conda"
     asked = case.request.python
@@ -216,7 +229,7 @@ def choose_python_source(case: DecisionInputs, own: str, conda: bool) -> str:
 
 
 def image_warnings(case: DecisionInputs, pair: ImagePair) -> Iterator[Diagnostic]:
-    """What is to be said of the images although they fit."""
+    """Return the warnings about images that fit."""
     toolkit = case.locked_cuda.toolkit
     differs = next(
         (each for each in pair[1:] if each and toolkit and minor_release(each.cuda) != minor_release(toolkit)), None
@@ -239,7 +252,7 @@ def image_warnings(case: DecisionInputs, pair: ImagePair) -> Iterator[Diagnostic
 
 
 def make_glibc_error(case: DecisionInputs, name: str) -> Diagnostic:
-    """The system has an older C library than what is locked needs."""
+    """Return the error that the glibc of a system is older than the locked packages need."""
     has = case.catalogue.systems[name].glibc if name in case.catalogue.systems else "another"
     message = f"what is locked needs glibc {case.request.glibc} or newer, and `{name}` has {has}"
     return Diagnostic("base-glibc", message, hint="take a newer system, or older releases of the packages")

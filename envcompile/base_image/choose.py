@@ -1,4 +1,10 @@
-"""A base that the spec gives: it is taken as it is, unless it is known not to do."""
+"""Chooses the base images of the build and the run stage (steps 6 to 8).
+
+That is the image that the spec names, otherwise a plain Python image, otherwise the smallest nvidia/cuda image
+that fits.
+
+If no image fits, the error names the obstacle and suggests another request.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +42,7 @@ if TYPE_CHECKING:
     from envcompile.base_image.model import PackageSummary
     from envcompile.base_image.needs import DecisionInputs
 
-# What an image has, by its flavour; images of the hub's own library have nothing of CUDA.
+# What an image contains, by its flavour. The official images of Docker Hub contain no CUDA.
 _FLAVOUR_FEATURES = {
     "base": {"base"},
     "runtime": {"base", "runtime"},
@@ -49,7 +55,10 @@ _IMAGES_WITHOUT_CUDA = {"python", "debian", "ubuntu"}
 
 
 def choose_requested_image(case: DecisionInputs, conda: bool) -> StageChoice:
-    """The spec's own base for both stages, or why it cannot be; of one that nobody knows the spec's word counts."""
+    """Return the base image of the spec for both stages, or the reason why it cannot be used.
+
+    The facts in the spec count for images that are not in the catalogue.
+    """
     image, catalogue = case.request.image or "", case.catalogue
     parts = split_image_reference(image)
     name, tag = (parts.name, parts.tag or "") if parts else (image, "")
@@ -73,7 +82,7 @@ def choose_requested_image(case: DecisionInputs, conda: bool) -> StageChoice:
 
 
 def _find_tagged_image(case: DecisionInputs, tag: str) -> tuple[CudaImage, str] | None:
-    """The catalogue's row and flavour of a tag."""
+    """Return the image and the flavour of the catalogue that a tag names."""
     known = ((each, kind) for each in case.catalogue.images for kind in case.catalogue.flavours)
     return next((each for each in known if case.catalogue.format_tag(*each) == tag), None)
 
@@ -104,7 +113,7 @@ _DEFAULT_SYSTEMS = ("debian12", "debian13")
 
 
 def choose_stages(case: DecisionInputs, packages: tuple[PackageSummary, ...]) -> StageChoice:
-    """The stages, smallest first: a plain image unless a package needs more of it than a driver."""
+    """Return the smallest images for both stages: plain ones unless a package needs more than a driver."""
     conda = any(package.kind == "conda" for package in packages)
     if case.request.image:
         return choose_requested_image(case, conda)
@@ -114,7 +123,7 @@ def choose_stages(case: DecisionInputs, packages: tuple[PackageSummary, ...]) ->
 
 
 def _choose_plain_image(case: DecisionInputs, conda: bool) -> StageChoice:
-    """No stage needs CUDA of its image."""
+    """Return plain images for both stages, because no stage needs CUDA from its image."""
     catalogue = case.catalogue
     names = [case.request.system] if case.request.system else list(_DEFAULT_SYSTEMS)
     fitting = [name for name in names if is_glibc_sufficient(case, name)]
@@ -160,7 +169,7 @@ def _make_unknown_system_error(name: str, case: DecisionInputs) -> Diagnostic:
 
 
 def _explain_missing_image(case: DecisionInputs) -> StageChoice:
-    """What stands in the way of every image: the one obstacle without which there would be one, or there is none."""
+    """Return why no image fits: the obstacle without which an image would be left, or that there is no candidate."""
     kinds = " and ".join(
         dict.fromkeys(each for each in (find_stage_flavour(case, "build"), find_stage_flavour(case, "run")) if each)
     )
@@ -185,7 +194,7 @@ def _explain_missing_image(case: DecisionInputs) -> StageChoice:
 
 
 def _suggest_request(case: DecisionInputs, obstacle: str) -> str:
-    """What could be asked for instead: another release of the same major version, another driver, another platform."""
+    """Return a hint with a request that has an image: with another CUDA release, driver or platform."""
     question = case.request
     free = dataclasses.replace(question, cuda=CudaRequest(case.cuda_major))
     for asked, words in (
@@ -207,7 +216,7 @@ def _suggest_request(case: DecisionInputs, obstacle: str) -> str:
 
 
 def _find_obstructed_image(case: DecisionInputs, pair: ImagePair, obstacle: str) -> tuple[str, str]:
-    """The image that would do without the obstacle, and the obstacle in words."""
+    """Return the image that would fit without the obstacle, and the obstacle in words."""
     name = ""
     for image, stage in ((pair.run, "run"), (pair.build, "build")):
         if image:

@@ -1,4 +1,8 @@
-"""What `[cuda] version` means to a pip resolver: which releases of NVIDIA's wheels may be in the answer."""
+"""Checks that CUDA versions, GPU architectures and drivers are compatible, and constrains pip (steps 3 to 5).
+
+It compares the locked packages with each other, with `[cuda]` of the spec and with the catalogue, and returns
+errors and warnings.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ if TYPE_CHECKING:
     from envcompile.base_image.catalogue import Catalogue, GpuArchitecture
     from envcompile.base_image.needs import DecisionInputs
 
-# Wheels whose own version is that of the toolkit: the others (cuDNN, cuFFT, NCCL) count for themselves.
+# Wheels that have the version of the toolkit. Others (cuDNN, cuFFT, NCCL) have versions of their own.
 _TOOLKIT_WHEELS = (
     "nvidia-cuda-runtime",
     "nvidia-cuda-nvrtc",
@@ -30,10 +34,10 @@ _FIRST_UNSUFFIXED_MAJOR = 13
 
 
 def make_cuda_constraints(version: str | None, catalogue: Catalogue) -> tuple[str, ...]:
-    """Lines of a constraints file. None where no version is asked for: then whatever comes is read off the lock.
+    """Return lines of a constraints file that limit the wheels of NVIDIA to the requested CUDA version.
 
-    Nothing is forbidden where CUDA is kept out: an old release that hides its CUDA would come in the place of a new
-    one, so what came is looked at instead.
+    If the spec excludes CUDA, nothing is constrained: the resolver would select an old release that hides its
+    CUDA dependency. Instead, the solution is checked.
     """
     if version is None:
         return ()
@@ -55,13 +59,13 @@ _COMPUTE_PATTERN = re.compile(r"(?:sm_|compute_)?([0-9]{1,2})\.?([0-9])[a-z]?", 
 
 
 def normalize_compute(text: str) -> str:
-    """`sm_90`, `90`, `9.0` and `9.0a` are `9.0`."""
+    """Return a GPU architecture as X.Y: `sm_90`, `90`, `9.0` and `9.0a` are `9.0`."""
     found = _COMPUTE_PATTERN.fullmatch(text.removesuffix("+PTX").strip())
     return f"{found[1]}.{found[2]}" if found else text
 
 
 def is_compute_in_toolkit(compute: str, release: str, catalogue: Catalogue) -> bool:
-    """Whether the toolkit X.Y compiles for the GPU architecture."""
+    """Whether the toolkit X.Y can compile for the GPU architecture."""
     row = catalogue.gpu_architectures.get(compute)
     return bool(
         row
@@ -71,7 +75,10 @@ def is_compute_in_toolkit(compute: str, release: str, catalogue: Catalogue) -> b
 
 
 def _is_compute_in_torch_wheel(compute: str, case: DecisionInputs, release: str) -> bool:
-    """Whether torch's wheel has code that runs: of the same major and no newer minor, or PTX of an older one."""
+    """Whether the wheel of torch has code for the GPU architecture.
+
+    That is binary code of the same major and an older or equal minor version, or PTX of an older one.
+    """
     torch = case.locked_cuda.torch
     if torch is None or torch.kind != "wheel":
         return True
@@ -91,7 +98,7 @@ def _is_compute_in_torch_wheel(compute: str, case: DecisionInputs, release: str)
 
 
 def explain_unsupported_compute(case: DecisionInputs, compute: str, release: str) -> str | None:
-    """Why a GPU architecture is not served by CUDA X.Y and what is locked; None where it is."""
+    """Return why CUDA X.Y with the locked packages does not support a GPU architecture; None if it does."""
     if not is_compute_in_toolkit(compute, release, case.catalogue):
         return f"CUDA {release} does not compile for it"
     if (
@@ -113,7 +120,7 @@ def explain_unsupported_compute(case: DecisionInputs, compute: str, release: str
 
 
 def find_common_compute(case: DecisionInputs, release: str) -> tuple[str, ...]:
-    """The GPU architectures that CUDA X.Y and what is locked have in common."""
+    """Return the GPU architectures that both CUDA X.Y and the locked packages support."""
     found = (
         each for each in case.catalogue.gpu_architectures if explain_unsupported_compute(case, each, release) is None
     )
@@ -121,7 +128,7 @@ def find_common_compute(case: DecisionInputs, release: str) -> tuple[str, ...]:
 
 
 def _suggest_cuda_for_compute(row: GpuArchitecture, case: DecisionInputs) -> str:
-    """Which CUDA serves the architecture, and of torch which builds of the locked release."""
+    """Return a hint with the CUDA versions that support the architecture, and the builds of torch for them."""
     known = [
         each for each in case.catalogue.minor_releases if is_compute_in_toolkit(row.capability, each, case.catalogue)
     ]
@@ -141,7 +148,7 @@ def _suggest_cuda_for_compute(row: GpuArchitecture, case: DecisionInputs) -> str
 
 
 def iter_compute_errors(case: DecisionInputs) -> Iterator[Diagnostic]:
-    """GPU architectures of the spec that what the lock brings has no code for, or that the driver has left (step 4)."""
+    """Yield an error for each requested GPU architecture that the packages or the drivers do not support (step 4)."""
     toolkit = case.locked_cuda.toolkit
     for each in case.request.compute:
         name = normalize_compute(each)
@@ -178,7 +185,7 @@ _VERSION_PATTERN = re.compile(r"[0-9]+(?:\.[0-9]+){0,2}")
 
 
 class Conflicts(NamedTuple):
-    """The diagnostics of steps 3 to 5: CUDA versions, GPU architectures, drivers."""
+    """The diagnostics of steps 3 to 5, about CUDA versions, GPU architectures and drivers."""
 
     versions: tuple[Diagnostic, ...] = ()
     compute: tuple[Diagnostic, ...] = ()
@@ -197,7 +204,7 @@ def find_conflicts(case: DecisionInputs) -> Conflicts:
 
 
 def check_requested_cuda(case: DecisionInputs) -> Diagnostic | None:
-    """Whether the version that the spec asks for is one at all, and one whose images are there."""
+    """Return an error if the requested CUDA version does not exist, or if its images were deleted."""
     asked, catalogue = case.requested_cuda, case.catalogue
     if not asked:
         return None
@@ -208,7 +215,7 @@ def check_requested_cuda(case: DecisionInputs) -> Diagnostic | None:
 
 
 def check_cuda_release(version: str, catalogue: Catalogue) -> Diagnostic | None:
-    """Whether a version is one that there is no toolkit of."""
+    """Return an error if there is no toolkit of this version."""
     if _VERSION_PATTERN.fullmatch(version) and version in catalogue.toolkit_releases:
         return None
     message = f"`{version}` is no version of CUDA that is known ({catalogue.date})"
@@ -216,7 +223,7 @@ def check_cuda_release(version: str, catalogue: Catalogue) -> Diagnostic | None:
 
 
 def is_image_deleted(version: str, catalogue: Catalogue) -> bool:
-    """Whether NVIDIA deleted the images of this version."""
+    """Whether NVIDIA has deleted the images of this version."""
     return any(is_release_of(version, each) for each in catalogue.deleted_releases)
 
 
@@ -230,7 +237,11 @@ def _suggest_releases(asked: str, catalogue: Catalogue) -> str:
 
 
 def iter_version_conflicts(case: DecisionInputs) -> Iterator[Diagnostic]:
-    """Majors that differ among the packages, or from the spec's; a spec that is older than what a package needs."""
+    """Yield errors about contradictory CUDA versions.
+
+    Packages may have different major versions of CUDA, or another one than the spec requests, or need a newer
+    version than the spec requests.
+    """
     found: dict[int, list[str]] = group_by_major(case.locked_cuda)
     for release, names in case.needs.cuda_majors.items():
         found.setdefault(release, []).extend(names)
@@ -258,7 +269,10 @@ def iter_version_conflicts(case: DecisionInputs) -> Iterator[Diagnostic]:
 
 
 def check_minor_release(case: DecisionInputs) -> Diagnostic | None:
-    """The lock has another minor version than the spec asks for: its own is used."""
+    """Return a warning if the lock has another minor version of CUDA than the spec requests.
+
+    The one in the lock is used.
+    """
     toolkit, asked = case.locked_cuda.toolkit, case.requested_cuda
     if (
         toolkit
@@ -268,13 +282,16 @@ def check_minor_release(case: DecisionInputs) -> Diagnostic | None:
     ):
         message = f"the spec asks for CUDA {asked}, and what is locked brings {toolkit}, which is used"
         hint = f"ask for `{minor_release(toolkit)}`, or for packages that are built for {minor_release(asked)}"
-        # A warning here: only a lock requires that the two are equal.
+        # Only a warning: `resolve.base_images` rejects a lock in which the two differ.
         return Diagnostic("cuda-minor-differs", message, hint=hint, severity="warning")
     return None
 
 
 def check_driver_support(case: DecisionInputs) -> Diagnostic | None:
-    """A driver below the major version's floor runs none of it; below the minor's it runs it with limits (step 5)."""
+    """Check the oldest driver (step 5).
+
+    Below the minimum of the major version, nothing runs; below that of the minor version, CUDA runs with limits.
+    """
     told, toolkit = case.request.driver, case.locked_cuda.toolkit
     if not told or not (toolkit or case.needs_cuda_image):
         return None
@@ -301,14 +318,20 @@ def check_driver_support(case: DecisionInputs) -> Diagnostic | None:
 
 
 def needs_cuda_compat(case: DecisionInputs) -> bool:
-    """Whether the run image must bring cuda-compat: a driver below the floor, and data-centre GPUs alone."""
+    """Whether the run image must contain cuda-compat.
+
+    That is so if the driver is below the minimum and all GPUs are data-centre GPUs.
+    """
     told, floor = case.request.driver, case.catalogue.minimum_drivers.get(case.cuda_major)
     used = case.locked_cuda.toolkit or case.needs_cuda_image
     return bool(told and used and floor and case.request.data_centre and is_older_driver(told, floor))
 
 
 def explain_conflicts(case: DecisionInputs, conflicts: Conflicts) -> Iterator[Step]:
-    """The explanation of steps 3 to 5. A step without input is left out, except the comparison of versions."""
+    """Return the steps 3 to 5 of the explanation.
+
+    A step without input is left out, except the comparison of versions.
+    """
     request = case.request
     version = (f"cuda {case.requested_cuda}",) if case.requested_cuda else ()
     driver = (f"driver {request.driver}",) if request.driver else ()

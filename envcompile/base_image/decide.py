@@ -1,4 +1,9 @@
-"""What a spec asks of the base, given what is locked for one platform."""
+"""Decides about the base images of one platform, from the spec, the locked packages and the catalogue.
+
+`decide_base_images` runs the steps of the other modules in order and returns the images of both stages, with the
+environment variables, Debian packages and drivers that go with them. The first functions make its request from a
+spec and a lock.
+"""
 
 from __future__ import annotations
 
@@ -43,15 +48,15 @@ if TYPE_CHECKING:
 
 
 def spec_requests_gpu(spec: Spec) -> bool:
-    """Whether the spec itself speaks of a GPU."""
+    """Whether the spec requests a GPU, with a key of `[cuda]`."""
     return bool(spec.cuda.request.version or spec.cuda.driver or spec.cuda.compute)
 
 
 def select_packages(spec: Spec, platform: PlatformLock, catalogue: Catalogue) -> tuple[PackageSummary, ...]:
-    """What is locked, as far as it matters for the base.
+    """Return the locked packages that can affect the base image.
 
-    Where no GPU is asked for, conda's builds for the processor are what was meant, and what runs without a GPU as well
-    asks for none: both need nothing.
+    If the spec requests no GPU, CPU builds from conda and packages that also run without a GPU need nothing of
+    the image, so they are left out.
     """
     held = summarize_packages(platform.pip, platform.conda)
     if spec_requests_gpu(spec):
@@ -61,7 +66,10 @@ def select_packages(spec: Spec, platform: PlatformLock, catalogue: Catalogue) ->
 
 
 def find_idle_gpu_packages(spec: Spec, platform: PlatformLock, catalogue: Catalogue) -> tuple[PackageSummary, ...]:
-    """Packages that could use a GPU and run without: nobody asks for one, and the lock has no CUDA that they find."""
+    """Return the packages that could use a GPU but will run on the CPU.
+
+    The spec requests no GPU, and the lock has no CUDA libraries that they find.
+    """
     if spec_requests_gpu(spec):
         return ()
     held, alone = summarize_packages(platform.pip, platform.conda), BaseImageRequest()
@@ -73,7 +81,10 @@ def find_idle_gpu_packages(spec: Spec, platform: PlatformLock, catalogue: Catalo
 def make_base_image_request(
     spec: Spec, platform: PlatformLock, catalogue: Catalogue, system: str | None = None
 ) -> BaseImageRequest:
-    """The question about one platform; `system` as the catalogue names it, where only that one may be taken."""
+    """Return the request for one platform.
+
+    If `system` (a name of the catalogue) is given, no other system is allowed.
+    """
     python = platform.python.version if platform.python else spec.python
     asked = BaseImageRequest(
         python=minor_release(python) if python else None,
@@ -95,7 +106,10 @@ def make_base_image_request(
 
 
 def uses_cuda(asked: BaseImageRequest, held: tuple[PackageSummary, ...], catalogue: Catalogue, *, surely: bool) -> bool:
-    """Whether something locked brings CUDA or needs it. `surely`: what runs as well without it does not count."""
+    """Whether a locked package contains CUDA or needs it.
+
+    With `surely`, packages that also run without CUDA do not count.
+    """
     found = cuda_in_lock(asked, held, catalogue)
     if found.pins or found.libraries:
         return True
@@ -108,7 +122,7 @@ def _runs_without_gpu(package: PackageSummary, catalogue: Catalogue) -> bool:
     return any(need.cpu for need in catalogue.package_needs.get(package.name, ()))
 
 
-# What would come from NVIDIA's own apt archive, which has no snapshot: the wheels that hold the same, by hash.
+# Wheels in place of packages from the apt archive of NVIDIA, which has no snapshots.
 
 
 _CUDA_APT_NAME = re.compile(r"(cuda-[a-z-]+)-([0-9]+)-([0-9]+)")
@@ -118,7 +132,11 @@ _FIRST_UNSUFFIXED_MAJOR = 13
 
 
 def find_replacement_wheels(decision: BaseImageResult, catalogue: Catalogue) -> tuple[str, ...] | Diagnostic:
-    """Requirements of pip in the place of NVIDIA's apt packages, sorted; a mistake where no wheel holds the same."""
+    """Return requirements for wheels that contain the same as the Debian packages of NVIDIA, sorted.
+
+    NVIDIA's apt archive has no snapshots, so its packages cannot be locked. Returns a diagnostic if a package has
+    no such wheel.
+    """
     wheels: set[str] = set()
     for found in filter(None, map(_CUDA_APT_NAME.fullmatch, decision.apt_run)):
         name, major, release = found[1], int(found[2]), f"{found[2]}.{found[3]}"
@@ -137,7 +155,7 @@ def find_replacement_wheels(decision: BaseImageResult, catalogue: Catalogue) -> 
 
 
 def predict_packages(wheels: tuple[str, ...], catalogue: Catalogue) -> tuple[PackageSummary, ...]:
-    """What will be locked for such requirements, as far as it matters for the base."""
+    """Return the packages that these requirements will add to the lock, as far as they can affect the base image."""
     found = []
     for each in wheels:
         name, _, bound = each.partition(" ==")
@@ -148,16 +166,16 @@ def predict_packages(wheels: tuple[str, ...], catalogue: Catalogue) -> tuple[Pac
 
 
 def explain_replacement_wheels(wheels: tuple[str, ...]) -> Step:
-    """The row of the trail."""
+    """Return the step of the explanation about replacement wheels."""
     decision = "resolved together with these wheels: NVIDIA's own archive of Debian packages has no snapshot"
     return Step(0, "supplement", wheels, decision, source="docs/base.md, wheels in the place of apt packages")
 
 
-# What goes with the images: environment, labels, apt packages, drivers, and what was saved (step 9).
+# What goes with the images: environment, labels, Debian packages, drivers and the saved size (step 9).
 
 
 _SYSTEM_CUDA_HOME = "/usr/local/cuda"
-# All that NVIDIA's own images set for it; said aloud, since what the container toolkit assumes otherwise changed.
+# The images of NVIDIA set the same value. It is explicit because the default of the container toolkit has changed.
 _GPU_VARIABLES = {"NVIDIA_VISIBLE_DEVICES": "all", "NVIDIA_DRIVER_CAPABILITIES": "compute,utility"}
 _FIRST_WITHOUT_CUDNN_SIZE = (12, 8)
 # g++ depends on both; the devel images have all three through cuda-nvcc.
@@ -165,12 +183,15 @@ _INSTALLED_WITH_CXX = {"gcc", "libc6-dev"}
 
 
 def find_used_cuda(case: DecisionInputs, run: StageImage | None) -> str | None:
-    """The CUDA that is used: the lock's, else the run image's; X.Y where the lock says no more."""
+    """Return the CUDA version in use: that of the lock, otherwise that of the run image.
+
+    X.Y if the lock has no patch version.
+    """
     return case.locked_cuda.toolkit or (run.cuda if run and run.cuda else None)
 
 
 def make_run_environment(case: DecisionInputs, run: StageImage) -> dict[str, str]:
-    """The environment of the run image."""
+    """Return the environment variables of the run image."""
     found: dict[str, str] = {}
     if (
         not run.flavour
@@ -181,7 +202,7 @@ def make_run_environment(case: DecisionInputs, run: StageImage) -> dict[str, str
     if case.needs.library_folders:
         found["LD_LIBRARY_PATH"] = ":".join(dict.fromkeys(case.needs.library_folders))
     elif run.flavour and case.needs.self_locating_packages:
-        # The images point it at their own libraries, which JAX and TensorFlow would then take instead of the locked.
+        # The images set it to their own libraries, which JAX and TensorFlow would prefer to the locked ones.
         found["LD_LIBRARY_PATH"] = ""
     if run.flavour and (
         run.flavour.endswith("devel") or any(name == "cuda-nvcc" for name, _ in case.needs.apt_packages)
@@ -197,7 +218,10 @@ def _uses_locked_cuda(case: DecisionInputs) -> bool:
 
 
 def make_build_environment(case: DecisionInputs, build: StageImage) -> dict[str, str]:
-    """The environment of what compiles in the build stage: there is no GPU that could be asked for its architecture."""
+    """Return the environment variables for compilers in the build stage.
+
+    It has no GPU whose architecture they could detect.
+    """
     if not case.needs.compiled_packages:
         return {}
     homes = {"conda": "<environment>", "pip": f"<site-packages>/nvidia/cu{case.cuda_major}", "": _SYSTEM_CUDA_HOME}
@@ -210,7 +234,7 @@ def make_build_environment(case: DecisionInputs, build: StageImage) -> dict[str,
 
 
 def find_run_apt_packages(case: DecisionInputs, run: StageImage) -> tuple[str, ...]:
-    """System packages of the run stage; those of CUDA are named for its release."""
+    """Return the Debian packages of the run stage. Names of CUDA packages contain the CUDA version."""
     if run.flavour.endswith("devel"):
         return ()
     toolkit = run.cuda or case.locked_cuda.toolkit or ""
@@ -225,28 +249,31 @@ def find_run_apt_packages(case: DecisionInputs, run: StageImage) -> tuple[str, .
 
 
 def _has_runtime_headers(case: DecisionInputs, name: str) -> bool:
-    """The wheel of the runtime has its headers, for what finds them there: anything but an nvcc of the system."""
+    """Whether programs find the CUDA headers in the wheel of the runtime: all programs but an nvcc of the system."""
     held = case.locked_cuda.libraries.get("runtime")
     found = held is not None and str(held.major) == case.cuda_major
     return name == "cuda-cudart-dev" and found and not any(each == "cuda-nvcc" for each, _ in case.needs.apt_packages)
 
 
 def find_build_apt_packages(case: DecisionInputs) -> tuple[str, ...]:
-    """The host compiler for an nvcc that is in the lock."""
+    """Return the host compiler that a locked nvcc needs."""
     return ("g++", "gcc") if case.needs.toolchain else ()
 
 
 def find_minimum_driver(case: DecisionInputs, cuda: str | None) -> str | None:
-    """The oldest driver of the CUDA's major version: every minor version runs on it, with limits."""
+    """Return the oldest driver of the major version of CUDA. It runs every minor version, with limits."""
     return case.catalogue.minimum_drivers.get(str(major_version(cuda))) if cuda else None
 
 
 def estimate_size_saving(case: DecisionInputs, cuda: str | None, run: StageImage) -> SizeSaving | None:
-    """Against the devel image of the same release; None where that is what runs, or no size is known."""
+    """Return how much smaller the run image is than the devel image of the same CUDA version.
+
+    None if the run image is the devel image, or if a size is unknown.
+    """
     if cuda is None or run.flavour.endswith("devel"):
         return None
     with_cudnn = "cudnn" in case.needs.run_features or "cudnn" in case.locked_cuda.libraries
-    # What is known of newer devel images is larger without cuDNN than what is known of older ones with it.
+    # The known sizes of newer devel images without cuDNN exceed those of older ones with it.
     against = "cudnn-devel" if with_cudnn and version_numbers(cuda) < _FIRST_WITHOUT_CUDNN_SIZE else "devel"
     large, small = _estimate_size(case, against, cuda), _estimate_size(case, run.flavour.removeprefix("cudnn-"), cuda)
     if large is None or small is None or large <= small:
@@ -255,7 +282,10 @@ def estimate_size_saving(case: DecisionInputs, cuda: str | None, run: StageImage
 
 
 def _estimate_size(case: DecisionInputs, flavour: str, cuda: str) -> float | None:
-    """Unpacked gigabytes of the nearest release whose size is known; a plain image is below a tenth."""
+    """Return the unpacked gigabytes of an image, from the nearest CUDA version whose size is known.
+
+    A plain image has less than a tenth of a gigabyte.
+    """
     if not flavour:
         return 0.1
     known = [(version_numbers(release), size) for release, kind, size in case.catalogue.image_sizes if kind == flavour]
@@ -265,21 +295,21 @@ def _estimate_size(case: DecisionInputs, flavour: str, cuda: str) -> float | Non
 
 
 def explain_environment(env: dict[str, str], apt: tuple[str, ...], driver: str | None) -> Step:
-    """The last step."""
+    """Return the last step of the explanation: variables, Debian packages and driver."""
     told = [*(f"{name}={value}" for name, value in env.items()), *(f"apt {name}" for name in apt)]
     decision = "; ".join([*told, *([f"driver {driver} or newer"] if driver else [])]) or "nothing to add"
     return Step(9, "emit", (), decision, source="docs/base.md, step 9")
 
 
-# The decision: which images, from the question, the locked packages and the catalogue, and nothing else.
+# The decision. It depends on the request, the locked packages and the catalogue only.
 
 
 def decide_base_images(
     question: BaseImageRequest, packages: Iterable[PackageSummary], catalogue: Catalogue
 ) -> BaseImageResult:
-    """The images of both stages and what goes with them; errors instead, all at once, where they contradict.
+    """Return the images of both stages and what goes with them, or all errors at once.
 
-    The order of the packages does not matter, and a package that the catalogue says nothing of changes nothing.
+    The order of the packages does not matter. A package that is not in the catalogue changes nothing.
     """
     packages = tuple(sorted(packages))
     question = dataclasses.replace(
@@ -303,7 +333,7 @@ def decide_base_images(
 
 
 def _find_diagnostics(case: DecisionInputs) -> tuple[list[Diagnostic], Conflicts]:
-    """All diagnostics of steps 1 to 5, and those among them that are conflicts."""
+    """Return all diagnostics of steps 1 to 5, and those among them that are conflicts."""
     if is_musl_requested(case):
         message = "the base asked for has musl, and everything is locked for glibc"
         return [Diagnostic("base-musl", message, hint="take a base of Debian or Ubuntu")], Conflicts()
@@ -315,7 +345,7 @@ def _find_diagnostics(case: DecisionInputs) -> tuple[list[Diagnostic], Conflicts
 
 
 def _find_required_glibc(question: BaseImageRequest, packages: tuple[PackageSummary, ...]) -> str | None:
-    """The oldest glibc that all wheels run with: as told, or by the tags of their files."""
+    """Return the oldest glibc that all wheels run with: the requested one, or the newest in the tags of the wheels."""
     told = [question.glibc, *(find_wheel_glibc(each.file) for each in packages if each.file)]
     return max((each for each in told if each), key=version_numbers, default=None)
 

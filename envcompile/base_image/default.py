@@ -1,4 +1,8 @@
-"""What is known of images without asking anybody. Data with dates and sources; no decision is made here."""
+"""Chooses the base image before anything is resolved: its operating system, its C library and its Python.
+
+Facts about well-known images are constants of this module, with dates and sources. If they are not enough,
+`needs_inspection` says that the image must be read from its registry, which `resolve.base_images` does.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class SystemRelease(NamedTuple):
-    """An operating system's id (os-release ID-VERSION_ID) and its C library (glibc, X.Y)."""
+    """An operating system (ID-VERSION_ID of its os-release) and the version of its glibc (X.Y)."""
 
     os: str
     glibc: str
@@ -33,8 +37,8 @@ SYSTEM_RELEASES = {
     "noble": SystemRelease("ubuntu-24.04", "2.39"),
 }
 
-# The newest patch of each Python that is known to this release: the newest build of each in conda-forge's channel
-# index as of August 2026. It is assumed where nobody says better, and checked by the build.
+# The newest patch version of each Python, from the builds in the index of conda-forge as of August 2026. It is assumed
+# if neither the spec nor the image states the version, and the build checks it.
 PYTHON_PATCHES = {
     "3.9": "3.9.23",
     "3.10": "3.10.20",
@@ -44,11 +48,11 @@ PYTHON_PATCHES = {
     "3.14": "3.14.7",
 }
 
-# Where the interpreter is in the `python` images of the hub (their Dockerfile configures --prefix=/usr/local).
+# The interpreter of the `python` images of Docker Hub: their Dockerfile configures --prefix=/usr/local.
 PYTHON_IMAGE = "python"
 PYTHON_PATH = "/usr/local/bin/python3"
 
-# What conda environments are built on: conda brings all but the C library.
+# The default base of conda environments: conda installs everything but the C library.
 CONDA_BASE_IMAGE = "debian:bookworm-slim"
 
 # Images that hold one static program, by digest as other public projects pin them (gathered 2026-11-22, one source
@@ -60,10 +64,7 @@ TOOL_IMAGES = {
 }
 
 
-# Which base image, with which C library and which Python: decided before anything is resolved.
-#
-# This module names what must be looked up and decides with the result; the lookup itself happens in
-# `resolve.base_images`.
+# The choice.
 
 
 _EXACT_PYTHON = re.compile(r"3\.[0-9]{1,2}\.[0-9]{1,2}")
@@ -73,7 +74,7 @@ BASE_TABLE_EXAMPLE = (
 
 
 class BaseImageProperties(NamedTuple):
-    """What an image says of itself; None is not known. Versions as in `BaseImage` and `PythonInterpreter`."""
+    """Facts about an image, None if unknown. Versions are written as in `BaseImage` and `PythonInterpreter`."""
 
     os: str | None = None
     glibc: str | None = None
@@ -82,7 +83,10 @@ class BaseImageProperties(NamedTuple):
 
 
 def find_base_image(spec: Spec) -> BaseImageSpec:
-    """The base image that the spec gives, else the usual one: with Python where the base's own is used."""
+    """Return the base image of the spec, otherwise the default one.
+
+    The default image contains Python if the environment uses the Python of its base image.
+    """
     if spec.image.base:
         return spec.image.base
     return BaseImageSpec(
@@ -93,19 +97,22 @@ def find_base_image(spec: Spec) -> BaseImageSpec:
 
 
 def uses_base_python(spec: Spec) -> bool:
-    """Whether the environment is made with the base's own Python: asked for, and not brought by conda."""
+    """Whether the environment uses the Python of its base image: it needs Python, and conda does not install it."""
     return spec.python is not None and not spec.conda.packages
 
 
 def find_tool_images(spec: Spec) -> tuple[tuple[str, str], ...]:
-    """The tools that the build needs and their images, sorted by name: shipped ones, unless the spec gives others."""
+    """Return the build tools that the spec needs and their images, sorted by name.
+
+    The image of the spec takes precedence over the default one.
+    """
     needed = [*(["micromamba"] if spec.conda.packages else []), *(["uv"] if spec.pip.packages else [])]
     images = {**TOOL_IMAGES, **dict(spec.tools)}
     return tuple((name, images[name]) for name in needed)
 
 
 def needs_inspection(spec: Spec) -> bool:
-    """Whether the base must be opened to know its system, its C library and, if it is used, where its Python is."""
+    """Whether the image must be read to find out its system, its C library or, if it is used, its Python."""
     told = _infer_properties(find_base_image(spec))
     return told.os is None or told.glibc is None or (told.python_path is None and uses_base_python(spec))
 
@@ -113,12 +120,13 @@ def needs_inspection(spec: Spec) -> bool:
 def choose_base_image(
     spec: Spec, base: BaseImageSpec, image: str, found: BaseImageProperties
 ) -> tuple[BaseImage, PythonInterpreter | None] | Diagnostic:
-    """The base and its interpreter, `image` being the base by digest; or what must be said of it first.
+    """Return the base image and its interpreter, or a diagnostic if they do not fit the spec.
 
-    Where its interpreter, if it has one, is none of the environment's business: None.
+    `image` is the image by digest, and `found` what was read from it. The interpreter is None if the environment
+    does not use it.
     """
     told = _infer_properties(base)
-    # The spec's word, then the image's, then what its name lets expect.
+    # The spec takes precedence, then the image itself, then its name.
     os, glibc = base.os or found.os or told.os, base.glibc or found.glibc or told.glibc
     if not os or not glibc:
         message = f"`{image}` does not tell which system and C library it has"
@@ -144,7 +152,7 @@ def choose_base_image(
 
 
 def _infer_properties(base: BaseImageSpec) -> BaseImageProperties:
-    """What the spec says of the image, or its name."""
+    """Return the facts that the spec states about the image, otherwise those that its name implies."""
     parts = split_image_reference(base.image)
     words = parts.tag.split("-") if parts and parts.tag else []
     known = next((SYSTEM_RELEASES[word] for word in words if word in SYSTEM_RELEASES), None)
@@ -155,7 +163,10 @@ def _infer_properties(base: BaseImageSpec) -> BaseImageProperties:
 
 
 def _find_python_mismatch(asked: str, base: BaseImageSpec, found: BaseImageProperties) -> str | None:
-    """How the Python that is asked for differs from that of the base, by its table, its own word or its tag."""
+    """Return how the Python of the image differs from the requested one, or None.
+
+    Its version is known from the spec, from the image or from its tag.
+    """
     if base.python and not is_release_of(base.python, asked):
         return f"the spec asks for Python {asked}, and its base has {base.python}"
     if found.python and not is_release_of(found.python, base.python or asked):

@@ -1,4 +1,4 @@
-"""The table of what can be said of a base: for each code the rule that people know it by, and the key it is about."""
+"""Explains a decision about base images: its steps, its record in the lock, and the places of diagnostics."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def locate_in_spec(diagnostic: Diagnostic, spec: Spec) -> Diagnostic:
-    """The diagnostic at the key of the spec that its rule is about, or at the nearest key that the spec has."""
+    """Return the diagnostic at the key of the spec that its rule is about, or at the nearest key that the spec has."""
     rule = RULES.get(diagnostic.rule)  # None for a warning in a lock of another release
     path: KeyPath = _find_spec_key(rule.key, spec) if rule else ()
     if path == ("pip", "packages"):
@@ -42,13 +42,13 @@ def locate_in_spec(diagnostic: Diagnostic, spec: Spec) -> Diagnostic:
 
 
 def collect_warnings(lock: Lock, spec: Spec) -> list[Diagnostic]:
-    """The warnings of all platforms about their base images, without duplicates."""
+    """Return the warnings of all platforms about their base images, without duplicates."""
     decided = (each.base_decision for each in lock.platforms if each.base_decision)
     return list(dict.fromkeys(locate_in_spec(warned, spec) for each in decided for warned in each.warnings))
 
 
 def _find_requirement_index(message: str, requirements: tuple[PipRequirement, ...]) -> tuple[int, ...]:
-    """Which requirement a message is about: the first whose package it names."""
+    """Return the index of the first requirement whose package a message names, as a part of a key path."""
     return next(((index,) for index, each in enumerate(requirements) if f"`{each.name}`" in message), ())
 
 
@@ -62,7 +62,7 @@ def _find_spec_key(key: tuple[str, ...], spec: Spec) -> tuple[str, ...]:
     return key if there.get(key, key) else next((each for each, is_there in there.items() if is_there), key)
 
 
-# Why these images and not others: the rows of steps 6 to 8, each rejected image with its reason.
+# Why these images and no others: steps 6 to 8, with the reason for each rejected image.
 
 
 _POLICY_SOURCE = "docs/base.md, what is chosen and not known"
@@ -76,7 +76,7 @@ _PYTHON_DESCRIPTIONS = {
 
 
 def explain_plain_image(case: DecisionInputs, stage: StageImage) -> Iterator[Step]:
-    """Both stages stand on a plain image."""
+    """Return the steps for a decision in which both stages have a plain image."""
     asked = (f"system {case.request.system}",) if case.request.system else ()
     source = "the spec" if asked else _POLICY_SOURCE
     yield Step(6, "system.plain", asked, f"{stage.system}, glibc {stage.glibc}, for both stages", source=source)
@@ -100,7 +100,7 @@ def explain_plain_image(case: DecisionInputs, stage: StageImage) -> Iterator[Ste
 
 
 def explain_nvidia_images(case: DecisionInputs, pair: ImagePair, build: StageImage, run: StageImage) -> Iterator[Step]:
-    """At least one stage stands on an nvidia/cuda image."""
+    """Return the steps for a decision in which at least one stage has an nvidia/cuda image."""
     names = find_candidate_systems(case)
     before = names[: names.index(pair.system)]
     kinds = "/".join(each for each in (find_stage_flavour(case, "build"), find_stage_flavour(case, "run")) if each)
@@ -128,13 +128,13 @@ def explain_nvidia_images(case: DecisionInputs, pair: ImagePair, build: StageIma
 
 
 def explain_python(*stages: tuple[str, StageImage]) -> Step:
-    """Where each stage has its interpreter from."""
+    """Return the step about the interpreter of each stage."""
     decision = "; ".join(f"{word}: {_PYTHON_DESCRIPTIONS[stage.python_source]}" for word, stage in stages)
     return Step(8, "python", (), decision, source="docs/base.md, step 8")
 
 
 def _iter_rejected_patches(case: DecisionInputs, image: CudaImage, word: str) -> Iterator[RejectedImage]:
-    """Other patches of the same release: superseded, in the way of something, or without an image."""
+    """Yield the other patch versions of the same CUDA release, and why each was rejected."""
     kind, catalogue = find_stage_flavour(case, word), case.catalogue
     known = {each.cuda: each for each in catalogue.images if each.system == image.system}
     labels = {name for names in catalogue.runtimes.values() for name in names} | set(known)
@@ -151,7 +151,7 @@ def _iter_rejected_patches(case: DecisionInputs, image: CudaImage, word: str) ->
 
 
 def _iter_rejected_releases(case: DecisionInputs, image: CudaImage, word: str) -> Iterator[RejectedImage]:
-    """Releases that were wanted more, or that are older than a package needs."""
+    """Yield the CUDA releases that rank higher or are older than a package needs, and why each was rejected."""
     if word != "run":
         return
     order, low = rank_run_releases(case), find_minimum_cuda(case)
@@ -174,7 +174,7 @@ def _find_rejection_reason(case: DecisionInputs, release: str) -> str | None:
 
 
 def _list_larger_flavours(case: DecisionInputs, pair: ImagePair, kind: str) -> tuple[RejectedImage, ...]:
-    """The next larger flavours, which nothing needs."""
+    """Return the next larger flavours, which no package needs."""
     order = ["", "base", "runtime", "cudnn-runtime", "devel", "cudnn-devel"]
     release = (pair.run or pair.build or case.catalogue.images[0]).cuda
     larger = [each for each in order[order.index(kind) + 1 :] if each in {"runtime", "devel"}]
@@ -190,16 +190,18 @@ def _list_larger_flavours(case: DecisionInputs, pair: ImagePair, kind: str) -> t
 
 
 def format_catalogue_version(catalogue: Catalogue) -> str:
-    """Which catalogue decided: its day and the beginning of its digest, which tells two of one day apart."""
+    """Return the version of a catalogue for the lock: its date and the beginning of its digest."""
     return f"{catalogue.date} {catalogue.digest[:19]}"
 
 
 def record_decision(
     decision: BaseImageResult, known: str, python: str | None, before: tuple[Step, ...] = ()
 ) -> BaseImageDecision:
-    """The decision by what is `known`; `python` is the environment's X.Y, `before` the rows of earlier steps.
+    """Return the decision for the lock.
 
-    Packages of NVIDIA's own archive, which has no snapshot, are left out: what they hold comes as wheels.
+    `known` is the version of the catalogue, `python` the X.Y of the environment, and `before` the steps of
+    earlier passes. Debian packages from NVIDIA's archive, which has no snapshots, are left out: wheels replace
+    them.
     """
     places = {
         "<environment>": ENVIRONMENT_PATH,

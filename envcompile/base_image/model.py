@@ -1,4 +1,7 @@
-"""Versions of CUDA, drivers and packages, compared by their numbers alone: no range here ends at a pre-release."""
+"""The values of a decision about base images: the request, the locked packages and the result.
+
+The module also compares versions of CUDA, drivers and packages, by their numbers alone.
+"""
 
 from __future__ import annotations
 
@@ -17,24 +20,27 @@ if TYPE_CHECKING:
 
 
 def platform_architecture(platform: str) -> str:
-    """`linux/arm64/v8` is `arm64`."""
+    """Return the architecture of a Docker platform: `arm64` for `linux/arm64/v8`."""
     return (*platform.split("/"), platform)[1]
 
 
 def is_older_driver(version: str, bound: str) -> bool:
-    """Whether a driver is older than `bound`, as far as it is told: `525` is no older than 525.60.13."""
+    """Whether a driver is older than `bound`.
+
+    Only the parts that `version` has are compared: `525` is not older than 525.60.13.
+    """
     told = version_numbers(version)
     return told < version_numbers(bound)[: len(told)]
 
 
 def is_cudnn_compatible(version: str, needed: str) -> bool:
-    """Same major version, and at least the minor."""
+    """Whether a version of cuDNN has the same major and at least the same minor version as `needed`."""
     return not needed or (
         major_version(version) == major_version(needed) and version_numbers(version) >= version_numbers(needed)
     )
 
 
-# The C library that the file name of a wheel requires.
+# The glibc that the file name of a wheel requires.
 
 
 _MANYLINUX_TAG = re.compile(r"manylinux(?:_([0-9]+)_([0-9]+)|(1|2010|2014))_")
@@ -42,24 +48,24 @@ _LEGACY_GLIBC = {"1": "2.5", "2010": "2.12", "2014": "2.17"}
 
 
 def find_wheel_glibc(file: str) -> str | None:
-    """The oldest glibc (X.Y) that the wheel says it runs with; None where it says none."""
+    """Return the oldest glibc (X.Y) that a wheel supports by its file name; None if the name states none."""
     if not file.endswith(".whl"):
         return None
     found = [_LEGACY_GLIBC[old] if old else f"{one}.{two}" for one, two, old in _MANYLINUX_TAG.findall(file)]
     return min(found, key=version_numbers, default=None)
 
 
-# Which CUDA the locked packages bring or are built for: read off their versions, never off what was asked.
+# The CUDA version that locked packages contain or are built for. It is read from the packages, not from the spec.
 
 
-# Packages whose own version is that of the CUDA runtime they hold or stand for, the surest first.
+# Packages that have the version of the CUDA runtime, the most reliable first.
 PIP_RUNTIME_PATTERNS = (re.compile(r"nvidia-cuda-runtime(?:-cu[0-9]+)?"), re.compile(r"cuda-toolkit"))
 CONDA_RUNTIME_PACKAGES = ("cuda-cudart", "cudatoolkit", "cuda-version")
 _LOCAL_VERSION_PATTERN = re.compile(r"\+cu([0-9]{2})([0-9]+)$")
 
 
 def find_cuda_releases(conda: Iterable[CondaPackage], pip: Iterable[PipPackage]) -> dict[str, str]:
-    """Package name to the release of CUDA (X.Y) that it says, of the packages that say one."""
+    """Return the CUDA release (X.Y) of each package whose name, version or build states one, by name."""
     found = {each.name: minor_release(each.version) for each in conda if each.name in CONDA_RUNTIME_PACKAGES}
     for each in pip:
         if any(pattern.fullmatch(each.name) for pattern in PIP_RUNTIME_PATTERNS):
@@ -70,7 +76,7 @@ def find_cuda_releases(conda: Iterable[CondaPackage], pip: Iterable[PipPackage])
 
 
 def parse_local_release(version: str) -> str | None:
-    """The release of CUDA (X.Y) in a local version such as `2.6.0+cu124`."""
+    """Return the CUDA release (X.Y) in a local version such as `2.6.0+cu124`."""
     found = _LOCAL_VERSION_PATTERN.search(version)
     return f"{found[1]}.{found[2]}" if found else None
 
@@ -80,15 +86,24 @@ def parse_local_release(version: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class BaseImageRequest:
-    """What the spec says of the base. None and () are: not said.
+    """The requirements of a spec for its base images. None and () mean that the spec does not say.
 
-    `python` X.Y; `platforms` as Docker names them; `cuda` the requested version or none;
-    `system` as the catalogue names it (`ubuntu22.04`) or a Debian code name; `image` a base to be taken as it is;
-    `driver` the oldest one to support, as far as it is known (`535`); `data_centre` whether all GPUs are, so that newer
-    CUDA runs on older drivers through cuda-compat; `compute` GPU architectures (`8.0`); `jit` a compiler at run time;
-    `gpu` False where none is wanted; `glibc` the oldest that everything locked runs with (X.Y); `cmake` CMAKE_ARGS of
-    the build; `accept_old` says that superseded images are known to be. `whole` is False where the packages are only
-    some of the lock's: then a runtime's pin stands for the libraries that come with it.
+    - `python`: X.Y.
+    - `platforms`: Docker's names.
+    - `cuda`: the requested version, or that CUDA is excluded.
+    - `system`: the system, as the catalogue names it (`ubuntu22.04`), or a code name of Debian.
+    - `image`: the image that must be used.
+    - `driver`: the oldest driver to support, to any precision (`535`).
+    - `data_centre`: whether all GPUs are data-centre GPUs, on which cuda-compat runs newer CUDA with older
+      drivers.
+    - `compute`: GPU architectures (`8.0`).
+    - `jit`: whether a compiler is needed at run time.
+    - `gpu`: False if no GPU is used.
+    - `glibc`: the oldest glibc (X.Y) that all locked packages run with.
+    - `cmake`: the CMAKE_ARGS of the build.
+    - `accept_old`: whether superseded images cause no warning.
+    - `has_all_packages`: False if only some of the locked packages are known. Then a pin of the CUDA runtime
+      stands for all libraries that usually come with it.
     """
 
     python: str | None = None
@@ -108,7 +123,11 @@ class BaseImageRequest:
 
 
 class PackageSummary(NamedTuple):
-    """One locked package: `kind` is `wheel`, `sdist` or `conda`, `build` conda's, `file` pip's, as far as known."""
+    """One locked package.
+
+    `kind` is `wheel`, `sdist` or `conda`, `build` the build string of a conda package, and `file` the file name
+    of a pip package, if known.
+    """
 
     name: str
     version: str
@@ -117,12 +136,12 @@ class PackageSummary(NamedTuple):
     file: str = ""
 
     def __str__(self) -> str:
-        """As it stands in the trail."""
+        """Return the package as the explanation shows it."""
         return f"{self.name}=={self.version}" + (f" ({self.kind})" if self.kind == "sdist" else "")
 
 
 def summarize_packages(pip: tuple[PipPackage, ...], conda: tuple[CondaPackage, ...]) -> tuple[PackageSummary, ...]:
-    """What a lock holds for one platform, as far as it matters here."""
+    """Return the facts about the locked packages of one platform that the decision uses."""
     return (
         *(PackageSummary(each.name, each.version, each.kind, file=each.file) for each in pip),
         *(PackageSummary(each.name, each.version, "conda", each.build) for each in conda),
@@ -130,10 +149,10 @@ def summarize_packages(pip: tuple[PipPackage, ...], conda: tuple[CondaPackage, .
 
 
 class StageImage(NamedTuple):
-    """A stage's base: its image by tag, the digest where one is known, its system, glibc (X.Y) and what Python it has.
+    """The base image of a stage: tag, digest if known, system, glibc (X.Y) and where its Python is from.
 
-    `python` is `image` (the base's own), `distribution` (the system's package), `standalone` or `conda`; `flavour` is
-    that of an nvidia/cuda image, and `cuda` its version.
+    `python` is `image` (the image contains it), `distribution` (a package of the system), `standalone` or
+    `conda`. `flavour` is that of an nvidia/cuda image, and `cuda` its version.
     """
 
     image: str
@@ -146,18 +165,18 @@ class StageImage(NamedTuple):
 
     @property
     def os(self) -> str:
-        """The system as a lock names it: `ubuntu-24.04`."""
+        """The system as the lock names it: `ubuntu-24.04`."""
         return re.sub(r"(?<=[a-z])(?=[0-9])", "-", self.system, count=1)
 
 
 @dataclass(frozen=True, slots=True)
 class BaseImageResult:
-    """What was decided, and the way to it. `build` and `run` are None where an error forbids them.
+    """The decision and its explanation. `build` and `run` are None if there are errors.
 
-    `cuda` is the toolkit's release that is used (X.Y.Z; X.Y where the lock says no more). `driver` is the oldest one
-    that runs it at all, `image_driver` the oldest that the run image starts with on every GPU, None where it does not
-    look. `compute` are the GPU architectures that CUDA and the frameworks have in common. `<environment>` and
-    `<site-packages>` in `env` stand for what is known later.
+    `cuda` is the CUDA version in use (X.Y.Z, or X.Y if the lock has no patch version). `driver` is the oldest
+    driver that supports it, and `image_driver` the oldest driver with which the run image starts on every GPU,
+    None if the image does not check. `compute` are the GPU architectures that CUDA and the frameworks have in
+    common. `<environment>` and `<site-packages>` in `env` are placeholders for paths that are known later.
     """
 
     build: StageImage | None = None
@@ -184,6 +203,6 @@ ENVIRONMENT_PATH = "/env"
 
 
 def make_image_labels(cuda: str | None, driver: str | None) -> dict[str, str]:
-    """What a reader of the image should know without running it: its CUDA, and the oldest driver that runs it."""
+    """Return the labels that show the CUDA version and the oldest supported driver without running the image."""
     told = {"envcompile.cuda": cuda, "envcompile.driver": driver}
     return {name: value for name, value in told.items() if value}

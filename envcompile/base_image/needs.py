@@ -1,4 +1,10 @@
-"""One question with everything that the later steps look at."""
+"""Determines what the locked packages need of the base images, and what the lock itself contains of it (step 2).
+
+A need may be CUDA libraries, a compiler, a variable or a Debian package.
+
+The needs of each package are rows of the catalogue. `DecisionInputs` collects the request, the needs and the
+locked CUDA for the later steps.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class DecisionInputs(NamedTuple):
-    """All that the later steps look at."""
+    """The inputs of the later steps."""
 
     request: BaseImageRequest
     locked_cuda: LockedCuda
@@ -30,26 +36,26 @@ class DecisionInputs(NamedTuple):
 
     @property
     def requested_cuda(self) -> str:
-        """The version that the spec asks for; empty where it asks for none."""
+        """The CUDA version that the spec requests, or ""."""
         return self.request.cuda.version or ""
 
     @property
     def needs_cuda_image(self) -> bool:
-        """Whether a stage stands on an nvidia/cuda image."""
+        """Whether a stage needs an nvidia/cuda image."""
         return bool(self.needs.run_features or self.needs.build_features)
 
     @property
     def cuda_major(self) -> str:
-        """The major version of CUDA: the lock's, the packages', the spec's, or the usual one."""
+        """The major version of CUDA: that of the lock, of the packages or of the spec, otherwise the default one."""
         known = [*group_by_major(self.locked_cuda), *self.needs.cuda_majors]
         return str(known[0]) if known else self.requested_cuda.partition(".")[0] or self.catalogue.policy.default_major
 
 
-# What the locked packages need of an image, at build and at run, and which of it the lock brings already (step 2).
+# Gathering the needs.
 
 
 _CMAKE_TRUE_PATTERN = r"=(?:on|true|yes|y|1)\b"
-# Where the wheels for CUDA 13 and later have their libraries; cuDNN kept a folder of its own.
+# Wheels for CUDA 13 and later share a folder for their libraries, except cuDNN.
 _FIRST_SHARED_FOLDER_MAJOR = 13
 
 
@@ -62,7 +68,7 @@ _LIBRARY_SEARCH_DECISIONS = {
 
 
 class NeedContext(NamedTuple):
-    """What a need is held against."""
+    """The facts that decide whether a need applies and is met."""
 
     request: BaseImageRequest
     locked_cuda: LockedCuda
@@ -70,7 +76,7 @@ class NeedContext(NamedTuple):
 
 
 class UnmetNeed(NamedTuple):
-    """A package's need that the lock does not meet."""
+    """A need of a package that the lock does not meet."""
 
     package: str
     need: PackageNeed
@@ -78,11 +84,12 @@ class UnmetNeed(NamedTuple):
 
 @dataclass(slots=True)
 class ImageNeeds:
-    """What was found, gathered package by package.
+    """The needs of all packages.
 
-    `run` and `build` are features of an image (base, runtime, cudnn, devel); `unmet` the needs behind those of the run;
-    `majors` the major versions of CUDA that packages need, met or not; `toolchain` is `conda` or `pip` where nvcc is
-    locked.
+    - `run_features`, `build_features`: the features that the images must have (base, runtime, cudnn, devel).
+    - `unmet_needs`: the needs behind the features of the run image.
+    - `cuda_majors`: the major versions of CUDA that packages need, met or not.
+    - `toolchain`: `conda` or `pip` if nvcc is locked.
     """
 
     run_features: set[str] = field(default_factory=set)
@@ -106,7 +113,10 @@ class ImageNeeds:
 def gather_needs(
     question: BaseImageRequest, packages: Iterable[PackageSummary], found: LockedCuda, catalogue: Catalogue
 ) -> ImageNeeds:
-    """Every row of the catalogue's table that is about a locked package, applied. No GPU wanted: nothing is needed."""
+    """Apply the rows of the catalogue that are about locked packages, and return the needs.
+
+    If no GPU is used, there are none.
+    """
     gathered, about = ImageNeeds(), NeedContext(question, found, catalogue)
     packages = sorted(packages)
     names = {package.name for package in packages}
@@ -137,7 +147,7 @@ def _is_applicable(need: PackageNeed, package: PackageSummary, about: NeedContex
     if need.when == "jit":
         return question.jit
     if need.when == "alone":
-        # numba is in many locks for the CPU: it counts only where CUDA is asked for and nothing else uses it.
+        # Many CPU environments contain numba, so it counts only if the spec requests CUDA and no other package uses it.
         return is_gpu_requested(question) and not about.locked_cuda.pins
     return not need.when or bool(
         re.search(f"-D(?:{'|'.join(need.when.split())}){_CMAKE_TRUE_PATTERN}", question.cmake, re.IGNORECASE)
@@ -145,7 +155,7 @@ def _is_applicable(need: PackageNeed, package: PackageSummary, about: NeedContex
 
 
 def is_gpu_requested(question: BaseImageRequest) -> bool:
-    """Whether the spec itself speaks of a GPU."""
+    """Whether the request itself is for a GPU."""
     return bool(question.gpu or question.cuda.version or question.driver or question.compute)
 
 
@@ -231,7 +241,10 @@ def _apply_run_need(gathered: ImageNeeds, need: PackageNeed, package: PackageSum
 
 
 def _set_cuda_home(gathered: ImageNeeds, need: PackageNeed, package: PackageSummary, found: LockedCuda) -> None:
-    """Where the locked nvcc is. conda's brings its host compiler along; the wheels' takes the system's."""
+    """Set CUDA_HOME to the locked nvcc.
+
+    The conda package has its own host compiler; the wheels use that of the system.
+    """
     nvcc = found.libraries["nvcc"]
     if nvcc.is_conda:
         gathered.cuda_home = "<environment>"
@@ -250,7 +263,7 @@ def _add_run_time_compiler(gathered: ImageNeeds, need: PackageNeed, package: Pac
 
 
 def _is_met_by_lock(need: PackageNeed, found: LockedCuda) -> bool:
-    """Whether the lock holds what is needed, of the right major versions and new enough."""
+    """Whether the lock contains what is needed, in the right major versions and new enough."""
     held = [found.libraries.get(name) for name in need.libraries]
     if not all(held) or (need.minimum and any(each and each.major != major_version(need.minimum) for each in held)):
         return False
@@ -276,14 +289,14 @@ def _find_library_folder(name: str, about: NeedContext) -> str | None:
 
 
 def _find_toolchain(gathered: ImageNeeds, names: set[str], about: NeedContext) -> str:
-    """`conda` or `pip` where the lock has an nvcc that can compile what must be: then no devel image is needed."""
+    """Return `conda` or `pip` if the lock has an nvcc that can compile the packages, so no devel image is needed."""
     libraries, toolkit = about.locked_cuda.libraries, about.locked_cuda.toolkit
     nvcc, wheel = libraries.get("nvcc"), libraries.get("ptxas")
     if "cudnn" in gathered.build_features:  # the headers of cuDNN are in its devel images
         return ""
     if nvcc and nvcc.is_conda and (not toolkit or major_version(nvcc.version) in {major_version(toolkit), 0}):
         return "conda"
-    # Only the wheels of CUDA 13 and later hold a real nvcc, and only with the headers of the same minor version.
+    # Only wheels of CUDA 13 and later contain a complete nvcc, which needs headers of the same minor version.
     wanted = set(about.catalogue.nvcc_wheels if about.request.has_all_packages else about.catalogue.nvcc_wheels[:1])
     if (
         wheel

@@ -1,4 +1,7 @@
-"""What is known of images, drivers, GPU architectures and packages: data with a date, shipped or handed in."""
+"""The catalogue: dated facts about images, drivers, GPU architectures and packages.
+
+A release contains one, and users can provide a newer one.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,8 @@ CATALOGUE_FORMAT = 1
 class CudaImage(NamedTuple):
     """The images of one CUDA version on one system.
 
-    `confidence` has a letter for each flavour (`-`: there is none), `status` is empty while supported, `cudnn` empty
-    where it is not known.
+    `confidence` has one letter for each flavour (`-`: this image does not exist). `status` is "" while the images
+    are supported, and `cudnn` is "" if the version is unknown.
     """
 
     cuda: str
@@ -31,7 +34,7 @@ class CudaImage(NamedTuple):
 
 
 class CatalogueSystem(NamedTuple):
-    """A system: its plain image, glibc (X.Y) and its own Python (X.Y, empty where it is none or not known)."""
+    """An operating system: its plain image, its glibc (X.Y) and its own Python (X.Y, or "" if it is unknown)."""
 
     name: str
     image: str
@@ -40,7 +43,7 @@ class CatalogueSystem(NamedTuple):
 
 
 class GpuArchitecture(NamedTuple):
-    """A GPU architecture: the first toolkit that knows it (X.Y), the last major version and driver branch, if any."""
+    """A GPU architecture: the first toolkit (X.Y), and the last major version and driver branch that support it."""
 
     capability: str
     name: str
@@ -50,7 +53,10 @@ class GpuArchitecture(NamedTuple):
 
 
 class TorchBuild(NamedTuple):
-    """Architectures in torch's wheels of one CUDA (`cu128`) and a range of versions; `ptx`: newer GPUs too."""
+    """The GPU architectures in torch's wheels for one CUDA (`cu128`) and a range of versions.
+
+    `ptx`: also newer GPUs.
+    """
 
     cuda: str
     low: str
@@ -60,7 +66,7 @@ class TorchBuild(NamedTuple):
 
 
 class FrameworkBundle(NamedTuple):
-    """The CUDA runtime and cuDNN that a framework's release locks together with itself."""
+    """The CUDA runtime and the cuDNN that a release of a framework depends on."""
 
     package: str
     version: str
@@ -69,7 +75,7 @@ class FrameworkBundle(NamedTuple):
 
 
 class PackageNeed(NamedTuple):
-    """What a package needs of an image; docs/base.md says what each field means."""
+    """What a package needs of an image. docs/base.md describes the fields."""
 
     names: tuple[str, ...]
     kind: str
@@ -98,7 +104,7 @@ class PackageNeed(NamedTuple):
 
 
 class CudaLibrary(NamedTuple):
-    """A part of CUDA: the pip packages that hold it (with or without `-cuNN`), conda's, its folder in `nvidia/`."""
+    """A part of CUDA: the pip packages (with or without `-cuNN`) and conda packages that contain it, and its folder."""
 
     pip_names: tuple[str, ...]
     conda_names: tuple[str, ...]
@@ -106,7 +112,7 @@ class CudaLibrary(NamedTuple):
 
 
 class SelectionPolicy(NamedTuple):
-    """What is chosen and not known: systems in order, the minor of each major, the major where nothing says one."""
+    """Preferences, which are not facts: the order of the systems, and the default versions of CUDA."""
 
     systems: tuple[str, ...]
     default_minors: dict[str, str]
@@ -115,9 +121,9 @@ class SelectionPolicy(NamedTuple):
 
 
 class Catalogue:
-    """The whole of it, read. Tables keep the order of the text; `read`, `shipped` and `validated` make it.
+    """All tables of a catalogue, in the order of its text.
 
-    `date` (YYYY-MM-DD) and `digest`, the sha256 of its text, say which facts have decided.
+    `date` (YYYY-MM-DD) and `digest`, the SHA-256 of the text, identify the catalogue in a lock.
     """
 
     def __init__(self, data: dict[str, Any], text: str) -> None:
@@ -160,19 +166,22 @@ class Catalogue:
 
     @cached_property
     def minor_releases(self) -> list[str]:
-        """Every minor release (X.Y) that has an image, oldest first."""
+        """Return every CUDA release (X.Y) that has an image, oldest first."""
         return sorted({minor_release(image.cuda) for image in self.images}, key=version_numbers)
 
     @cached_property
     def toolkit_releases(self) -> frozenset[str]:
-        """Every release of the toolkit that is known, with an image or without, and its shorter spellings."""
+        """Return every known toolkit release, with or without an image, in all its spellings."""
         known = {image.cuda for image in self.images} | {name for names in self.runtimes.values() for name in names}
         known |= {minor_release(name) for name in known}
         return frozenset(known | {name.partition(".")[0] for name in known})
 
     @cached_property
     def _cudnn_by_cuda(self) -> dict[str, str]:
-        """CUDA version to the oldest cuDNN that is known of its images, or of those of the version before it."""
+        """The oldest known cuDNN in the images of each CUDA version.
+
+        If none is known, that of the version before it.
+        """
         found: dict[str, str] = {}
         last = ""
         for cuda in sorted({image.cuda for image in self.images}, key=version_numbers):
@@ -181,11 +190,14 @@ class Catalogue:
         return found
 
     def find_cudnn(self, image: CudaImage) -> str:
-        """The cuDNN in it; where nobody says, the version before it had: cuDNN never went back."""
+        """Return the cuDNN in an image.
+
+        If it is unknown, that of the CUDA version before it, because cuDNN never went back.
+        """
         return image.cudnn or self._cudnn_by_cuda[image.cuda]
 
     def format_tag(self, image: CudaImage, flavour: str) -> str:
-        """`12.6.3-cudnn-runtime-ubuntu24.04`."""
+        """Return the tag of an image, such as `12.6.3-cudnn-runtime-ubuntu24.04`."""
         word = next(
             word
             for first, word in reversed(self.cudnn_tag_words)
@@ -194,13 +206,13 @@ class Catalogue:
         return f"{image.cuda}-{flavour.replace('cudnn', word)}-{image.system}"
 
     def has_flavour(self, image: CudaImage, flavour: str) -> bool:
-        """Whether the flavour is there, with enough confidence."""
+        """Whether the image exists in the flavour, with sufficient confidence."""
         return image.flavour_confidence[self.flavours.index(flavour)] in self.policy.accepted_confidence
 
     def find_native_driver(self, release: str) -> str | None:
-        """The oldest driver that came with a minor release (X.Y) of the toolkit; where none is known, the one before's.
+        """Return the oldest driver that shipped with a toolkit release (X.Y).
 
-        None for a release older than all that are known.
+        If it is unknown, that of the release before it. None for a release that is older than all known ones.
         """
         known = {
             minor_release(toolkit)
@@ -221,9 +233,9 @@ def _parse_need(row: dict[str, Any]) -> PackageNeed:
 
 
 def parse_catalogue(text: str) -> Catalogue:
-    """A catalogue from its text (JSON, `schemas/catalogue.v1.json`).
+    """Return the catalogue in a text (JSON, `schemas/catalogue.v1.json`).
 
-    Raises `InvalidInputError` if it is none that is known.
+    Raises `InvalidInputError` for an unknown format.
     """
     try:
         data = json.loads(text)
@@ -240,5 +252,5 @@ def parse_catalogue(text: str) -> Catalogue:
 
 @cache
 def load_default_catalogue() -> Catalogue:
-    """The catalogue of this release."""
+    """Return the catalogue of this release."""
     return parse_catalogue(files("envcompile.base_image").joinpath("data/catalogue.json").read_text("utf-8"))

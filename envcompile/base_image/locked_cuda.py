@@ -1,4 +1,4 @@
-"""Which CUDA the locked packages bring themselves, and which of its libraries (step 1)."""
+"""Finds the CUDA version and the CUDA libraries in the locked packages (step 1), and those that no package uses."""
 
 from __future__ import annotations
 
@@ -20,15 +20,18 @@ if TYPE_CHECKING:
 # Build strings of conda-forge, `cuda126_py311h…`, and of pytorch's own channel, `py3.10_cuda11.8_cudnn8.7.0_0`.
 _BUILD_PATTERN = re.compile(r"cuda_?([0-9]{2})\.?([0-9])")
 _SUFFIX_PATTERN = re.compile(r"-cu([0-9]{2})$")
-# Stubs such as nvidia-cuda-runtime-cu13 0.0.1 hold no CUDA.
+# Placeholder releases such as nvidia-cuda-runtime-cu13 0.0.1 contain no CUDA.
 _MIN_CUDA_MAJOR = 9
 _FIRST_UNSUFFIXED_MAJOR = 13
-# What torch does not bring: its Triton has a ptxas of its own, and nothing of it needs libNVVM or nvcc.
+# Parts that torch does not depend on: Triton contains ptxas, and torch needs neither libNVVM nor nvcc.
 _LIBRARIES_NOT_WITH_TORCH = ("nvvm", "nvcc")
 
 
 class CudaPin(NamedTuple):
-    """A locked package that says which CUDA; `rank` is 0 for the surest kind, `toolkit` X.Y.Z or X.Y."""
+    """A locked package that states a CUDA version.
+
+    `rank` is 0 for the most reliable kind; `toolkit` is X.Y.Z or X.Y.
+    """
 
     rank: int
     package: PackageSummary
@@ -36,7 +39,7 @@ class CudaPin(NamedTuple):
 
 
 class LockedLibrary(NamedTuple):
-    """A library in the lock: its version (empty: not known), and the major version of CUDA that it is for."""
+    """A library in the lock: its version ("" if unknown), and the major version of CUDA that it is for."""
 
     version: str
     major: int
@@ -44,7 +47,7 @@ class LockedLibrary(NamedTuple):
 
 
 class LockedCuda(NamedTuple):
-    """What the lock brings: its pins, the surest first, and the libraries by name."""
+    """The CUDA in a lock: the pins, the most reliable first, and the libraries by name."""
 
     pins: tuple[CudaPin, ...]
     libraries: dict[str, LockedLibrary]
@@ -52,12 +55,15 @@ class LockedCuda(NamedTuple):
 
     @property
     def toolkit(self) -> str | None:
-        """The release of the surest pin."""
+        """The CUDA release of the most reliable pin."""
         return self.pins[0].toolkit if self.pins else None
 
 
 def cuda_in_lock(question: BaseImageRequest, packages: Iterable[PackageSummary], catalogue: Catalogue) -> LockedCuda:
-    """The pins and libraries among the packages. Never a maximum: the kind of pin decides."""
+    """Return the pins and libraries among the packages.
+
+    The kind of a pin decides which one counts, never the highest version.
+    """
     packages = sorted(packages)
     pins = sorted(pin for package in packages if (pin := _find_pin(package, catalogue)))
     torch = next((each for each in packages if each.name in {"torch", "pytorch"}), None)
@@ -85,7 +91,7 @@ def _find_pin(package: PackageSummary, catalogue: Catalogue) -> CudaPin | None:
 
 
 def _find_toolkit_release(runtime: str, catalogue: Catalogue) -> str:
-    """The newest toolkit with this runtime; its X.Y where the runtime is not known."""
+    """Return the newest toolkit with this runtime, or X.Y of the runtime if it is unknown."""
     known = catalogue.runtimes.get(runtime)
     return max(known, key=version_numbers) if known else minor_release(runtime)
 
@@ -115,7 +121,7 @@ def _find_libraries(
 
 
 def _find_wheel_nvcc(packages: list[PackageSummary], pins: list[CudaPin], catalogue: Catalogue) -> LockedLibrary | None:
-    """The compiler of the wheels of CUDA 13 and later: with all its parts, of the release that is used."""
+    """Return the compiler in the wheels of CUDA 13 and later, if all its parts are locked in one release."""
     told = {each.name: each.version for each in packages if each.kind != "conda"}
     parts = [told.get(name, "") for name in catalogue.nvcc_wheels]
     if not pins or any(minor_release(each) != minor_release(pins[0].toolkit) for each in parts):
@@ -126,7 +132,7 @@ def _find_wheel_nvcc(packages: list[PackageSummary], pins: list[CudaPin], catalo
 def _infer_libraries(
     packages: list[PackageSummary], pins: list[CudaPin], catalogue: Catalogue
 ) -> dict[str, LockedLibrary]:
-    """The libraries that come with a runtime's pin, where only some of a lock is told."""
+    """Return the libraries that usually come with a pinned runtime, if only some of the packages are known."""
     pin = next((pin for pin in pins if pin.rank in {0, 2}), None)
     if pin is None:
         return {}
@@ -143,7 +149,7 @@ def _infer_libraries(
 
 
 def check_nvcc_release(found: LockedCuda) -> Diagnostic | None:
-    """A locked nvcc of another minor version than what is compiled against: torch only warns of it, and so do we."""
+    """Return a warning if nvcc has another minor version than the locked CUDA. torch only warns about this, too."""
     nvcc, toolkit = found.libraries.get("nvcc"), found.toolkit
     if not nvcc or not toolkit or minor_release(nvcc.version) == minor_release(toolkit):
         return None
@@ -152,7 +158,7 @@ def check_nvcc_release(found: LockedCuda) -> Diagnostic | None:
 
 
 def group_by_major(found: LockedCuda) -> dict[int, list[str]]:
-    """Each major version of CUDA that is brought, and by what."""
+    """Return the packages that contain CUDA, by its major version."""
     by_major: dict[int, list[str]] = {}
     for pin in found.pins:
         by_major.setdefault(major_version(pin.toolkit), []).append(str(pin.package))
@@ -160,7 +166,7 @@ def group_by_major(found: LockedCuda) -> dict[int, list[str]]:
 
 
 def explain_locked_cuda(found: LockedCuda) -> Step:
-    """What was read off the lock."""
+    """Return the step of the explanation about the CUDA in the lock."""
     inputs = tuple(str(pin.package) for pin in found.pins)
     decision = f"CUDA {found.toolkit} is in the lock" if found.pins else "no locked package brings CUDA"
     return Step(1, "bundled", inputs, decision, source="versions of the locked packages; runtime to toolkit: catalogue")
@@ -173,12 +179,12 @@ _GPU_LIBRARY_PATTERN = re.compile(
     r"nvidia-(?:nccl|nvshmem|nvjitlink|nvtx|nvvm|cufile|cusparselt|cuda-[a-z-]+|cublas|cudnn|cufft|curand|cusolver"
     r"|cusparse)(?:-cu[0-9]+)?"
 )
-# Builds of the same for the processor alone, which have a name of their own (the index's metadata, 2026-11-22).
+# CPU-only distributions with a name of their own (metadata of the package index, 2026-11-22).
 _CPU_ALTERNATIVES = {"xgboost": "xgboost-cpu"}
 
 
 def iter_unused_libraries(platform: PlatformLock) -> Iterator[Diagnostic]:
-    """A warning for each such library. Only to be asked where nothing that is locked uses a GPU."""
+    """Yield a warning for each CUDA library of NVIDIA that no package uses. The environment must not use a GPU."""
     for package in platform.pip:
         if not _GPU_LIBRARY_PATTERN.fullmatch(package.name):
             continue

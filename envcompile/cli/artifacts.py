@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def add_schema_options(parser: argparse.ArgumentParser) -> None:
-    """The options of the command."""
+    """Add the options of `schema`."""
     parser.add_argument(
         "of",
         metavar="spec|lock|catalogue",
@@ -64,7 +64,7 @@ def run_tag(arguments: argparse.Namespace, reporter: Reporter) -> int:
 
 
 def _make_dockerfile(arguments: argparse.Namespace) -> Dockerfile:
-    # Not `load`, which checks the spec: the lock tells whether that is necessary.
+    # Not `load`, which checks the spec. If the lock has the digest of the spec, the check is unnecessary.
     return api.dockerfile(read_project(find_spec(arguments.file)))
 
 
@@ -78,9 +78,9 @@ access, `--files https://files.example.com/packages` names a server with the lay
 
 
 def add_export_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command.
+    """Add the options of `export`.
 
-    `--format` selects the export format here; before the command's name it selects the format of messages.
+    `--format` selects the export format here. Before the name of the command, it selects the format of messages.
     """
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = f"{_format_exporters_help()}\n{_FILE_URLS_HELP}"

@@ -1,4 +1,4 @@
-"""`envcompile doctor`: what this machine has of all that envcompile uses, and what mends the rest."""
+"""`envcompile doctor`: check what this machine has of everything that envcompile uses, and say how to fix the rest."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of the command."""
+    """Add the options of the command."""
     parser.add_argument(
         "--format", choices=("text", "json"), default=argparse.SUPPRESS, help="The output format (default: text)"
     )
@@ -33,7 +33,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    """Look at everything, print it; the worst of the exit codes: 3 something is missing, 1 something is not fine."""
+    """Run all checks and print the results.
+
+    Returns 3 if something is missing, 1 if something has another problem, else 0.
+    """
     known = load_catalogue(arguments.catalogue, os.environ)
     wanted = read_project_needs(arguments.file, known)
     found: list[CheckResult] = []
@@ -61,7 +64,7 @@ def _run_checks(
     reporter.show_step("asking docker")
     answers = list(check_engine(docker, arguments.builder))
     yield from answers
-    # Without an engine docker answers, too, with a page of nothing.
+    # Without an engine, `docker version` succeeds too, without a server part.
     if any(each.about == "daemon" and each.state != "missing" for each in answers):
         yield check_disk_space(docker.run_command, read_daemon_info(docker.run_command), wanted.disk_estimate)
     yield check_driver(wanted.minimum_drivers, environment)
@@ -71,7 +74,7 @@ def _run_checks(
 
 
 def _check_registries(images: Iterable[str], environment: Mapping[str, str]) -> Iterator[CheckResult]:
-    """Whether each registry shows what is needed of it: one HEAD for an image of each, through the user's mirrors."""
+    """Check that each registry serves an image: one HEAD request per registry, through the user's mirrors."""
     from envcompile.diagnostics.errors import EnvcompileError  # noqa: PLC0415
     from envcompile.registry import create_registry  # noqa: PLC0415 - brings an HTTP client
 

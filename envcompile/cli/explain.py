@@ -1,4 +1,4 @@
-"""What a lock says of its bases, told: why these, what goes with them, what is not as it should be."""
+"""`envcompile explain`: why the lock has its base images, or what the code of an error means."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def format_decisions(lock: Lock) -> Iterator[str]:
-    """Lines for people, platform by platform."""
+    """Yield lines of text about the base images of each platform: the choice, its reasons and its warnings."""
     for number, platform in enumerate(lock.platforms):
         yield from ([""] if number else [])
         yield f"{platform.platform}"
@@ -64,7 +64,7 @@ def _format_step(row: Step) -> Iterator[str]:
 
 
 def format_decisions_json(lock: Lock) -> str:
-    """A JSON object: for each platform its images, and the decision as the lock has it (null where it has none)."""
+    """Return a JSON object with the images and the decision of each platform (null if the lock has none)."""
     found = {}
     for platform in lock.platforms:
         decided = platform.base_decision
@@ -76,7 +76,7 @@ def format_decisions_json(lock: Lock) -> str:
 
 
 def describe_base_image(platform: PlatformLock, stage: str) -> dict[str, str]:
-    """One of the two bases."""
+    """Return one line about the base image of a stage."""
     image = platform.build if stage == "build" else platform.run
     return {"image": image.image, "os": image.os, "glibc": image.glibc}
 
@@ -101,11 +101,11 @@ def _convert_decision(decided: BaseImageDecision) -> dict[str, object]:
     }
 
 
-# `envcompile explain [CODE]`: why these base images; or what an error code means.
+# The command.
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of the command."""
+    """Add the options of the command."""
     parser.add_argument(
         "code",
         metavar="CODE",
@@ -119,7 +119,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    """Print one rule, the table of them, or the trail of the bases."""
+    """Print one rule, the table of all rules, or the explanation of the base images."""
     del reporter
     if arguments.list:
         width = max(map(len, RULES))

@@ -101,9 +101,9 @@ def find_specs(files: list[str]) -> list[str]:
 
 
 def is_fresh_by_digest(spec: str) -> bool:
-    """Whether a lock is intact, was made from this spec, and the files generated from it are as `lock` left them.
+    """Whether the lock is intact and was made from this spec, and the generated files have the digests in the lock.
 
-    Comments in the spec do not count. False if the lock does not say what the generated files are. Raises OSError.
+    Comments in the spec do not count. False if the lock does not record its generated files. Raises OSError.
     """
     return _is_unchanged(spec, _read_lock(spec))
 

@@ -1,4 +1,4 @@
-"""Git: a file as a revision has it, and the specs whose lock a commit removes."""
+"""Runs git: reads a file at a revision, and finds specs whose lock a commit removes."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from envcompile.project.discovery import find_spec_of_file, lock_path_from_spec
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-# Git's words for a path that a revision does not have, whether or not it is in the working tree.
+# Messages of git for a path that a revision does not have, in the working tree or not.
 _MISSING_FILE_MESSAGES = ("does not exist in", "but not in")
 _HEADER_COMMENT = HEADER_COMMENT.encode()
-# pre-commit and prek set these where they look at the commits between two revisions, and not at the index.
+# pre-commit and prek set these if they check the commits between two revisions instead of the index.
 _FROM_REF_VARIABLE, _TO_REF_VARIABLE = "PRE_COMMIT_FROM_REF", "PRE_COMMIT_TO_REF"
 _TIMEOUT = 300.0
 
 
 def read_file_at_revision(path: Path, revision: str) -> bytes | None:
-    """The content of a file, or None if the revision has no such file.
+    """Return the content of a file, or None if the revision has no such file.
 
-    It uses git's plumbing, which starts no pager, no filter, and no `textconv`: that may be this very program. Raises
-    `InvalidInputError` or `UnavailableError`.
+    Uses low-level git commands, which run no pager, no filter and no `textconv` (which may be this program).
+    Raises `InvalidInputError` or `UnavailableError`.
     """
     if not revision or revision.startswith("-"):
         raise InvalidInputError(f"`{revision}` is not a revision of git", "write one as `HEAD~1`, a branch or a tag")
@@ -51,10 +51,10 @@ def read_file_at_revision(path: Path, revision: str) -> bytes | None:
 
 
 def specs_without_their_lock(environment: Mapping[str, str]) -> Iterator[str]:
-    """The specs whose lock the commit removes, and the removed specs whose lock remains.
+    """Return the specs whose lock the commit removes, and the removed specs whose lock remains.
 
-    pre-commit gives a hook the names of files that exist, so a hook does not hear of a removed lock. The current folder
-    is the repository's or one inside it; files outside the current folder are ignored. Raises `UnavailableError`.
+    pre-commit passes only files that exist, so a hook is not told about a removed lock. Files outside the current
+    folder are ignored. Raises `UnavailableError`.
     """
     before, after = environment.get(_FROM_REF_VARIABLE), environment.get(_TO_REF_VARIABLE)
     range_ = (f"{before}...{after}",) if before and after else ("--cached",)

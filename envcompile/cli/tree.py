@@ -1,4 +1,8 @@
-"""`envcompile tree`: the dependencies of the locked packages, and what `tree` and `why` both need."""
+"""`envcompile tree` and `envcompile why`: print the dependency graph of the locked packages, or paths in it.
+
+`tree` prints dependencies below their dependents. `why NAME` prints the shortest path from each requirement to a
+package.
+"""
 
 from __future__ import annotations
 
@@ -41,10 +45,10 @@ _REPEATED_MARK = " (*)"
 def draw_tree(
     drawn: DependencyGraph, roots: Sequence[PackageNode], strokes: TreeStyle, depth: int | None = None
 ) -> Iterator[str]:
-    """One line for each package below its dependents, at most `depth` levels below the roots.
+    """Yield one line for each package below its dependents, at most `depth` levels below the roots.
 
-    The dependencies of a package are drawn once. If the package appears again, it has a mark instead, so a tree has at
-    most one line for each dependency, and cycles end.
+    The dependencies of a package are drawn once. Where the package appears again it has a mark instead, so a tree
+    has at most one line for each dependency, and cycles end.
     """
     deep = inf if depth is None else depth
     # The number of levels already drawn below each package. A stack, because a chain can exceed the recursion limit.
@@ -66,7 +70,7 @@ def draw_tree(
 def draw_paths(
     drawn: DependencyGraph, roots: Iterable[PackageNode], ends: Iterable[PackageNode], strokes: TreeStyle
 ) -> Iterator[str]:
-    """The shortest path from each requested package to each of `ends`, if there is one."""
+    """Yield the shortest path from each requested package to each of `ends`, if there is one."""
     found = find_shortest_paths(drawn, roots, ends)
     for path in found:
         asked = "" if path[1:] else ", which the spec requests"
@@ -78,14 +82,14 @@ def draw_paths(
 def find_shortest_paths(
     drawn: DependencyGraph, roots: Iterable[PackageNode], ends: Iterable[PackageNode]
 ) -> list[tuple[PackageNode, ...]]:
-    """The shortest paths from `roots` to `ends`, beginning with the shortest one."""
+    """Return the shortest paths from `roots` to `ends`, the shortest one first."""
     targets = tuple(ends)
     found = [path for root in roots for end in targets if (path := find_shortest_path(drawn, root, end))]
     return sorted(found, key=len)
 
 
 def list_graph_rows(drawn: DependencyGraph, roots: Iterable[PackageNode]) -> list[dict[str, Any]]:
-    """The rows of the JSON output: each package, its dependencies, and whether the spec requests it."""
+    """Return the rows of the JSON output: each package, its dependencies, and whether the spec requests it."""
     own = set(roots)
     return [
         {
@@ -100,9 +104,9 @@ def list_graph_rows(drawn: DependencyGraph, roots: Iterable[PackageNode]) -> lis
 
 
 class PlatformGraph(NamedTuple):
-    """The graph of one platform, the packages that the spec requests, and packages without dependents.
+    """The graph of one platform, the packages that the spec requests, and other packages without dependents.
 
-    The latter exist only if the spec changed after it was locked.
+    The latter exist only if the spec has changed since it was locked.
     """
 
     graph: DependencyGraph
@@ -111,7 +115,7 @@ class PlatformGraph(NamedTuple):
 
 
 def add_graph_options(parser: argparse.ArgumentParser) -> None:
-    """The options of both commands."""
+    """Add the options of both commands."""
     parser.add_argument("--platform", metavar="PLATFORM", help="Show one platform (default: all)")
     parser.add_argument(
         "--as", dest="form", choices=("text", "json"), default="text", help="The output format (default: text)"
@@ -119,7 +123,7 @@ def add_graph_options(parser: argparse.ArgumentParser) -> None:
 
 
 def read_graphs(arguments: argparse.Namespace) -> dict[str, PlatformGraph]:
-    """By platform. Raises `InvalidInputError` or `DiagnosticsError`."""
+    """Return the graphs by platform. Raises `InvalidInputError` or `DiagnosticsError`."""
     path = find_spec(arguments.file)
     spec, lock = parse_spec(read_source(path)), read_lock(find_lock_path(path))
     known = [each.platform for each in lock.platforms]
@@ -141,7 +145,7 @@ def _create_platform_graph(spec: Spec, platform: PlatformLock) -> PlatformGraph:
 
 
 def find_nodes(drawn: dict[str, PlatformGraph], name: str) -> dict[str, tuple[PackageNode, ...]]:
-    """The packages with a name, by platform. Raises `InvalidInputError` if no platform has one."""
+    """Return the packages with a name, by platform. Raises `InvalidInputError` if no platform has one."""
     normal = name.lower()
     nodes = {
         platform: each.graph.find_nodes(normal) or each.graph.find_nodes(_normalize_name(name))
@@ -180,7 +184,7 @@ def write_by_platform(drawn: Iterable[str], lines: Callable[[str], Iterable[str]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of the command."""
+    """Add the options of `tree`."""
     parser.add_argument(
         "name", metavar="NAME", nargs="?", help="Show the dependencies of this package (default: of all requirements)"
     )
@@ -221,13 +225,13 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
 
 
 def add_why_options(parser: argparse.ArgumentParser) -> None:
-    """The options of the command."""
+    """Add the options of `why`."""
     parser.add_argument("name", metavar="NAME", help="A package in the lock")
     add_graph_options(parser)
 
 
 def run_why(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    """Print the shortest way from each requirement that needs the package."""
+    """Print the shortest path from each requirement that needs the package."""
     del reporter
     drawn = read_graphs(arguments)
     ends = find_nodes(drawn, arguments.name)

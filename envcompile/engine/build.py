@@ -1,7 +1,7 @@
-"""A build in the words of docker buildx: its command line, its bake file, and the mirrors that it uses.
+"""Builds with docker buildx: command lines, bake files, mirrors, and checks whether an image already exists.
 
-The Dockerfile has canonical names. For a build, named contexts replace images by those of a mirror, and a secret holds
-the mirrors of Debian archives.
+The Dockerfile has canonical image names. For a build, named contexts replace images with those of a mirror, and a
+secret contains the mirrors of Debian archives.
 """
 
 from __future__ import annotations
@@ -36,10 +36,11 @@ _HCL_TEMPLATE = re.compile(r"[$%]+(?=\{)")
 
 @dataclass(frozen=True, slots=True)
 class BuildRequest:
-    """One build, for platforms in docker's notation; `output` is the value of `--output`, see `format_exporter`.
+    """One build. `platforms` are in docker's notation, and `output` is a value of `--output`, see `format_exporter`.
 
-    `secrets` are values of `--secret`; `contexts` are pairs of an image and its replacement (`docker-image://...`).
-    An empty `builder` is the user's current one. `extra_options` are the user's own options for buildx.
+    `secrets` are values of `--secret`; `contexts` are pairs of an image and its replacement
+    (`docker-image://...`). The builder "" is the current one of the user. `extra_options` are further options for
+    buildx.
     """
 
     platforms: tuple[str, ...]
@@ -53,9 +54,9 @@ class BuildRequest:
 
 
 def command_line(build: BuildRequest, metadata: str) -> tuple[str, ...]:
-    """The arguments of `docker` for a build. It reads the Dockerfile from standard input and writes `metadata`.
+    """Return the arguments of `docker` for a build from a Dockerfile on standard input that writes `metadata`.
 
-    Attestations are turned off: they hold times and the builder's name, so no two builds would have the same digest.
+    It turns attestations off: they contain times and the name of the builder, so digests would differ.
     """
     return (
         *("buildx", "build"),
@@ -74,10 +75,10 @@ def command_line(build: BuildRequest, metadata: str) -> tuple[str, ...]:
 
 
 def format_exporter(kind: str, compression: str, dest: str | None = None) -> str:
-    """The value of `--output`: `docker` loads into the engine, `registry` pushes, `oci` and others write `dest`.
+    """Return a value of `--output`: `docker` loads into the engine, `registry` pushes, others write `dest`.
 
-    With OCI media types, since docker's own have no name for zstd. Whether loaded, pushed or written, an image then has
-    the same digest (measured with BuildKit 0.13).
+    It selects OCI media types, because docker's own have no name for zstd. So an image has the same digest
+    whether it is loaded, pushed or written (measured with BuildKit 0.13).
     """
     parts = [f"type={kind}"]
     if kind != "tar":
@@ -89,7 +90,7 @@ def format_exporter(kind: str, compression: str, dest: str | None = None) -> str
 
 
 def create_build_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a build. With this variable BuildKit writes a fixed time into the image's metadata.
+    """Return the environment of a build, with the variable that makes BuildKit write a fixed time into the metadata.
 
     An ARG of the same name in the Dockerfile has no effect in BuildKit 0.13.
     """
@@ -97,7 +98,7 @@ def create_build_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def check_buildx(ask: DockerRunner) -> str:
-    """The version of buildx, if it reports one. Raises `UnavailableError` if it is missing or too old."""
+    """Return the version of buildx, if it reports one. Raises `UnavailableError` if it is missing or too old."""
     answer = ask("buildx", "version")
     oldest = ".".join(map(str, _MIN_BUILDX_VERSION))
     hint = f"install buildx {oldest} or later (the package is `docker-buildx-plugin` or `docker-buildx`)"
@@ -112,9 +113,9 @@ def check_buildx(ask: DockerRunner) -> str:
 
 
 def find_mirror_contexts(dockerfile: str, mirrors: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """The named contexts for a Dockerfile's images: the name as in FROM, and the image at the mirror of its registry.
+    """Return the named contexts for the images that have a mirror: the name in FROM, and the image at the mirror.
 
-    The digest stays the same, so a mirror cannot supply another image. For `mirrors` see `locate_image`. Raises
+    The digest stays the same, so a mirror cannot supply another image. `locate_image` describes `mirrors`. Raises
     `InvalidInputError`.
     """
     found = []
@@ -127,7 +128,7 @@ def find_mirror_contexts(dockerfile: str, mirrors: Mapping[str, str]) -> tuple[t
 
 
 def format_archive_mirrors(dockerfile: str, mirrors: Mapping[str, str]) -> str:
-    """A line `HOST URL` for each archive of Debian packages in a Dockerfile that has a mirror.
+    """Return a line `HOST URL` for each archive of Debian packages in a Dockerfile that has a mirror.
 
     Raises `InvalidInputError`.
     """
@@ -142,9 +143,11 @@ def format_archive_mirrors(dockerfile: str, mirrors: Mapping[str, str]) -> str:
 def format_bake_file(
     targets: Mapping[str, tuple[BuildRequest, str]], compression: str, cache: str | None = None
 ) -> str:
-    """A bake file with these targets, each a build and its Dockerfile; the group `default` has all of them.
+    """Return a bake file with these targets, pairs of a build and its Dockerfile.
 
-    `cache` is a repository for the caches of the targets, each under the target's name as tag.
+    The group `default` has all of them.
+
+    `cache` is a repository for the caches of the targets; the tag is the name of the target.
     """
     group = {"default": {"targets": list(targets)}}
     rows = {name: _create_bake_target(name, build, text, compression, cache) for name, (build, text) in targets.items()}
@@ -154,7 +157,7 @@ def format_bake_file(
 def _create_bake_target(
     name: str, build: BuildRequest, dockerfile: str, compression: str, cache: str | None
 ) -> dict[str, Any]:
-    """The same build as in `command_line`. It has a build context that is not read: the Dockerfile copies nothing."""
+    """Return the same build as `command_line`, with a build context that the Dockerfile does not read."""
     target: dict[str, Any] = {
         "dockerfile-inline": dockerfile,
         "args": {"SOURCE_DATE_EPOCH": "0"},
@@ -168,7 +171,7 @@ def _create_bake_target(
     if build.secrets:
         target["secret"] = list(build.secrets)
     if cache:
-        # With the image's compression: layers from a cache with another one give another digest.
+        # Cached layers with another compression would change the digest of the image.
         kept = format_exporter("registry", compression)
         target["cache-from"] = [f"type=registry,ref={cache}:{name}"]
         target["cache-to"] = [f"{kept},ref={cache}:{name},mode=max"]
@@ -176,7 +179,7 @@ def _create_bake_target(
 
 
 def _escape_templates(value: Any) -> Any:
-    """Escape the strings of a bake file, which are HCL templates: in a quoted string inside of one, `$` is literal."""
+    """Escape a string of a bake file, which is an HCL template."""
     if isinstance(value, dict):
         return {key: _escape_templates(each) for key, each in value.items()}
     if isinstance(value, list):
@@ -184,28 +187,28 @@ def _escape_templates(value: Any) -> Any:
     return _HCL_TEMPLATE.sub(lambda found: f'${{"{found[0]}"}}', value)
 
 
-# Builds: whether the engine or a registry already has an image, and one build from its start to its end.
+# Existing images, and builds.
 
 
 class EngineImage(NamedTuple):
-    """An image of the engine: its id, and its platform in docker's notation."""
+    """An image in the engine: its id, and its platform in docker's notation."""
 
     id: str
     platform: str
 
 
 class TagRegistry(Protocol):
-    """A client of the registry itself, not of a mirror."""
+    """A client for the registry itself, not for a mirror."""
 
     def has_tag(self, reference: str) -> bool:
-        """Whether the tag exists: one HEAD request."""
+        """Return whether the tag exists. Sends one HEAD request."""
 
     def list_platforms(self, reference: str) -> frozenset[str]:
-        """The platforms of the tag; none if it does not exist."""
+        """Return the platforms of the tag; () if it does not exist."""
 
 
 def find_engine_platform(ask: DockerRunner) -> str:
-    """The engine's own platform, such as `linux/amd64`. Raises `UnavailableError` if it does not answer."""
+    """Return the platform of the engine, such as `linux/amd64`. Raises `UnavailableError` if it does not answer."""
     answer = ask("version", "--format", "{{.Server.Os}}/{{.Server.Arch}}")
     if answer.exit_code:
         raise error_from_output(answer.stderr)
@@ -213,9 +216,9 @@ def find_engine_platform(ask: DockerRunner) -> str:
 
 
 def find_image(ask: DockerRunner, tag: str) -> EngineImage | None:
-    """The engine's image of a tag, complete or not; None if there is no such tag, or no engine.
+    """Return the image of a tag in the engine, complete or not; None without such a tag or without an engine.
 
-    Of an index it is the image for the engine's own platform.
+    For an index, it is the image for the platform of the engine.
     """
     answer = ask("image", "inspect", "--format", "{{.Id}} {{.Os}}/{{.Architecture}}", tag)
     found = answer.stdout.split()
@@ -225,8 +228,8 @@ def find_image(ask: DockerRunner, tag: str) -> EngineImage | None:
 def is_loaded(ask: DockerRunner, tag: str, platform: str) -> bool:
     """Whether the engine has the complete image of a tag for a platform. The tag of an incomplete image is removed.
 
-    `docker image ls` does not list a tag with a missing layer. `docker image inspect` still shows it, but it does not
-    run (measured with Docker 26 and its containerd store).
+    `docker image ls` omits a tag with a missing layer. `docker image inspect` still shows it, but the image does
+    not run (measured with Docker 26 and its containerd store).
     """
     image = find_image(ask, tag)
     if image is None:
@@ -238,16 +241,16 @@ def is_loaded(ask: DockerRunner, tag: str, platform: str) -> bool:
 
 
 def remove_tags(ask: DockerRunner, tags: Collection[str]) -> None:
-    """Remove tags. An image that has another tag stays."""
+    """Remove tags. An image with another tag stays."""
     for tag in tags:
         ask("image", "rm", tag)
 
 
 def is_pushed(registry: TagRegistry, tag: str, platforms: Collection[str], *, only: bool) -> bool:
-    """Whether a registry has the tag for these platforms. Its image is complete: registries check that at the push.
+    """Whether a registry has the tag for these platforms. Registries accept complete images only.
 
-    `only`: the Dockerfile is for one platform, so the existence of the tag suffices. Raises `UnavailableError` if the
-    registry cannot be reached, before an hour of building.
+    With `only`, the Dockerfile is for one platform, so the existence of the tag is sufficient. Raises
+    `UnavailableError` if the registry cannot be reached, before a long build starts.
     """
     try:
         if only:
@@ -259,9 +262,9 @@ def is_pushed(registry: TagRegistry, tag: str, platforms: Collection[str], *, on
 
 
 class BuildTarget(NamedTuple):
-    """The docker that builds, and the stream for its progress.
+    """The docker client that builds, and the stream for its progress.
 
-    Without a stream, `show_last_lines` gets the last lines of a step that fails.
+    Without a stream, `show_last_lines` receives the last lines of a failed step.
     """
 
     docker: DockerClient
@@ -270,10 +273,10 @@ class BuildTarget(NamedTuple):
 
 
 def build_image(site: BuildTarget, order: BuildRequest, dockerfile: str) -> str | None:
-    """Build an image; the digest of it, or of the index over several platforms, if the builder reports one.
+    """Build an image. Return its digest (of the index, for several platforms), or None if the builder reports none.
 
-    The tag of a failed or interrupted build is removed: the exporter sets it before it unpacks or pushes. Raises
-    `CheckFailedError`, `UnavailableError` or `InvalidInputError`, see `error_from_output`.
+    The tag of a failed or interrupted build is removed, because the exporter sets it before it unpacks or pushes.
+    Raises `CheckFailedError`, `UnavailableError` or `InvalidInputError`, see `error_from_output`.
     """
     ask = site.docker.run_command
     check_buildx(ask)
@@ -301,10 +304,12 @@ def _check_result(site: BuildTarget, answer: ProcessResult) -> None:
 def build_and_compare(
     site: BuildTarget, order: BuildRequest, dockerfile: str, compression: str, say: Callable[[str], None]
 ) -> tuple[str, BuildDifference | None]:
-    """Build twice with the same exporter options; the digest of the first build, and the first difference if any.
+    """Build twice with the same exporter options.
 
-    No step comes from the builder's cache. Downloads may, since they are checked against their hashes. Both images are
-    temporary files meanwhile.
+    Return the digest of the first build, and the first difference or None.
+
+    No step comes from the cache of the builder. Downloads may, because they are checked against their hashes.
+    Both images are temporary files.
     """
     with tempfile.TemporaryDirectory(prefix="envcompile-") as folder:
         archives = Path(folder, "first.tar"), Path(folder, "second.tar")

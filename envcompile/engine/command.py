@@ -1,4 +1,4 @@
-"""The error for a failed docker command: one sentence and a hint, found in the command's output."""
+"""Runs docker commands, and turns the output of a failed one into an error with one sentence and a hint."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MAX_MESSAGE_LENGTH = 200
 
 
 class BuildFailure(NamedTuple):
-    """A failed build: the step and its line in the Dockerfile, the last lines of its output, and buildx's own error."""
+    """A failed build: the step, its line in the Dockerfile, the last lines of its output and the error of buildx."""
 
     step: str
     dockerfile_line: str
@@ -33,7 +33,7 @@ class BuildFailure(NamedTuple):
 
 
 class _FailurePattern(NamedTuple):
-    """A pattern in the error or in the last lines, and its error; `message` and `hint` may use the pattern's groups."""
+    """A pattern for the error or the last lines, and its message and hint, which may use groups of the pattern."""
 
     pattern: str
     error_type: type[EnvcompileError]
@@ -128,7 +128,7 @@ _FAILURE_PATTERNS = (
 
 
 def parse_build_failure(said: str) -> BuildFailure:
-    """Find the failing step in the end of buildx's output, in any of its formats of progress."""
+    """Find the failed step at the end of the output of buildx, in any of its progress formats."""
     text = _ESCAPE_SEQUENCE.sub("", said.replace("\r\n", "\n"))
     summaries = list(_STEP_SUMMARY.finditer(text))
     errors = _ERROR_LINE.findall(text)
@@ -137,14 +137,14 @@ def parse_build_failure(said: str) -> BuildFailure:
     if not summaries:
         return BuildFailure("", "", (), error)
     last = summaries[-1]
-    # Each line starts with the seconds since the step did.
+    # Each line starts with the seconds since the start of the step.
     lines = tuple(re.sub(r"^[0-9]+\.[0-9]+ ", "", line) for line in last["lines"].splitlines())
     line = re.search(r"^Dockerfile:([0-9]+)$", text[last.end() :], re.MULTILINE)
     return BuildFailure(last["step"], line[1] if line else "", lines, error)
 
 
 def error_from_output(said: str) -> EnvcompileError:
-    """The error for a docker command that failed, from its output."""
+    """Return the error for a docker command that failed, from its output."""
     failed = parse_build_failure(said)
     text = "\n".join((*failed.lines, failed.error))
     for row in _FAILURE_PATTERNS:
@@ -172,7 +172,7 @@ def _shorten_text(text: str) -> str:
 # and because only the command line knows the user's contexts, credential helpers and builders.
 
 
-_MAX_OUTPUT_BYTES = 64 << 10  # the end of a build's messages: its last steps, and the error
+_MAX_OUTPUT_BYTES = 64 << 10  # bytes at the end of the messages of a build, which have its last steps and the error
 _COMMAND_TIMEOUT = 300.0
 _HINT = "install Docker with buildx; `envcompile dockerfile` needs neither, and its output builds elsewhere"
 
@@ -185,7 +185,7 @@ class DockerRunner(Protocol):
 
 
 class DockerClient:
-    """Docker in a given environment: docker itself reads DOCKER_HOST, DOCKER_CONTEXT and BUILDX_BUILDER from it."""
+    """The docker command line in a given environment. It reads DOCKER_HOST, DOCKER_CONTEXT and BUILDX_BUILDER."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = dict(environment)
@@ -195,13 +195,13 @@ class DockerClient:
         return run_process(("docker", *words), None, self._environment, timeout=_COMMAND_TIMEOUT, hint=_HINT)
 
     def run_build(self, words: tuple[str, ...], dockerfile: str, screen: BinaryIO | None) -> ProcessResult:
-        """Run a build with the Dockerfile as its standard input. It has no limit of time.
+        """Run a build with the Dockerfile as its standard input, without a time limit.
 
-        The build's messages go to `screen` as they come, and the last of them are the result's standard error. An
-        interrupt is passed on to the build, and raised again when the build has cleaned up and ended.
+        The messages of the build go to `screen` as they arrive; the standard error of the result has the last of
+        them. An interrupt is passed on to the build, and raised again when the build has ended.
         """
         ours, theirs, copy_window_size = _open_channel(screen)
-        # A file and not a pipe, which somebody would have to fill while the messages are read.
+        # A file, because a pipe would have to be filled while the messages are read.
         with tempfile.TemporaryFile() as stdin, os.fdopen(ours, "rb", buffering=0) as messages:
             stdin.write(dockerfile.encode())
             stdin.seek(0)
@@ -224,7 +224,7 @@ class DockerClient:
                         screen.flush()
                 except KeyboardInterrupt as problem:
                     interrupt = problem
-                    # On Windows the console has interrupted it already, and there is no such signal to send.
+                    # On Windows, the console has interrupted the build already.
                     with contextlib.suppress(ValueError):
                         process.send_signal(signal.SIGINT)
         if interrupt is not None:
@@ -233,9 +233,9 @@ class DockerClient:
 
 
 def _open_channel(screen: BinaryIO | None) -> tuple[int, int, Callable[[], None]]:
-    """The two ends of a channel for messages, and a function that gives it the window size of `screen`.
+    """Return the two ends of a channel for messages, and a function that copies the window size of `screen` to it.
 
-    If `screen` is a terminal, the channel is a pseudo-terminal, so that the build draws its progress as it would there.
+    If `screen` is a terminal, the channel is a pseudo-terminal, so that the build draws its progress.
     """
     if screen is None or not screen.isatty():
         return *os.pipe(), lambda: None

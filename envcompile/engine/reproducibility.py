@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from envcompile.oci.archive import ArchiveImage, LayerEntry
 
 _EQUAL_LAYERS = "the files of all layers are equal"
-# The differences of a layer's entry with their causes, the most telling first.
+# The properties of a layer's member that can differ, with their causes, the most specific first.
 _ENTRY_DIFFERENCES = {
     "kind": ("is of another kind", "two things of the build make it, and race"),
     "link": ("points elsewhere", "a name with a time, a number or chance in it"),
@@ -26,7 +26,7 @@ _ENTRY_DIFFERENCES = {
 
 
 class BuildDifference(NamedTuple):
-    """The first difference of two builds: its location (a path, or a part of the image), what it is, and its cause."""
+    """The first difference of two builds: its location (a path or a part of the image), what differs, and its cause."""
 
     location: str
     description: str
@@ -34,7 +34,7 @@ class BuildDifference(NamedTuple):
 
 
 def compare_archives(first: Path, second: Path) -> tuple[str, BuildDifference | None]:
-    """The digest of the first archive, and the first difference of the second; None if they are equal bit for bit."""
+    """Return the digest of the first archive, and the first difference; None if they are equal bit for bit."""
     with OciArchive(first) as one, OciArchive(second) as other:
         if one.digest == other.digest:
             return one.digest, None
@@ -74,9 +74,9 @@ def _compare_configs(image: ArchiveImage, again: ArchiveImage) -> BuildDifferenc
 
 
 def _compare_layers(entries: Iterator[LayerEntry], changed: Iterator[LayerEntry]) -> BuildDifference | None:
-    """The first member that differs, in the order of the first build.
+    """Return the first member that differs, in the order of the first build.
 
-    Both layers are read once, side by side, and kept in memory only from the first difference on.
+    Both layers are read in parallel, and kept in memory only from the first difference on.
     """
     for entry, again in zip_longest(entries, changed):
         if entry != again:
@@ -97,7 +97,7 @@ def _find_first_difference(entries: dict[str, LayerEntry], changed: dict[str, La
             )
         if entry != again:
             found = BuildDifference(f"`/{path}`", *_compare_entries(entry, again))
-            # A folder's time follows from the files made in it, which tell more.
+            # The time of a folder changes with the files in it, which are more specific.
             if entry.kind != tarfile.DIRTYPE or entry._replace(mtime=again.mtime) != again:
                 return found
             of_folder = of_folder or found
@@ -108,7 +108,7 @@ def _find_first_difference(entries: dict[str, LayerEntry], changed: dict[str, La
 
 
 def _compare_entries(entry: LayerEntry, again: LayerEntry) -> tuple[str, str]:
-    """The difference between two members of one name, and its cause."""
+    """Return the difference between two members with the same name, and its cause."""
     if entry.kind == again.kind and entry.sha256 != again.sha256:
         return _compare_contents(entry, again)
     return next(

@@ -1,4 +1,4 @@
-"""OCI archives, as `--output type=oci` writes them: images, layers and files. Specification: OCI image layout 1.1."""
+"""Reads OCI archives, as `--output type=oci` writes them: images, layers and their files (OCI image layout 1.1)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _HEAD_BYTES = 16  # the header of a .pyc file
 
 
 class LayerEntry(NamedTuple):
-    """One member of a layer, with the properties that a container can see.
+    """One member of a layer, with the properties that are visible in a container.
 
-    `kind` is tar's type, `mtime` is in seconds, `extra` are the extended attributes. `size`, `sha256` and the first
-    bytes (`head`) are those of a file.
+    `kind` is the type in tar, `mtime` is in seconds, and `extra` are the extended attributes. `size`, `sha256`
+    and `head`, the first bytes, describe a file.
     """
 
     path: str
@@ -39,7 +39,7 @@ class LayerEntry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ArchiveImage:
-    """The image of one platform. `layers` are pairs of digest and media type, `config` is the configuration's JSON."""
+    """The image of one platform: `layers` are pairs of digest and media type, `config` is its configuration as JSON."""
 
     platform: str
     digest: str
@@ -47,13 +47,13 @@ class ArchiveImage:
     config: dict[str, Any]
 
     def list_layer_steps(self) -> tuple[str, ...]:
-        """The step that made each layer, from the history."""
+        """Return the step that created each layer, from the history."""
         history = self.config.get("history", ())
         return tuple(str(each.get("created_by", "")) for each in history if not each.get("empty_layer"))
 
 
 class OciArchive:
-    """An archive open for reading; `digest` is that of the image, or of the index over several platforms."""
+    """An archive that is open for reading. `digest` is that of the image, or of the index over several platforms."""
 
     def __init__(self, path: Path) -> None:
         self._tar = tarfile.open(path, mode="r:")  # noqa: SIM115 - open as long as the archive is
@@ -66,13 +66,13 @@ class OciArchive:
         self._tar.close()
 
     def read_images(self) -> tuple[ArchiveImage, ...]:
-        """The images of all platforms, in the index's order."""
+        """Return the images of all platforms, in the order of the index."""
         top = self._read_json(_find_blob_path(self.digest))
         digests = [each["digest"] for each in top["manifests"]] if "manifests" in top else [self.digest]
         return tuple(self._read_image(str(digest)) for digest in digests)
 
     def iter_entries(self, digest: str, kind: str) -> Iterator[LayerEntry]:
-        """The members of a layer in order.
+        """Yield the members of a layer in order.
 
         Raises `UnavailableError` if this Python cannot read its compression.
         """
@@ -130,7 +130,7 @@ def _read_entry(layer: tarfile.TarFile, member: tarfile.TarInfo) -> LayerEntry:
     while file and (chunk := file.read(1 << 20)):
         head = head or chunk[:_HEAD_BYTES]
         content.update(chunk)
-    # The times and names among them stand in fields of their own.
+    # Other fields have the times and names.
     told = {"path", "linkpath", "size", "mtime", "uid", "gid"}
     extra = tuple(sorted((key, str(value)) for key, value in member.pax_headers.items() if key not in told))
     return LayerEntry(

@@ -38,9 +38,9 @@ SIZE_CLASSES = (
 
 
 def find_layer_group(name: str, size: int | None, *, several: bool = True) -> str:
-    """The group of a package with this canonical name and size in bytes, such as `medium-2`.
+    """Return the group of a package with this canonical name and size in bytes, such as `medium-2`.
 
-    An unknown size counts as the smallest. Without `several` a size class is one group, such as `medium`.
+    A package of unknown size counts as small. Without `several`, a size class is one group, such as `medium`.
     """
     kind = next(kind for kind in SIZE_CLASSES if (size or 0) >= kind.min_bytes)
     if not several:
@@ -58,9 +58,10 @@ _GROUP_ORDER = {name: place for place, name in enumerate((*LAYER_GROUPS, *(kind.
 
 
 def create_pip_layers(pip: PipSpec, lock: Lock) -> tuple[PipLayer, ...]:
-    """The pip layers of an environment: one for each group of packages of each index that some platform has.
+    """Return the pip layers of an environment: one for each group of packages from each index, on any platform.
 
-    What is installed together comes from one index: of several, an installer takes whichever has the name.
+    The packages of a layer come from one index, because with several an installer may take a package from the
+    wrong one.
     """
     numbers = _number_indexes(pip)
     used = {(each.index, _find_package_group(each)) for platform in lock.platforms for each in select_wheels(platform)}
@@ -69,15 +70,14 @@ def create_pip_layers(pip: PipSpec, lock: Lock) -> tuple[PipLayer, ...]:
 
 
 def select_wheels(platform: PlatformLock) -> tuple[PipPackage, ...]:
-    """What is installed as it is; sdists have stages of their own."""
+    """Return the wheels of a platform. Each sdist has a stage of its own."""
     return tuple(each for each in platform.pip if each.kind == "wheel")
 
 
 def create_pip_files(pip: PipSpec, lock: Lock, platform: PlatformLock) -> tuple[LockStageFile, ...]:
-    """The requirement list of each layer on one platform: its index, then one file and one hash per line.
+    """Return the requirement list of each layer on one platform: its index, then one file and one hash per line.
 
-    Raises `InvalidInputError` for a package that the lock has from another index than the one that the spec names it
-    for.
+    Raises `InvalidInputError` if the lock has a package from another index than the spec assigns to it.
     """
     for package in platform.pip:
         if package.index != (named := find_index_name(package.name, pip.extra_indexes)):
@@ -106,12 +106,15 @@ def _create_pip_layer(index: str, name: str, number: int, lock: Lock) -> PipLaye
 
 
 def _find_package_group(package: PipPackage) -> str:
-    """An extra index serves few packages, so it has one layer for each size class."""
+    """Return the group of a package. An extra index has few packages, so each size class is one group."""
     return find_layer_group(package.name, package.size, several=package.index == DEFAULT_INDEX)
 
 
 def _number_indexes(pip: PipSpec) -> dict[str, int]:
-    """A number for each index, because names from the spec do not appear in stages: 0 for the default index."""
+    """Return a number for each index, 0 for the default one.
+
+    Names from the spec do not appear in the Dockerfile's stages.
+    """
     return {
         DEFAULT_INDEX: 0,
         **{name: number for number, name in enumerate(sorted(each.name for each in pip.extra_indexes), 1)},
@@ -175,7 +178,7 @@ def _list_build_indexes(lock: Lock, name: str) -> list[str]:
 
 
 def _format_build_environment(pip: PipSpec, name: str, platform: PlatformLock) -> tuple[str, ...]:
-    """The environment variables of the build: those of the locked decision, then those of the spec."""
+    """Return the variables of an sdist's build: those of the locked decision, then those of the spec."""
     decided = dict(platform.base_decision.build_env) if platform.base_decision else {}
     said = next((dict(each.build_env) for each in pip.metadata if each.name == name), {})
     return tuple(f"{key}={value}" for key, value in sorted({**decided, **said}.items()))

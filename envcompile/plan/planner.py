@@ -38,7 +38,7 @@ ACTIVATION_SCRIPT = "/env/bin/activated"
 
 
 def make_plan(spec: Spec, lock: Lock) -> Plan:
-    """The plan for all platforms of the lock. The lock must satisfy the spec."""
+    """Return the plan for all platforms of the lock. The lock must satisfy the spec."""
     targets = sorted((_create_target(spec, lock, each) for each in lock.platforms), key=lambda target: target.arch)
     conda = any(platform.conda for platform in lock.platforms)
     python = all(platform.python for platform in lock.platforms)
@@ -81,7 +81,10 @@ def _create_target(spec: Spec, lock: Lock, locked: PlatformLock) -> PlatformTarg
 
 
 def _create_interpreter_files(locked: PlatformLock) -> tuple[LockStageFile, ...]:
-    """The expected Python of the base image, if the environment uses it. The build compares it with the image."""
+    """Return the file with the expected Python version, which the build compares with the base image.
+
+    Empty if the environment does not use the Python of the base image.
+    """
     python = locked.python
     return (
         (LockStageFile("/python", (f"{python.version} {python.path}",)),) if python and python.source != "conda" else ()
@@ -89,7 +92,7 @@ def _create_interpreter_files(locked: PlatformLock) -> tuple[LockStageFile, ...]
 
 
 def _find_base_settings(locked: PlatformLock) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
-    """The environment variables and labels that the base images need."""
+    """Return the environment variables and the labels that the base images need."""
     decided = locked.base_decision
     return (
         (decided.env, tuple(sorted(make_image_labels(decided.cuda, decided.driver).items()))) if decided else ((), ())

@@ -1,6 +1,6 @@
-"""Which files belong together, by their names: a spec, its lock, its Dockerfile.
+"""Finds files by their names: the spec of a folder, its lock, Dockerfile and exports, and the user's settings.
 
-`verify` imports this before anything else: plain strings, and nothing that takes longer than it saves.
+`verify` imports this module before anything else, so it uses plain strings and imports nothing slow.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SPEC_FILE_NAME = "envcompile.toml"
 PYPROJECT_FILE_NAME = "pyproject.toml"
 
-# As they stand in the first bytes of what is ours.
+# The first bytes of generated files, and the name of our table.
 _TABLE_MARKER = b"tool.envcompile"
 _DOCKERFILE_HEADER = b"# Made by envcompile "
 _EXPORT_HEADER = EXPORT_HEADER.encode()
@@ -32,7 +32,7 @@ def find_settings_file(environment: Mapping[str, str]) -> str:
 
 
 def find_spec_in_folder(folder: str) -> str | None:
-    """The spec of a folder: an `envcompile.toml`, or a `pyproject.toml` with a table `[tool.envcompile]`."""
+    """Return the spec of a folder: `envcompile.toml`, or a `pyproject.toml` with a table `[tool.envcompile]`."""
     spec, project = os.path.join(folder, SPEC_FILE_NAME), os.path.join(folder, PYPROJECT_FILE_NAME)
     if os.path.isfile(spec):
         return spec
@@ -40,16 +40,16 @@ def find_spec_in_folder(folder: str) -> str | None:
 
 
 def has_table(project: str) -> bool:
-    """Whether a `pyproject.toml` is a spec too.
+    """Whether a `pyproject.toml` contains the name of our table.
 
-    Its text alone tells, so that another project's broken file is not our business.
+    The file is not parsed, so a broken file of another project causes no error.
     """
     with open(project, "rb") as file:
         return _TABLE_MARKER in file.read(MAX_SPEC_BYTES)
 
 
 def find_nearest_spec(folder: str) -> str | None:
-    """The spec of the nearest folder, upwards from this one, that has one."""
+    """Return the spec of the nearest folder, from this one upwards, that has one."""
     while True:
         if spec := find_spec_in_folder(folder):
             return spec
@@ -60,16 +60,16 @@ def find_nearest_spec(folder: str) -> str | None:
 
 
 def lock_path_from_spec(spec: str) -> str:
-    """Where the lock of a spec is: beside it, `cpu.lock` for `cpu.toml`, `envcompile.lock` for `pyproject.toml`."""
+    """Return the path of a spec's lock: `cpu.lock` for `cpu.toml`, and `envcompile.lock` for `pyproject.toml`."""
     folder, name = os.path.split(spec)
     return os.path.join(folder, os.path.splitext(SPEC_FILE_NAME if name == PYPROJECT_FILE_NAME else name)[0] + ".lock")
 
 
 def find_dockerfiles(spec: str) -> list[str]:
-    """The Dockerfiles of a spec that are kept beside it and say that they are ours.
+    """Return the Dockerfiles beside a spec that envcompile generated, which their first line says.
 
-    `Dockerfile` is that of `envcompile.toml` or `pyproject.toml`, `cpu.Dockerfile` and `Dockerfile.cpu` are those of
-    `cpu.toml`.
+    `Dockerfile` belongs to `envcompile.toml` and `pyproject.toml`; `cpu.Dockerfile` and `Dockerfile.cpu` belong
+    to `cpu.toml`.
     """
     folder, name = os.path.split(spec)
     stem = os.path.splitext(name)[0]
@@ -83,7 +83,7 @@ def find_dockerfiles(spec: str) -> list[str]:
 
 
 def list_export_paths(spec: str, names: tuple[str, ...]) -> list[str]:
-    """The files in which a spec's exports of these names are kept, there or not."""
+    """Return the paths of a spec's exports with these names, whether the files exist or not."""
     folder, name = os.path.split(spec)
     if name not in (SPEC_FILE_NAME, PYPROJECT_FILE_NAME):
         stem = os.path.splitext(name)[0]
@@ -97,15 +97,16 @@ def _has_header(path: str, head: bytes = _DOCKERFILE_HEADER) -> bool:
 
 
 def find_spec_of_file(file: str) -> str | None:
-    """The spec that a file belongs to, there or not; None when it is none of ours.
+    """Return the path of the spec that a file belongs to, whether it exists or not.
 
-    Raises ValueError for a name that is neither a spec's, a lock's, a Dockerfile's nor an export's, OSError. None of
-    ours is a `pyproject.toml` without our table, and a Dockerfile or an export that does not say that it is.
+    Returns None for files that envcompile did not generate: a `pyproject.toml` without the table
+    `[tool.envcompile]`, or a Dockerfile or export without our first line. Raises ValueError if the name is not
+    that of a spec, a lock, a Dockerfile or an export, and OSError.
     """
     folder, name = os.path.split(file)
     stem, ending = os.path.splitext(name)
     if name == PYPROJECT_FILE_NAME:
-        # Where there are both, the table is not the spec: they would share a lock.
+        # If the folder also has an `envcompile.toml`, that is the spec: both would have the same lock.
         return _find_default_spec(folder) if not os.path.isfile(file) or has_table(file) else None
     made = _parse_generated_name(name)
     if made is not None:
@@ -125,7 +126,7 @@ def find_spec_of_file(file: str) -> str | None:
 
 
 def _parse_generated_name(name: str) -> tuple[str, bytes] | None:
-    """Of what is made from a lock: its spec's name, "" for the usual one, and how the file begins if it is ours."""
+    """Return the stem of the spec's name ("" for `envcompile.toml`) and the first bytes of a generated file."""
     export = parse_spec_stem(name)
     if export is not None:
         return export, _EXPORT_HEADER
@@ -136,5 +137,5 @@ def _parse_generated_name(name: str) -> tuple[str, bytes] | None:
 
 
 def _find_default_spec(folder: str) -> str:
-    """The spec that a folder has, or should have."""
+    """Return the spec of a folder, or the path that it would have."""
     return find_spec_in_folder(folder) or os.path.join(folder, SPEC_FILE_NAME)

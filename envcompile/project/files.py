@@ -1,4 +1,4 @@
-"""Reading and writing files: whole or not at all."""
+"""Reads and writes files. A file is written completely or not at all, and only one process at a time locks a spec."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def read_bytes(path: Path, limit: int, hint: str | None = None) -> bytes:
-    """A file's content, cut after `limit` and one more byte, so that a larger file is seen.
+    """Return the content of a file, at most `limit` bytes and one more, which shows that the file is larger.
 
     Raises `InvalidInputError`.
     """
@@ -37,7 +37,9 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace a file's content, or leave it as it was: no reader ever sees half of it.
+    """Replace the content of a file.
+
+    On failure the old content stays, and no reader ever sees a part of the new one.
 
     Raises `CheckFailedError` if the file cannot be written.
     """
@@ -47,11 +49,11 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def atomic_replacement(path: Path) -> Iterator[Path]:
-    """A new, empty file that takes the place of `path` when the body ends well, and is gone when it does not.
+    """A new, empty file that replaces `path` if the body succeeds, and is removed if it fails.
 
-    Raises `CheckFailedError` when the folder does not take it.
+    Raises `CheckFailedError` if the folder is not writable.
     """
-    # Through a link to what it names, as an editor would.
+    # A link stays: the file that it points to is replaced.
     path = Path(os.path.realpath(path))
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -85,11 +87,11 @@ def _create_write_error(path: Path, problem: OSError) -> CheckFailedError:
 
 @contextlib.contextmanager
 def exclusive_lock(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold a file's lock while the body runs, so that two runs do not interleave; ends with the process, however.
+    """Hold the lock of a file while the body runs, so that two processes do not interleave.
 
-    The lock is the system's, on an open descriptor: no file stays behind. `waiting` is called once when another
-    process holds it. Where the system has no such lock (Windows, some network folders) the body runs all the same:
-    writing is atomic, and the last run wins.
+    The system holds the lock for an open file, so it ends with the process and leaves no file behind. `waiting`
+    is called once if another process holds the lock. On systems without such locks (Windows, some network
+    folders) the body runs without one: files are written atomically, and the last run wins.
     """
     try:
         import fcntl  # noqa: PLC0415 - not on Windows
@@ -110,7 +112,7 @@ def exclusive_lock(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
 
 
 def _find_file_mode(path: Path) -> int:
-    """The mode of the file that is replaced, else what a new file gets."""
+    """Return the mode of the file that is replaced, or that of a new file."""
     try:
         return path.stat().st_mode & 0o7777
     except OSError:
@@ -120,7 +122,7 @@ def _find_file_mode(path: Path) -> int:
 
 
 def display_path(path: Path) -> str:
-    """A path as a person would name it from here."""
+    """Return a path for messages: relative to the current folder if the file is in it."""
     if not path.is_absolute():
         return str(path)
     relative = os.path.relpath(path)

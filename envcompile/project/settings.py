@@ -1,4 +1,4 @@
-"""The settings of the user and the machine: mirrors of registries, a catalogue. Never part of a spec."""
+"""The settings of the user: mirrors of registries and archives, and a catalogue. They are never part of a spec."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _MAX_SETTINGS_BYTES = 1 << 20
 
 
 def find_cache_folder(environment: Mapping[str, str]) -> Path:
-    """The folder of what may be fetched again: `$XDG_CACHE_HOME/envcompile`, as a rule `~/.cache/envcompile`."""
+    """Return the folder for files that can be downloaded again, usually `~/.cache/envcompile`."""
     return Path(environment.get("XDG_CACHE_HOME") or find_home_folder(environment) / ".cache") / "envcompile"
 
 
 def read_mirrors(environment: Mapping[str, str]) -> dict[str, str]:
-    """From a host, of a registry or an archive, to what is asked instead: the table `[mirrors]` of the settings.
+    """Return the mirrors: the host of a registry or an archive, and the place that replaces it.
 
-    Such as `"docker.io" = "mirror.example.com"`. Raises `InvalidInputError`.
+    They are in the table `[mirrors]`, such as `"docker.io" = "mirror.example.com"`. Raises `InvalidInputError`.
     """
     path, value = _read_settings(environment)
     table = value.get("mirrors", {})
@@ -34,7 +34,7 @@ def read_mirrors(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def read_catalogue_path(environment: Mapping[str, str]) -> Path | None:
-    """The catalogue that the settings name (`catalogue = "FILE"`, as seen from their folder), if they name one.
+    """Return the path of the catalogue in the settings (`catalogue = "FILE"`, relative to their folder), or None.
 
     Raises `InvalidInputError`.
     """
@@ -50,12 +50,12 @@ def read_catalogue_path(environment: Mapping[str, str]) -> Path | None:
 
 
 def find_home_folder(environment: Mapping[str, str]) -> Path:
-    """The user's home folder."""
+    """Return the home folder of the user."""
     return Path(environment.get("HOME") or Path.home())
 
 
 def _read_settings(environment: Mapping[str, str]) -> tuple[Path, dict[str, Any]]:
-    """Where the settings are, `~/.config/envcompile/config.toml` as a rule, and what they say: nothing if not there."""
+    """Return the path of the settings and their value, which is empty if there are none."""
     import tomli  # noqa: PLC0415 - only when somebody is asked, or a catalogue is needed
 
     path = Path(find_settings_file(environment))

@@ -6,11 +6,12 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from benchmarks.question import EXAMPLE, ground
+from envcompile.base_image.catalogue import load_default_catalogue
 from envcompile.base_image.default import find_tool_images
+from envcompile.base_image.explain import format_catalogue_version
 from envcompile.digests import compute_text_digest, compute_value_digest
-from envcompile.loading import read_source
-from envcompile.lock.model import Lock, PipPackage, PlatformLock, RecordedInput, ToolImage
-from envcompile.lock.writer import format_lock
+from envcompile.loading import Project, ProjectLock, read_source, record_generated_files
+from envcompile.lock.model import BaseImageDecision, Lock, PipPackage, PlatformLock, RecordedInput, ToolImage
 from envcompile.spec.decode import parse_spec, parse_spec_value
 from envcompile.spec.solver_inputs import recorded_inputs
 
@@ -24,7 +25,7 @@ _REQUIRED = 10
 
 
 def write(folder: Path, packages: int) -> None:
-    """A spec, which is the example's with other requirements, and a lock of so many packages that answers it."""
+    """Write a spec, the example's with other requirements, and a fresh lock with this number of packages."""
     locked = tuple(sorted((_package(number, packages) for number in range(packages)), key=lambda each: each.name))
     path = folder / EXAMPLE.name
     head, _, rest = EXAMPLE.read_text("utf-8").partition("packages = [")
@@ -34,7 +35,8 @@ def write(folder: Path, packages: int) -> None:
     spec = parse_spec(source)
     base, python = ground(spec)
     images = tuple(ToolImage(name, image) for name, image in find_tool_images(spec))
-    platform = PlatformLock(spec.platforms[0], python, base, base, images, locked)
+    decision = BaseImageDecision(format_catalogue_version(load_default_catalogue()))
+    platform = PlatformLock(spec.platforms[0], python, base, base, images, locked, base_decision=decision)
     noted = tuple(RecordedInput(*row) for row in recorded_inputs(spec).items())
     lock = Lock(
         compute_value_digest(parse_spec_value(source)),
@@ -42,7 +44,8 @@ def write(folder: Path, packages: int) -> None:
         (platform,),
         recorded_inputs=noted,
     )
-    path.with_suffix(".lock").write_text(format_lock(lock), "utf-8")
+    made = record_generated_files(ProjectLock(Project(path, source), spec, lock), ())
+    path.with_suffix(".lock").write_text(made.text, "utf-8")
 
 
 def _package(number: int, packages: int) -> PipPackage:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 # The kinds of changes and their labels, in the order in which changes are listed.
 CHANGE_LABELS = {
+    "layout": "layout of the Dockerfile",
     "platform": "platform {}",
     "image": "{} image",
     "system": "operating system of the {} image",
@@ -126,11 +127,14 @@ def compare_locks(before: Lock, after: Lock, request: LockRequest | None = None)
         else:
             found[_ChangeKey("platform", name, _format_package_count(old), _format_package_count(new))] = {name: ()}
     common = {each.platform for each in before.platforms} & {each.platform for each in after.platforms}
+    if common and before.layout != after.layout:
+        reasons = () if found else ("same packages, new layout",)
+        found[_ChangeKey("layout", "", str(before.layout), str(after.layout))] = dict.fromkeys(common, reasons)
     changes = [
         LockChange(
             *key,
             platforms=tuple(reasons),
-            is_everywhere=key.kind == "platform" or set(reasons) == common,
+            is_everywhere=key.kind in ("layout", "platform") or set(reasons) == common,
             reasons=_merge_reasons(reasons),
         )
         for key, reasons in found.items()

@@ -111,6 +111,17 @@ def test_the_document_says_all_that_the_lines_say() -> None:
     assert {each["change"] for each in rows} == {"added", "removed", "changed", "another-file"}
 
 
+def test_a_new_layout_is_said_to_change_no_package() -> None:
+    """Promise 8: `diff` says "same packages, new layout"."""
+    before, after = locked(pip=[pip("a", "1")]), locked(pip=[pip("a", "2")])
+    older = replace(before, layout=before.layout - 1)
+    row = f"  ~ layout of the Dockerfile {older.layout} -> {before.layout}"
+    assert lines(older, before) == [row, "      same packages, new layout"]
+    assert row in lines(older, after)
+    assert "      same packages, new layout" not in lines(older, after)
+    assert lines(older, replace(before, platforms=())) != []
+
+
 def test_the_list_for_git(golden: Golden) -> None:
     """One package per line, so that `git diff` shows what a person would ask for."""
     for lock in before_and_after():

@@ -46,6 +46,8 @@ CHANGE_LABELS = {
 }
 ADDED, REMOVED, CHANGED, FILE_CHANGED = CHANGE_STATUSES = ("added", "removed", "changed", "another file")
 
+# The fields of a package that identify its file, besides its version.
+_IDENTITY_KEYS = frozenset({"kind", "build", "channel", "subdir", "file", "sha256", "md5", "architecture"})
 _MAX_LISTED_DEPENDENTS = 3
 _BASE_IMAGE_KINDS = ("cuda", "image")
 _NO_REASON_MESSAGE = "the locks do not show the reason"
@@ -95,10 +97,10 @@ class LockRequest(NamedTuple):
 
 
 class _PinnedValue(NamedTuple):
-    """A pinned version. For a package, the hash and the name of its file."""
+    """A pinned version. For a package, everything else that identifies its file, and the name of the file."""
 
     version: str
-    sha256: str = ""
+    identity: tuple[str | None, ...] = ()
     file: str = ""
 
 
@@ -178,12 +180,16 @@ def _collect_pins(lock: Lock, platform: PlatformLock) -> dict[tuple[str, str], _
     pins |= {("tool", each.name): _PinnedValue(each.image) for each in platform.tools}
     # A Python from conda is one of the conda packages.
     if platform.python and platform.python.source != "conda":
-        pins["python", ""] = _PinnedValue(platform.python.version)
+        path = platform.python.path
+        pins["python", ""] = _PinnedValue(platform.python.version, (path,), path)
     for packages in PACKAGE_LISTS.values():
         for name, package in packages.iter_packages(platform):
             file = getattr(package, "file", package.sha256)
-            pins[packages.kind, name] = _PinnedValue(package.version, package.sha256, file)
             index = getattr(package, "index", DEFAULT_INDEX)
+            # The index of an installed package is a change of its own.
+            keys = _IDENTITY_KEYS if packages.is_installed else _IDENTITY_KEYS | {"index"}
+            identity = tuple(getattr(package, key) for key in packages.row_keys if key in keys)
+            pins[packages.kind, name] = _PinnedValue(package.version, identity, file)
             if packages.is_installed and index != DEFAULT_INDEX:
                 pins["index", name] = _PinnedValue(index)
     return pins

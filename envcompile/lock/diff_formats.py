@@ -104,6 +104,7 @@ def format_listing(lock: Lock) -> Iterator[str]:
     """One line for each pin. `git diff` compares these lines instead of the text of the lock."""
     if lock.snapshot:
         yield f"snapshot of the archive {lock.snapshot}"
+    yield from (f"channel {each.name} {each.url}" for each in lock.channels)
     for platform in lock.platforms:
         for line in _format_platform(platform):
             yield f"{platform.platform} {line}"
@@ -111,9 +112,9 @@ def format_listing(lock: Lock) -> Iterator[str]:
 
 def _format_platform(platform: PlatformLock) -> Iterator[str]:
     if platform.python:
-        yield f"Python {platform.python.version}"
-    yield f"build image {platform.build.image}"
-    yield f"run image {platform.run.image}"
+        yield f"Python {platform.python.version} {platform.python.path}"
+    for stage, base in (("build", platform.build), ("run", platform.run)):
+        yield f"{stage} image {base.image} {base.os} glibc {base.glibc}"
     if decision := platform.base_decision:
         yield from ([f"CUDA {decision.cuda}"] if decision.cuda else [])
         yield from ([f"driver {decision.driver} or newer"] if decision.driver else [])

@@ -90,7 +90,7 @@ class PackageManager(NamedTuple):
 
     - `name`: the name of its table in the spec.
     - `title`: its name in the phrase "… packages".
-    - `describe`: the build and the beginning of the hash of a package, which identify its file.
+    - `describe`: everything that identifies the file of a package, beginning with its build; hashes are shortened.
     - `list_requirements`: the requirements for one list, by its key in the spec, in the order of the spec.
     - `parse_requirement`: the requirement of a text as users write it. Raises `RequirementError`.
     - `parse_dependency`: the requirement of an item of `depends`.
@@ -125,12 +125,14 @@ def _list_debian_requirements(spec: Spec, key: str) -> tuple[NameRequirement, ..
 
 
 def _describe_conda_package(package: CondaPackage) -> str:
-    return f"{package.build} {package.sha256[:12]}"
+    digests = " ".join(digest[:12] for digest in (package.sha256, package.md5) if digest)
+    return f"{package.build} {package.channel}/{package.subdir}/{package.file} {digests}"
 
 
 def _describe_distribution(package: PipPackage) -> str:
     index = "" if package.index == DEFAULT_INDEX else f" {package.index}"
-    return f"{package.sha256[:12]}{index}"
+    file = "" if package.kind == "wheel" else f" {package.file}"
+    return f"{package.sha256[:12]}{index}{file}"
 
 
 def _describe_debian_package(package: AptPackage) -> str:

@@ -26,6 +26,7 @@ from envcompile.loading import (
     Project,
     ProjectLock,
     check_lock,
+    check_lock_fully,
     find_spec,
     format_file_option,
     load_catalogue,
@@ -178,10 +179,12 @@ class VerifyResult:
     errors: tuple[EnvcompileError, ...] = field(default=(), repr=False)
 
 
-def verify(project: Project) -> VerifyResult:
+def verify(project: Project, *, full: bool = False, environment: Mapping[str, str] | None = None) -> VerifyResult:
     """Check that the lock satisfies the spec, and that the Dockerfile and the exports beside the spec are current.
 
-    Works offline. There are no findings if everything is current.
+    Works offline. There are no findings if everything is current. With `full`, the digests of the spec are not trusted,
+    and the pins are compared with the spec and the catalogue: base images, tools, channels, files and Python. So an
+    edited lock is found even if its digest is correct.
 
     Raises `InvalidInputError` if the lock does not exist or cannot be read, and `DiagnosticsError` with every mistake
     of the spec.
@@ -190,7 +193,12 @@ def verify(project: Project) -> VerifyResult:
 
     source, option = project.source, format_file_option(project.path)
     value = read_lock(project.lock_path)
-    spec, outdated = check_lock(project, value, f"run `envcompile lock{option}`")
+    hint = f"run `envcompile lock{option}`"
+    if full:
+        known = load_catalogue(None, os.environ if environment is None else environment)
+        spec, outdated = check_lock_fully(project, value, known, hint)
+    else:
+        spec, outdated = check_lock(project, value, hint)
     if outdated:
         error = DiagnosticsError(source, outdated, EXIT_FAILED)
         places = (source.locate_offset(find_span(each, source).start) for each in error.diagnostics)

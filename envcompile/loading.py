@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from envcompile.diagnostics.diagnostic import DiagnosticsError
 from envcompile.diagnostics.errors import EXIT_FAILED, EnvcompileError, InvalidInputError
 from envcompile.digests import compute_sha256
-from envcompile.lock.freshness import RELOCK_HINT, check_freshness, made_from_text, made_from_value
+from envcompile.lock.freshness import (
+    RELOCK_HINT,
+    Expectations,
+    check_freshness,
+    check_pins,
+    made_from_text,
+    made_from_value,
+)
 from envcompile.lock.model import GeneratedFile
 from envcompile.lock.reader import parse_lock
 from envcompile.lock.writer import format_lock
@@ -31,6 +38,7 @@ from envcompile.project.files import display_path, read_bytes
 from envcompile.project.generated_files import DOCKERFILE_NAME, EXPORT_FILES, EXPORT_HEADER, format_mismatch_message
 from envcompile.project.settings import read_catalogue_path
 from envcompile.spec.decode import parse_checked_spec, parse_spec, parse_spec_value, source_from_bytes
+from envcompile.spec.values import remove_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -170,6 +178,38 @@ def check_lock(project: Project, lock: Lock, hint: str = RELOCK_HINT) -> tuple[S
     if made_from_text(source.text, lock) or made_from_value(parse_spec_value(source), lock):
         return parse_checked_spec(source), []
     return project.spec, check_freshness(project.spec, lock, hint)
+
+
+def check_lock_fully(
+    project: Project, lock: Lock, catalogue: Catalogue, hint: str = RELOCK_HINT
+) -> tuple[Spec, list[Diagnostic]]:
+    """As `check_lock`, without trust in the digests of the lock: each pin is compared with the spec.
+
+    Raises `DiagnosticsError` with the mistakes of the spec.
+    """
+    from envcompile.base_image.decide import VARIABLES  # noqa: PLC0415 - only for `verify --full`
+    from envcompile.base_image.default import PYTHON_IMAGE, PYTHON_PATH, find_tool_images  # noqa: PLC0415
+    from envcompile.diagnostics.diagnostic import Diagnostic  # noqa: PLC0415
+    from envcompile.emit.dockerfile import compile_dockerfile  # noqa: PLC0415 - imports the template engine
+    from envcompile.resolve.conda.channels import parse_channel  # noqa: PLC0415
+    from envcompile.resolve.environment import CONDA_PYTHON_PATH  # noqa: PLC0415
+
+    spec = project.spec
+    channels = (parse_channel(text, project.path.parent) for text in spec.conda.channels)
+    names = {remove_digest(system.image).partition(":")[0] for system in catalogue.systems.values()}
+    expected = Expectations(
+        channels={channel.name: channel.url for channel in channels},
+        images=frozenset({*names, PYTHON_IMAGE, "debian", catalogue.repository}),
+        tools=dict(find_tool_images(spec)),
+        variables=VARIABLES,
+        python_paths=frozenset({PYTHON_PATH, CONDA_PYTHON_PATH}),
+    )
+    found = [*check_freshness(spec, lock, hint), *check_pins(spec, lock, expected)]
+    recorded = next((file.digest for file in lock.files if file.name == DOCKERFILE_NAME), None)
+    if not found and recorded and compute_sha256(compile_dockerfile(spec, lock).encode()) != recorded:
+        message = "the lock records another Dockerfile than it generates: it was edited after `lock` wrote it"
+        found.append(Diagnostic("stale", message, (), f"restore it from version control, or {hint}"))
+    return spec, found
 
 
 def read_project_lock(project: Project) -> ProjectLock:

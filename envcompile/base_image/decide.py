@@ -177,6 +177,8 @@ def explain_replacement_wheels(wheels: tuple[str, ...]) -> Step:
 _SYSTEM_CUDA_HOME = "/usr/local/cuda"
 # The images of NVIDIA set the same value. It is explicit because the default of the container toolkit has changed.
 _GPU_VARIABLES = {"NVIDIA_VISIBLE_DEVICES": "all", "NVIDIA_DRIVER_CAPABILITIES": "compute,utility"}
+# All variables that a decision can set.
+VARIABLES = frozenset({*_GPU_VARIABLES, "LD_LIBRARY_PATH", "CUDA_HOME", "TORCH_CUDA_ARCH_LIST"})
 _FIRST_WITHOUT_CUDNN_SIZE = (12, 8)
 # g++ depends on both; the devel images have all three through cuda-nvcc.
 _INSTALLED_WITH_CXX = {"gcc", "libc6-dev"}

@@ -30,6 +30,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="A spec, a lock, a Dockerfile or an export (default: the spec of -f)",
     )
     parser.add_argument(
+        "--full",
+        action="store_true",
+        help="Do not trust the digests in the lock: compare every pin with the spec, to find a lock that was edited",
+    )
+    parser.add_argument(
         "--hook",
         action="store_true",
         help="For pre-commit: without FILE, check no spec; also check for locks that the commit removes",
@@ -48,7 +53,16 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         # A generated Dockerfile in a folder without a spec and a lock is a copy, and is not checked.
         existing = [spec for spec in specs if Path(spec).exists() or find_lock_path(Path(spec)).exists()]
         specs = list(dict.fromkeys([*existing, *specs_without_their_lock(os.environ)]))
-    return max((_verify_spec(spec, reporter) for spec in specs), default=EXIT_OK)
+    changed_locks = set(map(os.path.normpath, arguments.files)) if arguments.hook else set()
+    return max(
+        (
+            _verify_spec(
+                spec, reporter, full=arguments.full or os.path.normpath(find_lock_path(Path(spec))) in changed_locks
+            )
+            for spec in specs
+        ),
+        default=EXIT_OK,
+    )
 
 
 def _find_specs(files: list[str]) -> list[str]:
@@ -73,10 +87,10 @@ def _is_unrelated_pyproject(path: Path) -> bool:
     return not isinstance(tool, dict) or "envcompile" not in tool
 
 
-def _verify_spec(spec: str, reporter: Reporter) -> int:
+def _verify_spec(spec: str, reporter: Reporter, *, full: bool) -> int:
     """Show the errors of a spec, or that its lock is fresh. Returns the exit code."""
     code = EXIT_OK
-    for error in _find_errors(spec):
+    for error in _find_errors(spec, full=full):
         reporter.show_error(error)
         code = max(code, error.exit_code)
     if code == EXIT_OK:
@@ -84,10 +98,10 @@ def _verify_spec(spec: str, reporter: Reporter) -> int:
     return code
 
 
-def _find_errors(spec: str) -> Iterable[EnvcompileError]:
+def _find_errors(spec: str, *, full: bool) -> Iterable[EnvcompileError]:
     path = Path(spec)
     try:
-        if is_fresh_by_digest(spec):
+        if not full and is_fresh_by_digest(spec):
             return ()
     except OSError:
         pass  # a missing file is reported below
@@ -96,7 +110,7 @@ def _find_errors(spec: str) -> Iterable[EnvcompileError]:
         if not path.exists() and lock_path.exists():
             message = f"`{display_path(lock_path)}` is a lock, and its spec `{spec}` does not exist"
             raise InvalidInputError(message, "restore the spec, or remove the lock")
-        return api.verify(read_project(path)).errors
+        return api.verify(read_project(path), full=full).errors
     except EnvcompileError as error:
         if error.hint == RELOCK_HINT:
             error.hint = f"{RELOCK_HINT[:-1]}{format_file_option(path)}`"

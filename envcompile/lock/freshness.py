@@ -7,7 +7,7 @@ satisfied. The pip requirements are in `freshness_pip`, which imports `packaging
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.digests import compute_text_digest, compute_value_digest
@@ -17,7 +17,7 @@ from envcompile.spec.conda import CondaDependency, parse_dependency_name
 from envcompile.spec.model import ExtraIndex
 from envcompile.spec.pip import find_index
 from envcompile.spec.solver_inputs import find_requested_extras, list_conda_requirements, recorded_inputs
-from envcompile.spec.values import display_text, remove_digest
+from envcompile.spec.values import display_text, remove_digest, split_image_reference
 from envcompile.versions import is_release_of
 
 if TYPE_CHECKING:
@@ -291,3 +291,104 @@ def _iter_mismatches(spec: Spec, lock: Lock) -> Iterator[Diagnostic]:
     for mismatch, names in platforms.items():
         quoted = " and ".join(f"`{name}`" for name in names)
         yield replace(mismatch, message=f"{mismatch.message} for {quoted}")
+
+
+# The pins themselves, for `verify --full`: a lock that was edited by hand may have a correct digest.
+
+
+class Expectations(NamedTuple):
+    """What a lock can contain that was made for a spec.
+
+    - `channels`: the URL of each channel of the spec, by its name in the lock.
+    - `images`: the names, without tags, of the base images that are chosen if the spec names none.
+    - `tools`: the image of each build tool, from the spec or the default one.
+    - `variables`: the environment variables that the choice of a base image can set.
+    - `python_paths`: the paths of the interpreter in these base images.
+    """
+
+    channels: Mapping[str, str]
+    images: frozenset[str]
+    tools: Mapping[str, str]
+    variables: frozenset[str]
+    python_paths: frozenset[str]
+
+
+def check_pins(spec: Spec, lock: Lock, expected: Expectations) -> list[Diagnostic]:
+    """Return a diagnostic for each pin that `lock` cannot have written for the spec, whatever the digests say."""
+    hint = "restore the lock from version control, or run `envcompile lock -U`"
+    found = [*_check_channels(lock, expected)]
+    for platform in lock.platforms:
+        found += _check_images(spec, platform, expected)
+        found += _check_file_names(platform)
+        found += _check_interpreter(spec, platform, expected)
+    return [replace(each, hint=hint) for each in dict.fromkeys(found)]
+
+
+def _check_channels(lock: Lock, expected: Expectations) -> Iterator[Diagnostic]:
+    for channel in lock.channels:
+        if expected.channels.get(channel.name) != channel.url:
+            message = (
+                f"the lock has the channel `{channel.name}` at `{channel.url}`, which is not a channel of the spec"
+            )
+            yield Diagnostic("stale", message, ("conda", "channels"))
+
+
+def _check_images(spec: Spec, platform: PlatformLock, expected: Expectations) -> Iterator[Diagnostic]:
+    requested = spec.image.base.image if spec.image.base else None
+    for stage, base in (("build", platform.build), ("run", platform.run)):
+        if requested is None:
+            parts = split_image_reference(base.image)
+            is_expected = parts is not None and parts.name in expected.images
+        else:
+            is_expected = _is_same_image(base.image, requested)
+        if not is_expected:
+            chosen = f"the spec has `{requested}`" if requested else "the choice of base images never selects it"
+            message = f"the {stage} image in the lock is `{display_text(base.image)}`, but {chosen}"
+            yield Diagnostic("stale", message, ("image", "base"))
+    for tool in platform.tools:
+        wanted = expected.tools.get(tool.name, "")
+        is_given = any(name == tool.name for name, _ in spec.tools)
+        if not (_is_same_image(tool.image, wanted) if is_given else _has_same_name(tool.image, wanted)):
+            message = (
+                f"the image of `{tool.name}` in the lock is `{display_text(tool.image)}`, but it should be `{wanted}`"
+            )
+            yield Diagnostic("stale", message, ("tools", tool.name))
+    if decision := platform.base_decision:
+        for name, _ in (*decision.env, *decision.build_env):
+            if name not in expected.variables:
+                message = f"the lock sets the variable `{name}`, which no choice of a base image sets"
+                yield Diagnostic("stale", message, ())
+
+
+def _has_same_name(image: str, other: str) -> bool:
+    """Whether two references have the same name. The default image of a tool has another digest in each release."""
+    names = [parts.name if parts else None for parts in map(split_image_reference, (image, other))]
+    return names[0] is not None and names[0] == names[1]
+
+
+def _check_file_names(platform: PlatformLock) -> Iterator[Diagnostic]:
+    """Compare the name and the version of each package with those in the name of its file."""
+    from envcompile.lock.freshness_pip import read_file_name  # noqa: PLC0415 - imports `packaging`
+
+    for package in (*platform.pip, *(each for build in platform.pip_build for each in build.packages)):
+        if read_file_name(package.file) not in ((package.name, package.version), None):
+            message = f"the lock has {package.name} {package.version} in the file `{package.file}` of another package"
+            yield Diagnostic("stale", message, ("pip", "packages"))
+    for conda in platform.conda:
+        if not conda.file.startswith(f"{conda.name}-{conda.version}-{conda.build}."):
+            message = f"the lock has conda's {conda.name} {conda.version} in the file `{conda.file}` of another package"
+            yield Diagnostic("stale", message, ("conda", "packages"))
+
+
+def _check_interpreter(spec: Spec, platform: PlatformLock, expected: Expectations) -> Iterator[Diagnostic]:
+    python = platform.python
+    if python is None:
+        return
+    paths = {spec.image.base.python_path} if spec.image.base and spec.image.base.python_path else expected.python_paths
+    conda = next((package for package in platform.conda if package.name == "python"), None)
+    if conda is not None and (python.source, python.version) != ("conda", conda.version):
+        message = f"the lock has Python {python.version} ({python.source}), but conda's Python is {conda.version}"
+        yield Diagnostic("stale", message, ("python",))
+    elif python.source in ("spec", "assumed", "conda") and python.path not in paths:
+        message = f"the lock has the interpreter at `{display_text(python.path)}`, where no base image has it"
+        yield Diagnostic("stale", message, ("python",))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
 from packaging.version import VERSION_PATTERN, Version
 
 from envcompile.diagnostics.diagnostic import Diagnostic
@@ -99,3 +100,12 @@ def find_provided_versions(packages: Iterable[CondaPackage]) -> dict[str, str]:
 def _parse_public_version(conda: str) -> str:
     known = _PEP440_VERSION.match(conda)
     return Version(known[0]).public if known else "0"
+
+
+def read_file_name(file: str) -> tuple[str, str] | None:
+    """Return the normalized name and the version in the file name of a wheel or an sdist; None for other names."""
+    try:
+        name, version = (parse_wheel_filename(file)[:2]) if file.endswith(".whl") else parse_sdist_filename(file)
+    except (InvalidWheelFilename, InvalidSdistFilename):
+        return None
+    return name, str(version)

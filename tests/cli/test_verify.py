@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -93,6 +93,26 @@ def test_generated_files_are_compared_by_their_digests(project: Path) -> None:
     done = run("verify", folder=project)
     assert done.returncode == 1
     assert "`Dockerfile` is not the Dockerfile of this spec and lock" in done.stderr
+
+
+def test_an_edited_lock_with_a_correct_digest(project: Path) -> None:
+    """Promise 7: `verify --full` catches it, and the hook does so for each lock that a commit changes."""
+    path = project / "envcompile.lock"
+    lock = parse_lock(path.read_text("utf-8"), "x")
+    image = f"evil.example.com/debian@sha256:{64 * '0'}"
+    platforms = tuple(replace(each, run=replace(each.run, image=image)) for each in lock.platforms)
+    path.write_text(format_lock(replace(lock, platforms=platforms)), "utf-8")
+    assert run("verify", folder=project).returncode == 0
+    subprocess.run(("git", "init", "-q"), cwd=project, check=True)
+    assert run("verify", "--hook", "envcompile.toml", folder=project).returncode == 0
+    for words in (("--full",), ("--hook", "envcompile.lock")):
+        done = run("verify", *words, folder=project)
+        assert done.returncode == 1
+        assert "the run image in the lock is `evil.example.com/debian@sha256:" in done.stderr
+        assert "hint: restore the lock from version control" in done.stderr
+    shutil.copy(FIXTURES / "compile" / "conda" / "envcompile.lock", path)
+    done = run("verify", "--full", folder=project)
+    assert (done.returncode, done.stderr) == (0, "`envcompile.lock` is fresh\n")
 
 
 def test_after_a_comment_the_parser_and_no_more(project: Path) -> None:
@@ -284,7 +304,7 @@ def test_a_lock_that_was_made_before_anything_was_noted(project: Path) -> None:
     done = run("verify", folder=project)
     assert done.returncode == 1
     assert f"was made for layout 1 of the Dockerfile, and this release writes layout {LAYOUT_VERSION}" in done.stderr
-    lock = dataclasses.replace(parse_lock(text, "x"), layout=LAYOUT_VERSION)
+    lock = replace(parse_lock(text, "x"), layout=LAYOUT_VERSION)
     (project / "envcompile.lock").write_text(format_lock(lock), "utf-8")
     assert run("verify", folder=project).returncode == 0
     (project / "envcompile.toml").write_text(f"# a comment\n{case('ml')[0]}", "utf-8")

@@ -9,13 +9,17 @@ from __future__ import annotations
 import copy
 import hashlib
 import re
+from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import tomli
 
+from envcompile.base_image.catalogue import load_default_catalogue
 from envcompile.diagnostics.errors import EnvcompileError, InvalidInputError
+from envcompile.diagnostics.toml_source import TomlSource
 from envcompile.emit.dockerfile import compile_dockerfile
+from envcompile.loading import Project, check_lock_fully
 from envcompile.lock.diff import compare_locks
 from envcompile.lock.diff_formats import format_listing
 from envcompile.lock.reader import decode_lock
@@ -110,3 +114,24 @@ def test_an_edit_that_changes_the_image_is_in_the_diff(name: str) -> None:
         if not is_same and [*format_listing(edited)] == listing:
             silent.append(f"{place}: not in the listing")
     assert silent == []
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_full_check_finds_each_edit_that_changes_the_image(name: str) -> None:
+    """Promise 7: `verify --full` does not trust the digests of the lock. An untouched lock passes."""
+    project = Project(FilePath("envcompile.toml"), TomlSource("envcompile.toml", case(name)[0]))
+    lock = decode_lock(tomli.loads(case(name)[1]), "x.lock", "", is_intact=True)
+    catalogue = load_default_catalogue()
+    assert check_lock_fully(project, lock, catalogue)[1] == []
+    dockerfile = compile_dockerfile(project.spec, lock)
+    found = set()
+    for place, value in edit_locks(name):
+        try:
+            edited = decode_lock(value, "x.lock", "", is_intact=True)
+            is_same = compile_dockerfile(project.spec, edited) == dockerfile
+        except EnvcompileError:
+            continue
+        messages = [each.message for each in check_lock_fully(project, edited, catalogue)[1]]
+        assert messages or is_same, place
+        found |= {message.split("`")[0] for message in messages}
+    assert any("image in the lock is" in message for message in found)

@@ -352,7 +352,10 @@ def build(  # noqa: PLR0913 - the options of the command
 
 @dataclass(frozen=True, slots=True)
 class ReproducibilityResult:
-    """The result of `check_reproducibility`: the digest of the first image, and the first difference of the second."""
+    """The result of `check_reproducibility`: the digest of the first image, and the first difference between both.
+
+    The difference is None if the images are equal.
+    """
 
     digest: str
     difference: BuildDifference | None

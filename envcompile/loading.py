@@ -272,10 +272,11 @@ def find_schema_file(of: str) -> Traversable:
 
 
 class ManagedFile(NamedTuple):
-    """A file and the text that it should have.
+    """A generated file, and the text that it should have.
 
-    `mismatch_message` is the message for a file that differs, and `repair_command` the words after `envcompile` that
-    write it. `is_complete` is False if a part of the text is unknown; then the file does not count as current.
+    `mismatch_message` is the message for a file that differs, and `repair_command` the words after `envcompile`
+    that write it. `is_complete` is False if a part of the text is unknown; then the file does not count as
+    current.
     """
 
     path: Path
@@ -290,9 +291,11 @@ class ManagedFile(NamedTuple):
 
 
 def make_managed_files(lock: ProjectLock) -> Iterator[ManagedFile]:
-    """The Dockerfiles beside the spec that envcompile wrote, and the exports that the spec lists. Works offline.
+    """Yield the exports that the spec lists, and the Dockerfiles beside the spec that envcompile generated.
 
-    Raises `InvalidInputError` if one cannot be made.
+    Works offline.
+
+    Raises `InvalidInputError` if one of these files cannot be generated.
     """
     path = lock.project.path
     for dockerfile in map(Path, find_dockerfiles(str(path))):

@@ -20,6 +20,7 @@ from envcompile.digests import compute_sha256
 from envcompile.lock.header import FORMAT_VERSION, HEADER_COMMENT, LAYOUT_VERSION
 from envcompile.project.files import display_path
 from envcompile.spec.pip import PipRequirement
+from tests.kit.channel import made_channel
 from tests.kit.index import Index, Wheel, served
 from tests.kit.project import CASES, FIXTURES
 
@@ -155,6 +156,54 @@ def test_the_command_recognizes_an_unchanged_project_by_digests(workspace: Works
     (workspace.folder / "envcompile" / "config.toml").write_text('catalogue = "c.json"', "utf-8")
     done = subprocess.run(argv, cwd=workspace.folder, env=config, check=True, capture_output=True, text=True)
     assert done.stdout.split()[1] == "True"
+
+
+@pytest.mark.parametrize(
+    ("key", "requirement", "expected"),
+    [
+        ("3.11", "python", "3.11.9"),
+        ("3.11", "python >=3.8", "3.11.9"),
+        ("3.12", "python >=3.11,<3.12.4", "3.12.1"),
+        ("3.12.1", "python 3.12.*", "3.12.1"),
+        ("3.13", "nlib", "3.13.5"),
+    ],
+)
+def test_the_python_key_and_a_conda_requirement_both_hold(
+    tmp_path: Path, key: str, requirement: str, expected: str
+) -> None:
+    path = write_conda_spec(tmp_path, key, requirement)
+    environment = {**os.environ, "RATTLER_CACHE_DIR": str(tmp_path / "cache")}
+    project = envcompile.load(path)
+    (platform,) = envcompile.lock(project, environment=environment).lock.platforms
+    assert platform.python is not None
+    assert (platform.python.version, platform.python.source) == (expected, "conda")
+    assert envcompile.verify(project, full=True).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("key", "requirement"), [("3.11", "python >=3.12"), ("3.12.1", "python >=3.12.4"), ("3.12", "python 3.11.*")]
+)
+def test_a_python_key_that_contradicts_a_conda_requirement(tmp_path: Path, key: str, requirement: str) -> None:
+    with pytest.raises(envcompile.DiagnosticsError) as raised:
+        envcompile.load(write_conda_spec(tmp_path, key, requirement))
+    assert [each.path for each in raised.value.diagnostics] == [("python",), ("conda", "packages", 0)]
+    assert raised.value.diagnostics[1].message == f"no Python {key} satisfies this requirement"
+
+
+def write_conda_spec(folder: Path, key: str, requirement: str) -> Path:
+    """A spec with a channel that has four releases of Python."""
+    versions = ("3.11.9", "3.12.1", "3.12.4", "3.13.5")
+    pythons = ({"name": "python", "version": version} for version in versions)
+    made_channel(folder / "channel", *pythons, {"name": "nlib", "version": "1.0", "depends": ["python >=3.8"]})
+    path = folder / "envcompile.toml"
+    path.write_text(
+        f'name = "x"\npython = "{key}"\n[conda]\nchannels = ["./channel"]\npackages = ["{requirement}", "nlib"]\n'
+        f'[image]\nbase = {{ image = "debian@sha256:{64 * "a"}", os = "debian-12", glibc = "2.36" }}\n'.replace(
+            '"nlib", "nlib"', '"nlib"'
+        ),
+        "utf-8",
+    )
+    return path
 
 
 # The package.

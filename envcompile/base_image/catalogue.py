@@ -43,7 +43,10 @@ class CatalogueSystem(NamedTuple):
 
 
 class GpuArchitecture(NamedTuple):
-    """A GPU architecture: the first toolkit (X.Y), and the last major version and driver branch that support it."""
+    """A GPU architecture and the toolkits and drivers that support it.
+
+    They are the first toolkit (X.Y), the last major version of CUDA and the last driver branch.
+    """
 
     capability: str
     name: str

@@ -85,7 +85,7 @@ def _is_own_lock(lock: str) -> bool:
 def _read_git_output(words: tuple[str, ...], environment: Mapping[str, str]) -> bytes:
     result = _run_git(words, None, environment, "`--hook` needs it")
     if result.exit_code:
-        message = f"`git {words[0]}` does not list the removed files: {_find_error_message(result)}"
+        message = f"cannot find the removed files, because `git {words[0]}` failed: {_find_error_message(result)}"
         raise UnavailableError(message, "run it in a repository")
     return result.output
 

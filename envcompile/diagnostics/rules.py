@@ -380,8 +380,9 @@ _ALL_RULES = (
     DiagnosticRule(
         "cuda-unpinned",
         "a package needs files that exist only in NVIDIA's apt archive",
-        "NVIDIA's archive has no snapshots, so a package locked today may be gone in a year. envcompile installs the "
-        "same files from wheels or conda packages, which it locks by hash.",
+        "NVIDIA's archive has no snapshots, so a package locked today may be gone in a year. envcompile uses wheels "
+        "or conda packages with the same files instead, which it locks by hash. Here it found none: add a conda "
+        "package that has them.",
         phase="lock",
         key=_BASE_IMAGE_KEY,
     ),

@@ -90,7 +90,7 @@ def describe_platforms(lock: Lock) -> str:
 
 
 def format_omitted_packages(lock: Lock, *kinds: str) -> Iterator[str]:
-    """A comment about the package managers of the lock that a format with these kinds of packages cannot list."""
+    """Yield a comment about the packages of the lock that a format with these kinds of packages omits."""
     omitted = [
         each.title
         for each in PACKAGE_MANAGERS.values()
@@ -101,7 +101,7 @@ def format_omitted_packages(lock: Lock, *kinds: str) -> Iterator[str]:
 
 
 def format_pip_omissions(export_input: ExportInput) -> Iterator[str]:
-    """Comments for a format that lists pip packages: other packages, and distributions that pip does not install."""
+    """Yield comments about what a list of pip packages omits: other packages, and distributions in them."""
     spec, lock = export_input.spec, export_input.lock
     yield from format_omitted_packages(lock, "pip")
     provided = sorted({name for each in lock.platforms for package in each.conda for name in package.provides})
@@ -113,7 +113,7 @@ def format_pip_omissions(export_input: ExportInput) -> Iterator[str]:
 
 
 def format_requirement_omissions(export_input: ExportInput) -> Iterator[str]:
-    """Comments for a format that lists requirements: other packages, and keys of the spec that affect the result."""
+    """Yield comments about what a list of requirements omits: other packages, and keys that affect the result."""
     spec = export_input.spec
     yield from format_omitted_packages(export_input.lock, "conda", "pip")
     keys = {

@@ -42,7 +42,7 @@ class DependencyGraph(NamedTuple):
         return f"{PACKAGE_LISTS[node.kind].label.format(node.name)} {self.packages[node].version}"
 
     def find_nodes(self, name: str) -> tuple[PackageNode, ...]:
-        """The packages of every kind with this name, otherwise the conda package that provides the distribution."""
+        """Return the packages of every kind with this name, otherwise the conda package with this distribution."""
         own = tuple(node for kind in INSTALLED_KINDS if (node := PackageNode(name, kind)) in self.packages)
         return own or tuple(node for node in self.packages if name in getattr(self.packages[node], "provides", ()))
 

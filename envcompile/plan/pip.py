@@ -178,7 +178,10 @@ def _list_build_indexes(lock: Lock, name: str) -> list[str]:
 
 
 def _format_build_environment(pip: PipSpec, name: str, platform: PlatformLock) -> tuple[str, ...]:
-    """Return the variables of an sdist's build: those of the locked decision, then those of the spec."""
+    """Return the environment variables for building an sdist, sorted by name.
+
+    A variable in the spec replaces one of the same name in the locked decision about the base image.
+    """
     decided = dict(platform.base_decision.build_env) if platform.base_decision else {}
     said = next((dict(each.build_env) for each in pip.metadata if each.name == name), {})
     return tuple(f"{key}={value}" for key, value in sorted({**decided, **said}.items()))

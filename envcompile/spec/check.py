@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from envcompile.diagnostics.diagnostic import Diagnostic, RequirementError, redact_secrets
 from envcompile.project.generated_files import EXPORT_FILES, EXPORTERS
-from envcompile.spec.conda import parse_match_spec
+from envcompile.spec.conda import allows_version, parse_match_spec
 from envcompile.spec.model import PACKAGE_TABLES
 from envcompile.spec.pip import check_indexes, normalize_name, parse_package_name, parse_requirement
 from envcompile.spec.values import CONTROL_CHARACTER, display_text, split_image_reference
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from envcompile.diagnostics.source import KeyPath
+    from envcompile.spec.conda import MatchSpec
 
 # A Dockerfile has a build stage, in which `apt.build` is installed, only if the spec sets one of these.
 _BUILD_STAGE_KEYS = (("pip", "packages"), ("conda", "packages"), ("python",))
@@ -35,6 +36,10 @@ _UNIQUE_LISTS = {
     ("cuda", "compute"): "the architecture",
     ("lock", "exports"): "the file",
 }
+
+
+# More than any release of Python has had.
+_MAX_PYTHON_PATCH = 60
 
 
 def check_spec(value: dict[str, Any]) -> list[Diagnostic]:
@@ -127,6 +132,8 @@ def _check_conda(value: dict[str, Any]) -> Iterator[Diagnostic]:
             )
             yield Diagnostic("duplicate", message, path, "combine the two into one requirement")
         seen[parsed.name] = text
+        if parsed.name == "python":
+            yield from _check_both_pythons(value.get("python"), parsed, path)
     for path, text in _iter_strings(value, "conda", "channels"):
         if redact_secrets(text) != text:
             hint = "remove them, and store them with `rattler auth login` (for the resolver `rattler`)"
@@ -134,6 +141,19 @@ def _check_conda(value: dict[str, Any]) -> Iterator[Diagnostic]:
         elif not re.fullmatch(r"(?:https?://|file:///|\.{0,2}/)?[A-Za-z0-9](?:[A-Za-z0-9._~%+/-]|:(?!//))*", text):
             hint = "write a name such as `conda-forge`, a URL or a path"
             yield Diagnostic("channel", f"`{display_text(text)}` is not a channel", path, hint)
+
+
+def _check_both_pythons(key: object, requirement: MatchSpec, path: KeyPath) -> Iterator[Diagnostic]:
+    """Report a `python` key and a conda requirement for `python` that no version satisfies."""
+    if not isinstance(key, str) or not re.fullmatch(r"3\.[0-9]{1,2}(?:\.[0-9]{1,2})?", key):
+        return
+    versions = [key] if key.count(".") > 1 else [f"{key}.{patch}" for patch in range(_MAX_PYTHON_PATCH)]
+    if not any(allows_version(requirement, version) for version in versions):
+        text = f"`python {requirement.version}`"
+        yield Diagnostic("unsolvable", f"`python` is {key}, but the conda requirement is {text}", ("python",))
+        yield Diagnostic(
+            "unsolvable", f"no Python {key} satisfies this requirement", path, "change or remove one of the two"
+        )
 
 
 def _check_package_names(value: dict[str, Any], key: str) -> Iterator[Diagnostic]:

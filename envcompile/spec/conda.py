@@ -490,8 +490,13 @@ def matches_package(spec: MatchSpec, package: MatchablePackage) -> bool:
         and spec.md5 in (None, package.md5)
         and spec.sha256 in (None, package.sha256)
         and (spec.build is None or _matches_build(package.build.lower(), spec.build.lower()))
-        and (spec.version is None or _matches_ranges(package.version, spec.version))
+        and allows_version(spec, package.version)
     )
+
+
+def allows_version(spec: MatchSpec, version: str) -> bool:
+    """Whether a MatchSpec allows a version, whatever the build and the channel."""
+    return spec.version is None or _matches_ranges(version, spec.version)
 
 
 def _matches_build(build: str, pattern: str) -> bool:

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 
 
 def list_conda_requirements(spec: Spec) -> tuple[CondaRequirement, ...]:
-    """The conda requirements of a spec, and one for `python` if only the top-level key requests it."""
-    if spec.python is None or any(each.name == "python" for each in spec.conda.packages):
+    """Return the conda requirements of a spec, and one for the Python of its top-level key, if there is one.
+
+    If the spec also has a conda requirement for `python`, both must hold.
+    """
+    if spec.python is None:
         return spec.conda.packages
     exact = spec.python.count(".") > 1
     python = CondaRequirement(f"python =={spec.python}" if exact else f"python {spec.python}.*")

@@ -223,7 +223,7 @@ def test_files_lead_to_their_specs(project: Path, tmp_path: Path) -> None:
         (["none.lock"], 2, "`none.toml` does not exist"),
         (["none.Dockerfile"], 2, "`none.Dockerfile` cannot be read: No such file or directory"),
         (["-f", "envcompile.toml", "envcompile.toml"], 2, "`-f` and FILE both name a spec"),
-        (["--hook"], 3, "`git diff` does not list the removed files"),
+        (["--hook"], 3, "cannot find the removed files, because `git diff` failed"),
         (["elsewhere/Dockerfile"], 2, "`elsewhere/envcompile.toml` does not exist"),
         (["orphan.lock"], 2, "`orphan.lock` is a lock, and its spec `orphan.toml` does not exist"),
         (["expected"], 2, "`expected` is none of the files"),

@@ -1,10 +1,10 @@
 """The program that solves conda requests with py-rattler: `rattler_worker REQUESTS ANSWERS`, run in its own process.
 
 REQUESTS is a JSON file: an object with `requests`, `offline` and `timeout` (seconds for one download). Each request
-comes from `rattler.format_request`. A request with `files` is not solved: the worker looks these records up. ANSWERS
-becomes a JSON file with one answer per request, in the same order; it is written completely or not at all. The `kind`
-of an answer is `solved` (with `packages`), `unsolvable` (with `problem` and `missing`), or the kind of a channel error
-(with `problem` and `failed_channel`). Only this module imports py-rattler.
+comes from `rattler.format_request`. A request with `files` is not solved: the worker looks up the records of these
+archives. ANSWERS becomes a JSON file with one answer per request, in the same order; it is written completely or not
+at all. The `kind` of an answer is `solved` (with `packages`), `unsolvable` (with `problem` and `missing`), or the
+kind of a channel error (with `problem` and `failed_channel`). Only this module imports py-rattler.
 
 Measured behaviour of py-rattler 0.28 that explains the code below:
 

@@ -240,7 +240,7 @@ def image_warnings(case: DecisionInputs, pair: ImagePair) -> Iterator[Diagnostic
         or "devel" in case.needs.run_features
     )
     if differs and toolkit and compiles:
-        message = f"what is locked is for CUDA {toolkit}, and the nearest image with its nvcc is {differs.cuda}"
+        message = f"the locked packages are for CUDA {toolkit}, but the nearest image with nvcc has {differs.cuda}"
         yield Diagnostic(
             "nvcc-minor-differs", message, hint="a difference of minor versions mostly compiles; try the result"
         )
@@ -254,5 +254,5 @@ def image_warnings(case: DecisionInputs, pair: ImagePair) -> Iterator[Diagnostic
 def make_glibc_error(case: DecisionInputs, name: str) -> Diagnostic:
     """Return the error that the glibc of a system is older than the locked packages need."""
     has = case.catalogue.systems[name].glibc if name in case.catalogue.systems else "another"
-    message = f"what is locked needs glibc {case.request.glibc} or newer, and `{name}` has {has}"
+    message = f"the locked packages need glibc {case.request.glibc} or newer, but `{name}` has {has}"
     return Diagnostic("base-glibc", message, hint="take a newer system, or older releases of the packages")

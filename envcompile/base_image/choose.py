@@ -165,7 +165,9 @@ def _make_stage(case: DecisionInputs, pair: ImagePair, image: CudaImage | None, 
 
 def _make_unknown_system_error(name: str, case: DecisionInputs) -> Diagnostic:
     known = ", ".join(f"`{each}`" for each in case.catalogue.systems)
-    return Diagnostic("cuda-no-image", f"`{name}` is no system that is known", hint=f"known are {known}")
+    return Diagnostic(
+        "cuda-no-image", f"`{name}` is not a known operating system", hint=f"the known systems are {known}"
+    )
 
 
 def _explain_missing_image(case: DecisionInputs) -> StageChoice:
@@ -198,8 +200,8 @@ def _suggest_request(case: DecisionInputs, obstacle: str) -> str:
     question = case.request
     free = dataclasses.replace(question, cuda=CudaRequest(case.cuda_major))
     for asked, words in (
-        (free, "ask for CUDA `{release}`, which has `{image}`"),
-        (dataclasses.replace(free, system=None), "ask for CUDA `{release}`, which has `{image}`"),
+        (free, "request CUDA `{release}`, which has `{image}`"),
+        (dataclasses.replace(free, system=None), "request CUDA `{release}`, which has `{image}`"),
         (dataclasses.replace(question, platforms=("linux/amd64",)), "for linux/amd64 there is `{image}`"),
         (dataclasses.replace(question, driver=None), "newer drivers can start `{image}`"),
     ):
@@ -223,4 +225,4 @@ def _find_obstructed_image(case: DecisionInputs, pair: ImagePair, obstacle: str)
             name = f"`{case.catalogue.repository}:{case.catalogue.format_tag(image, find_stage_flavour(case, stage))}`"
             if why := rejections(case, image, stage).get(obstacle):
                 return name, f"{image.cuda}: {why}"
-    return name, f"`{pair.system}` has an older glibc than what is locked needs"
+    return name, f"`{pair.system}` has an older glibc than the locked packages need"

@@ -210,7 +210,7 @@ def check_requested_cuda(case: DecisionInputs) -> Diagnostic | None:
         return None
     if case.needs_cuda_image and is_image_deleted(asked, catalogue):
         message = f"the images of CUDA {asked} were deleted by NVIDIA"
-        return Diagnostic("cuda-deleted", message, hint=f"ask for {_suggest_releases(asked, catalogue)}")
+        return Diagnostic("cuda-deleted", message, hint=f"request {_suggest_releases(asked, catalogue)}")
     return check_cuda_release(asked, catalogue)
 
 
@@ -219,7 +219,7 @@ def check_cuda_release(version: str, catalogue: Catalogue) -> Diagnostic | None:
     if _VERSION_PATTERN.fullmatch(version) and version in catalogue.toolkit_releases:
         return None
     message = f"`{version}` is no version of CUDA that is known ({catalogue.date})"
-    return Diagnostic("cuda-unknown", message, hint=f"ask for {_suggest_releases(version, catalogue)}")
+    return Diagnostic("cuda-unknown", message, hint=f"request {_suggest_releases(version, catalogue)}")
 
 
 def is_image_deleted(version: str, catalogue: Catalogue) -> bool:
@@ -249,23 +249,25 @@ def iter_version_conflicts(case: DecisionInputs) -> Iterator[Diagnostic]:
         f"CUDA {release}: {', '.join(f'`{name}`' for name in found[release])}" for release in sorted(found)
     )
     if len(found) > 1:
-        hint = "take releases that are built for the same major version"
-        yield Diagnostic("cuda-mixed", f"packages of more than one CUDA are locked: {told}", hint=hint)
+        hint = "select releases that are built for the same major version"
+        yield Diagnostic("cuda-mixed", f"the locked packages are for more than one CUDA version: {told}", hint=hint)
     elif case.request.cuda.is_excluded and (found or case.needs_cuda_image):
         needing = ", ".join(
             f"`{name}`" for name in (*case.needs.compiled_packages, *(each.package for each in case.needs.unmet_needs))
         )
-        message = f"the spec keeps CUDA out, and what is locked uses it: {told or needing}"
-        hint = "ask for builds without it: conda's `pytorch * cpu*`, or pip's from an index of such in `extra-indexes`"
+        message = f"the spec excludes CUDA, but locked packages use it: {told or needing}"
+        hint = "request builds without it: conda's `pytorch * cpu*`, or pip's from an index of such in `extra-indexes`"
         yield Diagnostic("cuda-conflict", message, hint=hint)
     elif case.requested_cuda and found and major_version(case.requested_cuda) not in found:
-        message = f"the spec asks for CUDA {case.requested_cuda}, and what is locked is for another: {told}"
-        yield Diagnostic("cuda-conflict", message, hint="ask for that one, or for packages that are built for yours")
+        message = (
+            f"the spec requests CUDA {case.requested_cuda}, but the locked packages are for another version: {told}"
+        )
+        yield Diagnostic("cuda-conflict", message, hint="request that version, or packages that are built for yours")
     elif "." in case.requested_cuda:
         for package, need in case.needs.unmet_needs:
             if need.minimum and version_numbers(minor_release(case.requested_cuda)) < version_numbers(need.minimum):
-                message = f"the spec asks for CUDA {case.requested_cuda}, and `{package}` needs {need.minimum} or newer"
-                yield Diagnostic("cuda-too-old", message, hint=f"ask for `{need.minimum}` or newer")
+                message = f"the spec requests CUDA {case.requested_cuda}, but `{package}` needs {need.minimum} or newer"
+                yield Diagnostic("cuda-too-old", message, hint=f"request `{need.minimum}` or newer")
 
 
 def check_minor_release(case: DecisionInputs) -> Diagnostic | None:
@@ -280,8 +282,8 @@ def check_minor_release(case: DecisionInputs) -> Diagnostic | None:
         and major_version(toolkit) == major_version(asked)
         and minor_release(toolkit) != minor_release(asked)
     ):
-        message = f"the spec asks for CUDA {asked}, and what is locked brings {toolkit}, which is used"
-        hint = f"ask for `{minor_release(toolkit)}`, or for packages that are built for {minor_release(asked)}"
+        message = f"the spec requests CUDA {asked}, but the locked packages contain {toolkit}, which is used"
+        hint = f"request `{minor_release(toolkit)}`, or packages that are built for {minor_release(asked)}"
         # Only a warning: `resolve.base_images` rejects a lock in which the two differ.
         return Diagnostic("cuda-minor-differs", message, hint=hint, severity="warning")
     return None
@@ -297,7 +299,7 @@ def check_driver_support(case: DecisionInputs) -> Diagnostic | None:
         return None
     floor = case.catalogue.minimum_drivers.get(case.cuda_major)
     if floor and is_older_driver(told, floor) and not case.request.data_centre:
-        message = f"driver {told} cannot run CUDA {case.cuda_major}: it takes {floor} or newer"
+        message = f"driver {told} cannot run CUDA {case.cuda_major}, which needs {floor} or newer"
         served = [each for each, oldest in case.catalogue.minimum_drivers.items() if not is_older_driver(told, oldest)]
         best = max(served, key=version_numbers, default=None)
         hint = (

@@ -146,10 +146,8 @@ def find_replacement_wheels(decision: BaseImageResult, catalogue: Catalogue) -> 
         elif name == _COMPILER_PACKAGE and major >= _FIRST_UNSUFFIXED_MAJOR:
             wheels |= {f"{each} =={release}.*" for each in catalogue.nvcc_wheels}
         else:
-            message = (
-                f"a locked package compiles CUDA {release} code at run time, and no wheel of it holds the compiler"
-            )
-            hint = f"add `cuda-nvcc {release}.*` to `packages` in `[conda]`, or take releases for CUDA 13 or newer"
+            message = f"a locked package compiles CUDA {release} code at run time, and no wheel contains the compiler"
+            hint = f"add `cuda-nvcc {release}.*` to `packages` in `[conda]`, or select releases for CUDA 13 or newer"
             return Diagnostic("cuda-unpinned", message, hint=hint)
     return tuple(sorted(wheels))
 
@@ -337,7 +335,7 @@ def decide_base_images(
 def _find_diagnostics(case: DecisionInputs) -> tuple[list[Diagnostic], Conflicts]:
     """Return all diagnostics of steps 1 to 5, and those among them that are conflicts."""
     if is_musl_requested(case):
-        message = "the base asked for has musl, and everything is locked for glibc"
+        message = "the requested base image has musl, but the packages are locked for glibc"
         return [Diagnostic("base-musl", message, hint="take a base of Debian or Ubuntu")], Conflicts()
     if wrong := check_requested_cuda(case):
         return [wrong], Conflicts(versions=(wrong,))

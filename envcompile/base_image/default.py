@@ -168,14 +168,14 @@ def _find_python_mismatch(asked: str, base: BaseImageSpec, found: BaseImagePrope
     Its version is known from the spec, from the image or from its tag.
     """
     if base.python and not is_release_of(base.python, asked):
-        return f"the spec asks for Python {asked}, and its base has {base.python}"
+        return f"the spec requests Python {asked}, but its base image has {base.python}"
     if found.python and not is_release_of(found.python, base.python or asked):
-        return f"the spec asks for Python {base.python or asked}, and `{base.image}` has {found.python}"
+        return f"the spec requests Python {base.python or asked}, but `{base.image}` has {found.python}"
     parts = split_image_reference(base.image)
     tagged = parts.tag.split("-")[0] if parts and parts.tag and _is_python(parts.name) else ""
     exact = base.python or asked
     if tagged[:1].isdigit() and not is_release_of(exact, tagged) and not is_release_of(tagged, exact):
-        return f"the spec asks for Python {asked}, and `{base.image}` is named for {tagged}"
+        return f"the spec requests Python {asked}, but `{base.image}` is named for {tagged}"
     return None
 
 

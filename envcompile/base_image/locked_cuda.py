@@ -153,7 +153,7 @@ def check_nvcc_release(found: LockedCuda) -> Diagnostic | None:
     nvcc, toolkit = found.libraries.get("nvcc"), found.toolkit
     if not nvcc or not toolkit or minor_release(nvcc.version) == minor_release(toolkit):
         return None
-    message = f"what is locked is for CUDA {toolkit}, and the nvcc in the lock is {nvcc.version}"
+    message = f"the locked packages are for CUDA {toolkit}, but the locked nvcc is {nvcc.version}"
     return Diagnostic("nvcc-minor-differs", message, hint="pin `cuda-nvcc` to the same release")
 
 
@@ -194,8 +194,6 @@ def iter_unused_libraries(platform: PlatformLock) -> Iterator[Diagnostic]:
         message = f"`{package.name}` {package.version}{size} is locked{by}, and nothing here uses a GPU"
         leave = f'write `exclude = ["{package.name}"]` in `[pip]`'
         twins = [
-            f"ask for `{_CPU_ALTERNATIVES[each]}` in the place of `{each}`"
-            for each in needing
-            if each in _CPU_ALTERNATIVES
+            f"request `{_CPU_ALTERNATIVES[each]}` instead of `{each}`" for each in needing if each in _CPU_ALTERNATIVES
         ]
         yield Diagnostic("gpu-unused", message, hint=", or ".join([*twins, leave]))

@@ -201,7 +201,7 @@ def _apply_cpu_only_need(
 def _apply_conda_need(gathered: ImageNeeds, need: PackageNeed, package: PackageSummary) -> None:
     if "cpu" in package.build.split("_"):
         message = f"conda locked `{package.name}` {package.version} as `{package.build}`, a build without CUDA"
-        hint = "ask for a CUDA in `[cuda]`, so that the solver is told of one; or keep it out with `version = false`"
+        hint = "request a CUDA version in `[cuda]`, or exclude CUDA with `version = false`"
         gathered.errors.append(Diagnostic("conda-cpu-build", message, hint=hint))
     else:
         decision = "conda brings the CUDA libraries; of the image it needs the driver alone"

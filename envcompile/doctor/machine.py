@@ -83,7 +83,7 @@ def check_driver(floors: tuple[MinimumDriver, ...], environment: Mapping[str, st
         return CheckResult("driver", "fine", has + enough)
     worst = max(low, key=lambda each: version_numbers(each.version))
     message = f"{has} is too old: {worst.reason} needs {worst.version} or newer"
-    remedy = "install that driver, or ask for an older CUDA with `version` under `[cuda]` and run `envcompile lock`"
+    remedy = "install that driver, or request an older CUDA with `version` under `[cuda]` and run `envcompile lock`"
     return CheckResult("driver", "wrong", message, remedy)
 
 

@@ -122,7 +122,7 @@ def _find_file_mode(path: Path) -> int:
 
 
 def display_path(path: Path) -> str:
-    """Return a path for messages: relative to the current folder if the file is in it."""
+    """Return a path for messages: relative to the current folder if the file is in it or in its parent folder."""
     if not path.is_absolute():
         return str(path)
     relative = os.path.relpath(path)

@@ -68,6 +68,6 @@ def _read_settings(environment: Mapping[str, str]) -> tuple[Path, dict[str, Any]
         raise InvalidInputError(f"`{display_path(path)}` cannot be read: {problem}", "mend or remove it") from None
     if strange := sorted(set(value) - {"mirrors", "catalogue"}):
         raise InvalidInputError(
-            f"`{strange[0]}` in `{display_path(path)}` is not a setting", "known are `catalogue` and `[mirrors]`"
+            f"`{strange[0]}` in `{display_path(path)}` is not a setting", "the settings are `catalogue` and `[mirrors]`"
         )
     return path, value

@@ -229,7 +229,7 @@ def test_cuda_is_kept_out_or_the_lock_is_not_written(machine: Machine) -> None:
     assert images(machine.lock(["tensorflow"], "[cuda]\nversion = false\n")) == SLIM
     before = (machine.folder / "envcompile.lock").read_bytes()
     machine.lock(["torch"], "[cuda]\nversion = false\n", code=1)
-    assert "keeps CUDA out" in machine.said
+    assert "excludes CUDA" in machine.said
     assert (machine.folder / "envcompile.lock").read_bytes() == before
 
 

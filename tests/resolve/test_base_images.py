@@ -141,10 +141,18 @@ def pip(name: str, version: str) -> PipPackage:
         ("false", (conda("numpy", "2"), pip("torch", "2.9.0+cpu")), ""),
         ('"12"', (pip("cupy-cuda12x", "14.0.0"),), ""),
         ('"12.9"', (conda("numpy", "2"),), "requests CUDA 12.9, but no package locked for `linux-64` uses CUDA"),
-        ('"12.9"', (pip("nvidia-cuda-runtime-cu12", "12.8.90"),), "asks for CUDA 12.9, and what is locked brings 12.8"),
-        ('"12.9"', (pip("torch", "2.9.0+cu130"),), "asks for CUDA 12.9, and what is locked is for another: CUDA 13"),
-        ("false", (conda("cuda-cudart", "12.9.79"),), "keeps CUDA out, and what is locked uses it: CUDA 12"),
-        ("false", (pip("cupy-cuda12x", "14.0.0"),), "keeps CUDA out, and what is locked uses it: CUDA 12"),
+        (
+            '"12.9"',
+            (pip("nvidia-cuda-runtime-cu12", "12.8.90"),),
+            "requests CUDA 12.9, but the locked packages contain 12.8",
+        ),
+        (
+            '"12.9"',
+            (pip("torch", "2.9.0+cu130"),),
+            "requests CUDA 12.9, but the locked packages are for another version: CUDA 13",
+        ),
+        ("false", (conda("cuda-cudart", "12.9.79"),), "excludes CUDA, but locked packages use it: CUDA 12"),
+        ("false", (pip("cupy-cuda12x", "14.0.0"),), "excludes CUDA, but locked packages use it: CUDA 12"),
     ],
 )
 def test_another_cuda_is_an_error(

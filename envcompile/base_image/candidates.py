@@ -35,15 +35,6 @@ class ImagePair(NamedTuple):
     run: CudaImage | None
 
 
-def find_smallest_flavour(features: set[str]) -> str:
-    """Return the smallest flavour that has the features, or "" without features."""
-    if "devel" in features:
-        return "cudnn-devel" if "cudnn" in features else "devel"
-    if "cudnn" in features:
-        return "cudnn-runtime"
-    return next((each for each in ("runtime", "base") if each in features), "")
-
-
 def find_minimum_cuda(case: DecisionInputs) -> str:
     """Return the oldest CUDA release (X.Y) that meets the needs for the run image, or "" if there is no bound."""
     bounds = [each.need.minimum for each in case.needs.unmet_needs if each.need.minimum]
@@ -100,7 +91,8 @@ def is_glibc_sufficient(case: DecisionInputs, system: str) -> bool:
 
 def find_stage_flavour(case: DecisionInputs, stage: str) -> str:
     """Return the flavour that a stage (`build` or `run`) needs, or "" if a plain image is sufficient."""
-    return find_smallest_flavour(case.needs.build_features if stage == "build" else case.needs.run_features)
+    features = case.needs.build_features if stage == "build" else case.needs.run_features
+    return case.catalogue.family.find_smallest_flavour(features)
 
 
 def image_candidates(case: DecisionInputs, without: str = "") -> Iterator[ImagePair]:

@@ -9,12 +9,64 @@ import hashlib
 import json
 from functools import cache, cached_property
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.versions import minor_release, version_numbers
 
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
 CATALOGUE_FORMAT = 1
+
+
+class Flavour(NamedTuple):
+    """A flavour of a family's images: its name in tags, and the features of the images."""
+
+    name: str
+    features: frozenset[str]
+
+
+class ImageFamily(NamedTuple):
+    """A family of vendor images that bring libraries and compilers for a kind of GPU.
+
+    - `repository`: the name of the images, without tags.
+    - `tag_format`: the form of the tags, with the fields `version`, `flavour` and `system`.
+    - `flavours`: in the order of their size, the smallest first.
+    """
+
+    repository: str
+    tag_format: str
+    flavours: tuple[Flavour, ...]
+
+    def find_features(self, flavour: str) -> frozenset[str]:
+        """Return the features of a flavour; none for "", which stands for a plain image."""
+        return next((each.features for each in self.flavours if each.name == flavour), frozenset())
+
+    def find_smallest_flavour(self, features: AbstractSet[str]) -> str:
+        """Return the smallest flavour that has the features, or "" without features."""
+        return next((each.name for each in self.flavours if each.features >= features), "") if features else ""
+
+    def list_larger_flavours(self, flavour: str) -> list[Flavour]:
+        """Return the flavours that are larger than one, which is "" for a plain image."""
+        names = [each.name for each in self.flavours]
+        return [*self.flavours[names.index(flavour) + 1 if flavour else 0 :]]
+
+
+# Sources: NVIDIA's description of the images on Docker Hub.
+IMAGE_FAMILIES = (
+    ImageFamily(
+        "nvidia/cuda",
+        "{version}-{flavour}-{system}",
+        (
+            Flavour("base", frozenset({"base"})),
+            Flavour("runtime", frozenset({"base", "runtime"})),
+            Flavour("cudnn-runtime", frozenset({"base", "runtime", "cudnn"})),
+            Flavour("devel", frozenset({"base", "runtime", "devel"})),
+            Flavour("cudnn-devel", frozenset({"base", "runtime", "cudnn", "devel"})),
+        ),
+    ),
+)
 
 
 class CudaImage(NamedTuple):
@@ -134,6 +186,9 @@ class Catalogue:
         self.digest = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
         self.repository: str = data["images"]["repository"]
         self.flavours: tuple[str, ...] = tuple(data["images"]["flavours"])
+        # The images of a catalogue may be in another repository, for example in a copy of NVIDIA's.
+        families = (each for each in IMAGE_FAMILIES if each.repository == self.repository)
+        self.family = next(families, IMAGE_FAMILIES[0]._replace(repository=self.repository))
         self.cudnn_tag_words: list[list[str]] = data["images"]["cudnn-words"]
         self.images = [
             CudaImage(cuda, system, confidence, tuple(architectures.split()), status, cudnn, sources)
@@ -206,7 +261,9 @@ class Catalogue:
             for first, word in reversed(self.cudnn_tag_words)
             if version_numbers(image.cuda) >= version_numbers(first)
         )
-        return f"{image.cuda}-{flavour.replace('cudnn', word)}-{image.system}"
+        return self.family.tag_format.format(
+            version=image.cuda, flavour=flavour.replace("cudnn", word), system=image.system
+        )
 
     def has_flavour(self, image: CudaImage, flavour: str) -> bool:
         """Whether the image exists in the flavour, with sufficient confidence."""

@@ -42,15 +42,7 @@ if TYPE_CHECKING:
     from envcompile.base_image.model import PackageSummary
     from envcompile.base_image.needs import DecisionInputs
 
-# What an image contains, by its flavour. The official images of Docker Hub contain no CUDA.
-_FLAVOUR_FEATURES = {
-    "base": {"base"},
-    "runtime": {"base", "runtime"},
-    "devel": {"base", "runtime", "devel"},
-    "cudnn-runtime": {"base", "runtime", "cudnn"},
-    "cudnn-devel": {"base", "runtime", "cudnn", "devel"},
-    "": set[str](),
-}
+# Official images of Docker Hub, which contain no CUDA.
 _IMAGES_WITHOUT_CUDA = {"python", "debian", "ubuntu"}
 
 
@@ -92,7 +84,8 @@ def _iter_requested_image_diagnostics(
 ) -> Iterator[Diagnostic]:
     if stage.system and not is_glibc_sufficient(case, stage.system):
         yield make_glibc_error(case, stage.system)
-    missing = sorted((case.needs.run_features | case.needs.build_features) - _FLAVOUR_FEATURES[stage.flavour])
+    features = case.catalogue.family.find_features(stage.flavour)
+    missing = sorted((case.needs.run_features | case.needs.build_features) - features)
     if missing and sure:
         names = [*case.needs.compiled_packages, *(each.package for each in case.needs.unmet_needs)]
         message = f"`{stage.image}` has no {' and no '.join(missing)}, which {' and '.join(names)} needs"

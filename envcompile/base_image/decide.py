@@ -204,9 +204,7 @@ def make_run_environment(case: DecisionInputs, run: StageImage) -> dict[str, str
     elif run.flavour and case.needs.self_locating_packages:
         # The images set it to their own libraries, which JAX and TensorFlow would prefer to the locked ones.
         found["LD_LIBRARY_PATH"] = ""
-    if run.flavour and (
-        run.flavour.endswith("devel") or any(name == "cuda-nvcc" for name, _ in case.needs.apt_packages)
-    ):
+    if run.flavour and (_has_compiler(case, run) or any(name == "cuda-nvcc" for name, _ in case.needs.apt_packages)):
         found["CUDA_HOME"] = _SYSTEM_CUDA_HOME
     elif case.needs.cuda_home:
         found["CUDA_HOME"] = case.needs.cuda_home
@@ -233,9 +231,13 @@ def make_build_environment(case: DecisionInputs, build: StageImage) -> dict[str,
     return found
 
 
+def _has_compiler(case: DecisionInputs, image: StageImage) -> bool:
+    return "devel" in case.catalogue.family.find_features(image.flavour)
+
+
 def find_run_apt_packages(case: DecisionInputs, run: StageImage) -> tuple[str, ...]:
     """Return the Debian packages of the run stage. Names of CUDA packages contain the CUDA version."""
-    if run.flavour.endswith("devel"):
+    if _has_compiler(case, run):
         return ()
     toolkit = run.cuda or case.locked_cuda.toolkit or ""
     names = [
@@ -270,7 +272,7 @@ def estimate_size_saving(case: DecisionInputs, cuda: str | None, run: StageImage
 
     None if the run image is the devel image, or if a size is unknown.
     """
-    if cuda is None or run.flavour.endswith("devel"):
+    if cuda is None or _has_compiler(case, run):
         return None
     with_cudnn = "cudnn" in case.needs.run_features or "cudnn" in case.locked_cuda.libraries
     # The known sizes of newer devel images without cuDNN exceed those of older ones with it.

@@ -175,14 +175,15 @@ def _find_rejection_reason(case: DecisionInputs, release: str) -> str | None:
 
 def _list_larger_flavours(case: DecisionInputs, pair: ImagePair, kind: str) -> tuple[RejectedImage, ...]:
     """Return the next larger flavours, which no package needs."""
-    order = ["", "base", "runtime", "cudnn-runtime", "devel", "cudnn-devel"]
     release = (pair.run or pair.build or case.catalogue.images[0]).cuda
-    larger = [each for each in order[order.index(kind) + 1 :] if each in {"runtime", "devel"}]
+    # The explanation is long enough without the variants that have cuDNN.
+    larger = (each for each in case.catalogue.family.list_larger_flavours(kind) if "cudnn" not in each.features)
     return tuple(
         RejectedImage(
-            f"{case.catalogue.repository}:{release}-{each}-{pair.system}", "larger, and nothing needs it here"
+            f"{case.catalogue.repository}:{release}-{each.name}-{pair.system}", "larger, and nothing needs it here"
         )
         for each in larger
+        if "runtime" in each.features
     )
 
 

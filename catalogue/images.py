@@ -38,15 +38,18 @@ class Registry(Protocol):
         """The digest of a tag."""
 
 
-class Listed(NamedTuple):
-    """The tags that are understood: CUDA version and system to flavours; and `notes` on the others."""
+class KnownTags(NamedTuple):
+    """The parsed tags: their flavours by CUDA version and system, and `notes` about tags that were left out."""
 
     flavours: dict[Key, set[str]]
     notes: tuple[str, ...]
 
 
-def listed(data: dict[str, Any], tags: Collection[str]) -> Listed:
-    """Sort the tags by version and system. Of what the catalogue's other tables do not know, a note says so."""
+def parse_tags(data: dict[str, Any], tags: Collection[str]) -> KnownTags:
+    """Group the tags by CUDA version and system.
+
+    A note reports each group of tags that the catalogue has no facts for.
+    """
     words, systems = data["images"]["cudnn-words"], {row[0] for row in data["systems"]["rows"]}
     found: dict[Key, set[str]] = {}
     left: dict[str, int] = {}
@@ -66,11 +69,11 @@ def listed(data: dict[str, Any], tags: Collection[str]) -> Listed:
             found.setdefault((cuda, system), set()).add(f"cudnn-{kind}" if word else kind)
             continue
         left[why] = left.get(why, 0) + 1
-    return Listed(found, tuple(f"{count} tags left out: {why}" for why, count in sorted(left.items())))
+    return KnownTags(found, tuple(f"{count} tags left out: {why}" for why, count in sorted(left.items())))
 
 
-def rows(data: dict[str, Any], there: Listed) -> list[list[str]]:
-    """The rows of images, with exactly the flavours that are there; of new ones the architecture is assumed."""
+def make_image_rows(data: dict[str, Any], there: KnownTags) -> list[list[str]]:
+    """Return the rows of images with exactly the flavours that exist. The architecture of a new image is assumed."""
     kinds, known = data["images"]["flavours"], {(row[_CUDA], row[_SYSTEM]): row for row in data["images"]["rows"]}
     made = []
     for key, flavours in there.flavours.items():
@@ -81,10 +84,10 @@ def rows(data: dict[str, Any], there: Listed) -> list[list[str]]:
     return sorted(made, key=lambda row: (version_numbers(row[_CUDA]), row[_SYSTEM]))
 
 
-def supported(made: list[list[str]]) -> list[list[str]]:
-    """The rows with what follows of the others: a newer patch of a minor version supersedes the older ones.
+def mark_superseded(made: list[list[str]]) -> list[list[str]]:
+    """Return the rows with their status: a newer patch supersedes the older ones of its minor version.
 
-    That NVIDIA no longer supports a version, or lists it although it is old, is known to people only, and stays.
+    A status that a person has set stays: that NVIDIA no longer supports a version, or still does.
     """
     newest: dict[str, tuple[int, ...]] = {}
     for row in made:
@@ -95,17 +98,17 @@ def supported(made: list[list[str]]) -> list[list[str]]:
     return made
 
 
-def gone(data: dict[str, Any], made: list[list[str]]) -> list[str]:
-    """`deleted`, with the versions that have no image left."""
+def list_deleted_releases(data: dict[str, Any], made: list[list[str]]) -> list[str]:
+    """Return the row `deleted` of the catalogue, extended by the CUDA versions that no longer have an image."""
     left = {row[_CUDA] for row in made}
     lost = {row[_CUDA] for row in data["images"]["rows"]} - left
     return sorted({*data["deleted"], *lost}, key=version_numbers)
 
 
-class Told(NamedTuple):
-    """What images said of themselves: CUDA to its runtime, and to the driver branches that they start on.
+class ImageFacts(NamedTuple):
+    """Facts that images state: the runtime of each CUDA version, and the driver branches on which it starts.
 
-    `notes` say which have not said all, and how many are still to be asked.
+    `notes` report the images that do not state everything, and the number of images that were not read.
     """
 
     runtimes: dict[str, str]
@@ -113,13 +116,16 @@ class Told(NamedTuple):
     notes: list[str]
 
 
-def look(data: dict[str, Any], made: list[list[str]], registry: Registry, most: int) -> Told:
-    """Fill in what the rows do not say: architectures, cuDNN. At most `most` images: new ones, then the newest."""
+def read_image_facts(data: dict[str, Any], made: list[list[str]], registry: Registry, most: int) -> ImageFacts:
+    """Complete the rows with architectures and cuDNN versions from the registry.
+
+    Reads at most `most` images: first new ones, then the newest.
+    """
     kinds = data["images"]["flavours"]
     # An image that never says its cuDNN stays open, and must not keep the others from being asked.
     open_rows = sorted((row for row in reversed(made) if _is_open(row, kinds)), key=lambda row: _UNSEEN not in row[-1])
     left = len(open_rows) - most
-    told = Told({}, {}, [f"{left} images are still to be looked into: run this again"] if left > 0 else [])
+    told = ImageFacts({}, {}, [f"{left} images are still to be looked into: run this again"] if left > 0 else [])
     for row in open_rows[:most]:
         tag = _telling(data, row, kinds)
         found = registry.read_tag(f"{data['images']['repository']}:{tag}")

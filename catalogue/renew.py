@@ -25,11 +25,11 @@ class Renewed(NamedTuple):
 def from_registry(data: dict[str, Any], registry: images.Registry, most: int, date: str) -> Renewed:
     """Images, digests, deleted versions; runtimes and driver branches of the images that were looked into."""
     new = copy.deepcopy(data)
-    there = images.listed(data, registry.list_tags(data["images"]["repository"]))
-    made = images.supported(images.rows(data, there))
-    told = images.look(data, made, registry, most)
+    there = images.parse_tags(data, registry.list_tags(data["images"]["repository"]))
+    made = images.mark_superseded(images.make_image_rows(data, there))
+    told = images.read_image_facts(data, made, registry, most)
     new["images"]["rows"] = made
-    new["deleted"] = images.gone(data, made)
+    new["deleted"] = images.list_deleted_releases(data, made)
     new["digests"]["rows"] = list(images.digests(data, made, registry))
     new["runtimes"]["rows"] = with_runtimes(data["runtimes"]["rows"], told.runtimes)
     branches = {row[0]: row for row in data["drivers"]["branches"]}

@@ -42,7 +42,7 @@ from envcompile.spec.values import remove_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from importlib.resources.abc import Traversable
+    from importlib.abc import Traversable
 
     from envcompile.base_image.catalogue import Catalogue
     from envcompile.diagnostics.diagnostic import Diagnostic

@@ -58,6 +58,7 @@ RULE_CODES = {
     "driver-minor-only": "W_MINOR_COMPAT_ONLY",
     "nvcc-minor-differs": "W_NVCC_MINOR_DIFFERS",
     "cuda-old-image": "W_EOL_TAG",
+    "run-time-compiler": "W_JIT_COMPILER",
 }
 _PACKAGE_KEYS = {"pip", "conda", "platform", "platforms", "sm"}
 

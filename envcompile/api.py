@@ -101,7 +101,9 @@ def lock(  # noqa: PLR0913 - the options of the command
     package, a channel that does not exist, or a file in the place of an export; `UnavailableError` if an index, a
     registry or a resolver is missing; `CheckFailedError` if a file cannot be written.
     """
-    from envcompile.base_image.explain import collect_warnings  # noqa: PLC0415 - only to lock
+    from threading import Thread  # noqa: PLC0415 - only to lock
+
+    from envcompile.base_image.explain import collect_warnings  # noqa: PLC0415
     from envcompile.resolve import locking  # noqa: PLC0415
 
     environment = os.environ if environment is None else environment
@@ -126,9 +128,11 @@ def lock(  # noqa: PLR0913 - the options of the command
         on_event(StepStarted(f"resolving {format_count(count, 'requirement')} for {', '.join(spec.platforms)}"))
         known = load_catalogue(catalogue, environment)
         solvers = locking.create_solvers(spec, project.path.parent, environment, warn, catalogue=known, offline=offline)
-        value = locking.keep_unchanged_lock(project.source, earlier, known, request) or locking.resolve_lock(
-            project.source, spec, earlier, solvers, request
-        )
+        value = locking.keep_unchanged_lock(project.source, earlier, known, request)
+        if value is None:
+            # Resolvers mostly wait for a program or a server: 0.15 s of loading templates cost nothing meanwhile.
+            Thread(target=_load_templates, daemon=True).start()
+            value = locking.resolve_lock(project.source, spec, earlier, solvers, request)
         made, files = _generate_files(ProjectLock(project, spec, value), environment, offline=offline)
         for each in collect_warnings(made.value, spec):
             issue(WarningIssued(each.message, each.hint, each, project.source))
@@ -139,6 +143,12 @@ def lock(  # noqa: PLR0913 - the options of the command
             write_text(file, content)
     changes = () if is_current else locking.find_changes(earlier, made.value, spec, request)
     return LockResult(made, changes, tuple(warnings), tuple(changed))
+
+
+def _load_templates() -> None:
+    from envcompile.emit.dockerfile import load_templates  # noqa: PLC0415 - the template engine
+
+    load_templates()
 
 
 def _generate_files(

@@ -156,6 +156,8 @@ class PackageNeed(NamedTuple):
     surprise: bool = False
     resolved: bool = False
     cpu: bool = False
+    warns: bool = False
+    follows: bool = False
 
 
 class CudaLibrary(NamedTuple):

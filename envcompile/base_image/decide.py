@@ -31,7 +31,7 @@ from envcompile.base_image.model import (
     make_image_labels,
     summarize_packages,
 )
-from envcompile.base_image.needs import DecisionInputs, gather_needs, is_gpu_requested
+from envcompile.base_image.needs import DecisionInputs, find_cuda_sign, gather_needs, is_gpu_requested
 from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.lock.model import SizeSaving, Step
 from envcompile.platforms import PLATFORMS
@@ -78,6 +78,13 @@ def find_idle_gpu_packages(spec: Spec, platform: PlatformLock, catalogue: Catalo
     return tuple(each for each in able if gather_needs(alone, (each,), found, catalogue).run_features)
 
 
+def find_build_environments(spec: Spec, platform: PlatformLock) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Return the environment variables with which each locked sdist is built, without those of the decision."""
+    stated = {each.name: each.build_env for each in spec.pip.metadata}
+    sdists = (package for package in platform.pip if package.kind == "sdist")
+    return {each.name: tuple({**dict(each.build_env), **dict(stated.get(each.name, ()))}.items()) for each in sdists}
+
+
 def make_base_image_request(
     spec: Spec, platform: PlatformLock, catalogue: Catalogue, system: str | None = None
 ) -> BaseImageRequest:
@@ -86,6 +93,8 @@ def make_base_image_request(
     If `system` (a name of the catalogue) is given, no other system is allowed.
     """
     python = platform.python.version if platform.python else spec.python
+    environments = find_build_environments(spec, platform)
+    signs = {name: find_cuda_sign(variables) for name, variables in environments.items()}
     asked = BaseImageRequest(
         python=minor_release(python) if python else None,
         platforms=(PLATFORMS[platform.platform].docker_platform,),
@@ -96,7 +105,13 @@ def make_base_image_request(
         compute=spec.cuda.compute,
         jit=spec.cuda.jit,
         gpu=True if spec_requests_gpu(spec) else None,
-        cmake=" ".join(value for each in spec.pip.metadata for name, value in each.build_env if name == "CMAKE_ARGS"),
+        cmake=" ".join(value for env in environments.values() for name, value in env if name == "CMAKE_ARGS"),
+        cuda_sdists=tuple(name for name, sign in signs.items() if sign),
+        torch_sdists=tuple(
+            build.name
+            for build in platform.pip_build
+            if signs.get(build.name) is not False and any(each.name == "torch" for each in build.packages)
+        ),
     )
     if not spec_requests_gpu(spec) and not uses_cuda(
         asked, select_packages(spec, platform, catalogue), catalogue, surely=True
@@ -167,6 +182,29 @@ def explain_replacement_wheels(wheels: tuple[str, ...]) -> Step:
     """Return the step of the explanation about replacement wheels."""
     decision = "resolved together with these wheels: NVIDIA's own archive of Debian packages has no snapshot"
     return Step(0, "supplement", wheels, decision, source="docs/base.md, wheels in the place of apt packages")
+
+
+def find_following_wheels(
+    packages: Iterable[PackageSummary], cuda: str | None, catalogue: Catalogue
+) -> tuple[str, ...]:
+    """Return requirements for the locked packages that should have the major version of CUDA, but have another one."""
+    if not cuda:
+        return ()
+    followers = (each for each in packages if any(need.follows for need in catalogue.package_needs.get(each.name, ())))
+    wanted = major_version(cuda)
+    return tuple(sorted(f"{each.name} =={wanted}.*" for each in followers if major_version(each.version) != wanted))
+
+
+def is_following_wheel(requirement: str, catalogue: Catalogue) -> bool:
+    """Whether a requirement is one of `find_following_wheels`."""
+    name = requirement.partition(" ")[0]
+    return any(need.follows for need in catalogue.package_needs.get(name, ()))
+
+
+def explain_following_wheels(wheels: tuple[str, ...]) -> Step:
+    """Return the step of the explanation about packages that follow the version of CUDA."""
+    decision = "resolved together with these requirements: the major version of these packages is that of CUDA"
+    return Step(0, "follow-cuda", wheels, decision, source="docs/base.md, packages that follow CUDA")
 
 
 # What goes with the images: environment, labels, Debian packages, drivers and the saved size (step 9).

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from envcompile.base_image.model import CONDA_RUNTIME_PACKAGES, PIP_RUNTIME_PATTERNS, parse_local_release
 from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.lock.model import Step
+from envcompile.spec.pip import parse_dependency_name
 from envcompile.versions import major_version, minor_release, version_numbers
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def iter_unused_libraries(platform: PlatformLock) -> Iterator[Diagnostic]:
     for package in platform.pip:
         if not _GPU_LIBRARY_PATTERN.fullmatch(package.name):
             continue
-        needing = [each.name for each in platform.pip if package.name in each.depends]
+        needing = [each.name for each in platform.pip if package.name in map(parse_dependency_name, each.depends)]
         size = f" ({package.size / 1e6:.0f} MB)" if package.size else ""
         by = f", for {' and '.join(f'`{each}`' for each in needing)}" if needing else ""
         message = f"`{package.name}` {package.version}{size} is locked{by}, and nothing here uses a GPU"

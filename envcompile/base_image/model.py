@@ -101,6 +101,8 @@ class BaseImageRequest:
     - `gpu`: False if no GPU is used.
     - `glibc`: the oldest glibc (X.Y) that all locked packages run with.
     - `cmake`: the CMAKE_ARGS of the build.
+    - `cuda_sdists`: sdists whose build environment asks for CUDA code, by name.
+    - `torch_sdists`: sdists that are built with torch, by name: they compile CUDA code if torch has CUDA.
     - `accept_old`: whether superseded images cause no warning.
     - `has_all_packages`: False if only some of the locked packages are known. Then a pin of the CUDA runtime
       stands for all libraries that usually come with it.
@@ -118,6 +120,8 @@ class BaseImageRequest:
     gpu: bool | None = None
     glibc: str | None = None
     cmake: str = ""
+    cuda_sdists: tuple[str, ...] = ()
+    torch_sdists: tuple[str, ...] = ()
     accept_old: bool = False
     has_all_packages: bool = True
 

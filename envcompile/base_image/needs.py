@@ -129,6 +129,8 @@ def gather_needs(
                 gathered.explanation.append(Step(2, "spared", (str(package),), decision, source=need.source))
             else:
                 _apply_need(gathered, need, package, about)
+    for package in packages:
+        _apply_signs_of_cuda(gathered, package, about)
     if gathered.compiled_packages and (toolchain := _find_toolchain(gathered, names, about)):
         gathered.toolchain, gathered.build_features = toolchain, set()
     if gathered.toolchain == "conda" and (said := check_nvcc_release(found)):
@@ -142,10 +144,10 @@ def _is_applicable(need: PackageNeed, package: PackageSummary, about: NeedContex
         return False
     if need.architecture and need.architecture not in {platform_architecture(each) for each in question.platforms}:
         return False
-    if question.gpu is False and need.when != "jit":
+    if question.gpu is False and (need.when != "jit" or need.run):
         return False
     if need.when == "jit":
-        return question.jit
+        return question.jit or (need.warns and question.gpu is not False)
     if need.when == "alone":
         # Many CPU environments contain numba, so it counts only if the spec requests CUDA and no other package uses it.
         return is_gpu_requested(question) and not about.locked_cuda.pins
@@ -160,11 +162,14 @@ def is_gpu_requested(question: BaseImageRequest) -> bool:
 
 
 def _apply_need(gathered: ImageNeeds, need: PackageNeed, package: PackageSummary, about: NeedContext) -> None:
+    if need.warns and not about.request.jit:
+        gathered.warnings.append(_create_run_time_compiler_warning(need, package))
+        return
     inputs = (str(package),)
     kind = "cpu" if need.kind == "bundled" and package.version.endswith("+cpu") else need.kind
     if kind == "cpu":
         if parse_local_release(package.version) is None:
-            _apply_cpu_only_need(gathered, need, package, about.request)
+            _apply_cpu_only_need(gathered, need, package, about)
     elif kind == "conda":
         _apply_conda_need(gathered, need, package)
     elif kind == "bundled":
@@ -184,9 +189,57 @@ def _apply_need(gathered: ImageNeeds, need: PackageNeed, package: PackageSummary
         _apply_run_need(gathered, need, package, about)
 
 
-def _apply_cpu_only_need(
-    gathered: ImageNeeds, need: PackageNeed, package: PackageSummary, question: BaseImageRequest
-) -> None:
+def _create_run_time_compiler_warning(need: PackageNeed, package: PackageSummary) -> Diagnostic:
+    compiler = "nvcc" if need.run else "a C compiler"
+    message = f"`{package.name}` {package.version} compiles code when it runs, which needs {compiler} in the image"
+    hint = f"write `jit = true` in `[cuda]`, which adds {compiler} to the image"
+    return Diagnostic("run-time-compiler", message, hint=hint)
+
+
+# Values of a variable that switch something off.
+_OFF = ("", "0", "false", "off", "no")
+
+
+def find_cuda_sign(variables: Iterable[tuple[str, str]]) -> bool | None:
+    """Whether the environment variables of a build ask for CUDA code (True) or rule it out (False); None if neither."""
+    known = dict(variables)
+    if "FORCE_CUDA" in known:
+        return known["FORCE_CUDA"].lower() not in _OFF
+    if any(known.get(name, "").lower() not in _OFF for name in ("WITH_CUDA", "USE_CUDA", "BUILD_CUDA_EXT")):
+        return True
+    if "TORCH_CUDA_ARCH_LIST" in known or "CUDA_HOME" in known:
+        return True
+    found = re.search(rf"-D\w*CUDA\w*{_CMAKE_TRUE_PATTERN}", known.get("CMAKE_ARGS", ""), re.IGNORECASE)
+    return True if found else None
+
+
+def _apply_signs_of_cuda(gathered: ImageNeeds, package: PackageSummary, about: NeedContext) -> None:
+    """Give an sdist that appears to compile CUDA code an nvcc in the build stage, and say so.
+
+    Sdists with a row in the catalogue are known, and have been dealt with.
+    """
+    request = about.request
+    is_known = any("sdist" in need.kinds for need in about.catalogue.package_needs.get(package.name, ()))
+    if package.kind != "sdist" or is_known or request.gpu is False or request.cuda.is_excluded:
+        return
+    is_declared = package.name in request.cuda_sdists
+    if not is_declared and not (package.name in request.torch_sdists and about.locked_cuda.pins):
+        return
+    sign = "its build environment asks for CUDA" if is_declared else "it is built with a torch that has CUDA"
+    gathered.compiled_packages.append(str(package))
+    gathered.build_features.add("devel")
+    decision = f"appears to compile CUDA code, because {sign}: nvcc in the build stage"
+    gathered.explanation.append(Step(2, "compiled", (str(package),), decision, source="docs/base.md, signs of CUDA"))
+    message = f"`{package.name}` {package.version} appears to compile CUDA code: {sign}"
+    hint = (
+        f'the build stage has nvcc; if it compiles none, write `build-env = {{ FORCE_CUDA = "0" }}` in '
+        f"`[pip.metadata.{package.name}]`"
+    )
+    gathered.warnings.append(Diagnostic("cuda-sdist", message, hint=hint))
+
+
+def _apply_cpu_only_need(gathered: ImageNeeds, need: PackageNeed, package: PackageSummary, about: NeedContext) -> None:
+    question = about.request
     said = need.surprise or is_gpu_requested(question)
     decision = "has no CUDA and runs on the CPU"
     gathered.explanation.append(Step(2, "cpu-only", (str(package),), decision, source=need.source))
@@ -195,6 +248,12 @@ def _apply_cpu_only_need(
         hint = (
             "take a release or an index that has builds with CUDA; or keep CUDA out with `version = false` in `[cuda]`"
         )
+        if need.surprise and question.compute and not (about.locked_cuda.pins or about.locked_cuda.libraries):
+            # No other package uses a GPU, so none of the requested architectures is supported.
+            wanted = " and ".join(question.compute)
+            message += f", so nothing in the lock supports GPU architecture {wanted}"
+            gathered.errors.append(Diagnostic("compute-unsupported", message, hint=hint))
+            return
         gathered.warnings.append(Diagnostic("cpu-only-wheel", message, hint=hint))
 
 

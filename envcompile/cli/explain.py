@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
     from envcompile.cli.output import Reporter
     from envcompile.lock.model import BaseImageDecision, Lock, PlatformLock, Step
+    from envcompile.spec.model import Spec
 
 
-def format_decisions(lock: Lock) -> Iterator[str]:
-    """Yield lines of text about the base images of each platform: the choice, its reasons and its warnings."""
+def format_decisions(lock: Lock, spec: Spec) -> Iterator[str]:
+    """Yield lines of text about the base images of each platform: the choice, its reasons and its warnings.
+
+    Then the distributions that pip packages need and conda packages contain.
+    """
     for number, platform in enumerate(lock.platforms):
         yield from ([""] if number else [])
         yield f"{platform.platform}"
@@ -31,6 +35,19 @@ def format_decisions(lock: Lock) -> Iterator[str]:
             yield "  why        the lock was made by a release that did not say: run `envcompile lock`"
         else:
             yield from _format_decision(platform, platform.base_decision)
+        if provided := format_provided(spec, platform):
+            yield f"  from conda {provided}"
+
+
+def format_provided(spec: Spec, platform: PlatformLock) -> str:
+    """Return the distributions in conda packages that pip packages need: `numpy 2.3.5, torch 2.9.1 (pytorch)`."""
+    from envcompile.lock.graph import find_used_distributions  # noqa: PLC0415 - for conda and pip packages together
+
+    used = find_used_distributions(spec.pip, platform) if platform.conda else {}
+    return ", ".join(
+        f"{name} {package.version}{'' if package.name == name else f' ({package.name})'}"
+        for name, package in used.items()
+    )
 
 
 def _format_decision(platform: PlatformLock, decided: BaseImageDecision) -> Iterator[str]:
@@ -63,14 +80,20 @@ def _format_step(row: Step) -> Iterator[str]:
     yield from (f"       not {each.image}: {each.because}" for each in row.rejected)
 
 
-def format_decisions_json(lock: Lock) -> str:
-    """Return a JSON object with the images and the decision of each platform (null if the lock has none)."""
+def format_decisions_json(lock: Lock, spec: Spec) -> str:
+    """Return a JSON object with the images and the decision of each platform (null if the lock has none).
+
+    `from-conda` has the distributions that pip packages need, with the conda package that contains each.
+    """
+    from envcompile.lock.graph import find_used_distributions  # noqa: PLC0415 - for conda and pip packages together
+
     found = {}
     for platform in lock.platforms:
         decided = platform.base_decision
         found[platform.platform] = {
             **{stage: describe_base_image(platform, stage) for stage in ("build", "run")},
             "decided": decided and _convert_decision(decided),
+            "from-conda": {name: each.name for name, each in find_used_distributions(spec.pip, platform).items()},
         }
     return json.dumps({"platforms": found}, indent=2, ensure_ascii=False)
 
@@ -136,9 +159,12 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
 
 
 def _explain_base_images(arguments: argparse.Namespace) -> int:
-    from envcompile.loading import find_lock_path, find_spec, read_lock  # noqa: PLC0415
+    from envcompile.loading import find_lock_path, find_spec, read_lock, read_source  # noqa: PLC0415
+    from envcompile.spec.decode import parse_spec  # noqa: PLC0415
 
-    lock = read_lock(find_lock_path(find_spec(arguments.file)))
-    lines = [format_decisions_json(lock)] if arguments.form == "json" else format_decisions(lock)
+    path = find_spec(arguments.file)
+    lock = read_lock(find_lock_path(path))
+    spec = parse_spec(read_source(path))
+    lines = [format_decisions_json(lock, spec)] if arguments.form == "json" else format_decisions(lock, spec)
     write_stdout("".join(f"{line}\n" for line in lines))
     return EXIT_OK

@@ -58,6 +58,8 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if lock_path not in result.changed_files:
         reporter.show_result(f"`{display_path(lock_path)}` is current ({seconds:.1f} s)")
     _show_changes(result.changes, reporter, limit=_MAX_REPORTED_CHANGES if arguments.upgrade else None)
+    if lock_path in result.changed_files:
+        _show_provided(result, reporter)
     for path in result.changed_files:
         name = f"`{display_path(path)}`"
         if arguments.check:
@@ -65,6 +67,20 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         sizes = f": {_format_sizes(result)} ({seconds:.1f} s)" if path == lock_path else ""
         reporter.show_result(f"{'would write' if arguments.dry_run else 'wrote'} {name}{sizes}")
     return EXIT_OK
+
+
+def _show_provided(result: LockResult, reporter: Reporter) -> None:
+    """Show the distributions in conda packages that pip packages need, in one line for platforms with the same ones."""
+    if not any(each.conda and each.pip for each in result.lock.platforms):
+        return
+    from envcompile.cli.explain import format_provided  # noqa: PLC0415 - for conda and pip packages together
+
+    platforms: dict[str, list[str]] = {}
+    for each in result.lock.platforms:
+        platforms.setdefault(format_provided(result.lock.spec, each), []).append(each.platform)
+    for provided, names in platforms.items():
+        if provided:
+            reporter.show_result(f"conda provides for pip packages on {' and '.join(names)}: {provided}")
 
 
 def _show_details(result: LockResult, reporter: Reporter) -> None:

@@ -204,6 +204,21 @@ _ALL_RULES = (
         "a requirement becomes less strict. `envcompile lock` changes only the pins that must change.",
         phase="lock",
     ),
+    DiagnosticRule(
+        "inconsistent",
+        "locked packages do not fit together",
+        "Every locked package accepts the exact Python of the environment, and each of its dependencies is locked in a "
+        "version that it accepts. No distribution is installed by conda and by pip.",
+        phase="lock",
+    ),
+    DiagnosticRule(
+        "overlap",
+        "two packages contain the same module or library",
+        "Packages with different names can contain the same files. Two pip packages then overwrite each other, and a "
+        "library from conda and from pip is in the image twice. Keep one of them, leave the other out of the lock with "
+        "`exclude` in `[pip]`, or accept it with `allow-overlap` in `[pip]`.",
+        phase="lock",
+    ),
     # The image and the tools of the build.
     DiagnosticRule(
         "image-reference",
@@ -406,6 +421,25 @@ _ALL_RULES = (
         "cpu-only-wheel",
         "the locked wheel has no CUDA support",
         "The package runs on the CPU only, whatever the image contains.",
+        phase="lock",
+        severity="warning",
+        key=_PIP_PACKAGES_KEY,
+    ),
+    DiagnosticRule(
+        "run-time-compiler",
+        "a locked package compiles code when it runs",
+        "The first use of the package compiles CUDA code with nvcc, or Triton kernels with the C compiler of the "
+        "system. `jit = true` in `[cuda]` adds what it needs to the image.",
+        phase="lock",
+        severity="warning",
+        key=_PIP_PACKAGES_KEY,
+    ),
+    DiagnosticRule(
+        "cuda-sdist",
+        "an sdist appears to compile CUDA code",
+        "envcompile does not know the package, but its build environment asks for CUDA (`FORCE_CUDA`, "
+        "`TORCH_CUDA_ARCH_LIST`, `CMAKE_ARGS`), or it is built with a torch that has CUDA. So the build stage has "
+        'nvcc. `FORCE_CUDA = "0"` in its `build-env` rules that out.',
         phase="lock",
         severity="warning",
         key=_PIP_PACKAGES_KEY,

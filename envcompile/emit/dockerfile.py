@@ -91,7 +91,7 @@ def render_dockerfile(plan: Plan) -> str:
 
 def _list_scripts(plan: Plan) -> list[tuple[str, str]]:
     """The scripts that the plan needs: their paths in the lock stage, and the names of their templates."""
-    conda = ("activated", "split") if plan.conda else ()
+    conda = ("activated", *(("provided.py",) if plan.provided else ()), "split") if plan.conda else ()
     pip = ("pip", "overlaps.py", "added") if plan.layers else ()
     sdists = ("sdist-fetch", "sdist-install", "added") if plan.sdists else ()
     slim = ("slim",) if plan.slim else ()
@@ -110,6 +110,13 @@ def compute_tag(text: str) -> str:
 def format_full_tag(spec: Spec, dockerfile: str) -> str:
     """The name of the image: `repository:hash`, or `name:hash` for a spec without a repository."""
     return f"{spec.image.repository or spec.name}:{compute_tag(dockerfile)}"
+
+
+def load_templates() -> None:
+    """Compile the templates, so that the first Dockerfile of the process is rendered faster."""
+    environment = _create_jinja_environment()
+    for name in environment.list_templates():
+        environment.get_template(name)
 
 
 @cache

@@ -15,7 +15,7 @@ from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.lock.package_managers import PACKAGE_LISTS, PACKAGE_MANAGERS
 from envcompile.platforms import PLATFORMS
 from envcompile.project.generated_files import EXPORT_HEADER
-from envcompile.spec.pip import DEFAULT_INDEX
+from envcompile.spec.pip import DEFAULT_INDEX, parse_dependency_name
 from envcompile.spec.values import read_index_url
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class MergedPackage(NamedTuple):
 
     def dependency_names(self) -> list[str]:
         """The names of the dependencies on all platforms, sorted."""
-        return sorted({name for each in self.packages for name in each.depends})
+        return sorted({parse_dependency_name(text) for each in self.packages for text in each.depends})
 
 
 def merge_platforms(lock: Lock) -> Iterator[MergedPackage]:

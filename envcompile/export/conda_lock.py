@@ -22,6 +22,7 @@ from envcompile.export.environment_yml import collect_conda_requirements
 from envcompile.plan.conda import format_archive_url
 from envcompile.platforms import PLATFORMS
 from envcompile.spec.conda import split_dependency
+from envcompile.spec.pip import PipRequirement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -94,8 +95,10 @@ def _iter_package_rows(export_input: ExportInput) -> Iterator[Mapping[str, YamlV
         for pip in platform.pip:
             yield {
                 **_create_package_row(pip, "pip", platform.platform),
-                # conda-lock writes the version range from the wheel. The lock has only the name; `*` is any version.
-                "dependencies": dict.fromkeys(pip.depends, "*"),
+                # A lock of an earlier release has only names; `*` is any version.
+                "dependencies": {
+                    each.name: each.format_specifier() or "*" for each in map(PipRequirement, pip.depends)
+                },
                 "url": require_file_url(pip, export_input.file_urls, "conda-lock.yml"),
                 "hash": {"sha256": pip.sha256},
                 **_ROW_END,

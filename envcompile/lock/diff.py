@@ -286,7 +286,19 @@ class ChangeExplainer:
         return f"{node.name} {self._new_graph.packages[node].version}"
 
     def _has_changed(self, node: PackageNode) -> bool:
-        return self._old_graph.packages.get(node) != self._new_graph.packages.get(node)
+        """Whether another file is installed, or it depends on other packages. Other facts about a file do not count."""
+        old, new = self._old_graph.packages.get(node), self._new_graph.packages.get(node)
+        if old is None or new is None:
+            return old is not new
+        manager = INSTALLED_KINDS[node.kind]
+        return any(
+            read(old) != read(new)
+            for read in (
+                lambda package: package.version,
+                manager.describe,
+                lambda package: set(map(manager.parse_dependency_name, package.depends)),
+            )
+        )
 
     def _iter_unmet_requirements(self, node: PackageNode, old: LockedPackage, manager: PackageManager) -> Iterator[str]:
         """Requirements of the spec that the earlier package does not satisfy."""

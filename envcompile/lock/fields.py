@@ -14,7 +14,14 @@ from envcompile.diagnostics.errors import InvalidInputError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PIP_NAME_PATTERN = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_PIP_NAME = r"[a-z0-9]+(?:-[a-z0-9]+)*"
+PIP_NAME_PATTERN = re.compile(_PIP_NAME)
+# Version specifiers of PEP 440: `>=1.22,<3`.
+SPECIFIER_PATTERN = re.compile(r"(?:[<>=!~]=?=?[A-Za-z0-9.*+!_-]+,)*[<>=!~]=?=?[A-Za-z0-9.*+!_-]+")
+# `numpy`, `numpy <3,>=1.22`, `urllib3[socks] >=2`
+PIP_DEPENDENCY_PATTERN = re.compile(
+    rf"{_PIP_NAME}(?:\[{_PIP_NAME}(?:,{_PIP_NAME})*\])?(?: {SPECIFIER_PATTERN.pattern})?"
+)
 MD5_PATTERN = re.compile(r"[0-9a-f]{32}")
 _SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
 DIGEST_PATTERN = re.compile(r"sha256:[0-9a-f]{64}")

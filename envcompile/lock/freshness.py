@@ -13,7 +13,8 @@ from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.digests import compute_text_digest, compute_value_digest
 from envcompile.lock.graph import unrequired_packages
 from envcompile.lock.header import LAYOUT_VERSION
-from envcompile.spec.conda import CondaDependency, parse_dependency_name
+from envcompile.lock.package_managers import INSTALLED_KINDS, PACKAGE_LISTS
+from envcompile.spec.conda import CondaDependency
 from envcompile.spec.model import ExtraIndex
 from envcompile.spec.pip import find_index
 from envcompile.spec.solver_inputs import find_requested_extras, list_conda_requirements, recorded_inputs
@@ -157,8 +158,7 @@ def find_mismatches(spec: Spec, locked: PlatformLock) -> Iterator[Diagnostic]:
     """Yield each requirement that the locked packages do not satisfy, then each package that no requirement needs."""
     yield from _check_python(spec, locked)
     asked = yield from check_conda_requirements(spec, locked)
-    names = {package.name: tuple(map(parse_dependency_name, package.depends)) for package in locked.conda}
-    for name in unrequired_packages(names, asked):
+    for name in unrequired_packages(_list_dependency_names("conda", locked), asked):
         yield Diagnostic(
             "stale", f"no requirement needs conda's `{name}` any more, but the lock contains it", ("conda", "packages")
         )
@@ -170,10 +170,16 @@ def find_mismatches(spec: Spec, locked: PlatformLock) -> Iterator[Diagnostic]:
     # The choice of the base image may require wheels that the spec does not request.
     if locked.base_decision:
         roots |= set(locked.base_decision.wheel_names)
-    for name in unrequired_packages({package.name: package.depends for package in locked.pip}, roots):
+    for name in unrequired_packages(_list_dependency_names("pip", locked), roots):
         yield Diagnostic(
             "stale", f"no requirement needs `{name}` any more, but the lock contains it", ("pip", "packages")
         )
+
+
+def _list_dependency_names(kind: str, locked: PlatformLock) -> dict[str, tuple[str, ...]]:
+    """Return the names of the dependencies of each package of one kind."""
+    parse = INSTALLED_KINDS[kind].parse_dependency_name
+    return {name: tuple(map(parse, each.depends)) for name, each in PACKAGE_LISTS[kind].iter_packages(locked)}
 
 
 def _check_python(spec: Spec, locked: PlatformLock) -> Iterator[Diagnostic]:
@@ -315,13 +321,16 @@ class Expectations(NamedTuple):
 
 def check_pins(spec: Spec, lock: Lock, expected: Expectations) -> list[Diagnostic]:
     """Return a diagnostic for each pin that `lock` cannot have written for the spec, whatever the digests say."""
+    from envcompile.lock.consistency import check_consistency  # noqa: PLC0415 - imports `packaging`
+
     hint = "restore the lock from version control, or run `envcompile lock -U`"
     found = [*_check_channels(lock, expected)]
     for platform in lock.platforms:
+        found += check_consistency(spec, platform)
         found += _check_images(spec, platform, expected)
         found += _check_file_names(platform)
         found += _check_interpreter(spec, platform, expected)
-    return [replace(each, hint=hint) for each in dict.fromkeys(found)]
+    return [replace(each, hint=each.hint or hint) for each in dict.fromkeys(found)]
 
 
 def _check_channels(lock: Lock, expected: Expectations) -> Iterator[Diagnostic]:

@@ -13,7 +13,7 @@ from packaging.version import VERSION_PATTERN, Version
 
 from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.platforms import PLATFORMS
-from envcompile.spec.pip import make_marker_environment
+from envcompile.spec.pip import make_marker_environment, parse_dependency_name
 
 if TYPE_CHECKING:
     from collections.abc import Container, Generator, Iterable, Iterator
@@ -75,7 +75,7 @@ def _check_completeness(spec: Spec, locked: PlatformLock, pins: Container[str]) 
                 "stale", f"the spec excludes `{name}`, but the lock contains it", ("pip", "exclude", index)
             )
     for package in locked.pip:
-        for need in package.depends:
+        for need in map(parse_dependency_name, package.depends):
             if need not in pins:
                 yield Diagnostic(
                     "stale", f"`{package.name}` needs `{need}`, but the lock has no `{need}`", ("pip", "packages")

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.lock.package_managers import INSTALLED_KINDS, PACKAGE_LISTS
 from envcompile.spec.conda import parse_dependency_name
+from envcompile.spec.pip import parse_dependency_name as parse_pip_dependency_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from envcompile.lock.model import CondaPackage, PlatformLock
     from envcompile.lock.package_managers import LockedPackage
-    from envcompile.spec.model import Spec
+    from envcompile.spec.model import PipSpec, Spec
 
 
 class PackageNode(NamedTuple):
@@ -63,7 +64,7 @@ def build_graph(platform: PlatformLock) -> DependencyGraph:
     dependencies: dict[PackageNode, tuple[PackageNode, ...]] = {}
     for node, package in packages.items():
         manager = INSTALLED_KINDS[node.kind]
-        names = {manager.parse_dependency(text).name for text in package.depends}
+        names = set(map(manager.parse_dependency_name, package.depends))
         found = {end for name in names if (end := PackageNode(name, node.kind)) in packages}
         if manager.has_distributions:
             found |= {providers[name] for name in names if name in providers}
@@ -117,6 +118,19 @@ def find_shortest_path(graph: DependencyGraph, start: PackageNode, end: PackageN
     while path[-1] != start:
         path.append(previous[path[-1]])
     return tuple(reversed(path))
+
+
+def find_used_distributions(pip: PipSpec, platform: PlatformLock) -> dict[str, CondaPackage]:
+    """Return the distributions in conda packages on which pip packages rely, with the package that contains each.
+
+    A pip requirement of the spec or a dependency of a pip package names them. Sorted by name.
+    """
+    providers = {name: package for package in platform.conda for name in package.provides}
+    if not providers:
+        return {}
+    names = {requirement.name for requirement in pip.packages}
+    names.update(parse_pip_dependency_name(text) for package in platform.pip for text in package.depends)
+    return {name: providers[name] for name in sorted(names & providers.keys())}
 
 
 def sort_by_dependencies(packages: Iterable[CondaPackage]) -> list[CondaPackage]:

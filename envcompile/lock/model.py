@@ -16,9 +16,11 @@ class PipPackage:
     """One locked distribution: one file for one platform.
 
     `name` is normalised (PEP 503), and `sha256` has 64 hexadecimal digits. `size` is in bytes, None if the index
-    does not state it. `index` is the name of the index. `depends` are the names of the locked packages that this one
-    needs on the platform, sorted. `kind` is `wheel`, or `sdist` for a file from which the build stage builds a
-    wheel.
+    does not state it. `index` is the name of the index. `depends` are the packages that this one needs on the platform,
+    sorted, with the extras and the versions that it accepts (`urllib3[socks] <3,>=2`); a lock of an earlier release has
+    only their names. `kind` is `wheel`, or `sdist` for a file from which the build stage builds a wheel.
+    `requires_python` is the range of Python versions in the metadata of the file, "" for all versions or if unknown.
+    `build_env` are the environment variables with which an sdist is built, without those that the spec states, sorted.
     """
 
     name: str
@@ -29,6 +31,8 @@ class PipPackage:
     index: str = "default"
     depends: tuple[str, ...] = ()
     kind: str = "wheel"
+    requires_python: str = ""
+    build_env: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,17 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from envcompile.lock.model import SdistBuild
+from envcompile.spec import conda, pip
 from envcompile.spec.conda import CondaDependency, parse_conda_requirement
-from envcompile.spec.pip import DEFAULT_INDEX, parse_requirement
+from envcompile.spec.pip import DEFAULT_INDEX, PipRequirement, parse_requirement
 from envcompile.spec.solver_inputs import list_conda_requirements
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from envcompile.lock.model import AptPackage, CondaPackage, Lock, Pins, PipPackage, PlatformLock
+    from envcompile.project.toml_writer import TomlTable
     from envcompile.spec.conda import CondaRequirement
     from envcompile.spec.model import Spec
-    from envcompile.spec.pip import PipRequirement
 
     LockedPackage = CondaPackage | PipPackage | AptPackage
 
@@ -72,13 +73,15 @@ class PackageList(NamedTuple):
             else:
                 yield each.name, each
 
-    def iter_rows(self, platform: PlatformLock) -> Iterator[Mapping[str, str | int | Sequence[str] | None]]:
+    def iter_rows(self, platform: PlatformLock) -> Iterator[TomlTable]:
         """The packages as rows of the lock. A row of a build dependency begins with the name of the sdist."""
         for name, package in self.iter_packages(platform):
             sdist, colon, _ = name.partition(": ")
             row = {"sdist": sdist} if colon else {}
-            values = ((key, getattr(package, key)) for key in self.row_keys)
-            yield {**row, **{key: None if value == () else value for key, value in values}}
+            values = {key: getattr(package, key.replace("-", "_")) for key in self.row_keys}
+            if values.get("build-env"):
+                values["build-env"] = [{"name": name, "value": value} for name, value in values["build-env"]]
+            yield {**row, **{key: None if value in ((), "") else value for key, value in values.items()}}
 
     def count_packages(self, platforms: Iterable[PlatformLock | Pins]) -> int:
         """The number of packages in this list on all platforms."""
@@ -93,7 +96,7 @@ class PackageManager(NamedTuple):
     - `describe`: everything that identifies the file of a package, beginning with its build; hashes are shortened.
     - `list_requirements`: the requirements for one list, by its key in the spec, in the order of the spec.
     - `parse_requirement`: the requirement of a text as users write it. Raises `RequirementError`.
-    - `parse_dependency`: the requirement of an item of `depends`.
+    - `parse_dependency`: the requirement of an item of `depends`, and `parse_dependency_name`: only its name.
     - `has_distributions`: whether the packages are Python distributions. They depend on the Python and the C library,
       and conda packages can provide them.
     - `follows_snapshot`: whether all versions come from one snapshot of an archive, so that single changes have no
@@ -107,6 +110,7 @@ class PackageManager(NamedTuple):
     list_requirements: Callable[[Spec, str], Sequence[Requirement]]
     parse_requirement: Callable[[str], Requirement]
     parse_dependency: Callable[[str], Requirement] = NameRequirement
+    parse_dependency_name: Callable[[str], str] = str
     has_distributions: bool = False
     follows_snapshot: bool = False
 
@@ -132,7 +136,8 @@ def _describe_conda_package(package: CondaPackage) -> str:
 def _describe_distribution(package: PipPackage) -> str:
     index = "" if package.index == DEFAULT_INDEX else f" {package.index}"
     file = "" if package.kind == "wheel" else f" {package.file}"
-    return f"{package.sha256[:12]}{index}{file}"
+    variables = "".join(f" {name}={value}" for name, value in package.build_env)
+    return f"{package.sha256[:12]}{index}{file}{variables}"
 
 
 def _describe_debian_package(package: AptPackage) -> str:
@@ -142,7 +147,9 @@ def _describe_debian_package(package: AptPackage) -> str:
 _CONDA_ROW_KEYS = (
     *("name", "version", "build", "channel", "subdir", "file", "sha256", "md5", "size", "depends", "provides"),
 )
-_PIP_ROW_KEYS = ("name", "version", "kind", "file", "sha256", "size", "index", "depends")
+_PIP_ROW_KEYS = (
+    *("name", "version", "kind", "file", "sha256", "size", "index", "requires-python", "depends", "build-env"),
+)
 _APT_ROW_KEYS = ("name", "version", "architecture", "sha256", "size", "depends")
 
 # In the order in which the lock lists their packages.
@@ -157,6 +164,7 @@ PACKAGE_MANAGERS = {
             list_requirements=_list_conda_requirements,
             parse_requirement=parse_conda_requirement,
             parse_dependency=CondaDependency,
+            parse_dependency_name=conda.parse_dependency_name,
         ),
         PackageManager(
             "pip",
@@ -168,6 +176,8 @@ PACKAGE_MANAGERS = {
             describe=_describe_distribution,
             list_requirements=_list_pip_requirements,
             parse_requirement=parse_requirement,
+            parse_dependency=PipRequirement,
+            parse_dependency_name=pip.parse_dependency_name,
             has_distributions=True,
         ),
         PackageManager(

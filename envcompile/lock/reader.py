@@ -22,6 +22,7 @@ from envcompile.lock.fields import (
     MATCH_SPEC_PATTERN,
     MD5_PATTERN,
     NUMERIC_VERSION_PATTERN,
+    PIP_DEPENDENCY_PATTERN,
     PIP_NAME_PATTERN,
     RECORDED_INPUT_PATTERNS,
     REJECTED_IMAGE_PATTERNS,
@@ -29,6 +30,7 @@ from envcompile.lock.fields import (
     SAVING_PATTERNS,
     SENTENCE_PATTERN,
     SNAPSHOT_PATTERN,
+    SPECIFIER_PATTERN,
     VARIABLE_PATTERNS,
     WHEEL_REQUIREMENT_PATTERN,
     LockFieldReader,
@@ -255,13 +257,17 @@ def parse_package_row(row: object) -> PipPackage | CondaPackage:
 
 def _read_pip_package(reader: LockFieldReader, value: object, where: str) -> PipPackage:
     keys = ("name", "version", "file", "sha256", "index", "kind")
-    table = reader.read_table(value, where, {*keys, "size", "depends"})
+    table = reader.read_table(value, where, {*keys, "size", "depends", "requires-python", "build-env"})
     name, version, file, sha256, index, kind = reader.read_strings(table, where, keys)
     if file.endswith(".whl") != (kind == "wheel"):
         raise reader.create_error(f"{where}.kind", "does not match the file")
     size = None if table.get("size") is None else reader.read_number(table["size"], f"{where}.size")
-    depends = reader.read_matching_array(table.get("depends", []), f"{where}.depends", PIP_NAME_PATTERN)
-    return PipPackage(name, version, file, sha256, size, index, depends, kind)
+    depends = reader.read_matching_array(table.get("depends", []), f"{where}.depends", PIP_DEPENDENCY_PATTERN)
+    python = ""
+    if "requires-python" in table:
+        python = reader.read_matching(table["requires-python"], f"{where}.requires-python", SPECIFIER_PATTERN)
+    env = _read_variables(reader, table.get("build-env", []), f"{where}.build-env")
+    return PipPackage(name, version, file, sha256, size, index, depends, kind, python, env)
 
 
 def _read_sdist_builds(

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from envcompile.diagnostics.errors import InvalidInputError
-from envcompile.lock.graph import sort_by_dependencies
+from envcompile.lock.graph import find_used_distributions, sort_by_dependencies
 from envcompile.plan.model import LockStageFile
 from envcompile.plan.pip import LAYER_GROUPS, find_layer_group
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from envcompile.lock.model import CondaPackage, Lock, PlatformLock
+    from envcompile.spec.model import PipSpec
 
 
 def format_explicit_list(packages: Iterable[CondaPackage], urls: Mapping[str, str]) -> tuple[str, ...]:
@@ -81,6 +82,18 @@ def create_conda_files(lock: Lock, platform: PlatformLock) -> tuple[LockStageFil
         LockStageFile("/conda/sha256", tuple(sums)),
         LockStageFile("/conda/layers", groups),
     )
+
+
+def create_provided_files(pip: PipSpec, lock: Lock, platform: PlatformLock) -> tuple[LockStageFile, ...]:
+    """Return the list of the distributions that the build looks for: `DISTRIBUTION VERSION CONDA_PACKAGE`.
+
+    It is empty on a platform whose pip packages rely on none, and missing if that is so on all platforms.
+    """
+    if not any(find_used_distributions(pip, each) for each in lock.platforms):
+        return ()
+    used = find_used_distributions(pip, platform)
+    lines = (f"{name} {package.version} {package.name}" for name, package in used.items())
+    return (LockStageFile("/conda/provided", tuple(lines)),)
 
 
 def _find_package_group(package: CondaPackage) -> str:

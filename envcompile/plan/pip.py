@@ -180,11 +180,13 @@ def _list_build_indexes(lock: Lock, name: str) -> list[str]:
 def _format_build_environment(pip: PipSpec, name: str, platform: PlatformLock) -> tuple[str, ...]:
     """Return the environment variables for building an sdist, sorted by name.
 
-    A variable in the spec replaces one of the same name in the locked decision about the base image.
+    A variable of the sdist replaces one of the same name in the locked decision about the base image, and one in the
+    spec replaces both.
     """
     decided = dict(platform.base_decision.build_env) if platform.base_decision else {}
-    said = next((dict(each.build_env) for each in pip.metadata if each.name == name), {})
-    return tuple(f"{key}={value}" for key, value in sorted({**decided, **said}.items()))
+    locked = next((dict(each.build_env) for each in platform.pip if each.name == name), {})
+    stated = next((dict(each.build_env) for each in pip.metadata if each.name == name), {})
+    return tuple(f"{key}={value}" for key, value in sorted({**decided, **locked, **stated}.items()))
 
 
 def _format_index_option(index: str, given: dict[str, str]) -> tuple[str, ...]:

@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from envcompile.base_image.model import ENVIRONMENT_PATH, make_image_labels
+from envcompile.lock.graph import find_used_distributions
 from envcompile.plan.apt import create_apt_files, find_apt_stages
-from envcompile.plan.conda import create_conda_files, find_conda_layers
+from envcompile.plan.conda import create_conda_files, create_provided_files, find_conda_layers
 from envcompile.plan.model import LockStageFile, Plan, PlatformTarget, RuntimeConfig
 from envcompile.plan.pip import create_pip_files, create_pip_layers, create_sdist_files, create_sdist_layers
 from envcompile.platforms import PLATFORMS
@@ -51,6 +52,7 @@ def make_plan(spec: Spec, lock: Lock) -> Plan:
         apt=find_apt_stages(lock),
         conda=conda,
         python=python and not conda,
+        provided=any(find_used_distributions(spec.pip, platform) for platform in lock.platforms),
         conda_layers=find_conda_layers(lock),
         layers=create_pip_layers(spec.pip, lock),
         sdists=create_sdist_layers(lock),
@@ -73,6 +75,7 @@ def _create_target(spec: Spec, lock: Lock, locked: PlatformLock) -> PlatformTarg
             *create_apt_files(lock, locked),
             *_create_interpreter_files(locked),
             *create_conda_files(lock, locked),
+            *create_provided_files(spec.pip, lock, locked),
             *create_pip_files(spec.pip, lock, locked),
             *create_sdist_files(spec.pip, lock, locked),
             *_create_account_files(spec.image),

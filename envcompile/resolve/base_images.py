@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from envcompile.base_image.decide import (
     decide_base_images,
+    find_following_wheels,
     find_idle_gpu_packages,
     find_replacement_wheels,
+    is_following_wheel,
     make_base_image_request,
     predict_packages,
     select_packages,
@@ -234,14 +236,20 @@ def _decide_with_wheels(
     wheels = find_replacement_wheels(decision, catalogue)
     if isinstance(wheels, Diagnostic):
         return _reject_decision(decision, wheels), ()
+    requested = inputs.requested_wheels.get(platform.platform, ())
+    following = {
+        *find_following_wheels(packages, decision.cuda, catalogue),
+        *(wheel for wheel in requested if is_following_wheel(wheel, catalogue)),
+    }
     if not wheels:
-        return decision, inputs.requested_wheels.get(platform.platform, ())
+        return decision, tuple(sorted({*requested, *following}))
     if not spec.pip.packages:
         return _reject_decision(decision, _create_unpinned_error(wheels)), ()
     predicted = predict_packages(wheels, catalogue)
     predicted_names = {package.name for package in predicted}
     other_packages = tuple(package for package in packages if package.name not in predicted_names)
-    return _decide_with_python(spec, request, (*other_packages, *predicted), catalogue), wheels
+    decision = _decide_with_python(spec, request, (*other_packages, *predicted), catalogue)
+    return decision, tuple(sorted({*wheels, *following}))
 
 
 def _check_requested_cuda(

@@ -142,12 +142,14 @@ def _solve_conda(  # noqa: PLR0913, PLR0917 - a request depends on all earlier d
         for name in names
     )
     solutions = solvers.conda.resolve(requests, solvers.effects)
-    return tuple(add_distributions(packages) for packages in solutions)
+    urls = {channel.name: channel.url for channel in solvers.channels}
+    stated = dict(spec.conda.provides)
+    return tuple(add_distributions(packages, urls, stated) for packages in solutions)
 
 
 def _check_no_duplicates(source: TomlSource, spec: Spec, conda: Mapping[str, tuple[CondaPackage, ...]]) -> None:
-    """Reject a pip requirement if a requested conda package contains the distribution."""
-    requirements = {each.name: each for each in spec.conda.packages}
+    """Reject a pip requirement if a requested conda package contains the distribution, at both places."""
+    requirements = {each.name: (index, each) for index, each in enumerate(spec.conda.packages)}
     providers = {
         distribution: package
         for packages in conda.values()
@@ -158,9 +160,12 @@ def _check_no_duplicates(source: TomlSource, spec: Spec, conda: Mapping[str, tup
     for index, each in enumerate(spec.pip.packages):
         provider = providers.get(each.name)
         if provider and provider.name in requirements:
-            message = f"the conda requirement `{requirements[provider.name]}` already provides the pip package `{each}`"
+            place, conda_requirement = requirements[provider.name]
+            message = f"the conda requirement `{conda_requirement}` already provides the pip package `{each}`"
+            diagnostics.append(Diagnostic("duplicate", message, ("pip", "packages", index)))
+            message = f"conda's `{provider.name}` {provider.version} contains `{each.name}`"
             hint = "remove one of the two; pip packages can also depend on the conda package"
-            diagnostics.append(Diagnostic("duplicate", message, ("pip", "packages", index), hint))
+            diagnostics.append(Diagnostic("duplicate", message, ("conda", "packages", place), hint))
     if diagnostics:
         raise DiagnosticsError(source, diagnostics)
 
@@ -208,7 +213,7 @@ def _solve_pip(  # noqa: PLR0913, PLR0917 - a request depends on all earlier dec
         locked_builds = locked.pip_build if locked else ()
         packages, builds = resolve_with_sdists(source, spec.pip, request, locked_builds, solvers.pip, solvers.effects)
     else:
-        packages = solvers.pip.resolve(request, solvers.effects)
+        packages = solvers.pip.resolve(request, solvers.effects).packages
     if duplicates := {package.name for package in packages} & set(request.provided):
         raise AssertionError(f"the pip resolver returned distributions that conda provides: {sorted(duplicates)}")
     if misplaced := [

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.base_image.compatibility import check_cuda_release, is_image_deleted
-from envcompile.base_image.decide import explain_replacement_wheels
+from envcompile.base_image.decide import explain_following_wheels, explain_replacement_wheels, is_following_wheel
 from envcompile.base_image.default import find_base_image
 from envcompile.base_image.explain import locate_in_spec
 from envcompile.diagnostics.diagnostic import DiagnosticsError
@@ -103,7 +103,7 @@ def resolve_until_stable(
     }
     for name, reasons in changes.items():
         wheels = contexts[name].wheels
-        wheels_steps = (explain_replacement_wheels(wheels),) if wheels else ()
+        wheels_steps = _explain_wheels(wheels, solvers.catalogue)
         steps[name] = (*steps[name], *wheels_steps, _create_pass_step(contexts[name], reasons))
     environment = _run_pass(inputs, contexts, systems, steps)
     if changes := _find_changed_contexts(environment, contexts):
@@ -111,6 +111,16 @@ def resolve_until_stable(
         message = f"two passes do not settle the base image of `{name}`: a third one would resolve {reasons[0]}"
         raise CheckFailedError(message, "set `base` in `[image]`, or narrow the versions of the packages")
     return environment
+
+
+def _explain_wheels(wheels: tuple[str, ...], catalogue: Catalogue) -> tuple[Step, ...]:
+    """Return a step for each kind of requirement that the choice of base images adds."""
+    following = tuple(wheel for wheel in wheels if is_following_wheel(wheel, catalogue))
+    replacing = tuple(wheel for wheel in wheels if wheel not in following)
+    return (
+        *((explain_replacement_wheels(replacing),) if replacing else ()),
+        *((explain_following_wheels(following),) if following else ()),
+    )
 
 
 def _check_known_cuda(source: TomlSource, spec: Spec, catalogue: Catalogue) -> None:

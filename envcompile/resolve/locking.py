@@ -49,7 +49,7 @@ def create_solvers(  # noqa: PLR0913 - every effect is an argument
     """
     effects = Effects(run_process, environment, offline)
     images = create_registry(environment, offline=offline)
-    pip = _create_pip_resolver(spec.pip.resolver) if spec.pip.packages else None
+    pip = _create_pip_resolver(spec.pip.resolver, find_cache_folder(environment), warn) if spec.pip.packages else None
     create_apt_sources = partial(_create_apt_sources, images, effects, warn)
     if not spec.conda.packages:
         return Solvers(pip, None, images, (), effects, create_apt_sources, catalogue)
@@ -60,14 +60,16 @@ def create_solvers(  # noqa: PLR0913 - every effect is an argument
     return Solvers(pip, conda, images, channels, effects, create_apt_sources, catalogue)
 
 
-def _create_pip_resolver(name: str) -> PipResolver:
+def _create_pip_resolver(name: str, cache: Path, warn: Callable[[str], None]) -> PipResolver:
+    from envcompile.resolve.pip.compatible import CompatibleResolver  # noqa: PLC0415 - for pip packages only
+
     if name == "pip-tools":
         from envcompile.resolve.pip.pip_tools import PipToolsResolver  # noqa: PLC0415 - only if the spec names it
 
-        return PipToolsResolver()
+        return CompatibleResolver(PipToolsResolver(), cache, warn)
     from envcompile.resolve.pip.uv import UvResolver  # noqa: PLC0415 - for pip packages only
 
-    return UvResolver()
+    return CompatibleResolver(UvResolver(), cache, warn)
 
 
 def _create_conda_resolver(name: str) -> CondaResolver:
@@ -211,7 +213,10 @@ def resolve_lock(
     Raises `DiagnosticsError` if no packages satisfy the requirements, or no base image fits the packages;
     `UnavailableError` if an index, a registry or a program is missing.
     """
-    from envcompile.digests import compute_text_digest, compute_value_digest  # noqa: PLC0415 - after the other input
+    from envcompile.diagnostics.diagnostic import DiagnosticsError  # noqa: PLC0415 - after the other input
+    from envcompile.diagnostics.errors import EXIT_FAILED  # noqa: PLC0415
+    from envcompile.digests import compute_text_digest, compute_value_digest  # noqa: PLC0415
+    from envcompile.lock.consistency import check_consistency  # noqa: PLC0415
     from envcompile.resolve.environment import explain_unsolvable  # noqa: PLC0415
     from envcompile.resolve.fixpoint import resolve_until_stable  # noqa: PLC0415
     from envcompile.resolve.model import UnsolvableError  # noqa: PLC0415
@@ -223,6 +228,8 @@ def resolve_lock(
         platforms, channels, apt = resolve_until_stable(source, spec, earlier, solvers, upgrade)
     except UnsolvableError as error:
         raise explain_unsolvable(error, source, spec, upgrade.exact) from None
+    if problems := [each for platform in platforms for each in check_consistency(spec, platform)]:
+        raise DiagnosticsError(source, list(dict.fromkeys(problems)), EXIT_FAILED)
     lock = Lock(
         compute_value_digest(parse_spec_value(source)),
         compute_text_digest(source.text),

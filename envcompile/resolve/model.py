@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from envcompile.diagnostics.errors import CheckFailedError
 from envcompile.spec.model import ANY_CUDA, CudaRequest
@@ -97,14 +97,24 @@ class PipRequest:
         return select_kept_pins(self.preferences, self.upgrade)
 
 
+class PipSolution(NamedTuple):
+    """The packages for one platform, sorted by name, each with exactly one file.
+
+    `urls` has the URL of each file by its sha256, as the index states it. Files of unknown URL are missing.
+    """
+
+    packages: tuple[PipPackage, ...]
+    urls: Mapping[str, str]
+
+
 class PipResolver(Protocol):
     """A resolver for pip packages.
 
     Raises `UnsolvableError`, and `UnavailableError` if its program or the network is not available.
     """
 
-    def resolve(self, request: PipRequest, effects: Effects) -> tuple[PipPackage, ...]:
-        """Return the packages for one platform, sorted by name, each with exactly one file."""
+    def resolve(self, request: PipRequest, effects: Effects) -> PipSolution:
+        """Return the packages for one platform."""
 
 
 # conda

@@ -49,8 +49,10 @@ def check_spec(value: dict[str, Any]) -> list[Diagnostic]:
         *_check_nothing_to_install(value),
         *_check_requirements(value),
         *_check_conda(value),
-        *_check_package_names(value, "exclude"),
-        *_check_package_names(value, "allow-sdist"),
+        *_check_package_names(value, "pip", "exclude"),
+        *_check_package_names(value, "pip", "allow-sdist"),
+        *_check_package_names(value, "pip", "allow-overlap"),
+        *_check_provides(value),
         *_check_excluded(value),
         *check_sdists(_get_value(value, "pip")),
         *check_indexes(_get_value(value, "pip", "extra-indexes")),
@@ -156,16 +158,25 @@ def _check_both_pythons(key: object, requirement: MatchSpec, path: KeyPath) -> I
         )
 
 
-def _check_package_names(value: dict[str, Any], key: str) -> Iterator[Diagnostic]:
+def _check_provides(value: dict[str, Any]) -> Iterator[Diagnostic]:
+    table = _get_value(value, "conda", "provides")
+    for name in table if isinstance(table, dict) else ():
+        yield from _check_package_names(value, "conda", "provides", name)
+
+
+def _check_package_names(value: dict[str, Any], *keys: str) -> Iterator[Diagnostic]:
+    """Find invalid names (PEP 503) and duplicates in the array at `keys`."""
     seen: set[str] = set()
-    for path, text in _iter_strings(value, "pip", key):
+    for path, text in _iter_strings(value, *keys):
         try:
             normal = parse_package_name(text)
         except RequirementError as refusal:
             yield refusal.make_diagnostic(path)
             continue
         if normal in seen:
-            yield Diagnostic("duplicate", f"`{normal}` is listed twice in `{key}`", path, "remove one of the two")
+            yield Diagnostic(
+                "duplicate", f"`{normal}` is listed twice in `{display_text(keys[-1])}`", path, "remove one of the two"
+            )
         seen.add(normal)
 
 

@@ -141,6 +141,11 @@ _VERSIONS_HINT = 'write versions as `">=2,<3"`, `"2.*"` or `"=1.26"`'
 _OPERATOR_CORRECTIONS = {"===": "==", "=>": ">=", "=<": "<=", "<>": "!="}
 
 
+def is_conda_name(text: str) -> bool:
+    """Whether a text can be the name of a conda package in a channel, where names are in lower case."""
+    return bool(re.fullmatch(_NAME_PATTERN, text)) and text == text.lower()
+
+
 class MatchSpec(NamedTuple):
     """A parsed conda requirement: `channel/subdir::name version build`, merged with the values in its brackets.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
 from envcompile.project import MAX_SPEC_BYTES
 from envcompile.project.generated_files import EXPORT_FILES
-from envcompile.spec.conda import CondaRequirement
+from envcompile.spec.conda import CondaRequirement, is_conda_name
 from envcompile.spec.model import (
     ANY_CUDA,
     AptSpec,
@@ -26,6 +26,7 @@ from envcompile.spec.model import (
 from envcompile.spec.pip import PipRequirement, normalize_name
 from envcompile.spec.values import (
     describe_toml_type,
+    display_text,
     has_clean_characters,
     is_valid_build_env_name,
     is_valid_env_name,
@@ -100,10 +101,27 @@ def _read_conda_requirement(problems: Diagnostics, path: KeyPath, value: Any) ->
     return None if text is None else CondaRequirement(text)
 
 
+def _is_valid_conda_name(problems: Diagnostics, path: KeyPath, name: str) -> bool:
+    if not has_clean_characters(problems, path, name, "key"):
+        return False
+    if is_conda_name(name):
+        return True
+    message = f"`{display_text(name)}` is not the name of a conda package"
+    problems.append(Diagnostic("package-name", message, path, "write the name in lower case, without a version", "key"))
+    return False
+
+
+def _read_distributions(problems: Diagnostics, path: KeyPath, value: Any) -> tuple[str, ...] | None:
+    names = _read_package_names(problems, path, value)
+    return None if names is None else tuple(sorted(set(names)))
+
+
 def _read_package_name(problems: Diagnostics, path: KeyPath, value: Any) -> str | None:
     text = read_string(problems, path, value)
     return None if text is None else normalize_name(text)
 
+
+_read_package_names = make_array_reader(_read_package_name)
 
 _read_base_image_table = _make_struct_reader(
     BaseImageSpec,
@@ -176,14 +194,16 @@ _SPEC_READERS: dict[str, ValueReader[Any]] = {
             "channels": make_array_reader(read_string),
             "packages": make_array_reader(_read_conda_requirement),
             "resolver": make_choice_reader(("rattler", "conda-lock"), "resolver", "a resolver for conda packages"),
+            "provides": make_mapping_reader(_is_valid_conda_name, _read_distributions),
         },
     ),
     "pip": _make_struct_reader(
         PipSpec,
         {
             "packages": make_array_reader(_read_pip_requirement),
-            "exclude": make_array_reader(_read_package_name),
-            "allow-sdist": make_array_reader(_read_package_name),
+            "exclude": _read_package_names,
+            "allow-sdist": _read_package_names,
+            "allow-overlap": _read_package_names,
             "resolver": make_choice_reader(("uv", "pip-tools"), "resolver", "a resolver for pip packages"),
             "index": read_index_url,
             "extra-indexes": make_array_reader(_read_extra_index),

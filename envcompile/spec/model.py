@@ -76,12 +76,14 @@ class SdistMetadataOverride:
 class PipSpec:
     """`[pip]`: requirements, packages to leave out of the lock (`exclude`), indexes, and the handling of sdists.
 
-    The names in `exclude` and `allow_sdist` are normalised (PEP 503); `metadata` is sorted by name.
+    The names in `exclude`, `allow_sdist` and `allow_overlap` are normalised (PEP 503); `metadata` is sorted by name.
+    `allow_overlap` has packages that may contain the same files as another package, with other content.
     """
 
     packages: tuple[PipRequirement, ...] = ()
     exclude: tuple[str, ...] = ()
     allow_sdist: tuple[str, ...] = ()
+    allow_overlap: tuple[str, ...] = ()
     resolver: str = "uv"
     index: str | None = None
     extra_indexes: tuple[ExtraIndex, ...] = ()
@@ -90,11 +92,16 @@ class PipSpec:
 
 @dataclass(frozen=True, slots=True)
 class CondaSpec:
-    """`[conda]`: channels (names, URLs or paths) in order of priority, requirements, and the resolver."""
+    """`[conda]`: channels (names, URLs or paths) in order of priority, requirements, and the resolver.
+
+    `provides` has the distributions (PEP 503 names, sorted) of conda packages for which envcompile must not use its own
+    table, sorted by package.
+    """
 
     channels: tuple[str, ...] = ()
     packages: tuple[CondaRequirement, ...] = ()
     resolver: str = "rattler"
+    provides: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

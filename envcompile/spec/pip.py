@@ -51,6 +51,14 @@ def normalize_name(text: str) -> str:
     return re.sub(r"[-_.]+", "-", text).lower()
 
 
+def parse_dependency_name(text: str) -> str:
+    """The name in a dependency of the lock, such as `urllib3[socks] >=2`.
+
+    `PipRequirement.name` returns the same, but imports `packaging`.
+    """
+    return re.split(r"[ \[]", text, maxsplit=1)[0]
+
+
 class VersionedPackage(Protocol):
     """A package with a version (PEP 440), such as a `PipPackage` of the lock."""
 

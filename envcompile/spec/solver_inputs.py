@@ -37,9 +37,11 @@ def recorded_inputs(spec: Spec) -> dict[str, tuple[str, ...]]:
     rows = {
         "exclude-newer": _as_tuple(spec.exclude_newer),
         "conda.channels": spec.conda.channels,
+        "conda.provides": tuple(f"{name}: {', '.join(found)}".rstrip(": ") for name, found in spec.conda.provides),
         "pip.packages": tuple(sorted(find_requested_extras(spec))),
         "pip.exclude": tuple(sorted(pip.exclude)),
         "pip.allow-sdist": tuple(sorted(pip.allow_sdist)),
+        "pip.allow-overlap": tuple(sorted(pip.allow_overlap)),
         "pip.metadata": tuple(map(_format_metadata, pip.metadata)),
         "pip.index": _as_tuple(pip.index),
         "pip.extra-indexes": tuple(indexes),

@@ -171,21 +171,21 @@ def make_array_reader(item: ValueReader[Value]) -> ValueReader[tuple[Value, ...]
 
 
 def make_mapping_reader(
-    is_valid_key: Callable[[Diagnostics, KeyPath, str], bool], item: ValueReader[str]
-) -> ValueReader[tuple[tuple[str, str], ...]]:
+    is_valid_key: Callable[[Diagnostics, KeyPath, str], bool], item: ValueReader[Value]
+) -> ValueReader[tuple[tuple[str, Value], ...]]:
     """A reader of tables in which the user chooses the keys; it returns (key, value) pairs, sorted by key."""
 
-    def read(problems: Diagnostics, path: KeyPath, value: Any) -> tuple[tuple[str, str], ...] | None:
+    def read(problems: Diagnostics, path: KeyPath, value: Any) -> tuple[tuple[str, Value], ...] | None:
         if not isinstance(value, dict):
             report_wrong_type(problems, path, "a table", value)
             return None
         pairs = [
-            (name, string)
+            (name, read_value)
             for name, item_value in value.items()
             if is_valid_key(problems, (*path, name), name)
-            and (string := item(problems, (*path, name), item_value)) is not None
+            and (read_value := item(problems, (*path, name), item_value)) is not None
         ]
-        return tuple(sorted(pairs))
+        return tuple(sorted(pairs, key=lambda pair: pair[0]))
 
     return read
 

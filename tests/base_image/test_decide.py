@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from catalogue.replay import read_packages, read_request
 from envcompile.base_image.catalogue import load_default_catalogue, parse_catalogue
-from envcompile.base_image.decide import decide_base_images
+from envcompile.base_image.decide import decide_base_images, find_following_wheels
 from envcompile.base_image.model import (
     BaseImageRequest,
     BaseImageResult,
@@ -21,6 +21,7 @@ from envcompile.base_image.model import (
     find_wheel_glibc,
     summarize_packages,
 )
+from envcompile.base_image.needs import find_cuda_sign
 from envcompile.diagnostics.rules import RULES
 from envcompile.lock.model import CondaPackage, PipPackage, SizeSaving
 from envcompile.spec.model import ANY_CUDA, NO_CUDA, CudaRequest
@@ -294,3 +295,77 @@ def test_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         decision.cuda = "x"  # type: ignore[misc]
     assert minor_release("12.8.90") == "12.8"
+
+
+TORCH = (
+    PackageSummary("torch", "2.8.0", "wheel"),
+    PackageSummary("nvidia-cuda-runtime-cu12", "12.8.90", "wheel"),
+    PackageSummary("nvidia-cublas-cu12", "12.8.4.1", "wheel"),
+)
+UNKNOWN = PackageSummary("acme-ops", "1.0", "sdist")
+
+
+@pytest.mark.parametrize(
+    ("variables", "sign"),
+    [
+        ({}, None),
+        ({"MAX_JOBS": "4"}, None),
+        ({"FORCE_CUDA": "1"}, True),
+        ({"FORCE_CUDA": "0"}, False),
+        ({"FORCE_CUDA": "0", "TORCH_CUDA_ARCH_LIST": "8.0"}, False),
+        ({"TORCH_CUDA_ARCH_LIST": "8.0"}, True),
+        ({"WITH_CUDA": "ON"}, True),
+        ({"USE_CUDA": "0"}, None),
+        ({"CMAKE_ARGS": "-DGGML_CUDA=on"}, True),
+        ({"CMAKE_ARGS": "-DGGML_CUDA=off -DOTHER=on"}, None),
+    ],
+)
+def test_signs_of_cuda_in_a_build_environment(variables: dict[str, str], *, sign: bool | None) -> None:
+    assert find_cuda_sign(variables.items()) is sign
+
+
+@pytest.mark.parametrize("question", [{"cuda_sdists": ("acme-ops",)}, {"torch_sdists": ("acme-ops",)}])
+def test_an_unknown_sdist_with_a_sign_of_cuda_gets_a_compiler(question: dict[str, tuple[str, ...]]) -> None:
+    """An unknown package that appears to compile CUDA code always causes an error or a warning."""
+    decision = decide_base_images(BaseImageRequest("3.12", **question), (*TORCH, UNKNOWN), CATALOGUE)  # type: ignore[arg-type]
+    assert decision.build
+    assert decision.run
+    assert (decision.build.flavour, decision.run.flavour) == ("devel", "")
+    assert [each.rule for each in decision.warnings] == ["cuda-sdist"]
+    assert "TORCH_CUDA_ARCH_LIST" in dict(decision.build_env)
+
+
+@pytest.mark.parametrize(
+    ("packages", "question"),
+    [
+        ((*TORCH, UNKNOWN), {}),
+        ((PackageSummary("torch", "2.8.0+cpu", "wheel"), UNKNOWN), {"torch_sdists": ("acme-ops",)}),
+        ((UNKNOWN,), {"cuda_sdists": ("acme-ops",), "gpu": False}),
+        ((UNKNOWN,), {"cuda_sdists": ("acme-ops",), "cuda": NO_CUDA}),
+        ((*TORCH, PackageSummary("acme-ops", "1.0", "wheel")), {"torch_sdists": ("acme-ops",)}),
+    ],
+)
+def test_no_sign_of_cuda(packages: tuple[PackageSummary, ...], question: dict[str, object]) -> None:
+    decision = decide_base_images(BaseImageRequest("3.12", **question), packages, CATALOGUE)  # type: ignore[arg-type]
+    assert decision.build
+    assert decision.build.flavour == ""
+    assert "cuda-sdist" not in [each.rule for each in decision.warnings]
+
+
+def test_packages_that_follow_the_major_version_of_cuda() -> None:
+    bindings = PackageSummary("cuda-bindings", "13.5.0", "wheel")
+    held = (*TORCH, bindings, PackageSummary("cuda-python", "12.6.2", "wheel"))
+    assert find_following_wheels(held, "12.8.1", CATALOGUE) == ("cuda-bindings ==12.*",)
+    assert find_following_wheels(held, "13.0.2", CATALOGUE) == ("cuda-python ==13.*",)
+    assert find_following_wheels(held, None, CATALOGUE) == ()
+
+
+def test_code_that_is_compiled_when_it_runs() -> None:
+    gsplat = PackageSummary("gsplat", "1.5.3", "wheel")
+    [warning] = decide_base_images(BaseImageRequest("3.12"), (*TORCH, gsplat), CATALOGUE).warnings
+    assert warning.rule == "run-time-compiler"
+    assert "nvcc" in warning.message
+    decision = decide_base_images(BaseImageRequest("3.12", jit=True), (*TORCH, gsplat), CATALOGUE)
+    assert decision.run
+    assert decision.run.flavour == "devel"
+    assert decision.warnings == ()

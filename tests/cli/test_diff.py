@@ -52,7 +52,7 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
-def move(path: Path, version: str = "99") -> None:
+def move(path: Path, version: str = "9999") -> None:
     """The first pip package of every platform gets another version: a sound lock."""
     lock = parse_lock(path.read_text("utf-8"), "x")
     (old,) = {each.pip[0].version for each in lock.platforms}
@@ -70,7 +70,7 @@ def move(path: Path, version: str = "99") -> None:
 def test_against_revisions_and_files(project: Path, tmp_path: Path) -> None:
     done = run("diff", folder=project)
     line = done.stdout
-    assert (done.returncode, line.startswith("  ~ "), line.endswith(" -> 99\n"), done.stderr) == (0, True, True, "")
+    assert (done.returncode, line.startswith("  ~ "), line.endswith(" -> 9999\n"), done.stderr) == (0, True, True, "")
     for words in (["HEAD"], ["main"], ["before"], ["HEAD", "envcompile.lock"], ["HEAD^{commit}"]):
         assert run("diff", *words, folder=project).stdout == line
     assert run("diff", "-C", str(project), folder=tmp_path).stdout == line
@@ -83,7 +83,7 @@ def test_against_revisions_and_files(project: Path, tmp_path: Path) -> None:
     assert run("diff", folder=project).stdout == ""
     assert run("diff", "before", "main", folder=project).stdout == line
     back = run("diff", "main", "before", folder=project).stdout
-    assert back.split() == [line.split()[0], line.split()[1], "99", "->", line.split()[2]]
+    assert back.split() == [line.split()[0], line.split()[1], "9999", "->", line.split()[2]]
 
 
 def test_a_revision_without_a_lock(project: Path) -> None:
@@ -102,7 +102,7 @@ def test_forms(project: Path) -> None:
     document = json.loads(run("diff", "--as", "json", folder=project).stdout)
     assert (document["before"], document["after"]) == ("HEAD:envcompile.lock", "envcompile.lock")
     (change,) = document["changes"]
-    assert (change["change"], change["after"], change["kind"]) == ("changed", "99", "pip")
+    assert (change["change"], change["after"], change["kind"]) == ("changed", "9999", "pip")
     assert run("diff", "--as", "markdown", folder=project).stdout.startswith("### `envcompile.lock`: 1 changed\n")
     git(project, "checkout", "-q", ".")
     assert run("diff", "--as", "markdown", folder=project).stdout == "### `envcompile.lock`: nothing changed\n"
@@ -152,13 +152,13 @@ def test_marks_of_a_conflict(project: Path) -> None:
     line = run("diff", folder=project).stdout
     git(project, "commit", "-qam", "one")
     git(project, "checkout", "-q", "-b", "other", "before")
-    move(project / "envcompile.lock", "98")
+    move(project / "envcompile.lock", "9998")
     git(project, "commit", "-qam", "two")
     git(project, "merge", "-q", "main", code=1)
     done = run("diff", folder=project)
     assert (done.returncode, "contains merge conflict markers in line" in done.stderr) == (2, True)
     assert "hint: run `envcompile lock`" in done.stderr
-    assert run("diff", "HEAD", "MERGE_HEAD", folder=project).stdout.endswith(" 98 -> 99\n")
+    assert run("diff", "HEAD", "MERGE_HEAD", folder=project).stdout.endswith(" 9998 -> 9999\n")
     assert run("diff", "before", "MERGE_HEAD", folder=project).stdout == line
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile.lock.reader import parse_lock
+from envcompile.spec.pip import parse_dependency_name
 from tests.kit.project import unanswered
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def test_extras_markers_and_dependencies(tmp_path: Path) -> None:
     assert ("six" in versions(locked), "six" in versions(locked, "linux-aarch64")) == (False, True)
     found = locked.find_platform("linux-64")
     assert found
-    depends = {package.name: package.depends for package in found.pip}
+    depends = {package.name: tuple(map(parse_dependency_name, package.depends)) for package in found.pip}
     assert set(depends["requests"]) >= {"certifi", "charset-normalizer", "idna", "urllib3", "pysocks"}
     assert depends["idna"] == ()
 

@@ -2,10 +2,11 @@
 
 A folder has `envcompile.toml` and `expected/stderr`, and optionally:
 - `command`: the command line after `envcompile`, instead of `lock`;
+- `envcompile.lock`: the lock beside the spec, instead of that of fixtures/compile/ml;
 - `padding`: the size of a comment that the test appends to the spec, in bytes;
 - `channel`, `catalogue.json`: a conda channel and a catalogue, which the spec finds in its parent folder;
-- `wheels`: the wheels of the index, a line for each: name, version, requirements, `+EXTRA`, `@TAG`. The test then also
-  serves every base image.
+- `wheels`: the wheels of the index, a line for each: name, version, requirements, `+EXTRA`, `@TAG`; or an sdist, with
+  its build requirements after `sdist`. The test then also serves every base image.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from tests.kit.archive import made_archive, paragraph, status
 from tests.kit.hub import made_hub
 from tests.kit.index import Index, Wheel, served
 from tests.kit.project import FIXTURES
+from tests.kit.sdists import Sdist, metadata, system
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,8 +65,10 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtu
         yield
 
 
-def wheel(line: str) -> Wheel:
+def wheel(line: str) -> Wheel | Sdist:
     name, version, *words = line.split()
+    if words[:1] == ["sdist"]:
+        return Sdist(name, version, (metadata(name, version), system("setuptools", *words[1:])))
     requires = tuple(each for each in words if each[0] not in "+@")
     extras = tuple(each[1:] for each in words if each[0] == "+")
     tag = next((each[1:] for each in words if each[0] == "@"), "py3-none-any")
@@ -132,7 +136,7 @@ def test_rule(  # noqa: PLR0913, PLR0917
     expected = EXIT_FAILED if rule.phase == "lock" else EXIT_INVALID_INPUT
     assert code == (EXIT_OK if rule.severity == "warning" else expected)
     assert f"{rule.severity}[{slug}]: " in errors
-    assert (folder / "envcompile.lock").read_bytes() == LOCK
+    assert (folder / "envcompile.lock").read_bytes() == earlier_lock(slug)
     assert sorted(path.name for path in folder.iterdir()) == ["envcompile.lock", "envcompile.toml"]
     golden(ERRORS / slug / "expected" / "stderr", above_the_reason(errors))
 
@@ -164,8 +168,13 @@ def place(slug: str, folder: Path) -> Path:
     if padding.exists():
         spec += b"#" * int(padding.read_text("utf-8")) + b"\n"
     (folder / "envcompile.toml").write_bytes(spec)
-    (folder / "envcompile.lock").write_bytes(LOCK)
+    (folder / "envcompile.lock").write_bytes(earlier_lock(slug))
     return folder
+
+
+def earlier_lock(slug: str) -> bytes:
+    own = ERRORS / slug / "envcompile.lock"
+    return own.read_bytes() if own.exists() else LOCK
 
 
 def words(slug: str) -> list[str]:

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from envcompile.export import ExportInput, export_lock
+from envcompile.diagnostics.errors import InvalidInputError
+from envcompile.export import ExportInput, export_lock, find_export_warnings
+from envcompile.export.common import merge_platforms, parse_server_url
 from envcompile.export.environment_yml import collect_conda_requirements
 from envcompile.spec.model import NO_CUDA, ExtraIndex
 from tests.kit.project import parsed
@@ -68,3 +70,43 @@ def test_pip_is_a_conda_requirement_if_there_are_pip_packages() -> None:
         changed = replace(changed, conda=replace(changed.conda, packages=own))  # noqa: PLW2901 - the same spec
         names = [each.name for each in collect_conda_requirements(ExportInput(changed, lock))]
         assert names.count("pip") == int(bool(changed.pip.packages))
+
+
+def test_a_format_that_lists_the_omitted_packages_is_recommended() -> None:
+    _, lock = parsed("conda")
+    warnings = dict(find_export_warnings("requirements", lock))
+    assert list(warnings.values()) == ["`--format conda-lock` lists both kinds"]
+    [(message, hint)] = find_export_warnings("requirements", parsed("apt")[1])
+    assert message.startswith("`requirements` omits the ")
+    assert hint == "only the Dockerfile installs all packages"
+
+
+def test_conda_needs_pip_only_for_pip_packages() -> None:
+    _, lock = parsed("conda")
+    (platform,) = lock.platforms
+    alone = replace(platform, pip=(), conda=tuple(each for each in platform.conda if each.name != "pip"))
+    assert not [*find_export_warnings("conda-lock", replace(lock, platforms=(alone,)))]
+    both = replace(alone, pip=platform.pip)
+    [(message, _)] = find_export_warnings("conda-lock", replace(lock, platforms=(both,)))
+    assert "needs the conda package `pip`" in message
+
+
+def test_requirements_that_apply_to_no_platform_give_an_empty_list() -> None:
+    spec, lock = parsed("several")
+    empty = replace(lock, platforms=tuple(replace(each, pip=()) for each in lock.platforms))
+    lines = export_lock("requirements", ExportInput(spec, empty)).splitlines()
+    assert all(line.startswith(("#", "--")) for line in lines)
+
+
+def test_packages_are_listed_by_name_whatever_platform_has_them() -> None:
+    _, lock = parsed("several")
+    first, second = lock.platforms
+    one, *_, last = first.pip
+    lock = replace(lock, platforms=(replace(first, pip=(last,)), replace(second, pip=(one,))))
+    assert [each.name for each in merge_platforms(lock)] == [one.name, last.name]
+
+
+def test_the_server_of_the_files_is_a_plain_url() -> None:
+    assert parse_server_url("https://files.example.invalid/packages/") == "https://files.example.invalid/packages"
+    with pytest.raises(InvalidInputError, match="--files"):
+        parse_server_url("files.example.invalid")

@@ -23,11 +23,17 @@ FULL: dict[str, Any] = {
     "python": "3.12",
     "platforms": ["linux-64"],
     "exclude-newer": _MOMENT,
-    "conda": {"channels": ["conda-forge"], "packages": ["ffmpeg =7"], "resolver": "rattler"},
+    "conda": {
+        "channels": ["conda-forge"],
+        "packages": ["ffmpeg =7"],
+        "resolver": "rattler",
+        "provides": {"mychem": ["my-chem"]},
+    },
     "pip": {
         "packages": ["numpy >=2"],
         "exclude": ["nvidia-nccl-cu12"],
         "allow-sdist": ["flash-attn"],
+        "allow-overlap": ["opencv-python-headless"],
         "resolver": "uv",
         "index": "https://example.com/simple",
         "metadata": {
@@ -67,7 +73,13 @@ FULL: dict[str, Any] = {
     "lock": {"exports": ["requirements.txt"]},
 }
 # Tables whose keys the user chooses.
-FREE = (("image", "env"), ("image", "labels"), ("pip", "metadata"), ("pip", "metadata", "flash-attn", "build-env"))
+FREE = (
+    ("conda", "provides"),
+    ("image", "env"),
+    ("image", "labels"),
+    ("pip", "metadata"),
+    ("pip", "metadata", "flash-attn", "build-env"),
+)
 # Of each type of TOML a value that is good nowhere.
 TYPES: dict[str, Any] = {
     "a string": "***",

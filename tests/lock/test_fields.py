@@ -20,6 +20,8 @@ COMMON = fields._FIELD_PATTERNS
 
 ACCEPTED: list[tuple[re.Pattern[str], list[str]]] = [
     (fields.PIP_NAME_PATTERN, ["a", "0", "ab", "a-b", "ab-cd-ef"]),
+    (fields.SPECIFIER_PATTERN, ["<3.14,>=3.10", "!=3.0.*", "===1!2.0+b", "~=1.4"]),
+    (fields.PIP_DEPENDENCY_PATTERN, ["a", "a-b >=1", "a[x,y-z]", "a[x] <3,>=1.0rc1"]),
     (fields.MD5_PATTERN, [2 * HEX]),
     (COMMON["version"], ["1", "12", "1!2", "11!22.0rc1+cu118", "2026.1.post1"]),
     (COMMON["file"], ["a.whl", "A-1.0_b+c!d.tar.gz", "a.zip"]),
@@ -58,6 +60,8 @@ ACCEPTED: list[tuple[re.Pattern[str], list[str]]] = [
 ]
 REJECTED: list[tuple[re.Pattern[str], list[str]]] = [
     (fields.PIP_NAME_PATTERN, ["", "-a", "a-", "a--b", "A", "a_b", "a.b"]),
+    (fields.SPECIFIER_PATTERN, ["", "3.10", ">=", ">=3.10, <4", ">=3;id", ">=3.10,"]),
+    (fields.PIP_DEPENDENCY_PATTERN, ["", "A", "a>=1", "a [x]", "a[]", "a ", "a >=1 <2", "a ; python_version < '3'"]),
     (fields.MD5_PATTERN, [2 * HEX + "0", 2 * HEX[:-1], 2 * HEX.upper()]),
     (COMMON["version"], ["", "!1", "1!", "a1", "1-1", "1 2", "1!a", "1;id"]),
     (

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from envcompile.lock.freshness import check_freshness
-from envcompile.lock.model import RecordedInput
+from envcompile.lock.freshness import Expectations, check_freshness, check_pins
+from envcompile.lock.freshness_pip import find_provided_versions
+from envcompile.lock.model import CondaPackage, RecordedInput
 from envcompile.spec.conda import CondaRequirement
 from envcompile.spec.model import BaseImageSpec, CudaRequest, ExtraIndex, SdistMetadataOverride, Spec
 from envcompile.spec.pip import PipRequirement
@@ -18,11 +19,16 @@ from tests.kit.project import parsed
 # A value for each key that no spec of the fixtures has there.
 CHANGED: dict[str, dict[str, Any]] = {
     "": {"python": "3.99", "platforms": ("linux-aarch64",), "exclude_newer": "2001-01-01T00:00:00Z"},
-    "conda": {"channels": ("corp",), "packages": (CondaRequirement("no-such-package"),)},
+    "conda": {
+        "channels": ("corp",),
+        "packages": (CondaRequirement("no-such-package"),),
+        "provides": (("numpy", ("acme-numpy",)),),
+    },
     "pip": {
         "packages": (PipRequirement("no-such-package"),),
         "exclude": (),
         "allow_sdist": ("flash-attn",),
+        "allow_overlap": ("opencv-python",),
         "metadata": (SdistMetadataOverride("flash-attn", (PipRequirement("torch"),)),),
         "index": "https://index.example.invalid/simple",
         "extra_indexes": (ExtraIndex("corp", "https://corp.example.invalid/simple", ("*",)),),
@@ -114,3 +120,43 @@ def test_what_the_choice_of_a_base_has_brought_is_asked_for() -> None:
         )
         == []
     )
+
+
+def test_an_image_of_one_platform_is_not_that_of_all() -> None:
+    spec, lock = parsed("several")
+    first, second = lock.platforms
+    other = dataclasses.replace(first.build, image=f"other@sha256:{64 * '1'}")
+    mixed = dataclasses.replace(lock, platforms=(dataclasses.replace(first, build=other, run=other), second))
+    recorded = tuple(each for each in lock.recorded_inputs or () if each.key != "image.base")
+    found = check_freshness(spec, dataclasses.replace(mixed, recorded_inputs=recorded))
+    assert [each.path for each in found] == [("image", "base")]
+
+
+def test_all_values_of_an_input_are_listed() -> None:
+    spec, lock = parsed("conda")
+    several = dataclasses.replace(spec, conda=dataclasses.replace(spec.conda, channels=("conda-forge", "corp")))
+    (found,) = check_freshness(several, lock)
+    assert found.message.endswith("and the spec has `conda-forge`, `corp`")
+
+
+@pytest.mark.parametrize(
+    ("conda", "version"), [("1.2.3", "1.2.3"), ("2024a", "2024a0"), ("beta_1.0", "0"), ("9e", "9")]
+)
+def test_the_version_of_a_distribution_is_the_start_of_that_of_conda(conda: str, version: str) -> None:
+    package = CondaPackage("x", conda, "0", "c", "noarch", "x.conda", 64 * "0", provides=("x",))
+    assert find_provided_versions([package]) == {"x": version}
+
+
+def test_a_file_of_another_package_is_found_at_its_table() -> None:
+    spec, lock = parsed("several")
+    first, *rest = lock.platforms
+    renamed = dataclasses.replace(first.pip[0], file="other-1.0-py3-none-any.whl")
+    edited = dataclasses.replace(first, pip=(renamed, *first.pip[1:]))
+    images = frozenset({"python"})
+    tools = {tool.name: tool.image for tool in first.tools}
+    expected = Expectations({}, images, tools, frozenset(), frozenset({first.python.path if first.python else ""}))
+    assert check_pins(spec, lock, expected) == []
+    (found,) = check_pins(spec, dataclasses.replace(lock, platforms=(edited, *rest)), expected)
+    assert (found.path, found.rule) == (("pip", "packages"), "stale")
+    foreign = expected._replace(tools=dict.fromkeys(tools, f"other@sha256:{64 * '2'}"))
+    assert {each.path for each in check_pins(spec, lock, foreign)} == {("tools", name) for name in tools}

@@ -113,7 +113,7 @@ def loosened(data: Draw, spec: Spec, lock: Lock, texts: tuple[str, str]) -> Muta
 
 def closure(packages: Any, roots: set[str]) -> set[str]:
     """All that the roots need, the slow way."""
-    needs = {each.name: {need.split()[0] for need in each.depends} for each in packages}
+    needs = {each.name: {re.split(r"[ \[]", need)[0] for need in each.depends} for each in packages}
     while more := {need for root in roots for need in needs.get(root, ())} - roots:
         roots |= more
     return roots & set(needs)

@@ -43,6 +43,11 @@ def with_right_digest(text: str) -> bytes:
         ("spec = { digest", "spec = {  digest"),
         ('", text = "', '", test = "'),
         ('"\nlayout', '" \nlayout'),
+        ("files = { ", "files = [ "),
+        ('" }\ncounts', '" ]\ncounts'),
+        ('Dockerfile = "sha256:', 'Dockerfile = "sha512:'),
+        ('" }\ncounts', "' }\ncounts"),
+        ('Dockerfile = "sha256:', 'Dockerfile = "sha256:0'),
     ],
 )
 def test_a_head_that_this_release_does_not_write_needs_the_parser(old: str, new: str) -> None:

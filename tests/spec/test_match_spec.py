@@ -16,6 +16,7 @@ from envcompile.spec.conda import (
     MatchSpec,
     compare_conda_versions,
     matches_package,
+    parse_conda_requirement,
     parse_conda_version,
     parse_match_spec,
 )
@@ -301,3 +302,24 @@ def test_a_series_with_an_inequality_has_its_own_hint() -> None:
 def test_a_colon_in_brackets_belongs_to_the_value() -> None:
     with pytest.raises(RequirementError, match=r"`corp:main` in .* is not"):
         parse_match_spec("zz[channel=corp:main]")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "build", "matches"),
+    [
+        ("*b*c", "bxc", True),
+        ("a*x*xy", "axy", False),  # the parts must not overlap
+        ("a*x*xy", "axxy", True),
+        ("*X", "py_x", True),
+        ("X*", "py_x", False),
+    ],
+)
+def test_the_parts_of_a_build_pattern(pattern: str, build: str, *, matches: bool) -> None:
+    package = CondaPackage("x", "1.0", build, "c", "noarch", "x.conda", 64 * "0")
+    assert parse_conda_requirement(f"x * {pattern}").allows(package) == matches
+
+
+@pytest.mark.parametrize("text", ["x * py%", "x * py*;", "x >=1.99999999999999999999", "x >=a[b[c]]"])
+def test_a_valid_start_is_not_enough(text: str) -> None:
+    with pytest.raises(RequirementError):
+        parse_conda_requirement(text)

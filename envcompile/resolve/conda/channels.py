@@ -14,12 +14,18 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from envcompile.lock.model import Channel
+from envcompile.spec.conda import parse_dependency_name
+from envcompile.spec.pip import normalize_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from envcompile.lock.model import CondaPackage
 
 # The server of channels without a URL: the default of the conda setting `channel_alias`.
 CHANNEL_ALIAS = "https://conda.anaconda.org"
+# Conda names may start with characters that PEP 503 does not allow.
+_PIP_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 
 
 def parse_channel(text: str, folder: Path) -> Channel:
@@ -44,20 +50,48 @@ def _derive_channel_name(path: str) -> str:
     return re.sub(r"[^A-Za-z0-9._/-]+", "-", unquote(path)).lstrip("._/-") or "channel"
 
 
-def add_distributions(packages: tuple[CondaPackage, ...]) -> tuple[CondaPackage, ...]:
-    """Return the packages with the distributions that each provides."""
-    return tuple(dataclasses.replace(package, provides=find_distributions(package.name)) for package in packages)
+def add_distributions(
+    packages: Iterable[CondaPackage], urls: Mapping[str, str], stated: Mapping[str, tuple[str, ...]]
+) -> tuple[CondaPackage, ...]:
+    """Return the packages with the distributions that each provides.
+
+    `urls` maps channel names to URLs. `stated` are the distributions of a package that the spec states.
+    """
+    return tuple(
+        dataclasses.replace(
+            package,
+            provides=stated[package.name]
+            if package.name in stated
+            else find_distributions(package, is_conda_forge=_is_conda_forge(urls.get(package.channel, ""))),
+        )
+        for package in packages
+    )
 
 
-def find_distributions(name: str) -> tuple[str, ...]:
-    """Return the normalized names (PEP 503) of the distributions in a conda package, sorted; () if it is unknown."""
+def _is_conda_forge(url: str) -> bool:
+    """Whether a channel has the packages of conda-forge: the channel itself, a mirror of it, or a copy of a part."""
+    return urlsplit(url).path.rstrip("/").rpartition("/")[2] == "conda-forge"
+
+
+def find_distributions(package: CondaPackage, *, is_conda_forge: bool) -> tuple[str, ...]:
+    """Return the normalized names (PEP 503) of the distributions in a conda package, sorted; () if there are none.
+
+    The name table covers conda-forge, and some packages of every channel. Another package contains the distribution of
+    its own name if it depends on Python: projects have the same name in most channels, and the build of the image
+    checks each distribution that a pip package uses.
+    """
     # A binary search: parsing all 20,000 rows took a tenth of the time of a small lock.
     rows = _load_name_table()
-    index = bisect_left(rows, name, key=_parse_row_name)
-    if index == len(rows) or _parse_row_name(rows[index]) != name:
-        return ()
-    _, _, distributions = rows[index].partition("=")
-    return tuple(distributions.split(",")) if distributions else (name,)
+    index = bisect_left(rows, package.name, key=_parse_row_name)
+    row = rows[index] if index < len(rows) and _parse_row_name(rows[index]) == package.name else None
+    _, _, value = row.partition("=") if row else ("", "", "")
+    if value.startswith("*"):
+        return tuple(filter(None, value[1:].split(",")))
+    own_name = normalize_name(package.name)
+    if is_conda_forge:
+        return () if row is None else tuple(value.split(",")) if value else (own_name,)
+    depends_on_python = any(parse_dependency_name(text) == "python" for text in package.depends)
+    return (own_name,) if depends_on_python and _PIP_NAME.fullmatch(own_name) else ()
 
 
 @cache

@@ -20,7 +20,7 @@ from packaging.tags import sys_tags
 
 from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
 from envcompile.net.process import select_environment
-from envcompile.resolve.model import Effects, UnsolvableError, solve_keeping_pins
+from envcompile.resolve.model import Effects, PipSolution, UnsolvableError, solve_keeping_pins
 from envcompile.resolve.pip.index_router import IndexRouter, serve_index_router
 from envcompile.resolve.pip.simple_index import SimpleIndex, create_no_answer_error, create_no_page_error
 from envcompile.resolve.pip.wheels import check_requirements, find_newer_glibc_wheel, parse_annotations, select_packages
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from envcompile.diagnostics.errors import EnvcompileError
-    from envcompile.lock.model import PipPackage
     from envcompile.resolve.model import PipRequest
     from envcompile.resolve.pip.simple_index import IndexFile
     from envcompile.spec.pip import PipRequirement
@@ -66,7 +65,7 @@ class RunningInterpreter(NamedTuple):
 class PipToolsResolver:
     """The pip-compile of the environment in which envcompile runs."""
 
-    def resolve(self, request: PipRequest, effects: Effects) -> tuple[PipPackage, ...]:
+    def resolve(self, request: PipRequest, effects: Effects) -> PipSolution:
         """Return the packages for one platform; see `PipResolver`.
 
         Raises `InvalidInputError` if this is not the platform of this machine.
@@ -91,7 +90,7 @@ class PipToolsResolver:
         selected = select_packages(pins, needs, projects, request)
         packages = tuple(replace(package, index=indexes[package.name]) for package in selected)
         check_requirements(packages, _list_requirements(request), request)
-        return packages
+        return PipSolution(packages, {file.sha256: file.url for files in projects.values() for file in files})
 
 
 def _serve_one_index(request: PipRequest, default: str) -> AbstractContextManager[IndexRouter]:

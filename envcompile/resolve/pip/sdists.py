@@ -10,6 +10,7 @@ would also be rejected once they are known: dependencies only add constraints.
 from __future__ import annotations
 
 import io
+import re
 import tarfile
 import zipfile
 import zlib
@@ -27,6 +28,7 @@ from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError, Requ
 from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
 from envcompile.lock.model import SdistBuild
 from envcompile.resolve.model import SdistMetadata, UnsolvableError
+from envcompile.resolve.pip.known_sdists import load_known_sdists
 from envcompile.resolve.pip.simple_index import SimpleIndex
 from envcompile.resolve.pip.uv import find_default_index
 from envcompile.resolve.pip.wheels import find_best_wheel, is_installable, list_wheels
@@ -34,7 +36,7 @@ from envcompile.spec.model import SdistMetadataOverride
 from envcompile.spec.pip import PipRequirement, find_index_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from packaging.version import Version
 
@@ -76,10 +78,15 @@ class SdistDependencies(NamedTuple):
 
 
 class SdistContents(NamedTuple):
-    """The static metadata of an sdist. `needs` is None for dynamic dependencies; `build` are the build requirements."""
+    """The metadata of an sdist.
+
+    `needs` is None for dynamic dependencies. `declared` are those in the archive, dynamic or not: another build of the
+    sdist may change them. `build` are the build requirements.
+    """
 
     needs: SdistDependencies | None
     build: tuple[str, ...]
+    declared: SdistDependencies = SdistDependencies((), "", ())
 
 
 def read_sdist(file: str, data: bytes) -> SdistContents:
@@ -90,14 +97,18 @@ def read_sdist(file: str, data: bytes) -> SdistContents:
         needs = _dependencies_from_pkg_info(texts.get("PKG-INFO", "")) or _dependencies_from_pyproject(
             project.get("project")
         )
-        return SdistContents(needs, _parse_build_system(project.get("build-system")))
+        declared = _read_declared_dependencies(texts)
+        return SdistContents(needs, _parse_build_system(project.get("build-system")), declared)
     except _READ_ERRORS as error:
         raise ValueError(str(error)) from error
 
 
 def _read_metadata_files(file: str, data: bytes) -> dict[str, str]:
-    """Return the text of PKG-INFO and pyproject.toml in the top folder of the archive, if they exist."""
-    metadata_files = ("PKG-INFO", "pyproject.toml")
+    """Return the text of PKG-INFO and pyproject.toml in the top folder of the archive, if they exist.
+
+    And that of setuptools' `NAME.egg-info/requires.txt`, as `requires.txt`.
+    """
+    metadata_files = ("PKG-INFO", "pyproject.toml", "requires.txt")
     texts: dict[str, str] = {}
     if file.endswith(".zip"):
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -121,7 +132,8 @@ def _read_metadata_files(file: str, data: bytes) -> dict[str, str]:
 
 def _strip_top_folder(path: str) -> str:
     _, _, rest = path.removeprefix("./").partition("/")
-    return rest
+    folder, _, name = rest.rpartition("/")
+    return name if name == "requires.txt" and folder.endswith(".egg-info") and "/" not in folder else rest
 
 
 def _dependencies_from_pkg_info(text: str) -> SdistDependencies | None:
@@ -132,6 +144,25 @@ def _dependencies_from_pkg_info(text: str) -> SdistDependencies | None:
         return None
     extras = tuple(message.get_all("Provides-Extra", []))
     return SdistDependencies(tuple(message.get_all("Requires-Dist", [])), message.get("Requires-Python", ""), extras)
+
+
+def _read_declared_dependencies(texts: Mapping[str, str]) -> SdistDependencies:
+    """Return the dependencies in PKG-INFO, or else in requires.txt, whether or not they are marked dynamic."""
+    message = HeaderParser().parsestr(texts.get("PKG-INFO", ""))
+    requires = tuple(message.get_all("Requires-Dist", [])) or tuple(_parse_requires_txt(texts.get("requires.txt", "")))
+    extras = tuple(message.get_all("Provides-Extra", []))
+    return SdistDependencies(requires, message.get("Requires-Python", ""), extras)
+
+
+def _parse_requires_txt(text: str) -> Iterator[str]:
+    """Yield PEP 508 requirements. A section `[EXTRA:MARKER]` applies to the lines below it."""
+    extra = marker = ""
+    for line in map(str.strip, text.splitlines()):
+        if section := re.fullmatch(r"\[([^:\]]*):?(.*)\]", line):
+            extra, marker = section[1], section[2]
+        elif line:
+            requirement = f"{line} ; {marker}" if marker else line
+            yield _add_extra_marker(requirement, extra) if extra else requirement
 
 
 def _dependencies_from_pyproject(project: Any) -> SdistDependencies | None:
@@ -197,7 +228,7 @@ def resolve_with_sdists(  # noqa: PLR0913, PLR0917 - every effect is an argument
     reader = _SdistReader(source, pip, request, effects)
     while True:
         sdist_request = replace(request, sdists=reader.metadata)
-        packages = resolver.resolve(sdist_request, effects)
+        packages = resolver.resolve(sdist_request, effects).packages
         if not reader.read_new_sdists(packages):
             break
     builds = tuple(
@@ -207,7 +238,20 @@ def resolve_with_sdists(  # noqa: PLR0913, PLR0917 - every effect is an argument
         for each in packages
         if each.kind == "sdist"
     )
-    return SdistResolution(packages, builds)
+    return SdistResolution(tuple(_add_build_environments(packages)), builds)
+
+
+# The packages with which pip's torch and other frameworks bring CUDA.
+_CUDA_RUNTIME = re.compile(r"nvidia-cuda-runtime(?:-cu[0-9]+)?")
+
+
+def _add_build_environments(packages: tuple[PipPackage, ...]) -> Iterator[PipPackage]:
+    """Yield the packages, the known sdists with the environment variables of their build."""
+    has_cuda = any(_CUDA_RUNTIME.fullmatch(each.name) or "+cu" in each.version for each in packages)
+    for each in packages:
+        known = load_known_sdists().get(each.name) if each.kind == "sdist" else None
+        variables = (*known.build_env, *(known.cuda_env if has_cuda else ())) if known else ()
+        yield replace(each, build_env=tuple(sorted(variables)))
 
 
 class _SdistReader:
@@ -243,16 +287,18 @@ class _SdistReader:
                 sdist = read_sdist(each.file, data)
             except ValueError as error:
                 raise self.create_error(each, f"cannot be read: {error}", "request another release") from None
-            override = self.overrides.get(each.name)
-            if sdist.needs is None and (override is None or override.requires_dist is None):
+            override, known = self.overrides.get(each.name), load_known_sdists().get(each.name)
+            needs = sdist.needs or (sdist.declared if known and known.is_declared else None)
+            if needs is None and (override is None or override.requires_dist is None):
                 hint = f"add `[pip.metadata.{each.name}]` with `requires-dist = [...]`, or request another release"
                 raise self.create_error(
                     each, "has dynamic dependencies, which are known only by running its code", hint
                 )
-            self.metadata[each.name][each.version] = _create_sdist_metadata(file, sdist.needs, override)
+            self.metadata[each.name][each.version] = _create_sdist_metadata(file, needs, override)
+            stated = override.build_requires if override else ()
             self.build_requirements[each.name, each.version] = (
                 *map(PipRequirement, sdist.build),
-                *(override.build_requires if override else ()),
+                *(stated or (known.build_requires if known else ())),
             )
         return bool(unread)
 
@@ -334,7 +380,7 @@ def _resolve_build_environment(  # noqa: PLR0913, PLR0917 - a request depends on
         sdists={},
     )
     try:
-        return SdistBuild(sdist.name, resolver.resolve(build_request, effects))
+        return SdistBuild(sdist.name, resolver.resolve(build_request, effects).packages)
     except UnsolvableError as error:
         reason = f"In the build environment of `{sdist.name}` {sdist.version}:\n{error.reason}"
         raise UnsolvableError(error.platform, reason) from None

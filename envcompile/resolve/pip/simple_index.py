@@ -19,6 +19,7 @@ from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
 from envcompile.net.http import HttpClient, Request, RetryPolicy, create_body_reader
 from envcompile.net.urls import format_basic_authorization, is_web_url, parse_origin
 from envcompile.resolve.model import CERTIFICATE_HINT
+from envcompile.resolve.pip.metadata import MAX_METADATA_BYTES
 from envcompile.spec.pip import collect_index_urls
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ _RETRY_POLICY = RetryPolicy(timeout=60.0)
 _PAGE_TIMEOUT = 300.0
 _MAX_PAGE_BYTES = 64 << 20  # three times the largest pages of public indexes
 _MAX_FILE_BYTES = 1 << 30
+# Some servers of files return 403 for a file that does not exist.
+_MISSING_STATUSES = (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 _THREADS = 4
 _LOGIN_STATUSES = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED)
 
@@ -121,6 +124,15 @@ class SimpleIndex:
         if response.value is None:
             raise create_no_answer_error(_format_status(response.status), project)
         return response.value, response.headers.get("Content-Range", "")
+
+    def fetch_optional_content(self, project: str, url: str) -> bytes | None:
+        """Download a file of a project, or return None if the index does not have it. Raises `UnavailableError`."""
+        if not is_web_url(url):
+            raise UnavailableError(f"the package index lists a file of `{project}` with an invalid URL")
+        response = self._send(project, Request(url, self._authorize(url, {})), MAX_METADATA_BYTES)
+        if response.value is None and response.status not in _MISSING_STATUSES:
+            raise create_no_answer_error(_format_status(response.status), project)
+        return response.value
 
     def _fetch_project(self, project: str) -> tuple[IndexFile, ...]:
         response = self._send(project, self._create_page_request(project), _MAX_PAGE_BYTES)

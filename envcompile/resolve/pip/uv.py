@@ -22,7 +22,7 @@ from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
 from envcompile.lock.model import PipPackage
 from envcompile.net.process import select_environment
 from envcompile.project.toml_writer import format_toml_pair, format_toml_tables
-from envcompile.resolve.model import CERTIFICATE_HINT, UnsolvableError, allows_upgrades, solve_keeping_pins
+from envcompile.resolve.model import CERTIFICATE_HINT, PipSolution, UnsolvableError, allows_upgrades, solve_keeping_pins
 from envcompile.resolve.pip.index_router import serve_index_router
 from envcompile.resolve.pip.wheels import find_best_wheel, parse_annotations, write_sdist_stubs, write_stubs
 from envcompile.spec.pip import DEFAULT_INDEX, find_index_name
@@ -110,7 +110,7 @@ def prepare_uv(
 class UvResolver:
     """The uv program of the installed wheel, or else the one in PATH."""
 
-    def resolve(self, request: PipRequest, effects: Effects) -> tuple[PipPackage, ...]:
+    def resolve(self, request: PipRequest, effects: Effects) -> PipSolution:
         """Return the packages for one platform; see `PipResolver`."""
         logins = filter(_INDEX_LOGIN_VARIABLE.fullmatch, effects.environment)
         variables = select_environment(effects.environment, *_UV_VARIABLES, *logins)
@@ -135,7 +135,13 @@ class UvResolver:
             )
             packages = tomli.loads((path / "pylock.toml").read_text("utf-8")).get("packages", [])
             needs = self._resolve_graph(request, effects, path, indexes, packages)
-        return _parse_packages(packages, needs, request, indexes)
+        urls = {
+            _read_sha256(wheel): str(wheel["url"])
+            for row in packages
+            for wheel in row.get("wheels", ())
+            if "url" in wheel
+        }
+        return PipSolution(_parse_packages(packages, needs, request, indexes), urls)
 
     def _solve_with_pins(
         self, request: PipRequest, effects: Effects, path: Path, indexes: UvSettings, pins: Mapping[str, str]

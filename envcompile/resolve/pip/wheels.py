@@ -15,7 +15,7 @@ from packaging.version import InvalidVersion, Version
 from envcompile.lock.freshness_pip import find_provided_versions
 from envcompile.lock.model import PipPackage
 from envcompile.resolve.model import UnsolvableError
-from envcompile.spec.pip import normalize_name
+from envcompile.spec.pip import normalize_name, parse_dependency_name
 from envcompile.versions import version_numbers
 
 if TYPE_CHECKING:
@@ -230,5 +230,5 @@ def check_requirements(
             reason = f"pip-tools returned {version or 'no version'} for {requirement}"
             raise UnsolvableError(request.platform.name, reason)
     for package in packages:
-        if missing := [name for name in package.depends if name not in versions]:
+        if missing := [name for name in map(parse_dependency_name, package.depends) if name not in versions]:
             raise UnsolvableError(request.platform.name, f"pip-tools left out {missing[0]}, which {package.name} needs")

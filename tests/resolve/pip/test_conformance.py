@@ -68,7 +68,7 @@ def ask(resolver: PipResolver, index: Index, tmp_path: Path) -> Ask:
         target = next(each for each in PLATFORMS.values() if each.machine == MACHINE)
         plain: dict[str, object] = {"exclude": (), "python": HERE.python, "glibc": GLIBC, "platform": target}
         question = PipRequest(requirements=tuple(map(PipRequirement, requirements)), **{**plain, **fields})  # type: ignore[arg-type]
-        return resolver.resolve(question, Effects(run_forked, {**(environment or {}), **home, **where}))
+        return resolver.resolve(question, Effects(run_forked, {**(environment or {}), **home, **where})).packages
 
     return asking
 

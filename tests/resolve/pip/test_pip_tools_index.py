@@ -38,20 +38,25 @@ def effects() -> Effects:
 @pytest.mark.parametrize("newer", [None, "2025-06-01T00:00:00Z"])
 def test_with_uvs_pins_the_lock_is_the_same(effects: Effects, newer: str | None) -> None:
     """Name, version, file, hash, size and who needs whom."""
-    expected = UvResolver().resolve(question(*REQUIREMENTS, exclude_newer=newer), effects)
+    expected = UvResolver().resolve(question(*REQUIREMENTS, exclude_newer=newer), effects).packages
     asked = question(*REQUIREMENTS, exclude_newer=newer, preferences=expected)
-    assert PipToolsResolver().resolve(asked, effects) == expected
+    assert PipToolsResolver().resolve(asked, effects).packages == expected
 
 
 def test_an_older_glibc_gets_the_same_files(effects: Effects) -> None:
-    expected = UvResolver().resolve(question(*REQUIREMENTS, glibc="2.17"), effects)
-    assert PipToolsResolver().resolve(question(*REQUIREMENTS, glibc="2.17", preferences=expected), effects) == expected
+    expected = UvResolver().resolve(question(*REQUIREMENTS, glibc="2.17"), effects).packages
+    assert (
+        PipToolsResolver().resolve(question(*REQUIREMENTS, glibc="2.17", preferences=expected), effects).packages
+        == expected
+    )
 
 
 def test_a_free_solve_holds(effects: Effects) -> None:
     """Whatever it chose, uv finds every requirement of every package answered by it, with the same files."""
-    ours, theirs = (each.resolve(question(*REQUIREMENTS), effects) for each in (PipToolsResolver(), UvResolver()))
+    ours, theirs = (
+        each.resolve(question(*REQUIREMENTS), effects).packages for each in (PipToolsResolver(), UvResolver())
+    )
     for package in sorted(set(ours) ^ set(theirs), key=lambda each: each.name):
         print("pip-tools" if package in ours else "uv", package)
     exact = [f"{package.name} =={package.version}" for package in ours]
-    assert UvResolver().resolve(question(*REQUIREMENTS, *exact), effects) == ours
+    assert UvResolver().resolve(question(*REQUIREMENTS, *exact), effects).packages == ours

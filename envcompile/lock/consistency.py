@@ -1,0 +1,145 @@
+"""Checks that the locked packages of a platform fit together, from facts in the lock, without a network.
+
+Every package accepts the locked Python, each dependency is locked in a version that its dependents accept, and nothing
+is there twice: no distribution from conda and from pip, and no two packages that hold the same module or library.
+`lock` checks a new lock before it writes it, and `verify --full` checks a lock again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from envcompile.diagnostics.diagnostic import Diagnostic
+from envcompile.lock.families import find_family_conflicts
+from envcompile.lock.freshness_pip import find_provided_versions
+from envcompile.lock.graph import PackageNode, build_graph
+from envcompile.lock.package_managers import INSTALLED_KINDS, PACKAGE_LISTS
+from envcompile.spec.pip import PipRequirement, normalize_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from envcompile.diagnostics.source import KeyPath
+    from envcompile.lock.families import FamilyConflict
+    from envcompile.lock.graph import DependencyGraph
+    from envcompile.lock.model import PlatformLock
+    from envcompile.spec.model import Spec
+
+
+def accepts_python(requires_python: str, version: str) -> bool:
+    """Whether a Requires-Python accepts an exact version of Python. Installers ignore an invalid one, and so do we."""
+    try:
+        return SpecifierSet(requires_python).contains(version, prereleases=True)
+    except InvalidSpecifier:
+        return True
+
+
+def check_consistency(spec: Spec, locked: PlatformLock) -> list[Diagnostic]:
+    """Return a diagnostic for each pair of packages that do not fit together, and each that is there twice."""
+    graph = build_graph(locked)
+    found = [
+        *_check_python(spec, locked, graph),
+        *_check_dependencies(spec, locked, graph),
+        *_check_distributions(spec, locked, graph),
+    ]
+    for conflict in find_family_conflicts(locked):
+        found += _check_family(spec, conflict, graph)
+    return found
+
+
+def _check_python(spec: Spec, locked: PlatformLock, graph: DependencyGraph) -> Iterator[Diagnostic]:
+    if locked.python is None:
+        return
+    build_packages = (package for build in locked.pip_build for package in build.packages)
+    for package in (*locked.pip, *build_packages):
+        if not accepts_python(package.requires_python, locked.python.version):
+            message = (
+                f"`{package.name}` {package.version} requires Python {package.requires_python}, "
+                f"but the Python of `{locked.platform}` is {locked.python.version}"
+            )
+            hint = f"run `envcompile lock`, which selects another release of `{package.name}`"
+            yield Diagnostic("inconsistent", message, _find_requirement(spec, graph, package.name), hint)
+
+
+def _check_dependencies(spec: Spec, locked: PlatformLock, graph: DependencyGraph) -> Iterator[Diagnostic]:
+    labels = {package.name: (package.version, f"{package.name} {package.version}") for package in locked.pip}
+    provided = find_provided_versions(locked.conda)
+    labels |= {name: (version, f"conda's {name} {version}") for name, version in provided.items()}
+    for package in locked.pip:
+        for text in package.depends:
+            need = PipRequirement(text)
+            if need.name in spec.pip.exclude or need.name not in labels:
+                continue
+            version, label = labels[need.name]
+            if not need.allows_version(version):
+                message = f"`{package.name}` {package.version} needs `{need}`, but the lock has {label}"
+                yield Diagnostic("inconsistent", message, _find_requirement(spec, graph, package.name))
+
+
+def _check_distributions(spec: Spec, locked: PlatformLock, graph: DependencyGraph) -> Iterator[Diagnostic]:
+    providers = {name: package.name for package in locked.conda for name in package.provides}
+    for package in locked.pip:
+        if package.name in providers:
+            provider = providers[package.name]
+            message = f"the lock has `{package.name}` from pip, and conda's `{provider}` contains it too"
+            hint = f"if it does not, write `provides = {{ {provider} = [] }}` in `[conda]`"
+            yield Diagnostic("inconsistent", message, _find_requirement(spec, graph, package.name), hint)
+
+
+def _check_family(spec: Spec, conflict: FamilyConflict, graph: DependencyGraph) -> list[Diagnostic]:
+    """Return one diagnostic for each requirement that leads to a package of the family."""
+    family, pip, conda = conflict
+    names = [package.name for package in pip]
+    if set(names) & set(spec.pip.allow_overlap):
+        return []
+    nodes = [*(PackageNode(name, "pip") for name in names), *(PackageNode(each.name, "conda") for each in conda)]
+    places: dict[KeyPath, list[PackageNode]] = {}
+    for node in nodes:
+        places.setdefault(_find_path(spec, graph, node), []).append(node)
+    message = f"{_join(map(graph.format_label, nodes))} both contain {family.content}"
+    first, *others = places
+    hint = _make_family_hint(spec, conflict)
+    diagnostics = [Diagnostic("overlap", message, first, None if others else hint)]
+    for path in others:
+        text = f"this requirement needs {_join(map(graph.format_label, places[path]))}"
+        diagnostics.append(Diagnostic("overlap", text, path, hint if path == others[-1] else None))
+    return diagnostics
+
+
+def _make_family_hint(spec: Spec, conflict: FamilyConflict) -> str:
+    family, pip, conda = conflict
+    requested = {requirement.name for requirement in spec.pip.packages}
+    others = [package.name for package in pip if package.name not in requested]
+    removal = f'leave one out with `exclude = ["{others[-1]}"]` in `[pip]`' if others else "remove one of the two"
+    if conda:
+        return f"take {family.content} from conda or from pip, not from both; if conda's fits, {removal}"
+    last = pip[-1].name
+    return f'{removal}, or let the files of `{last}` replace the others: `allow-overlap = ["{last}"]` in `[pip]`'
+
+
+def _join(texts: Iterable[str]) -> str:
+    *first, last = (f"`{text}`" for text in texts)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _find_requirement(spec: Spec, graph: DependencyGraph, name: str) -> KeyPath:
+    return _find_path(spec, graph, PackageNode(name, "pip"))
+
+
+def _find_path(spec: Spec, graph: DependencyGraph, node: PackageNode) -> KeyPath:
+    """Return the requirement of the spec that leads to a package, the one with the fewest dependencies in between."""
+    level, seen = [node], {node}
+    while level:
+        for each in level:
+            manager = INSTALLED_KINDS[each.kind]
+            requirements = manager.list_requirements(spec, PACKAGE_LISTS[each.kind].spec_key)
+            count = len(getattr(spec, manager.name).packages)
+            for index, requirement in enumerate(requirements[:count]):
+                provides = map(normalize_name, getattr(graph.packages.get(each), "provides", ()))
+                if requirement.name == each.name or (manager.name == "pip" and requirement.name in provides):
+                    return (manager.name, "packages", index)
+        level = [found for each in level for found in graph.dependents.get(each, ()) if found not in seen]
+        seen.update(level)
+    return (INSTALLED_KINDS[node.kind].name, "packages")

@@ -1,0 +1,111 @@
+"""Distributions and conda packages that hold the same module or library under different names.
+
+Package managers know only names, so none of them notices that `opencv-python` and `opencv-python-headless` overwrite
+each other, or that conda's `nccl` and pip's `nvidia-nccl-cu12` are the same library twice.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from envcompile.lock.model import CondaPackage, PipPackage, PlatformLock
+
+
+class PackageFamily(NamedTuple):
+    """Packages of which an environment should have one.
+
+    - `content`: what they contain, for messages.
+    - `pip`: a pattern of the normalised names of distributions. `conda`: a pattern of the names of conda packages.
+    - `is_module`: whether the distributions own the same files, so that one overwrites another. CUDA libraries of
+      different majors do not.
+    - `source`: where the fact is from.
+    """
+
+    content: str
+    pip: str
+    conda: str
+    is_module: bool
+    source: str
+
+
+def _make_library_family(content: str, pip: str, conda: str) -> PackageFamily:
+    """The family of a CUDA library. Its wheels have a suffix such as `-cu12` up to CUDA 12, and none since CUDA 13."""
+    return PackageFamily(
+        content, rf"nvidia-{pip}(?:-cu[0-9]+)?", conda, False, "the names of NVIDIA's wheels, and conda-forge"
+    )
+
+
+_MODULE_FAMILIES = (
+    # module, pip, conda, source
+    (
+        "cv2",
+        "opencv(?:-contrib)?-python(?:-headless)?",
+        "opencv|py-opencv",
+        "the README of opencv-python: install only one of its four packages",
+    ),
+    ("numpy", "numpy", "numpy|numpy-base", "the recipe of numpy in the channel defaults"),
+    (
+        "tensorflow",
+        "tensorflow(?:-cpu|-gpu|-intel|-rocm|-cpu-aws)?|tf-nightly(?:-cpu|-gpu)?",
+        "tensorflow|tensorflow-base|tensorflow-cpu|tensorflow-gpu",
+        "the top-level modules of their wheels",
+    ),
+    (
+        "onnxruntime",
+        "onnxruntime(?:-gpu|-training|-training-cpu|-openvino|-qnn|-rocm|-migraphx|-directml)?|ort-nightly(?:-gpu)?",
+        "onnxruntime|onnxruntime-novec",
+        "the top-level modules of their wheels",
+    ),
+    ("faiss", "faiss-(?:cpu|gpu(?:-cu[0-9]+)?)", "faiss|faiss-cpu|faiss-gpu", "the top-level modules of their wheels"),
+    ("psycopg2", "psycopg2|psycopg2-binary", "psycopg2", "the installation page of psycopg2"),
+    ("PIL", "pillow|pillow-simd", "pillow", "the README of pillow-simd"),
+    ("xgboost", "xgboost(?:-cpu)?", "py-xgboost(?:-.*)?", "the installation page of xgboost"),
+    ("cupy", "cupy(?:-cuda[0-9]+x?|-rocm-[0-9-]+)?", "cupy|cupy-core", "the installation page of CuPy"),
+)
+FAMILIES = (
+    *(
+        PackageFamily(f"the module `{module}`", pip, conda, True, source)
+        for module, pip, conda, source in _MODULE_FAMILIES
+    ),
+    _make_library_family("NCCL", "nccl", "nccl"),
+    _make_library_family("cuDNN", "cudnn", "cudnn|libcudnn.*"),
+    _make_library_family("cuBLAS", "cublas", "libcublas"),
+    _make_library_family("cuFFT", "cufft", "libcufft"),
+    _make_library_family("cuRAND", "curand", "libcurand"),
+    _make_library_family("cuSOLVER", "cusolver", "libcusolver"),
+    _make_library_family("cuSPARSE", "cusparse", "libcusparse"),
+    _make_library_family("cuSPARSELt", "cusparselt", "cusparselt"),
+    _make_library_family("nvJitLink", "nvjitlink", "libnvjitlink"),
+    _make_library_family("NVSHMEM", "nvshmem", "libnvshmem3?"),
+    _make_library_family("cuFile", "cufile", "libcufile"),
+    _make_library_family("the CUDA runtime", "cuda-runtime", "cuda-cudart|cudatoolkit"),
+    _make_library_family("NVRTC", "cuda-nvrtc", "cuda-nvrtc"),
+    _make_library_family("CUPTI", "cuda-cupti", "cuda-cupti"),
+    _make_library_family("NVTX", "nvtx", "cuda-nvtx"),
+)
+
+
+class FamilyConflict(NamedTuple):
+    """Locked packages of one family: the pip packages, and the conda packages, each sorted by name."""
+
+    family: PackageFamily
+    pip: tuple[PipPackage, ...]
+    conda: tuple[CondaPackage, ...]
+
+
+def find_family_conflicts(locked: PlatformLock) -> Iterator[FamilyConflict]:
+    """Yield the families with a pip package beside a conda package, or with several pip packages of one module.
+
+    Without distributions that a conda package provides: those are not installed by pip.
+    """
+    provided = {name for package in locked.conda for name in package.provides}
+    packages = [each for each in locked.pip if each.name not in provided]
+    for family in FAMILIES:
+        pip = tuple(each for each in packages if re.fullmatch(family.pip, each.name))
+        conda = tuple(each for each in locked.conda if re.fullmatch(family.conda, each.name))
+        if pip and (conda or (family.is_module and len(pip) > 1)):
+            yield FamilyConflict(family, pip, conda)

@@ -1,0 +1,246 @@
+"""A pip resolver whose solutions accept the exact Python of the environment, with the facts that the lock keeps.
+
+Resolvers such as uv ignore the upper bound and the exclusions of Requires-Python, because they also solve for ranges of
+Python versions, for which an upper bound in one release would only make them select an older one without it. A lock is
+for one exact Python, so here a release that rejects it is excluded, and the resolver runs again.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import Version
+
+from envcompile.diagnostics.errors import UnavailableError
+from envcompile.lock.consistency import accepts_python
+from envcompile.resolve.model import PipSolution, UnsolvableError
+from envcompile.resolve.pip.metadata import MetadataReader, find_index_urls
+from envcompile.resolve.pip.uv import find_default_index, find_user_index
+from envcompile.resolve.pip.wheels import list_wheels
+from envcompile.spec.pip import make_marker_environment, normalize_name, parse_dependency_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from envcompile.lock.model import PipPackage
+    from envcompile.resolve.model import Effects, PipRequest, PipResolver
+    from envcompile.resolve.pip.metadata import WheelMetadata
+    from envcompile.resolve.pip.simple_index import IndexFile
+
+# Each pass excludes all releases of a package that reject the Python, so only new packages cause another one.
+_MAX_PASSES = 20
+_REQUIREMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+# The versions of Python 3 that an error can recommend.
+_PYTHON_MINORS = range(8, 16)
+
+
+class RejectedRelease(NamedTuple):
+    """A release that a resolver selected although it rejects the Python. `newest` is the newest one that accepts it."""
+
+    name: str
+    version: str
+    requires_python: str
+    newest: str | None
+
+
+class CompatibleResolver:
+    """Wraps a resolver: excludes releases that reject the exact Python, and adds facts from the metadata.
+
+    `cache` is the folder of the cache, and `warn` is called with a message about metadata that cannot be read.
+    """
+
+    def __init__(self, resolver: PipResolver, cache: Path, warn: Callable[[str], None]) -> None:
+        self._resolver, self._cache, self._warn = resolver, cache, warn
+
+    def resolve(self, request: PipRequest, effects: Effects) -> PipSolution:
+        """Return the packages for one platform; see `PipResolver`."""
+        user_index = find_user_index(effects.environment) or effects.environment.get("PIP_INDEX_URL", "")
+        indexes = ((each.name, each.url) for each in request.indexes)
+        index_urls = find_index_urls(request.index, indexes, effects.environment, user_index)
+        reader = MetadataReader(index_urls, effects.environment, self._cache, self._warn, offline=effects.offline)
+        rejected: dict[str, RejectedRelease] = {}
+        for _ in range(_MAX_PASSES):
+            try:
+                solution = self._resolver.resolve(request, effects)
+            except UnsolvableError:
+                if not rejected:
+                    raise
+                raise _explain_rejections(rejected.values(), request) from None
+            metadata = reader.read(solution.packages, solution.urls)
+            unfit = [
+                (package, bound)
+                for package in solution.packages
+                if not accepts_python(bound := _find_requires_python(package, request, metadata), request.python)
+            ]
+            if not unfit:
+                return solution._replace(packages=tuple(_add_facts(solution.packages, request, metadata)))
+            lines = []
+            for package, bound in unfit:
+                excluded, newest = _find_rejecting_releases(package, request, effects, index_urls)
+                rejected[package.name] = RejectedRelease(package.name, package.version, bound, newest)
+                lines.append(f"{package.name}{','.join(f'!={version}' for version in excluded)}")
+            request = replace(
+                request,
+                extra_constraints=(*request.extra_constraints, *lines),
+                preferences=tuple(each for each in request.preferences if each.name not in rejected),
+            )
+        raise _explain_rejections(rejected.values(), request)
+
+
+def _find_requires_python(package: PipPackage, request: PipRequest, metadata: Mapping[str, WheelMetadata]) -> str:
+    if sdist := request.sdists.get(package.name, {}).get(package.version):
+        return sdist.requires_python
+    found = metadata.get(package.sha256)
+    return found.requires_python if found else package.requires_python
+
+
+def _find_rejecting_releases(
+    package: PipPackage, request: PipRequest, effects: Effects, index_urls: Mapping[str, str]
+) -> tuple[list[str], str | None]:
+    """Return the releases of a package that reject the Python, and the newest one that accepts it, from its page.
+
+    At least the locked release is returned, also for an index whose pages have no Requires-Python.
+    """
+    rejecting, accepting = {Version(package.version)}, set[Version]()
+    if not effects.offline:
+        from envcompile.resolve.pip.simple_index import SimpleIndex  # noqa: PLC0415 - only if a release is rejected
+
+        index = SimpleIndex(index_urls.get(package.index) or find_default_index(effects), effects.environment)
+        try:
+            files: Iterable[IndexFile] = index.fetch_files([package.name])[package.name]
+        except UnavailableError:
+            files = ()
+        accepts: dict[Version, list[bool]] = {}
+        for version, file in list_wheels(package.name, files):
+            if not file.is_yanked:
+                accepts.setdefault(version, []).append(accepts_python(file.requires_python, request.python))
+        rejecting |= {version for version, answers in accepts.items() if not any(answers)}
+        accepting = {version for version in accepts if version not in rejecting and not version.is_prerelease}
+    newest = str(max(accepting)) if accepting else None
+    return [str(version) for version in sorted(rejecting)], newest
+
+
+def _explain_rejections(rejected: Iterable[RejectedRelease], request: PipRequest) -> UnsolvableError:
+    """Return an error that names each rejected release, its bound, and what would fit.
+
+    Not the text of the resolver: it lists the excluded releases, hundreds of them.
+    """
+    lines = []
+    for each in rejected:
+        bound = f"requires Python {each.requires_python}, and the environment has {request.python}"
+        lines.append(f"{each.name} {each.version} {bound}.")
+        pythons = [f"3.{minor}" for minor in _PYTHON_MINORS if accepts_python(each.requires_python, f"3.{minor}.99")]
+        advice = [f'write `python = "{pythons[-1]}"`'] if pythons else []
+        # A release that the requirements allow has been tried.
+        excluding = [item for item in request.requirements if item.name == each.name]
+        if each.newest and any(not item.allows_version(each.newest) for item in excluding):
+            advice.append(f"request {each.name} {each.newest}, the newest release that accepts Python {request.python}")
+        lines += [f"hint: {', or '.join(advice)}"] if advice else []
+    return UnsolvableError(request.platform.name, "\n".join(lines))
+
+
+# The facts that the lock keeps.
+
+
+def _add_facts(
+    packages: tuple[PipPackage, ...], request: PipRequest, metadata: Mapping[str, WheelMetadata]
+) -> Iterator[PipPackage]:
+    """Yield the packages with their Requires-Python, and with the extras and versions in their dependencies."""
+    known = {package.name: _find_requires(package, request, metadata) for package in packages}
+    needs = {package.name: {package.name, *map(parse_dependency_name, package.depends)} for package in packages}
+    requires = {
+        name: tuple(_parse_requirements(texts, needs[name])) for name, texts in known.items() if texts is not None
+    }
+    environment = make_marker_environment(request.platform.machine, request.python)
+    extras = _find_active_extras(request, requires, environment)
+    for package in packages:
+        python = _format_specifier(_find_requires_python(package, request, metadata))
+        depends = package.depends
+        if package.name in requires:
+            names = {parse_dependency_name(text) for text in package.depends}
+            active = _select_active(requires[package.name], extras.get(package.name, set()), environment)
+            ranges = _format_dependencies([each for each in active if normalize_name(each.name) in names])
+            depends = tuple(sorted(ranges.get(name, name) for name in names))
+        yield replace(package, depends=depends, requires_python=python)
+
+
+def _find_requires(
+    package: PipPackage, request: PipRequest, metadata: Mapping[str, WheelMetadata]
+) -> tuple[str, ...] | None:
+    """Return the Requires-Dist of a package, or None if it is unknown."""
+    if sdist := request.sdists.get(package.name, {}).get(package.version):
+        return sdist.requires
+    found = metadata.get(package.sha256)
+    return found.requires if found else None
+
+
+def _parse_requirements(texts: Iterable[str], names: set[str]) -> Iterator[Requirement]:
+    """Parse the requirements for some packages: most others belong to extras that nobody requests."""
+    for text in texts:
+        found = _REQUIREMENT_NAME.match(text)
+        if found and normalize_name(found[0]) in names:
+            # Invalid requirements are skipped, as uv does with those that it cannot correct.
+            with suppress(InvalidRequirement):
+                yield Requirement(text)
+
+
+def _find_active_extras(
+    request: PipRequest, requires: Mapping[str, tuple[Requirement, ...]], environment: Mapping[str, str]
+) -> dict[str, set[str]]:
+    """Return the extras of each package that the requirements or other packages request."""
+    extras: dict[str, set[str]] = {}
+    for each in request.requirements:
+        if each.applies_to(environment):
+            extras.setdefault(each.name, set()).update(each.extras)
+    waiting = list(extras)
+    seen: set[tuple[str, frozenset[str]]] = set()
+    while waiting:
+        name = waiting.pop()
+        state = (name, frozenset(extras.get(name, ())))
+        if state in seen:
+            continue
+        seen.add(state)
+        for need in _select_active(requires.get(name, ()), extras.get(name, set()), environment):
+            needed = normalize_name(need.name)
+            extras.setdefault(needed, set()).update(map(normalize_name, need.extras))
+            waiting.append(needed)
+    return extras
+
+
+def _select_active(
+    requires: Iterable[Requirement], extras: set[str], environment: Mapping[str, str]
+) -> list[Requirement]:
+    """Return the requirements whose markers are true without an extra, or with one of the extras."""
+    return [
+        each
+        for each in requires
+        if each.marker is None
+        or any(each.marker.evaluate({**environment, "extra": extra}) for extra in ("", *sorted(extras)))
+    ]
+
+
+def _format_dependencies(requirements: Iterable[Requirement]) -> dict[str, str]:
+    """Return one dependency of the lock for each name: `urllib3[socks] <3,>=2`."""
+    merged: dict[str, tuple[set[str], set[str]]] = {}
+    for each in requirements:
+        extras, specifiers = merged.setdefault(normalize_name(each.name), (set(), set()))
+        extras.update(map(normalize_name, each.extras))
+        specifiers.update(str(specifier) for specifier in each.specifier)
+    return {
+        name: f"{name}{f'[{chr(44).join(sorted(extras))}]' if extras else ''} {','.join(sorted(specifiers))}".strip()
+        for name, (extras, specifiers) in merged.items()
+    }
+
+
+def _format_specifier(text: str) -> str:
+    """Format a range of versions with sorted parts; "" for an invalid one, which installers ignore."""
+    try:
+        return ",".join(sorted(str(each) for each in SpecifierSet(text)))
+    except InvalidSpecifier:
+        return ""

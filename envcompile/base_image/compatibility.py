@@ -133,6 +133,9 @@ def _suggest_cuda_for_compute(row: GpuArchitecture, case: DecisionInputs) -> str
         each for each in case.catalogue.minor_releases if is_compute_in_toolkit(row.capability, each, case.catalogue)
     ]
     hint = f"CUDA {known[0]} to {known[-1]} serves it" if known else "no CUDA that is known serves it"
+    advice = []
+    if known and not case.request.cuda:
+        advice.append(f'write `version = "{major_version(known[-1])}"` in `[cuda]`')
     torch, wanted = case.locked_cuda.torch, version_numbers(row.capability)
     builds = [
         each
@@ -143,7 +146,9 @@ def _suggest_cuda_for_compute(row: GpuArchitecture, case: DecisionInputs) -> str
     ]
     if torch and builds:
         newest = max((each.cuda for each in builds), key=lambda word: version_numbers(word.removeprefix("cu")))
-        hint += f": torch's newest builds with code for it are `{newest}`, of an index in `extra-indexes`"
+        advice.append(f"take torch from its index for `{newest}`, in `extra-indexes`")
+    if advice:
+        hint += f": {', or '.join(advice)}"
     return hint
 
 
@@ -250,6 +255,8 @@ def iter_version_conflicts(case: DecisionInputs) -> Iterator[Diagnostic]:
     )
     if len(found) > 1:
         hint = "select releases that are built for the same major version"
+        if not case.request.cuda:
+            hint = f'write `version = "{min(found)}"` in `[cuda]`, which selects releases for CUDA {min(found)}'
         yield Diagnostic("cuda-mixed", f"the locked packages are for more than one CUDA version: {told}", hint=hint)
     elif case.request.cuda.is_excluded and (found or case.needs_cuda_image):
         needing = ", ".join(

@@ -237,6 +237,8 @@ def explain_unsolvable(
     if exact and error.table != "apt":
         versions = " and ".join(f"`{name}=={version}`" for name, version in exact.items())
         message = f"no set of packages satisfies the requirements with {versions} on `{error.platform}`"
+    if error.problems:
+        return DiagnosticsError(source, _locate_problems(error, spec), EXIT_FAILED)
     paths = _find_blamed_requirements(error, spec) or [(error.table, "packages")]
     context = "packages" if error.table == "apt" else "Python and C library"
     hint = f"the resolver reports for `{error.platform}`, with the {context} of the base image:\n"
@@ -252,6 +254,20 @@ def explain_unsolvable(
         for index, path in enumerate(paths)
     ]
     return DiagnosticsError(source, diagnostics, EXIT_FAILED)
+
+
+def _locate_problems(error: UnsolvableError, spec: Spec) -> list[Diagnostic]:
+    """Return a diagnostic for each requirement that cannot be satisfied on its own."""
+    places = {each.name: index for index, each in reversed(list(enumerate(spec.pip.packages)))}
+    return [
+        Diagnostic(
+            "unsolvable",
+            problem.message,
+            ("pip", "packages", places[problem.name]) if problem.name in places else ("pip", "packages"),
+            problem.hint,
+        )
+        for problem in error.problems
+    ]
 
 
 def _find_blamed_requirements(error: UnsolvableError, spec: Spec) -> list[KeyPath]:

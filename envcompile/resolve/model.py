@@ -37,17 +37,29 @@ class Effects:
     offline: bool = False
 
 
+class RequirementProblem(NamedTuple):
+    """A requirement that cannot be satisfied whatever the others need: the package, a sentence, and a hint."""
+
+    name: str
+    message: str
+    hint: str | None
+
+
 class UnsolvableError(CheckFailedError):
     """No set of packages satisfies the requirements in a table of the spec.
 
-    `reason` is the resolver's own text, and `table` is pip, conda or apt.
+    `reason` is the resolver's own text, and `table` is pip, conda or apt. `problems` are requirements that cannot be
+    satisfied on their own.
     """
 
-    def __init__(self, platform: str, reason: str, table: str = "pip") -> None:
+    def __init__(
+        self, platform: str, reason: str, table: str = "pip", problems: tuple[RequirementProblem, ...] = ()
+    ) -> None:
         super().__init__(f"no set of packages satisfies the requirements on `{platform}`")
         self.platform = platform
         self.reason = reason
         self.table = table
+        self.problems = problems
 
 
 # pip

@@ -138,10 +138,10 @@ def test_unsolvable_shows_the_reason_and_the_line(tmp_path: Path) -> None:
     lock(tmp_path, ["six"])
     whole = (tmp_path / "envcompile.lock").read_bytes()
     _, said = lock(tmp_path, ["six", "idna >=99", "requests"], code=1)
-    assert "error[unsolvable]: no set of packages satisfies the requirements on `linux-64`" in said
+    assert "error[unsolvable]: no release of `idna` satisfies `idna >=99`" in said
     assert " --> envcompile.toml:7:20\n" in said
     assert "^^^^^^^^^^" in said
-    assert "idna>=99" in said.partition("hint:")[2]
+    assert "the newest release is 3." in said.partition("hint:")[2]
     assert (tmp_path / "envcompile.lock").read_bytes() == whole
 
 

@@ -94,6 +94,12 @@ def find_distributions(package: CondaPackage, *, is_conda_forge: bool) -> tuple[
     return (own_name,) if depends_on_python and _PIP_NAME.fullmatch(own_name) else ()
 
 
+def list_known_distributions() -> list[str]:
+    """Return the names of all distributions in the name table, each once."""
+    values = (row.partition("=")[2].lstrip("*") or row.partition("=")[0] for row in _load_name_table())
+    return list(dict.fromkeys(name for value in values for name in value.split(",")))
+
+
 @cache
 def _load_name_table() -> list[str]:
     # Not by `importlib.resources`, which imports `zipfile`: 4 ms of every lock.

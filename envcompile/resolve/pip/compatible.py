@@ -68,9 +68,9 @@ class CompatibleResolver:
         for _ in range(_MAX_PASSES):
             try:
                 solution = self._resolver.resolve(request, effects)
-            except UnsolvableError:
+            except UnsolvableError as error:
                 if not rejected:
-                    raise
+                    raise _with_problems(error, request, effects, index_urls) from None
                 raise _explain_rejections(rejected.values(), request) from None
             metadata = reader.read(solution.packages, solution.urls)
             unfit = [
@@ -91,6 +91,18 @@ class CompatibleResolver:
                 preferences=tuple(each for each in request.preferences if each.name not in rejected),
             )
         raise _explain_rejections(rejected.values(), request)
+
+
+def _with_problems(
+    error: UnsolvableError, request: PipRequest, effects: Effects, index_urls: Mapping[str, str]
+) -> UnsolvableError:
+    """Return the error with the requirements that cannot be satisfied on their own."""
+    if effects.offline:
+        return error
+    from envcompile.resolve.pip.requirement_check import find_requirement_problems  # noqa: PLC0415 - after a failure
+
+    problems = find_requirement_problems(request, effects, index_urls)
+    return UnsolvableError(error.platform, error.reason, error.table, problems)
 
 
 def _find_requires_python(package: PipPackage, request: PipRequest, metadata: Mapping[str, WheelMetadata]) -> str:

@@ -101,6 +101,23 @@ class SimpleIndex:
             # After an error or an interrupt, do not wait for the other responses.
             pool.shutdown(wait=False, cancel_futures=True)
 
+    def fetch_known_files(self, projects: Iterable[str]) -> dict[str, tuple[IndexFile, ...] | None]:
+        """Return all files of each project, or None for a project that the index does not have.
+
+        Projects whose page cannot be read are missing.
+        """
+
+        def fetch(project: str) -> tuple[tuple[IndexFile, ...] | None] | None:
+            try:
+                return (self._fetch_project(project),)
+            except UnavailableError as error:
+                return (None,) if f": {HTTPStatus.NOT_FOUND:d} " in error.message else None
+
+        names = list(projects)
+        with ThreadPoolExecutor(_THREADS) as pool:
+            found = zip(names, pool.map(fetch, names), strict=True)
+            return {name: result[0] for name, result in found if result}
+
     def is_hidden(self, project: str) -> bool:
         """Whether the index refuses a project that exists. Without credentials, many indexes return 404 for it.
 

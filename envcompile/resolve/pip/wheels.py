@@ -182,14 +182,19 @@ def list_wheels(name: str, files: Iterable[IndexFile]) -> Iterator[tuple[Version
 
 def is_installable(file: IndexFile, request: PipRequest) -> bool:
     """Whether the file is for this Python and not excluded by `exclude_newer`, whatever its platform."""
-    # Both times are RFC 3339 in UTC (PEP 700). Without the Z they sort as text, even if only one has a fraction.
-    limit = request.exclude_newer
-    if limit is not None and not "" < file.uploaded.rstrip("Z") < limit.rstrip("Z"):
+    if not is_uploaded_in_time(file, request):
         return False
     try:
         return SpecifierSet(file.requires_python).contains(request.python, prereleases=True)
     except InvalidSpecifier:
         return True  # as pip does
+
+
+def is_uploaded_in_time(file: IndexFile, request: PipRequest) -> bool:
+    """Whether `exclude_newer` allows the file. A file without a time is excluded."""
+    # Both times are RFC 3339 in UTC (PEP 700). Without the Z they sort as text, even if only one has a fraction.
+    limit = request.exclude_newer
+    return limit is None or "" < file.uploaded.rstrip("Z") < limit.rstrip("Z")
 
 
 def find_newer_glibc_wheel(

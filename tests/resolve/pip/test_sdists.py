@@ -166,7 +166,7 @@ def test_an_sdist_that_is_not_allowed_is_not_used(index: Index, tmp_path: Path, 
     locked, said = lock(tmp_path / "x", index, 'packages = ["static", "meson"]\nallow-sdist = ["static"]')
     assert locked is None
     assert "error[unsolvable]" in said
-    assert 'hint: `allow-sdist = ["meson"]` in `[pip]` builds the package from its sdist' in said
+    assert 'hint: build it from its sdist: `allow-sdist = ["meson"]` in `[pip]`' in said
     assert "--no-build" not in said
     assert not canary.exists()
 

@@ -87,6 +87,13 @@ _ALL_RULES = (
         "the value is not a timestamp with a time zone",
         "A timestamp must mean the same everywhere, so it needs an offset from UTC: 2026-11-01T00:00:00Z.",
     ),
+    DiagnosticRule(
+        "too-long",
+        "the value is too long for a line of a Dockerfile",
+        "Docker reads lines of at most 65,535 bytes in a Dockerfile. An environment variable, a label or a command is "
+        "one line.",
+        phase="spec",
+    ),
     DiagnosticRule("duplicate", "an entry occurs twice", "Keep one of the two entries.", phase="spec"),
     # Requirements.
     DiagnosticRule(

@@ -98,13 +98,12 @@ def _check_family(spec: Spec, conflict: FamilyConflict, graph: DependencyGraph) 
     places: dict[KeyPath, list[PackageNode]] = {}
     for node in nodes:
         places.setdefault(_find_path(spec, graph, node), []).append(node)
-    message = f"{_join(map(graph.format_label, nodes))} both contain {family.content}"
-    first, *others = places
     hint = _make_family_hint(spec, conflict)
-    diagnostics = [Diagnostic("overlap", message, first, None if others else hint)]
-    for path in others:
-        text = f"this requirement needs {_join(map(graph.format_label, places[path]))}"
-        diagnostics.append(Diagnostic("overlap", text, path, hint if path == others[-1] else None))
+    diagnostics = []
+    for path, here in places.items():
+        labels = [graph.format_label(node) for node in (*here, *(node for node in nodes if node not in here))]
+        message = f"{_join(labels)} {'both' if len(labels) == 2 else 'all'} contain {family.content}"  # noqa: PLR2004
+        diagnostics.append(Diagnostic("overlap", message, path, hint))
     return diagnostics
 
 
@@ -114,7 +113,8 @@ def _make_family_hint(spec: Spec, conflict: FamilyConflict) -> str:
     others = [package.name for package in pip if package.name not in requested]
     removal = f'leave one out with `exclude = ["{others[-1]}"]` in `[pip]`' if others else "remove one of the two"
     if conda:
-        return f"take {family.content} from conda or from pip, not from both; if conda's fits, {removal}"
+        advice = f"; if conda's fits, {removal}" if others else ""
+        return f"take {family.content} from conda or from pip, not from both{advice}"
     last = pip[-1].name
     return f'{removal}, or let the files of `{last}` replace the others: `allow-overlap = ["{last}"]` in `[pip]`'
 

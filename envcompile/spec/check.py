@@ -38,6 +38,7 @@ _UNIQUE_LISTS = {
 }
 
 
+_COMMAND_KEYS = ("entrypoint", "command")
 # More than any release of Python has had.
 _MAX_PYTHON_PATCH = 60
 
@@ -58,6 +59,7 @@ def check_spec(value: dict[str, Any]) -> list[Diagnostic]:
         *check_indexes(_get_value(value, "pip", "extra-indexes")),
         *_check_images(value),
         *_check_commands(value),
+        *_check_line_lengths(value),
         *_check_exports(value),
         *(problem for path, noun in _UNIQUE_LISTS.items() for problem in _check_duplicates(value, path, noun)),
     ]
@@ -156,6 +158,33 @@ def _check_both_pythons(key: object, requirement: MatchSpec, path: KeyPath) -> I
         yield Diagnostic(
             "unsolvable", f"no Python {key} satisfies this requirement", path, "change or remove one of the two"
         )
+
+
+# The longest line that Docker's parser of Dockerfiles reads, in bytes.
+_MAX_LINE_BYTES = 65_535
+# What the Dockerfile adds to a value in its line: an instruction, quotes, and a continuation.
+_LINE_OVERHEAD = 40
+
+
+def _check_line_lengths(value: dict[str, Any]) -> Iterator[Diagnostic]:
+    """Find values that would make a line of the Dockerfile longer than a builder reads."""
+    tables = {key: _get_value(value, "image", key) for key in ("env", "labels")}
+    lines: list[tuple[KeyPath, list[str]]] = [
+        (("image", key, name), [name, text])
+        for key, table in tables.items()
+        for name, text in (table.items() if isinstance(table, dict) else ())
+        if isinstance(text, str)
+    ]
+    lines += [(("image", key), [text for _, text in _iter_strings(value, "image", key)]) for key in _COMMAND_KEYS]
+    for path, texts in lines:
+        # A quote, a backslash and a dollar are written with a backslash in front.
+        size = sum(len(text.encode(errors="replace")) + len(re.findall(r'["\\$]', text)) + 4 for text in texts)
+        if size + _LINE_OVERHEAD > _MAX_LINE_BYTES:
+            message = (
+                f"the value needs a line of {size:,} bytes in the Dockerfile, and builders read {_MAX_LINE_BYTES:,}"
+            )
+            hint = "put the text into a file, and read it when the container starts"
+            yield Diagnostic("too-long", message, path, hint)
 
 
 def _check_provides(value: dict[str, Any]) -> Iterator[Diagnostic]:

@@ -41,14 +41,12 @@ CASES = {
 }
 
 
-# It has no wheel, and its setup.py says what it needs only when it runs.
+# It has no wheel, and its dependencies count as dynamic: that they hold is a known fact, and so is how it is built.
 FLASH_ATTENTION = """[pip]
 packages = ["torch ==2.8.0", "flash-attn ==2.8.3"]
 allow-sdist = ["flash-attn"]
 [pip.metadata.flash-attn]
-requires-dist = ["torch", "einops"]
-build-requires = ["torch", "psutil", "ninja", "packaging"]
-build-env = { FLASH_ATTENTION_FORCE_BUILD = "TRUE", MAX_JOBS = "4" }
+build-env = { MAX_JOBS = "4" }
 [cuda]
 compute = ["8.0", "9.0"]
 """
@@ -90,18 +88,99 @@ def test_an_sdist_that_compiles_cuda(tmp_path: Path, settings: str) -> None:
     assert f"COPY <<'EOF' /sdist-1/environment.txt\n{lines}EOF\n" in text
 
 
-def locked(tmp_path: Path, settings: str, spec: str) -> PlatformLock:
+MMCV = """[pip]
+packages = ["torch ==2.1.2", "torchvision ==0.16.2", "numpy <2", "mmengine", "mmcv ==2.1.0"]
+allow-sdist = ["mmcv"]
+[cuda]
+compute = ["8.0"]
+"""
+
+
+def test_an_unknown_sdist_that_is_built_with_torch(tmp_path: Path, settings: str) -> None:
+    """Signs of CUDA are never ignored: nvcc in the build stage, and a warning."""
+    platform = locked(tmp_path, settings, MMCV, python="3.10")
+    assert platform.build.image.partition("@")[0] == "nvidia/cuda:12.1.1-devel-ubuntu22.04"
+    assert platform.run.image.partition("@")[0] == "ubuntu:22.04"
+    assert platform.base_decision
+    assert [each.rule for each in platform.base_decision.warnings] == ["cuda-sdist"]
+    [mmcv] = [each for each in platform.pip if each.kind == "sdist"]
+    assert mmcv.build_env == (("FORCE_CUDA", "1"), ("MMCV_WITH_OPS", "1"))
+
+
+@pytest.mark.parametrize(
+    ("packages", "cuda", "rules"),
+    [
+        (["torch ==2.4.1", "gsplat", "nerfacc"], "", ["run-time-compiler", "run-time-compiler"]),
+        (["unsloth"], "", ["run-time-compiler"]),
+        (["unsloth"], "jit = true", []),
+    ],
+)
+def test_code_that_is_compiled_when_it_runs(
+    packages: list[str], cuda: str, rules: list[str], tmp_path: Path, settings: str
+) -> None:
+    platform = locked(tmp_path, settings, f"[pip]\npackages = {packages}\n[cuda]\n{cuda}\n")
+    assert platform.base_decision
+    assert [each.rule for each in platform.base_decision.warnings] == rules
+
+
+def test_cuda_python_follows_the_major_version_of_cuda(tmp_path: Path, settings: str) -> None:
+    platform = locked(tmp_path, settings, '[pip]\npackages = ["torch ==2.8.0", "cuda-python"]\n')
+    versions = {each.name: each.version.partition(".")[0] for each in platform.pip}
+    assert (versions["cuda-python"], versions["cuda-bindings"]) == ("12", "12")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message", "hint"),
+    [
+        (
+            '[pip]\npackages = ["torch"]\n[cuda]\ncompute = ["7.0"]\n',
+            "error[compute-unsupported]: GPU architecture 7.0 is not served",
+            'write `version = "12"` in `[cuda]`',
+        ),
+        (
+            '[pip]\npackages = ["torch", "tensorflow[and-cuda]"]\n',
+            "error[cuda-mixed]",
+            'write `version = "12"` in `[cuda]`',
+        ),
+        (
+            'platforms = ["linux-aarch64"]\n[pip]\npackages = ["torch ==2.9.1"]\n[cuda]\ncompute = ["9.0"]\n',
+            "error[compute-unsupported]: the locked wheel of `torch` 2.9.1 has no CUDA",
+            "take a release or an index that has builds with CUDA",
+        ),
+        (
+            '[pip]\npackages = ["tensorrt-llm"]\n',
+            "error[unsolvable]: no wheel of `tensorrt-llm` satisfies",
+            "NVIDIA publishes its wheels in an index of its own",
+        ),
+    ],
+)
+def test_an_error_has_a_hint_that_is_true(spec: str, message: str, hint: str, tmp_path: Path, settings: str) -> None:
+    done = lock(tmp_path, settings, spec)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert hint in done.stderr
+    if 'version = "12"' in hint:
+        table = spec if "[cuda]" in spec else f"{spec}[cuda]\n"
+        solved = lock(tmp_path, settings, table.replace("[cuda]\n", '[cuda]\nversion = "12"\n'))
+        assert solved.returncode == 0, solved.stderr
+
+
+def locked(tmp_path: Path, settings: str, spec: str, python: str = "3.12") -> PlatformLock:
     """The one platform of a lock of the real index."""
-    head = 'name = "x"\npython = "3.12"\nexclude-newer = 2026-11-22T00:00:00Z\n'
+    done = lock(tmp_path, settings, spec, python)
+    assert done.returncode == 0, done.stderr
+    (platform,) = parse_lock((tmp_path / "envcompile.lock").read_text("utf-8"), "x").platforms
+    return platform
+
+
+def lock(tmp_path: Path, settings: str, spec: str, python: str = "3.12") -> subprocess.CompletedProcess[str]:
+    head = f'name = "x"\npython = "{python}"\nexclude-newer = 2026-11-22T00:00:00Z\n'
     (tmp_path / "envcompile.toml").write_text(head + spec, "utf-8")
-    (tmp_path / "config/envcompile").mkdir(parents=True)
+    (tmp_path / "config/envcompile").mkdir(parents=True, exist_ok=True)
     (tmp_path / "config/envcompile/config.toml").write_text(settings, "utf-8")
     own = {"XDG_CONFIG_HOME": str(tmp_path / "config"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     # uv's own cache is the user's, as it is for every test of the real index.
     environment = {**os.environ, **own, "UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR", str(tmp_path / "uv"))}
-    done = subprocess.run(
+    return subprocess.run(
         [*COMMAND, "lock"], cwd=tmp_path, env=environment, capture_output=True, check=False, text=True
     )
-    assert done.returncode == 0, done.stderr
-    (platform,) = parse_lock((tmp_path / "envcompile.lock").read_text("utf-8"), "x").platforms
-    return platform

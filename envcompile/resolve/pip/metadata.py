@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from envcompile.diagnostics.errors import CheckFailedError, UnavailableError
+from envcompile.net.urls import is_web_url
 from envcompile.project.files import write_text
 from envcompile.spec.pip import DEFAULT_INDEX, normalize_name
 
@@ -144,7 +145,10 @@ class MetadataReader:
         """
         wheels = [each for each in packages if each.kind == "wheel"]
         found = {each.sha256: known for each in wheels if (known := self._read_cache(each.sha256))}
-        missing = [each for each in wheels if each.sha256 not in found and each.sha256 in urls]
+        missing = [each for each in wheels if each.sha256 not in found]
+        if local := [each for each in missing if not is_web_url(urls.get(each.sha256, ""))]:
+            self._warn_unread(local, "the index does not serve the file over HTTP")
+        missing = [each for each in missing if each not in local]
         if not missing:
             return found
         if self._offline:
@@ -174,8 +178,9 @@ class MetadataReader:
         return metadata
 
     def _find_client(self, index: str, url: str) -> SimpleIndex:
-        parts = urlsplit(url)
-        root = self._index_urls.get(index) or f"{parts.scheme}://{parts.netloc}/"
+        parts, root = urlsplit(url), self._index_urls.get(index, "")
+        if not root.startswith(("http://", "https://")):
+            root = f"{parts.scheme}://{parts.netloc}/"
         if root not in self._clients:
             from envcompile.resolve.pip.simple_index import SimpleIndex  # noqa: PLC0415 - imports `ssl` and `http`
 

@@ -14,7 +14,7 @@ import pytest
 
 from envcompile.lock.model import PipPackage
 from envcompile.lock.reader import parse_lock
-from envcompile.resolve.pip.metadata import MetadataReader
+from envcompile.resolve.pip.metadata import MetadataReader, find_index_urls
 from tests.kit.index import Index, Wheel, served
 
 if TYPE_CHECKING:
@@ -142,3 +142,26 @@ def test_a_wheel_without_readable_metadata_is_a_warning(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert "the metadata of `base` was not read" in done.stderr
     assert "`--offline` is set" in done.stderr
+
+
+def test_credentials_of_the_index_are_used_for_its_files(tmp_path: Path) -> None:
+    """They may be in the URL, or in the variables of uv."""
+    wheel = WORLD[0]
+    package = PipPackage(wheel.name, wheel.version, wheel.file, wheel.sha256())
+    with served(Index(WORLD, beside=True, password="secret")) as index:
+        url = f"http://127.0.0.1:{index.port}/files/{wheel.file}"
+        variables = {"UV_INDEX_DEFAULT_USERNAME": "me", "UV_INDEX_DEFAULT_PASSWORD": "secret"}
+        from_variables = find_index_urls(index.url(), (), variables, "")
+        for number, urls in enumerate(({"default": index.url("me:secret@")}, from_variables)):
+            reader = MetadataReader(urls, {}, tmp_path / str(number), warn=pytest.fail)
+            assert reader.read([package], {package.sha256: url})
+        warnings: list[str] = []
+        MetadataReader({}, {}, tmp_path / "none", warn=warnings.append).read([package], {package.sha256: url})
+    assert "401" in warnings[0]
+
+
+def test_a_file_without_a_url_is_a_warning(tmp_path: Path) -> None:
+    package = PipPackage("a", "1.0", "a-1.0-py3-none-any.whl", 64 * "a")
+    warnings: list[str] = []
+    assert MetadataReader({}, {}, tmp_path, warn=warnings.append).read([package], {}) == {}
+    assert "the index does not serve the file over HTTP" in warnings[0]

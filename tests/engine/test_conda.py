@@ -130,3 +130,20 @@ def test_a_local_channel_is_locked_and_not_built(engine: Engine, conda_channel: 
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert "is a local folder, which the build cannot read" in done.stderr
+
+
+def test_the_build_looks_for_the_distributions_in_conda_packages(
+    engine: Engine, conda_channel: Channel, tmp_path: Path
+) -> None:
+    """Promise 12: pip packages find what they need of conda in the locked version, or the build fails."""
+    requirement = '[pip]\npackages = ["greeter >=0.4", "six"]'
+    locked = lock(tmp_path, spec(engine, conda_channel.url, '"everything"', requirement))
+    assert "greeter" not in {package.name for package in locked.pip}
+    text = (tmp_path / "Dockerfile").read_text("utf-8")
+    assert "\ngreeter 0.4.0 greeter\n" in text
+    engine.build(text, "envcompile-test-provided")
+    wrong = text.replace("\ngreeter 0.4.0 greeter\n", "\ngreeter 0.3.0 greeter\nsettings 1.0 settings\n")
+    said = docker("buildx", "build", "--network=host", "-", text=wrong, check=False)
+    assert "envcompile: conda's greeter 0.3.0 contains greeter 0.4.0" in said
+    assert "envcompile: conda's settings 1.0 does not contain the distribution settings" in said
+    assert "correct `provides` in `[conda]` of the spec" in said

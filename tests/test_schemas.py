@@ -31,6 +31,7 @@ from envcompile.lock.model import (
     CondaPackage,
     GeneratedFile,
     PipPackage,
+    PythonInterpreter,
     RejectedImage,
     SdistBuild,
     SizeSaving,
@@ -318,6 +319,7 @@ def _sdist(package: PipPackage) -> dict[str, Any]:
     return {"pip": (sdist,), "pip_build": (SdistBuild(package.name, (package,)),)}
 
 
+PYTHON = PythonInterpreter("3.13.5", "/env/bin/python", "conda", "cp313t")
 DECIDED = BaseImageDecision(
     *(
         "2026-11-22 sha256:0123456789ab",
@@ -348,7 +350,9 @@ def everything() -> dict[str, Any]:
     )
     apt = (AptPackage("git", "1:2.39.5-0+deb12u3", "amd64", 64 * "c", 7264380, ("perl",)),)
     platforms = tuple(
-        dataclasses.replace(each, conda=(conda,), **_sdist(each.pip[-1]), apt=apt, apt_build=apt, base_decision=DECIDED)
+        dataclasses.replace(
+            each, python=PYTHON, conda=(conda,), **_sdist(each.pip[-1]), apt=apt, apt_build=apt, base_decision=DECIDED
+        )
         for each in lock.platforms
     )
     channels = (Channel("corp", "https://channels.example.com/corp"),)

@@ -7,9 +7,11 @@ is there twice: no distribution from conda and from pip, and no two packages tha
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.lock.families import find_family_conflicts
@@ -41,6 +43,7 @@ def check_consistency(spec: Spec, locked: PlatformLock) -> list[Diagnostic]:
     graph = build_graph(locked)
     found = [
         *_check_python(spec, locked, graph),
+        *_check_abi(spec, locked, graph),
         *_check_dependencies(spec, locked, graph),
         *_check_distributions(spec, locked, graph),
     ]
@@ -61,6 +64,17 @@ def _check_python(spec: Spec, locked: PlatformLock, graph: DependencyGraph) -> I
             )
             hint = f"run `envcompile lock`, which selects another release of `{package.name}`"
             yield Diagnostic("inconsistent", message, _find_requirement(spec, graph, package.name), hint)
+
+
+def _check_abi(spec: Spec, locked: PlatformLock, graph: DependencyGraph) -> Iterator[Diagnostic]:
+    """Yield the wheels that a free-threaded Python cannot load: not even those for the stable ABI (abi3)."""
+    abi = locked.python.abi if locked.python else ""
+    for package in locked.pip if abi else ():
+        with suppress(InvalidWheelFilename):
+            *_, tags = parse_wheel_filename(package.file)
+            if not any(tag.abi in ("none", abi) for tag in tags):
+                message = f"`{package.file}` is not for the ABI `{abi}` of the locked Python"
+                yield Diagnostic("inconsistent", message, _find_requirement(spec, graph, package.name))
 
 
 def _check_dependencies(spec: Spec, locked: PlatformLock, graph: DependencyGraph) -> Iterator[Diagnostic]:

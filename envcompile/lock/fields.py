@@ -39,6 +39,7 @@ _FIELD_PATTERNS = {
     "os": re.compile(r"[a-z][a-z0-9]*-[0-9]+(?:\.[0-9]+)*"),
     "glibc": re.compile(r"2\.[0-9]{1,2}"),
     "source": re.compile("spec|image|assumed|conda|apt"),
+    "abi": re.compile(r"cp3[0-9]{1,2}t"),
     "digest": DIGEST_PATTERN,
     "text": DIGEST_PATTERN,
 }

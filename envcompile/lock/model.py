@@ -96,12 +96,14 @@ class PythonInterpreter:
 
     `source` is `conda` or `apt` for a locked package. For the Python of a base image it is `spec` (the user states
     it), `image` (read from the image when it was locked) or `assumed` (the newest patch version that the release of
-    envcompile knows). A step of the build compares the version with the base image.
+    envcompile knows). A step of the build compares the version with the base image. `abi` is the ABI tag of its wheels
+    if it is not the default one of CPython: `cp313t` for the free-threaded build.
     """
 
     version: str
     path: str
     source: str
+    abi: str = ""
 
 
 @dataclass(frozen=True, slots=True)

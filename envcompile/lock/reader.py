@@ -220,7 +220,10 @@ def _read_platform(reader: LockFieldReader, platform: str, value: object) -> Pla
 
 def _read_python(reader: LockFieldReader, value: object, where: str) -> PythonInterpreter:
     keys = ("version", "path", "source")
-    return PythonInterpreter(*reader.read_strings(reader.read_table(value, where, set(keys)), where, keys))
+    table = reader.read_table(value, where, {*keys, "abi"})
+    abi = reader.read_string(table, where, "abi") if "abi" in table else ""
+    version, path, source = reader.read_strings(table, where, keys)
+    return PythonInterpreter(version, path, source, abi)
 
 
 def _read_base_image(reader: LockFieldReader, value: object, where: str) -> BaseImage:

@@ -59,7 +59,8 @@ def _format_platform(platform: PlatformLock) -> Iterator[str]:
     yield "\n"
     yield format_toml_header("platforms", platform.platform)
     if python := platform.python:
-        yield format_toml_pair("python", {"version": python.version, "path": python.path, "source": python.source})
+        row = {"version": python.version, "path": python.path, "source": python.source, "abi": python.abi or None}
+        yield format_toml_pair("python", row)
     yield format_toml_pair("build", _table_from_base_image(platform.build))
     yield format_toml_pair("run", _table_from_base_image(platform.run))
     if decision := platform.base_decision:

@@ -108,6 +108,7 @@ def solve_environment(  # noqa: PLR0913, PLR0917 - every effect is an argument
         pip: tuple[PipPackage, ...] = ()
         builds: tuple[SdistBuild, ...] = ()
         if spec.pip.packages:
+            _check_implementation(source, conda_packages)
             pip, builds = _solve_pip(source, spec, name, context, python, conda_packages, earlier, solvers, upgrade)
         base, tools = context.base, context.tools
         return PlatformLock(name, python, base, base, tools, pip, conda_packages, pip_build=builds)
@@ -170,9 +171,25 @@ def _check_no_duplicates(source: TomlSource, spec: Spec, conda: Mapping[str, tup
         raise DiagnosticsError(source, diagnostics)
 
 
+# The build strings of conda-forge's free-threaded Python: `h…_cp313t`, with a number for each rebuild in front.
+_FREE_THREADED_BUILD = re.compile(r"(?:.*_)?(cp3[0-9]+t)")
+
+
 def _find_interpreter(conda_packages: tuple[CondaPackage, ...]) -> PythonInterpreter | None:
-    version = next((package.version for package in conda_packages if package.name == "python"), None)
-    return PythonInterpreter(version, CONDA_PYTHON_PATH, "conda") if version else None
+    python = next((package for package in conda_packages if package.name == "python"), None)
+    if python is None:
+        return None
+    found = _FREE_THREADED_BUILD.fullmatch(python.build)
+    return PythonInterpreter(python.version, CONDA_PYTHON_PATH, "conda", found[1] if found else "")
+
+
+def _check_implementation(source: TomlSource, conda_packages: tuple[CondaPackage, ...]) -> None:
+    """Reject pip packages for PyPy: the pip resolvers solve for CPython, whose markers and wheels are others."""
+    python = next((package for package in conda_packages if package.name == "python"), None)
+    if python and "pypy" in python.build.lower():
+        message = f"conda locked PyPy (`{python.build}`), and pip packages can only be locked for CPython"
+        hint = "add `python * *_cpython` to `packages` in `[conda]`, or take the pip packages from conda"
+        raise DiagnosticsError(source, [Diagnostic("unsolvable", message, ("pip", "packages"), hint)], EXIT_FAILED)
 
 
 def _solve_pip(  # noqa: PLR0913, PLR0917 - a request depends on all earlier decisions
@@ -195,6 +212,7 @@ def _solve_pip(  # noqa: PLR0913, PLR0917 - a request depends on all earlier dec
         exclude=spec.pip.exclude,
         platform=PLATFORMS[name],
         python=python.version,
+        abi=python.abi,
         glibc=context.base.glibc,
         exclude_newer=spec.exclude_newer,
         preferences=earlier.pins_for(name).pip,

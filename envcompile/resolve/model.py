@@ -86,6 +86,7 @@ class PipRequest:
     platform: Platform
     python: str  # X.Y.Z
     glibc: str  # X.Y
+    abi: str = ""  # of the wheels, if it is not the default one of CPython: cp313t
     exclude_newer: str | None = None  # RFC 3339 in UTC
     preferences: tuple[PipPackage, ...] = ()  # pins to keep if the requirements allow it
     upgrade: frozenset[str] | bool = frozenset()  # the names whose pins are not kept, or True for all

@@ -35,6 +35,7 @@ ACCEPTED: list[tuple[re.Pattern[str], list[str]]] = [
     (COMMON["os"], ["debian-12", "a-1", "ubuntu-24.04", "a1-1.22.3"]),
     (COMMON["glibc"], ["2.3", "2.36"]),
     (COMMON["source"], ["spec", "image", "assumed", "conda", "apt"]),
+    (COMMON["abi"], ["cp313t", "cp39t"]),
     (COMMON["digest"], [DIGEST]),
     (fields.SNAPSHOT_PATTERN, ["2026-11-22T01:02:03Z"]),
     (fields.CHANNEL_PATTERNS["name"], ["a", "conda-forge/label/A_1.0"]),
@@ -78,6 +79,7 @@ REJECTED: list[tuple[re.Pattern[str], list[str]]] = [
     (COMMON["os"], ["", "debian", "debian-", "-12", "debian-12.", "debian-.1", "1-1", "Debian-12"]),
     (COMMON["glibc"], ["2.", "2.360", "3.1", "2a1"]),
     (COMMON["source"], ["", "user"]),
+    (COMMON["abi"], ["", "cp313", "cp2t", "abi3"]),
     (COMMON["digest"], ["", DIGEST[:-1], f"{DIGEST}0", DIGEST.upper(), 4 * HEX]),
     (
         fields.SNAPSHOT_PATTERN,

@@ -16,12 +16,12 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
-from envcompile.diagnostics.errors import UnavailableError
+from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
 from envcompile.lock.consistency import accepts_python
 from envcompile.resolve.model import PipSolution, UnsolvableError
 from envcompile.resolve.pip.metadata import MetadataReader, find_index_urls
 from envcompile.resolve.pip.uv import find_default_index, find_user_index
-from envcompile.resolve.pip.wheels import list_wheels
+from envcompile.resolve.pip.wheels import find_best_wheel, is_installable, list_wheels
 from envcompile.spec.pip import make_marker_environment, normalize_name, parse_dependency_name
 
 if TYPE_CHECKING:
@@ -41,10 +41,15 @@ _PYTHON_MINORS = range(8, 16)
 
 
 class RejectedRelease(NamedTuple):
-    """A release that a resolver selected although it rejects the Python. `newest` is the newest one that accepts it."""
+    """A release that a resolver selected although it does not fit the Python.
+
+    `reason` completes the sentence. `requires_python` is "" if the ABI does not fit. `newest` is the newest release
+    that fits, if there is one.
+    """
 
     name: str
     version: str
+    reason: str
     requires_python: str
     newest: str | None
 
@@ -72,18 +77,19 @@ class CompatibleResolver:
                 if not rejected:
                     raise _with_problems(error, request, effects, index_urls) from None
                 raise _explain_rejections(rejected.values(), request) from None
+            solution, unfit = _select_files_for_abi(solution, request, effects, index_urls)
             metadata = reader.read(solution.packages, solution.urls)
-            unfit = [
-                (package, bound)
+            unfit += [
+                (package, f"requires Python {bound}", bound)
                 for package in solution.packages
                 if not accepts_python(bound := _find_requires_python(package, request, metadata), request.python)
             ]
             if not unfit:
                 return solution._replace(packages=tuple(_add_facts(solution.packages, request, metadata)))
             lines = []
-            for package, bound in unfit:
+            for package, reason, bound in unfit:
                 excluded, newest = _find_rejecting_releases(package, request, effects, index_urls)
-                rejected[package.name] = RejectedRelease(package.name, package.version, bound, newest)
+                rejected[package.name] = RejectedRelease(package.name, package.version, reason, bound, newest)
                 lines.append(f"{package.name}{','.join(f'!={version}' for version in excluded)}")
             request = replace(
                 request,
@@ -115,27 +121,72 @@ def _find_requires_python(package: PipPackage, request: PipRequest, metadata: Ma
 def _find_rejecting_releases(
     package: PipPackage, request: PipRequest, effects: Effects, index_urls: Mapping[str, str]
 ) -> tuple[list[str], str | None]:
-    """Return the releases of a package that reject the Python, and the newest one that accepts it, from its page.
+    """Return the releases of a package that do not fit the Python, and the newest one that does, from its page.
 
     At least the locked release is returned, also for an index whose pages have no Requires-Python.
     """
-    rejecting, accepting = {Version(package.version)}, set[Version]()
-    if not effects.offline:
-        from envcompile.resolve.pip.simple_index import SimpleIndex  # noqa: PLC0415 - only if a release is rejected
-
-        index = SimpleIndex(index_urls.get(package.index) or find_default_index(effects), effects.environment)
-        try:
-            files: Iterable[IndexFile] = index.fetch_files([package.name])[package.name]
-        except UnavailableError:
-            files = ()
-        accepts: dict[Version, list[bool]] = {}
-        for version, file in list_wheels(package.name, files):
-            if not file.is_yanked:
-                accepts.setdefault(version, []).append(accepts_python(file.requires_python, request.python))
-        rejecting |= {version for version, answers in accepts.items() if not any(answers)}
-        accepting = {version for version in accepts if version not in rejecting and not version.is_prerelease}
+    rejecting = {Version(package.version)}
+    releases: dict[Version, list[IndexFile]] = {}
+    for version, file in list_wheels(package.name, _fetch_page(package, effects, index_urls)):
+        if not file.is_yanked:
+            releases.setdefault(version, []).append(file)
+    rejecting |= {version for version, files in releases.items() if not _has_fitting_wheel(files, request)}
+    accepting = {version for version in releases if version not in rejecting and not version.is_prerelease}
     newest = str(max(accepting)) if accepting else None
     return [str(version) for version in sorted(rejecting)], newest
+
+
+def _fetch_page(package: PipPackage, effects: Effects, index_urls: Mapping[str, str]) -> tuple[IndexFile, ...]:
+    """Return the files of a package in its index; none if the page cannot be read."""
+    if effects.offline:
+        return ()
+    from envcompile.resolve.pip.simple_index import SimpleIndex  # noqa: PLC0415 - only if a release does not fit
+
+    try:
+        index = SimpleIndex(index_urls.get(package.index) or find_default_index(effects), effects.environment)
+        return index.fetch_files([package.name])[package.name]
+    except (UnavailableError, InvalidInputError):
+        return ()
+
+
+def _has_fitting_wheel(files: Iterable[IndexFile], request: PipRequest) -> bool:
+    """Whether one of the wheels accepts the Python, and has its ABI if that is not the default one.
+
+    With the default ABI, the resolver has looked at the tags.
+    """
+    names = [file.name for file in files if accepts_python(file.requires_python, request.python)]
+    if not request.abi:
+        return bool(names)
+    return find_best_wheel(names, request.platform.machine, request.glibc, request.python, request.abi) is not None
+
+
+def _select_files_for_abi(
+    solution: PipSolution, request: PipRequest, effects: Effects, index_urls: Mapping[str, str]
+) -> tuple[PipSolution, list[tuple[PipPackage, str, str]]]:
+    """Return the solution with wheels for the ABI of the request, and the packages whose release has none.
+
+    Resolvers solve for the default ABI: uv cannot be told another one.
+    """
+    if not request.abi:
+        return solution, []
+    target = (request.platform.machine, request.glibc, request.python, request.abi)
+    urls, packages, unfit = dict(solution.urls), [], []
+    for package in solution.packages:
+        if package.kind == "sdist" or find_best_wheel([package.file], *target):
+            packages.append(package)
+            continue
+        page = _fetch_page(package, effects, index_urls)
+        release = [file for version, file in list_wheels(package.name, page) if version == Version(package.version)]
+        wheels = {file.name: file for file in release if is_installable(file, request) and file.sha256}
+        best = find_best_wheel(wheels, *target)
+        if best is None:
+            unfit.append((package, f"has no wheel for the ABI `{request.abi}`", ""))
+            packages.append(package)
+            continue
+        chosen = wheels[best]
+        urls[chosen.sha256] = chosen.url
+        packages.append(replace(package, file=chosen.name, sha256=chosen.sha256, size=chosen.size))
+    return PipSolution(tuple(packages), urls), unfit
 
 
 def _explain_rejections(rejected: Iterable[RejectedRelease], request: PipRequest) -> UnsolvableError:
@@ -145,9 +196,9 @@ def _explain_rejections(rejected: Iterable[RejectedRelease], request: PipRequest
     """
     lines = []
     for each in rejected:
-        bound = f"requires Python {each.requires_python}, and the environment has {request.python}"
-        lines.append(f"{each.name} {each.version} {bound}.")
-        pythons = [f"3.{minor}" for minor in _PYTHON_MINORS if accepts_python(each.requires_python, f"3.{minor}.99")]
+        lines.append(f"{each.name} {each.version} {each.reason}, and the environment has {request.python}.")
+        bound = each.requires_python
+        pythons = [f"3.{minor}" for minor in _PYTHON_MINORS if bound and accepts_python(bound, f"3.{minor}.99")]
         advice = [f'write `python = "{pythons[-1]}"`'] if pythons else []
         # A release that the requirements allow has been tried.
         excluding = [item for item in request.requirements if item.name == each.name]

@@ -139,6 +139,9 @@ def check_running_platform(request: PipRequest, interpreter: RunningInterpreter)
         raise InvalidInputError(
             f"{message}; `{request.platform.name}` is `{request.platform.machine}`", _OTHER_RESOLVER_HINT
         )
+    if request.abi:
+        message = f"`pip-tools` cannot resolve for the free-threaded Python, whose ABI is `{request.abi}`"
+        raise InvalidInputError(message, _OTHER_RESOLVER_HINT)
     if request.python != interpreter.python:
         message = f"`pip-tools` resolves only for this Python, which is `{interpreter.python}`"
         raise InvalidInputError(f"{message}; the base image has `{request.python}`", _OTHER_RESOLVER_HINT)

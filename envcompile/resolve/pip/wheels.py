@@ -46,23 +46,23 @@ def _list_platform_tags(machine: str, glibc: str) -> Iterator[str]:
 
 
 @cache
-def _rank_tags(machine: str, glibc: str, python: str) -> dict[Tag, int]:
+def _rank_tags(machine: str, glibc: str, python: str, abi: str) -> dict[Tag, int]:
     major, minor = version_numbers(python)[:2]
     platforms = list(_list_platform_tags(machine, glibc))
     tags = [
-        *cpython_tags((major, minor), platforms=platforms),
+        *cpython_tags((major, minor), abis=[abi] if abi else None, platforms=platforms),
         *compatible_tags((major, minor), interpreter=f"cp{major}{minor}", platforms=platforms),
     ]
     return {tag: rank for rank, tag in reversed(list(enumerate(tags)))}
 
 
-def find_best_wheel(files: Iterable[str], machine: str, glibc: str, python: str) -> str | None:
+def find_best_wheel(files: Iterable[str], machine: str, glibc: str, python: str, abi: str = "") -> str | None:
     """Return the file name of the wheel that installers prefer on this platform, or None.
 
-    `glibc` is X.Y, and `python` is X.Y or X.Y.Z of CPython. Among equal tags, the highest build number wins, then the
-    name.
+    `glibc` is X.Y, `python` is X.Y or X.Y.Z of CPython, and `abi` is its ABI if that is not the default one (`cp313t`).
+    Among equal tags, the highest build number wins, then the name.
     """
-    ranks = _rank_tags(machine, glibc, python)
+    ranks = _rank_tags(machine, glibc, python, abi)
     candidates: list[tuple[int, tuple[int, str], str]] = []
     for file in files:
         try:

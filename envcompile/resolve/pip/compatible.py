@@ -62,13 +62,16 @@ class CompatibleResolver:
 
     def __init__(self, resolver: PipResolver, cache: Path, warn: Callable[[str], None]) -> None:
         self._resolver, self._cache, self._warn = resolver, cache, warn
+        self._warned: set[str] = set()
 
     def resolve(self, request: PipRequest, effects: Effects) -> PipSolution:
         """Return the packages for one platform; see `PipResolver`."""
         user_index = find_user_index(effects.environment) or effects.environment.get("PIP_INDEX_URL", "")
         indexes = ((each.name, each.url) for each in request.indexes)
         index_urls = find_index_urls(request.index, indexes, effects.environment, user_index)
-        reader = MetadataReader(index_urls, effects.environment, self._cache, self._warn, offline=effects.offline)
+        reader = MetadataReader(index_urls, effects.environment, self._cache, self._warn_once, offline=effects.offline)
+        # The facts in the earlier lock, for an offline run without the cache of the run that wrote it.
+        locked = {each.sha256: each for each in request.preferences if each.requires_python}
         rejected: dict[str, RejectedRelease] = {}
         for _ in range(_MAX_PASSES):
             try:
@@ -78,7 +81,8 @@ class CompatibleResolver:
                     raise _with_problems(error, request, effects, index_urls) from None
                 raise _explain_rejections(rejected.values(), request) from None
             solution, unfit = _select_files_for_abi(solution, request, effects, index_urls)
-            metadata = reader.read(solution.packages, solution.urls)
+            metadata = reader.read(solution.packages, solution.urls, known=locked)
+            solution = solution._replace(packages=tuple(_reuse_facts(solution.packages, metadata, locked)))
             unfit += [
                 (package, f"requires Python {bound}", bound)
                 for package in solution.packages
@@ -97,6 +101,27 @@ class CompatibleResolver:
                 preferences=tuple(each for each in request.preferences if each.name not in rejected),
             )
         raise _explain_rejections(rejected.values(), request)
+
+    def _warn_once(self, message: str) -> None:
+        """Warn once about metadata that several passes or platforms cannot read."""
+        if message not in self._warned:
+            self._warned.add(message)
+            self._warn(message)
+
+
+def _reuse_facts(
+    packages: Iterable[PipPackage], metadata: Mapping[str, WheelMetadata], locked: Mapping[str, PipPackage]
+) -> Iterator[PipPackage]:
+    """Yield the packages, those without metadata with the facts that an earlier lock has about the same file."""
+    for package in packages:
+        earlier = locked.get(package.sha256)
+        if earlier is None or package.sha256 in metadata:
+            yield package
+            continue
+        names = sorted(map(parse_dependency_name, package.depends))
+        is_same = names == sorted(map(parse_dependency_name, earlier.depends))
+        depends = earlier.depends if is_same else package.depends
+        yield replace(package, requires_python=earlier.requires_python, depends=depends)
 
 
 def _with_problems(

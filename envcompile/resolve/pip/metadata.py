@@ -19,7 +19,7 @@ from envcompile.project.files import write_text
 from envcompile.spec.pip import DEFAULT_INDEX, normalize_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Container, Iterable, Mapping
     from pathlib import Path
 
     from envcompile.lock.model import PipPackage
@@ -138,21 +138,23 @@ class MetadataReader:
         self._cache, self._warn, self._offline = cache, warn, offline
         self._clients: dict[str, SimpleIndex] = {}
 
-    def read(self, packages: Iterable[PipPackage], urls: Mapping[str, str]) -> dict[str, WheelMetadata]:
+    def read(
+        self, packages: Iterable[PipPackage], urls: Mapping[str, str], known: Container[str] = ()
+    ) -> dict[str, WheelMetadata]:
         """Return the metadata of each wheel by its sha256. Those that cannot be read are missing.
 
-        `urls` has the URL of each file by its sha256.
+        `urls` has the URL of each file by its sha256. There is no warning for the files whose sha256 is in `known`.
         """
         wheels = [each for each in packages if each.kind == "wheel"]
-        found = {each.sha256: known for each in wheels if (known := self._read_cache(each.sha256))}
+        found = {each.sha256: cached for each in wheels if (cached := self._read_cache(each.sha256))}
         missing = [each for each in wheels if each.sha256 not in found]
         if local := [each for each in missing if not is_web_url(urls.get(each.sha256, ""))]:
-            self._warn_unread(local, "the index does not serve the file over HTTP")
+            self._warn_unread(local, known, "the index does not serve the file over HTTP")
         missing = [each for each in missing if each not in local]
         if not missing:
             return found
         if self._offline:
-            self._warn_unread(missing, "it is not in the cache, and `--offline` is set")
+            self._warn_unread(missing, known, "it is not in the cache, and `--offline` is set")
             return found
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only if the cache does not have it all
 
@@ -166,7 +168,7 @@ class MetadataReader:
                 else:
                     failures.setdefault(result, []).append(package)
         for reason, unread in failures.items():
-            self._warn_unread(unread, reason)
+            self._warn_unread(unread, known, reason)
         return found
 
     def _fetch(self, client: SimpleIndex, package: PipPackage, urls: Mapping[str, str]) -> WheelMetadata | str:
@@ -187,8 +189,10 @@ class MetadataReader:
             self._clients[root] = SimpleIndex(root, self._environment)
         return self._clients[root]
 
-    def _warn_unread(self, packages: list[PipPackage], reason: str) -> None:
-        names = [f"`{each.name}`" for each in packages]
+    def _warn_unread(self, packages: list[PipPackage], known: Container[str], reason: str) -> None:
+        names = [f"`{each.name}`" for each in packages if each.sha256 not in known]
+        if not names:
+            return
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""  # noqa: PLR2004 - three names fit in a line
         self._warn(
             f"the metadata of {', '.join(names[:3])}{more} was not read, so it was not checked whether the locked "

@@ -6,6 +6,7 @@ Through the real `envcompile lock` and uv, with an index on the loopback interfa
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -142,6 +143,20 @@ def test_a_wheel_without_readable_metadata_is_a_warning(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert "the metadata of `base` was not read" in done.stderr
     assert "`--offline` is set" in done.stderr
+
+
+def test_facts_of_the_earlier_lock_are_kept_offline(tmp_path: Path) -> None:
+    folder = tmp_path / "x"
+    with served(Index(WORLD, beside=True)) as index:
+        assert lock(folder, index, "app").returncode == 0
+        before = read(folder)
+        shutil.rmtree(tmp_path / "cache" / "envcompile" / "metadata")
+        done = lock(folder, index, "app", "plug", options=("--offline",))
+    assert done.returncode == 0, done.stderr
+    after = read(folder)
+    assert (after["app"], after["lib"]) == (before["app"], before["lib"])
+    # `base` and `plug` have no Requires-Python, so the lock does not show whether it is known.
+    assert "the metadata of `base`, `plug` was not read" in done.stderr
 
 
 def test_credentials_of_the_index_are_used_for_its_files(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from envcompile.diagnostics.errors import InvalidInputError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# Python parses no number of more than 4,300 digits. Only inputs of the spec can be longer: they are compared as texts.
+MAX_STRING_LENGTH = 4_000
 _PIP_NAME = r"[a-z0-9]+(?:-[a-z0-9]+)*"
 PIP_NAME_PATTERN = re.compile(_PIP_NAME)
 # Version specifiers of PEP 440: `>=1.22,<3`.
@@ -114,9 +116,11 @@ class LockFieldReader:
         return value
 
     def read_matching(self, value: object, where: str, pattern: re.Pattern[str]) -> str:
-        """A string that matches the whole pattern."""
+        """A string that matches the whole pattern, of at most `MAX_STRING_LENGTH` characters."""
         if not isinstance(value, str) or not pattern.fullmatch(value):
             raise self.create_error(where, "is missing or malformed")
+        if len(value) > MAX_STRING_LENGTH and pattern is not RECORDED_INPUT_PATTERNS["values"]:
+            raise self.create_error(where, f"has more than {MAX_STRING_LENGTH:,} characters")
         return value
 
     def read_matching_array(self, value: object, where: str, pattern: re.Pattern[str]) -> tuple[str, ...]:

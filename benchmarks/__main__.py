@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Comparison(NamedTuple):
-    """What it compares, for `--list`, and the function that yields its tables."""
+    """One comparison: its summary for `--list`, and the function that yields its tables."""
 
     summary: str
     results: Callable[[Setting], Iterator[Result] | Iterator[Table]]
@@ -87,7 +87,7 @@ def _count(text: str) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run what was asked for. Returns the exit code: a failed command is 1, a missed goal is not."""
+    """Run the requested comparisons. The exit code is 1 if a command failed, not if a goal was missed."""
     arguments = _arguments(argv)
     if arguments.list:
         for name, comparison in COMPARISONS.items():
@@ -106,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _printed(name: str, setting: Setting, goals: list[Goal]) -> bool:
-    """Run and print one comparison; False when a command of it failed."""
+    """Run and print one comparison. Returns False if one of its commands failed."""
     try:
         for result in COMPARISONS[name].results(setting):
             print("", *result.lines(), sep="\n", flush=True)

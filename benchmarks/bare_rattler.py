@@ -1,7 +1,8 @@
-"""The smallest program that solves with py-rattler: beside it stands `envcompile lock`, and conda-lock calls it.
+"""The smallest program that solves with py-rattler. It is compared with `envcompile lock`, and conda-lock calls it.
 
-`python bare_rattler.py CHANNEL OUTPUT SPEC...` writes an explicit list. With `create --channel CHANNEL ... SPEC...` it
-answers as `conda create --dry-run --json` does, and to `--version`: no more is asked of a conda by conda-lock.
+`python bare_rattler.py CHANNEL OUTPUT SPEC...` writes an explicit list. With `create --channel CHANNEL ...
+SPEC...` it prints what `conda create --dry-run --json` does. It also accepts `--version`. conda-lock needs no
+more of a conda.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ async def solve(channel: str, specs: list[str]) -> list[rattler.RepoDataRecord]:
 
 
 def fetched(record: rattler.RepoDataRecord) -> dict[str, Any]:
-    """One package as conda's dry run tells it."""
+    """One package in the form of conda's dry run."""
     return {
         "name": record.name.normalized,
         "version": str(record.version),
@@ -48,7 +49,7 @@ def fetched(record: rattler.RepoDataRecord) -> dict[str, Any]:
 
 
 def main(words: list[str]) -> None:
-    """Solve, and answer in one of the two ways."""
+    """Solve, and print the result in one of the two forms."""
     if words == ["--version"]:
         sys.stdout.write("conda 24.0.0\n")
     elif words[0] == "create":

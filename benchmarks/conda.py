@@ -1,4 +1,4 @@
-"""`envcompile lock` of a conda environment beside a bare py-rattler script and beside conda-lock, on one channel."""
+"""`envcompile lock` of a conda environment, compared with a bare py-rattler script and conda-lock, on one channel."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TIMES = 4
 
 
 def compare(setting: Setting) -> Iterator[Result]:
-    """Without an earlier lock, and the channel a folder, so that no network has a part in it. Raises `Skipped`."""
+    """Compare them without an earlier lock. The channel is a folder, so the network plays no part. Raises `Skipped`."""
     if not find_spec("rattler"):
         raise Skipped("py-rattler is not installed")
     ours, theirs = setting.folder("conda/envcompile"), setting.folder("conda/bare")
@@ -62,7 +62,10 @@ def _beside_conda_lock(setting: Setting, envcompile: Command, lock: Path) -> Res
 
 
 def conda_lock(folder: Path) -> tuple[str, ...]:
-    """The `conda-lock lock` of the same question, which it puts to the same solver; what it reads is in the folder."""
+    """The `conda-lock lock` command for the same requirements and the same solver.
+
+    Its input files are in the folder.
+    """
     conda = folder / "conda"
     program = shlex.quote(str(Path(bare_rattler.__file__)))
     conda.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {program} "$@"\n', "utf-8")
@@ -77,7 +80,7 @@ def conda_lock(folder: Path) -> tuple[str, ...]:
 
 
 def urls(output: Path) -> list[str]:
-    """The archives that conda-lock has locked."""
+    """The archives in conda-lock's lock."""
     return [
         line.split()[-1] for line in output.read_text("utf-8").splitlines() if line.lstrip().startswith("url: file")
     ]
@@ -89,7 +92,7 @@ def _spec() -> str:
 
 
 def _same(theirs: set[str], lock: Path) -> str:
-    """Whether both sides have given the same answer: fast and wrong would be no comparison."""
+    """A sentence about whether both sides have locked the same packages: a fast but wrong result is no comparison."""
     (platform,) = parse_lock(lock.read_text("utf-8"), lock.name).platforms
     ours = {package.file for package in platform.conda}
     if ours == theirs:

@@ -1,4 +1,4 @@
-"""What is asked of a real engine: builds from nothing, what an image weighs, and when a container answers."""
+"""Measurements on a real engine: builds without a cache, sizes of images, and the start of a container."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ _PATIENCE = 180  # seconds that a container may take to answer
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """The engine that docker's own settings name; `scratch` is a folder for what is looked at."""
+    """The engine that docker's own settings select. `scratch` is a folder for temporary files."""
 
     scratch: Path
     environment: Mapping[str, str]
 
     def build(self, folder: Path, argv: tuple[str, ...]) -> float:
-        """Seconds that a build took, from its start to the image in the engine. Raises `CommandFailed`."""
+        """The seconds of a build, from its start to the image in the engine. Raises `CommandFailed`."""
         started = time.perf_counter()
         run(argv, folder, self.environment)
         return time.perf_counter() - started
 
     def forget(self) -> None:
-        """Drop every cached step and cache mount, so that the next build starts from nothing."""
+        """Remove all cached steps and cache mounts, so that the next build starts without a cache."""
         run(("docker", "buildx", "prune", "--all", "--force"), self.scratch, self.environment)
 
     def remove(self, tag: str) -> None:
-        """Drop an image, if it is there."""
+        """Remove an image if it exists."""
         run(("docker", "image", "rm", "--force", tag), self.scratch, self.environment)
 
     def layers(self, tag: str) -> dict[str, int]:
-        """The digests of an image's layers, as they are compressed, and their sizes in bytes."""
+        """The digests of an image's compressed layers, and their sizes in bytes."""
         path = self.scratch / "image.tar"
         run(("docker", "image", "save", "--output", str(path), tag), self.scratch, self.environment)
         with tarfile.open(path) as archive:
@@ -58,13 +58,13 @@ class Engine:
         return {each["digest"]: int(each["size"]) for each in manifest["layers"]}
 
     def on_disk(self, tag: str) -> int:
-        """Bytes of the files that a container of the image sees."""
+        """The bytes of the files that a container of the image sees."""
         argv = ("docker", "run", "--rm", "--user=0", "--network=none", "--entrypoint=du", tag, "-skx", "/")
         said = subprocess.run(argv, capture_output=True, check=True, text=True, env=dict(self.environment)).stdout
         return 1024 * int(said.split()[0])
 
     def answering(self, tag: str, command: tuple[str, ...], path: str) -> float:
-        """Seconds from `docker run` to the first HTTP answer. `{port}` in the command is a free one."""
+        """The seconds from `docker run` to the first HTTP response. `{port}` in the command is a free port."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -85,7 +85,7 @@ class Engine:
 
 
 def engine(scratch: Path, environment: Mapping[str, str]) -> Engine:
-    """The engine. Raises `Skipped` where there is none."""
+    """The engine. Raises `Skipped` if there is none."""
     if shutil.which("docker") is None:
         raise Skipped("`docker` is not there")
     try:
@@ -96,7 +96,7 @@ def engine(scratch: Path, environment: Mapping[str, str]) -> Engine:
 
 
 def _json(archive: tarfile.TarFile, of: str | dict[str, Any], there: Mapping[str, int] | None = None) -> dict[str, Any]:
-    """A JSON member by its name, or the first manifest of an index whose blob is there."""
+    """A JSON member by its name, or the first manifest of an index whose blob exists."""
     names = [of] if isinstance(of, str) else ["blobs/" + each["digest"].replace(":", "/") for each in of["manifests"]]
     file = archive.extractfile(next(name for name in names if there is None or name in there))
     assert file is not None

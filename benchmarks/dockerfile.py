@@ -1,4 +1,4 @@
-"""`envcompile dockerfile` beside a process that only imports what it needs, on the same interpreter."""
+"""`envcompile dockerfile`, compared with a process that only imports its dependencies, on the same interpreter."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FACTOR = 1.5
 
 
 def compare(setting: Setting) -> Iterator[Result]:
-    """Locks of 200 and 2,000 packages, and the commands beside."""
+    """Compare them for locks of 200 and 2,000 packages."""
     few, many = (setting.folder(f"dockerfile/{packages}") for packages in (_FEW, _MANY))
     made_up.write(few, _FEW)
     made_up.write(many, _MANY)

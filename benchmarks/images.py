@@ -59,9 +59,9 @@ ENV PATH=/app/.venv/bin:$PATH
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is built: a spec's text, the small package that changes and its other version.
+    """The environment to build: the text of a spec, the small package that changes, and its other version.
 
-    `command` is what a container runs, with `{port}` for the one that it answers at, under `path`.
+    `command` is the command of a container, with `{port}` for the port at which it responds under `path`.
     """
 
     spec: str
@@ -72,7 +72,10 @@ class Question:
 
 
 class Measured(NamedTuple):
-    """One side, in seconds and bytes. `changed` is of the layers that a changed pin changes, compressed."""
+    """The results of one side, in seconds and bytes.
+
+    `changed` are the compressed bytes of the layers that a changed pin changes.
+    """
 
     cold: float
     rebuild: float
@@ -84,7 +87,7 @@ class Measured(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """`argv` builds in `folder`, by the Dockerfile that is written by hand, else by ours; the image gets `tag`."""
+    """One side. `argv` builds in `folder`, from a handwritten Dockerfile or from ours; the image gets the tag `tag`."""
 
     name: str
     folder: Path
@@ -93,7 +96,7 @@ class _Side:
     by_hand: str | None = None
 
     def write(self, locked: _Locked) -> None:
-        """Put what is built into the folder."""
+        """Write the files that are built into the folder."""
         files = dict(locked.texts)
         if self.by_hand is not None:
             platform = locked.lock.platforms[0]
@@ -105,7 +108,7 @@ class _Side:
 
 
 class _Locked(NamedTuple):
-    """A lock; its tag; and the texts of spec, lock and Dockerfile by their names."""
+    """A lock, its tag, and the texts of spec, lock and Dockerfile by their names."""
 
     lock: Lock
     tag: str
@@ -113,13 +116,13 @@ class _Locked(NamedTuple):
 
 
 def compare(setting: Setting) -> Iterator[Table]:
-    """`examples/ml`, as it is locked today."""
+    """Compare the images of `examples/ml` as it is locked today."""
     question = Question(_EXAMPLE.read_text("utf-8"), "tqdm", "4.67.0", _JUPYTER, "/api")
     yield measure(setting, question)
 
 
 def measure(setting: Setting, question: Question) -> Table:
-    """All sides, in turn, each from nothing. Raises `Skipped` without an engine, and `CommandFailed`."""
+    """Measure all sides in turn, each without a cache. Raises `Skipped` without an engine, and `CommandFailed`."""
     environment = setting.environment()
     docker = engine(setting.folder("images"), environment)
     locks = [_locked(setting, question, pin) for pin in ("", f"{question.small}=={question.version}")]
@@ -152,7 +155,7 @@ def _tag(folder: Path, environment: Mapping[str, str]) -> str:
 
 
 def _with_images(spec: str) -> str:
-    """The spec with the images of `.ci/engine`, where that is what runs."""
+    """The spec with the images of `.ci/engine`, if that runs."""
     base, python, uv = map(os.environ.get, (_BASE, _PYTHON, _UV))
     if not (base and python and uv):
         return spec

@@ -1,4 +1,4 @@
-"""`envcompile lock` beside raw `uv pip compile` of the same question, with and without an earlier answer."""
+"""`envcompile lock`, compared with `uv pip compile` of the same requirements, with and without an earlier lock."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FACTOR, _SECONDS = 1.25, 0.15
 
 
 class _Case(NamedTuple):
-    """One table: whether an earlier answer is there, whether caches are emptied, whether the index may be asked."""
+    """One table: whether there is an earlier lock, whether caches are emptied, and whether the index may be used."""
 
     title: str
     kept: bool = False
@@ -30,10 +30,10 @@ class _Case(NamedTuple):
 
 
 def warm(setting: Setting) -> Iterator[Result]:
-    """Both with one cache that holds everything; then once more without asking the index whether it still holds.
+    """Compare both with one complete cache; then once more without requests that ask whether it is still valid.
 
-    An index that lets nothing be kept unasked makes warm as slow as cold, with its network's noise: what is ours is
-    only seen offline.
+    An index that allows no reuse without a request makes warm runs as slow as cold ones, and adds the noise of
+    its network. Our own share is visible only offline.
     """
     cache = setting.folder("warm-cache")
     for case in (
@@ -45,7 +45,7 @@ def warm(setting: Setting) -> Iterator[Result]:
 
 
 def cold(setting: Setting) -> Iterator[Result]:
-    """Each run of each side with an empty cache of its own."""
+    """Compare both with an empty cache for each run."""
     caches = (setting.folder("cold-theirs"), setting.folder("cold-ours"))
     for case in (
         _Case("lock-cold, no earlier answer", emptied=True),

@@ -25,7 +25,7 @@ _REQUIRED = 10
 
 
 def write(folder: Path, packages: int) -> None:
-    """Write a spec, the example's with other requirements, and a fresh lock with this number of packages."""
+    """Write a spec, which is the example's with other requirements, and a fresh lock with this number of packages."""
     locked = tuple(sorted((_package(number, packages) for number in range(packages)), key=lambda each: each.name))
     path = folder / EXAMPLE.name
     head, _, rest = EXAMPLE.read_text("utf-8").partition("packages = [")

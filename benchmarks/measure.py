@@ -1,4 +1,4 @@
-"""Commands run in turn and timed as whole processes: A B A B, so that a slow minute of the machine hits them all."""
+"""Runs commands in turn and times them as whole processes: A B A B, so that a slow minute affects all of them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 class Command:
     """One side of a comparison.
 
-    `removed` are files and folders that must not be there when it starts; removing them is not timed. `warm_up` is
-    what runs once, uncounted, before everything else: the command itself unless another argv is given.
+    `removed` are files and folders that are removed before it starts, outside the measured time. `warm_up` is the
+    command that runs once before all others without being counted: the command itself, unless another argv is
+    given.
     """
 
     name: str
@@ -40,12 +41,12 @@ class Series(NamedTuple):
 
     @property
     def median(self) -> float:
-        """The figure that ratios and goals are about."""
+        """The median, which ratios and goals use."""
         return median(self.seconds)
 
 
 class CommandFailed(Exception):  # noqa: N818 - a sentence for people, not an error of a caller
-    """A command of a comparison did not end with 0; the text says which, and what it said."""
+    """A command of a comparison failed. The text has the command and the end of its output."""
 
 
 def alternate(commands: Sequence[Command], runs: int) -> list[Series]:
@@ -74,9 +75,9 @@ def _clear(paths: Iterable[Path]) -> None:
 
 
 def run(argv: tuple[str, ...], folder: Path, environment: Mapping[str, str]) -> None:
-    """Run a program to its end, its output thrown away. Raises `CommandFailed` with the end of what it said.
+    """Run a program to its end without showing its output. Raises `CommandFailed` with the end of the output.
 
-    It gets a process group of its own, so that an interrupt ends what it has started, too.
+    The program gets a process group of its own, so that an interrupt also ends its children.
     """
     quiet = subprocess.DEVNULL
     try:

@@ -1,4 +1,4 @@
-"""`envcompile lock` beside `pip-compile --generate-hashes` of the same requirements, both with empty caches."""
+"""`envcompile lock`, compared with `pip-compile --generate-hashes` of the same requirements, both with empty caches."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TIMES = 10
 
 
 def compare(setting: Setting) -> Iterator[Result]:
-    """Both cold. Raises `Skipped` when pip-tools cannot be installed."""
+    """Compare both with empty caches. Raises `Skipped` if pip-tools cannot be installed."""
     program = _installed(setting)
     question = example()
     theirs, ours = setting.folder("pip-compile/pip"), setting.folder("pip-compile/envcompile")
@@ -62,7 +62,7 @@ def _whose(python: str, target: str) -> str:
 
 
 def _installed(setting: Setting) -> Path:
-    """The `pip-compile` of an environment of its own, kept for the next time."""
+    """The `pip-compile` of an environment of its own, which is kept for the next run."""
     folder = setting.cache / f"pip-tools-{sys.version_info.major}.{sys.version_info.minor}"
     windows = sys.platform == "win32"
     programs = folder / ("Scripts" if windows else "bin")

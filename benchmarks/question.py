@@ -1,4 +1,4 @@
-"""What the example asks, for resolvers that are called directly: read with envcompile's own front end."""
+"""The requirements of the example, for resolvers that are called directly: read with envcompile's own front end."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Question:
     exclude_newer: str | None
 
     def write(self, folder: Path) -> None:
-        """The lists that `uv pip compile` and `pip-compile` read."""
+        """Write the lists that `uv pip compile` and `pip-compile` read."""
         (folder / REQUIREMENTS).write_text(_lines(self.requirements), "utf-8")
         (folder / EXCLUDED).write_text(_lines(self.excluded), "utf-8")
 
     def uv(self) -> tuple[str, ...]:
-        """The one `uv pip compile` that answers the question: the same uv, and the same options as ours."""
+        """The equivalent `uv pip compile` command: the same uv, with the same options as ours."""
         newer = ("--exclude-newer", self.exclude_newer) if self.exclude_newer else ()
         return (
             *(uv(), "pip", "compile", REQUIREMENTS, "--excludes", EXCLUDED, "--quiet", "--no-config", "--no-header"),
@@ -53,12 +53,12 @@ class Question:
 
 
 def uv() -> str:
-    """The uv that `envcompile lock` runs, too."""
+    """The uv that `envcompile lock` runs too."""
     return find_uv(os.environ)
 
 
 def example() -> Question:
-    """The question of the example, which names its base image and one platform."""
+    """The requirements of the example, which has a base image and one platform."""
     spec = parse_spec(read_source(EXAMPLE))
     base, python = ground(spec)
     (name,) = spec.platforms
@@ -67,7 +67,7 @@ def example() -> Question:
 
 
 def ground(spec: Spec) -> tuple[BaseImage, PythonInterpreter]:
-    """The base and the interpreter that the example's spec gives, with nobody asked."""
+    """The base image and the interpreter in the example's spec, without a request to a registry."""
     base = find_base_image(spec)
     answer = choose_base_image(spec, base, base.image, BaseImageProperties())
     if isinstance(answer, Diagnostic) or answer[1] is None:
@@ -76,13 +76,13 @@ def ground(spec: Spec) -> tuple[BaseImage, PythonInterpreter]:
 
 
 def copy_example(folder: Path) -> Path:
-    """The example's spec in a folder of its own, without a lock. Returns the path that its lock will have."""
+    """Copy the example's spec into a folder of its own without a lock. Returns the path that its lock will have."""
     shutil.copy(EXAMPLE, folder)
     return folder / EXAMPLE.with_suffix(".lock").name
 
 
 def compare_answers(lock: Path, requirements: Path) -> str:
-    """Whether both sides have given the same answer, as a sentence: fast and wrong would be no comparison."""
+    """A sentence about whether both sides have locked the same packages: a fast but wrong result is no comparison."""
     (platform,) = parse_lock(lock.read_text("utf-8"), lock.name).platforms
     ours = {f"{package.name}=={package.version}" for package in platform.pip}
     rows = (line.split() for line in requirements.read_text("utf-8").splitlines())

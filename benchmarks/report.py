@@ -1,4 +1,4 @@
-"""What is printed: a table per comparison, ratios, and goals beside what was reached."""
+"""The printed results: a table for each comparison, with ratios and goals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What was aimed at and what came out, as a sentence, and whether that will do."""
+    """A goal and the measured value as a sentence, and whether the goal is met."""
 
     sentence: str
     met: bool
@@ -21,7 +21,7 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One table: the first series is the one that the others are divided by."""
+    """One table. The other series are divided by the first one."""
 
     title: str
     series: Sequence[Series]
@@ -43,7 +43,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Figures of several units: a row for each side, by its name, and in it a word for each column."""
+    """Figures with several units: a row for each side by its name, with a text for each column."""
 
     title: str
     columns: Sequence[str]
@@ -75,7 +75,7 @@ def at_most(ours: Series, theirs: Series, factor: float, more: float = 0.0) -> G
 
 
 def linear(start: Series, small: Series, large: Series, times: float) -> Goal:
-    """The goal that `times` as many packages take at most `times` as long, what every start takes left aside."""
+    """The goal that `times` as many packages take at most `times` as long, not counting the start of the process."""
     few, many = small.median - start.median, large.median - start.median
     growth = f"{1000 * few:.1f} ms, and {1000 * many:.1f} ms"
     ratio = f", {many / few:.1f} times" if few > 0 else ""

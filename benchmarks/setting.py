@@ -1,4 +1,4 @@
-"""Where commands run and what they see of the environment: the same for both sides of a comparison."""
+"""The folder and the environment in which commands run: the same for both sides of a comparison."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ ENVCOMPILE = (sys.executable, "-m", "envcompile")
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a comparison is given.
+    """The input of a comparison.
 
-    `scratch` is a folder that is removed afterwards, `cache` one that stays; `runs` counts per command, None means
-    each comparison's own number.
+    `scratch` is a folder that is removed afterwards, `cache` one that stays. `runs` is the number of runs per
+    command; None means each comparison's own number.
     """
 
     scratch: Path
@@ -32,13 +32,13 @@ class Setting:
     runs: int | None
 
     def folder(self, name: str) -> Path:
-        """A folder inside the scratch folder, made when it is not there."""
+        """A folder inside the scratch folder, created if it does not exist."""
         path = self.scratch / name
         path.mkdir(parents=True, exist_ok=True)
         return path
 
     def environment(self, **more: str | Path) -> Mapping[str, str]:
-        """What is passed on of the environment: proxies and certificates, nothing that changes answers or speed."""
+        """The environment of commands: proxies and certificates, and nothing that changes results or speed."""
         kept = {key: value for key, value in os.environ.items() if key in _KEPT or not key.startswith(_DROPPED)}
         # Compiled modules have a place to be found in, though the project's folder may be read-only.
         own = {"PYTHONPYCACHEPREFIX": self.folder("bytecode"), "TMPDIR": self.folder("temporary")}

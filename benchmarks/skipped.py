@@ -1,5 +1,5 @@
-"""A comparison that cannot be made here."""
+"""The exception of a comparison that cannot run here."""
 
 
 class Skipped(Exception):  # noqa: N818 - nothing is wrong with us
-    """Raised in place of a comparison; the text says why it cannot be made here."""
+    """Raised if a comparison cannot run here. The text is the reason."""

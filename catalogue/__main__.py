@@ -1,4 +1,4 @@
-"""`python -m catalogue`: renew the catalogue, and say what changed."""
+"""`python -m catalogue`: renew the catalogue, and list the changes."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
 
 
 def main(argv: list[str]) -> int:
-    """Renew; the exit code."""
+    """Renew the catalogue, and return the exit code."""
     arguments = _arguments(argv)
     plain = argparse.Namespace(quiet=False, verbose=False, format="text", color="auto")
     try:
@@ -118,7 +118,7 @@ def _renewed(data: dict[str, Any], arguments: argparse.Namespace) -> Renewed:
 
 
 def _index() -> str:
-    """The package index as this user's uv has it."""
+    """The package index that uv uses for this user."""
     if named := os.environ.get("UV_DEFAULT_INDEX"):
         return named.rpartition("=")[2] if "=" in named.partition("://")[0] else named
     with TemporaryDirectory(prefix="envcompile-") as folder:

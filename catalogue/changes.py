@@ -1,4 +1,4 @@
-"""What is another in a renewed catalogue: a line for each tag and each row, none left out."""
+"""The differences between two catalogues: a line for each tag and each row."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SOURCES = 6
 
 
 def changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
-    """The lines: `+` is new, `-` is gone, `~` is another."""
+    """The lines: `+` for a new row, `-` for a removed one, `~` for a changed one."""
     before, after = tags(old), tags(new)
     yield from (f"- {tag}" for tag in before if tag not in set(after))
     yield from (f"+ {tag}" for tag in after if tag not in set(before))
@@ -35,7 +35,7 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
 
 
 def removed(old: dict[str, Any], new: dict[str, Any]) -> int:
-    """How many tags are gone."""
+    """The number of removed tags."""
     return len(set(tags(old)) - set(tags(new)))
 
 

@@ -1,4 +1,4 @@
-"""Which CUDA runtime and cuDNN each release of a framework brings, out of the metadata of its wheels."""
+"""The CUDA runtime and the cuDNN of each release of a framework, from the metadata of its wheels."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _PLACE = {
 
 
 class Bundled(NamedTuple):
-    """A release of a framework, and what it brings."""
+    """A release of a framework, and the CUDA runtime and cuDNN on which it depends."""
 
     package: str
     version: str
@@ -47,14 +47,14 @@ class Bundled(NamedTuple):
 
 
 class Index:
-    """A package index, each project's page read once."""
+    """A package index. The page of each project is read once."""
 
     def __init__(self, index: SimpleIndex) -> None:
         self._index = index
         self._pages: dict[str, dict[Version, IndexFile]] = {}
 
     def releases(self, project: str) -> dict[Version, IndexFile]:
-        """Final releases with a wheel for Linux on x86_64, the last file by name of each, oldest first."""
+        """The final releases with a wheel for Linux on x86_64, oldest first, each with its last file by name."""
         if project not in self._pages:
             found: dict[Version, IndexFile] = {}
             for file in sorted(self._index.fetch_files([project])[project]):
@@ -65,7 +65,7 @@ class Index:
         return self._pages[project]
 
     def bundled(self, package: str, version: Version, extra: str) -> Bundled | None:
-        """What a release brings; None where that is no CUDA."""
+        """The CUDA runtime and cuDNN of a release, or None if it has no CUDA."""
         rows = self._required(package, version, extra)
         runtime = self._runtime(rows)
         cudnn = next((each for each in rows if normalize_name(each.name).startswith("nvidia-cudnn")), None)
@@ -74,7 +74,7 @@ class Index:
         return Bundled(package, str(version), runtime, self._newest(cudnn))
 
     def toolkit(self, version: Version) -> str | None:
-        """The CUDA runtime of a release of the toolkit, as its metapackage has it."""
+        """The CUDA runtime of a release of the toolkit, from its metapackage."""
         return self._runtime(self._required(TOOLKIT, version, _RUNTIME_OF_TOOLKIT))
 
     def _runtime(self, rows: Iterable[Requirement]) -> str | None:
@@ -93,7 +93,7 @@ class Index:
         return [each for each in rows if each.marker is None or each.marker.evaluate({**_PLACE, "extra": extra})]
 
     def _newest(self, requirement: Requirement) -> str:
-        """The version that is locked for a requirement today: the one it names, or the newest of its range."""
+        """The version that a resolver locks for a requirement today: the stated one, or the newest in its range."""
         exact = [each.version for each in requirement.specifier if each.operator == "==" and "*" not in each.version]
         if exact:
             return exact[0]
@@ -108,7 +108,7 @@ def _named(rows: Iterable[Requirement], pattern: re.Pattern[str]) -> Requirement
 
 
 def _version(file: IndexFile) -> Version | None:
-    """The version of a wheel that counts."""
+    """The version of a final release's wheel for Linux on x86_64, or None for other files."""
     try:
         _, version, _, tags = parse_wheel_filename(file.name)
     except InvalidWheelFilename:
@@ -124,9 +124,9 @@ def _manylinux(platform: str) -> bool:
 
 
 def bundles(index: Index, known: list[list[str]], *, again: bool) -> list[list[str]]:
-    """The rows of `bundles`, with those of releases that are newer than the oldest known; `again`: all of them anew.
+    """The rows of `bundles`, with those of releases newer than the oldest known one.
 
-    A row that the index no longer tells of stays.
+    With `again`, all rows are read again. A row stays if the index no longer has its release.
     """
     rows = {(package, Version(version)): [package, version, *rest] for package, version, *rest in known}
     for package, extra in FRAMEWORKS.items():
@@ -142,7 +142,7 @@ def bundles(index: Index, known: list[list[str]], *, again: bool) -> list[list[s
 
 
 def toolkits(index: Index, known: Iterable[str], *, again: bool) -> dict[str, str]:
-    """Release of the toolkit to its runtime, of the releases that are not known; `again`: of all."""
+    """The CUDA runtime of each release of the toolkit that is not known yet; with `again`, of all releases."""
     there = set(known)
     found = {}
     for version in index.releases(TOOLKIT):

@@ -1,4 +1,4 @@
-"""Rows of images out of what a registry has: its tags, and what a few of them say of themselves."""
+"""The rows of images in the catalogue, from the tags of a registry and the configurations of a few images."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ Key = tuple[str, str]
 
 
 class Registry(Protocol):
-    """What is asked of a registry: `envcompile.registry.client.RegistryClient` answers it."""
+    """The requests to a registry. `envcompile.registry.client.RegistryClient` implements them."""
 
     def list_tags(self, repository: str) -> tuple[str, ...]:
-        """Every tag."""
+        """All tags of a repository."""
 
     def read_tag(self, reference: str) -> TagContents:
-        """The platforms of a tag, and the variables that it sets."""
+        """The platforms of a tag, and its environment variables."""
 
     def resolve_digest(self, reference: str) -> str:
         """The digest of a tag."""
@@ -144,7 +144,7 @@ def read_image_facts(data: dict[str, Any], made: list[list[str]], registry: Regi
 
 
 def digests(data: dict[str, Any], made: list[list[str]], registry: Registry) -> Iterator[list[str]]:
-    """The rows of digests, of the tags that are there still, as they are now."""
+    """The rows of digests of the tags that still exist, with their current values."""
     there = set(tags({**data, "images": {**data["images"], "rows": made}}))
     for tag, _ in data["digests"]["rows"]:
         if tag in there:
@@ -152,7 +152,7 @@ def digests(data: dict[str, Any], made: list[list[str]], registry: Registry) -> 
 
 
 def tags(data: dict[str, Any]) -> tuple[str, ...]:
-    """Every tag that a catalogue's images stand for, whatever the confidence."""
+    """All tags that the images of a catalogue stand for, whatever their confidence."""
     known = Catalogue(data, "")
     return tuple(
         known.format_tag(image, kind)
@@ -177,6 +177,6 @@ def _telling(data: dict[str, Any], row: list[str], kinds: list[str]) -> str:
 
 
 def _numbers(version: str) -> str:
-    """`9.8.0.87-1` is `9.8.0.87`."""
+    """The numbers of a version: `9.8.0.87` of `9.8.0.87-1`."""
     found = _VERSION.match(version)
     return found[0] if found else ""

@@ -1,4 +1,4 @@
-"""A catalogue renewed: what is derived is derived again, what people know stays."""
+"""Renews a catalogue: derived tables are derived again, and tables that people maintain stay."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ if TYPE_CHECKING:
 
 
 class Renewed(NamedTuple):
-    """The catalogue as it is now, and what only people can do about it."""
+    """The renewed catalogue, and notes about what people must add."""
 
     data: dict[str, Any]
     notes: tuple[str, ...]
 
 
 def from_registry(data: dict[str, Any], registry: images.Registry, most: int, date: str) -> Renewed:
-    """Images, digests, deleted versions; runtimes and driver branches of the images that were looked into."""
+    """The catalogue with new images, digests and deleted versions.
+
+    Also with the runtimes and driver branches of the images that were read.
+    """
     new = copy.deepcopy(data)
     there = images.parse_tags(data, registry.list_tags(data["images"]["repository"]))
     made = images.mark_superseded(images.make_image_rows(data, there))
@@ -42,7 +45,7 @@ def from_registry(data: dict[str, Any], registry: images.Registry, most: int, da
 
 
 def from_index(data: dict[str, Any], index: Index, *, again: bool) -> Renewed:
-    """Bundles of the frameworks, and runtimes of the toolkit."""
+    """The catalogue with new bundles of the frameworks and runtimes of the toolkit."""
     new = copy.deepcopy(data)
     labels = [label for _, words in data["runtimes"]["rows"] for label in words.split()]
     new["bundles"]["rows"] = bundles(index, data["bundles"]["rows"], again=again)
@@ -51,7 +54,7 @@ def from_index(data: dict[str, Any], index: Index, *, again: bool) -> Renewed:
 
 
 def with_runtimes(rows: Iterable[list[str]], found: dict[str, str]) -> list[list[str]]:
-    """The rows, with toolkits put to their runtimes. Sources that differ are both right: none is taken away."""
+    """The rows with the toolkits of each runtime added. If sources differ, both stay: both are right."""
     known = {runtime: set(words.split()) for runtime, words in rows}
     for toolkit, runtime in found.items():
         known.setdefault(runtime, set()).add(toolkit)
@@ -62,7 +65,7 @@ def with_runtimes(rows: Iterable[list[str]], found: dict[str, str]) -> list[list
 
 
 def to_do(data: dict[str, Any]) -> tuple[str, ...]:
-    """What new versions want of the tables that people keep."""
+    """Notes about what new versions need in the tables that people maintain."""
     releases = {minor_release(label) for _, words in data["runtimes"]["rows"] for label in words.split()}
     releases |= {minor_release(row[0]) for row in data["images"]["rows"]}
     drivers = {minor_release(row[0]) for row in data["drivers"]["rows"]}

@@ -1,7 +1,7 @@
-"""Cases from a file, decided again and compared: what `python -m catalogue.replay CASES.json` does.
+"""`python -m catalogue.replay CASES.json`: decide the cases of a file again, and compare the decisions.
 
-A case is `{id, title, input, expect}`. `input` is a question and some of a lock's packages; `expect` says what must be:
-an error's code alone, or images, warnings and more. Each key that it has is compared, and nothing else is.
+A case is `{id, title, input, expect}`. `input` is a request and some packages of a lock. `expect` is the code of
+an error, or the expected images, warnings and other results. Only the keys that it has are compared.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ _PACKAGE_KEYS = {"pip", "conda", "platform", "platforms", "sm"}
 
 
 class ReplayResult(NamedTuple):
-    """One case: what differs (nothing: it matches), and the keys of its input that nobody reads."""
+    """The result of one case: the differences (none if it matches), and the keys of its input that nothing reads."""
 
     name: str
     title: str
@@ -73,7 +73,7 @@ class ReplayResult(NamedTuple):
 
 
 def replay_cases(text: str, catalogue: Catalogue) -> list[ReplayResult]:
-    """Every case of a file's text. Raises `InvalidInputError` where it is none."""
+    """The results of all cases in a text. Raises `InvalidInputError` if it contains none."""
     try:
         cases = json.loads(text)["vectors"]
         return [_replay_case(case, catalogue) for case in cases]
@@ -91,7 +91,7 @@ def _replay_case(case: dict[str, Any], catalogue: Catalogue) -> ReplayResult:
 
 
 def read_request(given: dict[str, Any]) -> BaseImageRequest:
-    """The question of a case. Its packages are some of a lock's, not all."""
+    """The request of a case. Its packages are only some of those of a lock."""
     values = {
         _REQUEST_FIELDS[key]: value for key, value in given.items() if key in _REQUEST_FIELDS and value is not None
     }
@@ -107,7 +107,7 @@ def read_request(given: dict[str, Any]) -> BaseImageRequest:
 
 
 def read_packages(given: dict[str, Any]) -> tuple[PackageSummary, ...]:
-    """The packages of a case, pip's and conda's."""
+    """The pip and conda packages of a case."""
     pip = [
         PackageSummary(
             normalize_name(each["name"]), each["version"], each.get("kind", "wheel"), file=each.get("file", "")
@@ -121,7 +121,7 @@ def read_packages(given: dict[str, Any]) -> tuple[PackageSummary, ...]:
 
 
 def _find_differences(expect: dict[str, Any], decision: BaseImageResult) -> list[str]:
-    """What differs, key by key. Where an error is expected there must be that one alone, and else none."""
+    """The differences by key. If an error is expected, it must be the only one; otherwise there must be none."""
     errors = sorted({_find_code(each.rule) for each in decision.errors})
     wanted = [_find_code(expect["error"])] if "error" in expect else []
     wrong = [] if errors == wanted else [f"errors: {errors}, not {wanted}"]
@@ -149,7 +149,7 @@ def _find_actual_value(key: str, decision: BaseImageResult) -> object:
 
 
 def _is_equal_value(key: str, told: object, found: object) -> bool:
-    """Lists in any order; drivers by their numbers (450.80.2 is 450.80.02)."""
+    """Whether two values are equal: lists in any order, drivers by their numbers (450.80.2 equals 450.80.02)."""
     if key == "min_driver" and isinstance(told, str) and isinstance(found, str):
         return version_numbers(told) == version_numbers(found)
     if isinstance(told, list) and isinstance(found, list):
@@ -167,7 +167,7 @@ def _find_image(stage: StageImage | None) -> str | None:
 
 
 def main(argv: list[str]) -> int:
-    """The exit code: 0 when every case matches, 1 when one does not, 2 when there are no cases to read."""
+    """Print the cases that differ. The exit code is 0 if all match, 1 if one differs, and 2 without cases."""
     if len(argv) != 1:
         sys.stderr.write("usage: python -m catalogue.replay CASES.json\n")
         return EXIT_INVALID_INPUT

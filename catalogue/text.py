@@ -1,4 +1,4 @@
-"""A catalogue as text: JSON, one row a line, so that a change reads well as a diff. One text for one value."""
+"""The text of a catalogue: JSON with one row per line, so that diffs are readable. Each value has exactly one text."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _WIDEST = 120
 
 
 def dumps(data: dict[str, Any]) -> str:
-    """The whole file, with its last line end."""
+    """The whole text, with a newline at the end."""
     return f"{_broken(data, 0)}\n"
 
 
 def _value(value: Any, depth: int, before: int) -> str:
-    """A value that stands after `before` characters of its line."""
+    """A value that follows `before` characters on its line."""
     line = _line(value)
     if isinstance(value, dict):
         return line if before + len(line) < _WIDEST else _broken(value, depth)

@@ -1,4 +1,4 @@
-"""The checks of `doctor`. Each yields results: what was checked, its state, and a remedy."""
+"""The checks of `doctor`. Each yields results: the subject of the check, its state, and a remedy."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Checks of docker: the command line, the daemon, buildx, the builder and its outputs.
 
-The features of a builder are tried out, since versions do not tell them: Debian's engine calls its BuildKit
-`v0.0.0+unknown`, other builders report a commit. The Dockerfiles here are based on `scratch`, so they need no image and
-no network, and a few kilobytes of the builder's cache.
+The features of a builder are tried, because its version does not show them: Debian's engine calls its BuildKit
+`v0.0.0+unknown`, and other builders report a commit. The Dockerfiles here start from `scratch`, so they need no
+image, no network, and a few kilobytes of the builder's cache.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class BuilderFeatures(NamedTuple):
 
 
 def probe_builder(docker: DockerClient, builder: str, platform: str) -> BuilderFeatures:
-    """Try the builder out (empty: the user's current one), for a platform in docker's notation."""
+    """Try the features of a builder (empty: the user's current one) for a platform in docker's notation."""
     with tempfile.TemporaryDirectory(prefix="envcompile-") as name:
         folder = Path(name)
         (folder / "context").mkdir()
@@ -113,7 +113,7 @@ def _has_zstd_layers(archive: Path) -> bool:
 
 
 def check_engine(docker: DockerClient, builder: str) -> Iterator[CheckResult]:
-    """Check everything from the command line to the image store, and stop where something needed is missing."""
+    """Check everything from the command line to the image store, and stop if a required part is missing."""
     try:
         versions = _read_json(docker.run_command, "version")
     except UnavailableError as problem:

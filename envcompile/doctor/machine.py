@@ -64,7 +64,10 @@ class MinimumDriver(NamedTuple):
 
 
 def check_driver(floors: tuple[MinimumDriver, ...], environment: Mapping[str, str]) -> CheckResult:
-    """Compare the driver of this machine with the minimum drivers. A missing one is a note: builds need no driver."""
+    """Compare the driver of this machine with the minimum drivers.
+
+    A missing driver is only a note, because builds need none.
+    """
     try:
         done = run_process(_NVIDIA_SMI_COMMAND, None, environment, timeout=_PROBE_TIMEOUT)
     except ProgramNotFoundError:
@@ -148,7 +151,7 @@ def _find_image_root(ask: DockerRunner, told: Mapping[str, Any]) -> Path | None:
 
 
 def check_resolvers(wanted: Collection[str], environment: Mapping[str, str]) -> Iterator[CheckResult]:
-    """Check the version of each resolver. A missing or old one is wrong only if the spec needs it (`wanted`)."""
+    """Check the version of each resolver. A missing or old one fails the check only if the spec needs it (`wanted`)."""
     bounds = _read_version_bounds()
     for row in _RESOLVER_DISTRIBUTIONS:
         needed = row.resolver in wanted
@@ -172,7 +175,10 @@ def _create_any_version() -> SpecifierSet:
 
 
 def _read_version_bounds() -> dict[str, SpecifierSet]:
-    """The required versions in our own metadata, extras included; none when we run from a source folder."""
+    """The required versions in our own metadata, including the extras.
+
+    There are none if we run from a source folder.
+    """
     from packaging.requirements import Requirement  # noqa: PLC0415 - 30 ms, here only
 
     try:

@@ -1,1 +1,1 @@
-"""Writes the Dockerfile of a plan, and computes its tag. Templates and quoting, but no decisions."""
+"""Writes the Dockerfile of a plan, and computes its tag: templates and quoting, without decisions."""

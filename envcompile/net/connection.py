@@ -1,8 +1,8 @@
-"""Connections of the HTTP client: kept open between requests, through proxies, with a deadline for each answer.
+"""Connections of the HTTP client: kept open between requests, through proxies, with a deadline for each response.
 
-They are built on `http.client`, since `urllib.request` opens a new connection for each request and reads the settings
-of the process. Measured on Python 3.11 against a bare interpreter's 9 ms: http.client with ssl 28 ms, urllib.request
-38 ms, urllib3 72 ms, requests 90 ms; none of them limits the time of a whole answer.
+They use `http.client`, because `urllib.request` opens a new connection for each request and reads the settings of
+the process. Measured on Python 3.11 against a bare interpreter's 9 ms: http.client with ssl 28 ms, urllib.request
+38 ms, urllib3 72 ms, requests 90 ms; none of them limits the time of a whole response.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class ProxyTunnelError(OSError):
 class ConnectionPool:
     """Connections with the proxies and certificates of one environment.
 
-    A connection whose answer was read to its end waits for the next request to the same origin. Those that wait are
-    closed together with the pool. A pool may be used by several threads.
+    A connection whose response was read to its end is kept for the next request to the same origin. Kept
+    connections are closed with the pool. Several threads may use a pool.
     """
 
     def __init__(self, environment: Mapping[str, str], timeout: float) -> None:
@@ -62,10 +62,10 @@ class ConnectionPool:
     def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, deadline: float
     ) -> Iterator[HTTPResponse]:
-        """The response to one request, as it begins to come in.
+        """Send a request, and yield the response once its headers have arrived.
 
-        Reading from it raises TimeoutError after the deadline, a value of `time.monotonic`, and after `timeout` seconds
-        of silence. Everything here raises OSError and HTTPException.
+        Reading from it raises TimeoutError after the deadline, a value of `time.monotonic`, and after `timeout`
+        seconds without data. All errors are OSError or HTTPException.
         """
         origin = parse_origin(url)
         parts = urlsplit(url)
@@ -153,7 +153,7 @@ class _Connection(HTTPConnection):
     def exchange(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes | None, deadline: float
     ) -> HTTPResponse:
-        """Send a request; the response when its headers are there."""
+        """Send a request, and return the response once its headers have arrived."""
         self._deadline = deadline
         sent = {"User-Agent": "envcompile", **headers}
         if self._proxy and self._scheme == "http":
@@ -188,7 +188,7 @@ class _Connection(HTTPConnection):
         self.sock = cast("socket.socket", _DeadlineSocket(sock, self))
 
     def find_limit(self) -> float:
-        """Seconds that the network may be silent from now on. Raises TimeoutError after the deadline."""
+        """The number of seconds to wait for data from now on. Raises TimeoutError after the deadline."""
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError

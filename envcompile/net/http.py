@@ -35,11 +35,10 @@ _MAX_DELAY = 10.0
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How long and how often a server is asked; times in seconds.
+    """Timeouts in seconds, and the number of attempts, the first one included.
 
-    `timeout` limits one silence of the network, and a small response as a whole. `download_timeout` limits a large
-    response as a whole, such as a layer. `attempts` includes the first. Between two attempts there are 10 seconds at
-    most.
+    `timeout` limits each wait for data, and a small response as a whole. `download_timeout` limits a large
+    response as a whole, such as a layer. Two attempts are at most 10 seconds apart.
     """
 
     timeout: float = 20.0
@@ -51,9 +50,9 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request. Its text form hides what may hold credentials; `hint` is the hint of its errors.
+    """One request. Its `repr` hides what may contain credentials. `hint` is the hint of its errors.
 
-    `total_timeout` limits the response as a whole, where the policy's `timeout` is too short for it.
+    `total_timeout` limits the response as a whole, if the policy's `timeout` is too short for that.
     """
 
     url: str
@@ -66,10 +65,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response(Generic[ValueT]):
-    """The response of the last server, after redirects, from the address `url`.
+    """The response of the last server, after redirects, from the URL `url`.
 
-    Header names are spelt `Like-This`. `challenges` are the WWW-Authenticate headers, of which there may be several.
-    `value` is what was made of the body, None unless the status is 200, or 206 for a request with a Range header.
+    Header names are spelt `Like-This`. `challenges` are the WWW-Authenticate headers, of which there may be
+    several. `value` is the consumed body. It is None unless the status is 200, or 206 for a request with a Range
+    header.
     """
 
     status: int
@@ -144,13 +144,13 @@ class HttpClient:
                 named = {name.title(): text for name, text in received.headers.items()}
                 return Response(received.status, named, challenges, url, value)
             if parse_origin(target) != parse_origin(url):
-                # The other server belongs to somebody else, who must not see the credentials.
+                # Another host must not receive the credentials.
                 headers.pop("Authorization", None)
             visited.append(target)
         raise InvalidURL("too many redirects")
 
     def _compute_delay(self, attempt: int, retry_after: str | None) -> float:
-        """Seconds until the next attempt: the server's wish, else growing and random, to spread many clients."""
+        """The seconds until the next attempt: those of Retry-After, otherwise exponential with a random part."""
         wish = _parse_retry_after(retry_after) if retry_after else None
         if wish is None:
             wish = _FIRST_DELAY * 2**attempt * (0.5 + self._policy.random())

@@ -1,7 +1,7 @@
-"""Programs: one way to start one, with limits, and the environment variables that a resolver may see.
+"""Starts programs with limits of time and memory, and selects the environment variables that a resolver may see.
 
-A program is started from its arguments, never through a shell, and it never reads the terminal of its own accord. It
-stays in our process group, so that Ctrl-C in a terminal reaches it and its own children too.
+A program is started from its arguments, never through a shell, and its standard input is empty. It stays in our
+process group, so that Ctrl-C in a terminal reaches it and its own children too.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
-# Which network there is and who the user is in it. Variables that would change an answer (UV_PRERELEASE, PIP_*,
-# CONDA_*, ...) are left out: a resolver obeys the spec alone.
+# Variables about the network and the user. Those that would change a result (UV_PRERELEASE, PIP_*, CONDA_*, ...) are
+# left out, because a resolver must obey the spec alone.
 _NETWORK_AND_USER_VARIABLES = frozenset(
     "PATH HOME USER LOGNAME TMPDIR TEMP TMP SYSTEMROOT APPDATA LOCALAPPDATA USERPROFILE XDG_CACHE_HOME XDG_CONFIG_HOME "
     "XDG_DATA_HOME HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY http_proxy https_proxy all_proxy no_proxy SSL_CERT_FILE "
     "SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE NETRC".split()
 )
-# An hour is many times what the slowest resolver takes. The memory keeps an endless answer from filling the machine:
-# uv reads an index page of any size.
+# An hour is many times what the slowest resolver takes. The memory limit stops uv at an endless index page, because it
+# reads pages of any size.
 _DEFAULT_TIMEOUT = 3600.0
 _DEFAULT_MEMORY = 8 << 30
-# Between the request to end and the kill.
+# Seconds between SIGTERM and SIGKILL.
 _GRACE_PERIOD = 5.0
 
 _running: set[subprocess.Popen[bytes]] = set()
@@ -159,9 +159,12 @@ def run_in_threads(function: Callable[[ItemT], ResultT], items: Sequence[ItemT])
 
 
 def _limit_memory(pid: int, memory: int) -> None:
-    """Limit the data of a process and of its later children. It is set from here: a thread must not fork and run code.
+    """Limit the data of a process and of its later children.
 
-    The data segment and not the address space: allocators reserve address space for every processor of the machine.
+    The limit is set from here, because a thread must not fork and run code.
+
+    It is the data segment and not the address space: allocators reserve address space for every processor of the
+    machine.
     """
     if sys.platform == "linux":
         import resource  # noqa: PLC0415 - not on Windows

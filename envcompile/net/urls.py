@@ -1,6 +1,6 @@
-"""Web addresses: which of them may be requested, who may see what is sent to one, and the proxy to use for it.
+"""URLs: which of them may be requested, their origins, and the proxy for each.
 
-No network is touched here and nothing slow is imported: references of images are parsed with it in every build.
+This module uses no network and imports nothing slow: every build parses image references with it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def is_web_url(url: str) -> bool:
 
 
 def parse_origin(url: str) -> tuple[str, str, int]:
-    """Scheme, host and port of a web address. What is sent to one origin is a secret from every other."""
+    """The scheme, the host and the port of a URL. Credentials for one origin are never sent to another."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme]
 
@@ -60,10 +60,10 @@ def format_basic_authorization(user: str, password: str) -> str:
 
 
 def find_proxy(url: str, environment: Mapping[str, str]) -> Proxy | None:
-    """The proxy that the environment names for a web address, or None.
+    """The proxy that the environment names for a URL, or None.
 
-    This machine is never reached through a proxy: there its address means another machine. Raises `UnavailableError` if
-    the setting is not the address of an HTTP proxy.
+    Loopback addresses never use a proxy, for which they would mean another machine. Raises `UnavailableError` if
+    the setting is not the URL of an HTTP proxy.
     """
     scheme, host, port = parse_origin(url)
     if is_loopback(host):

@@ -1,4 +1,4 @@
-"""Image registries: the part of the OCI distribution API that locking and pushing need. It asks for images alone."""
+"""Image registries: the parts of the OCI distribution API that locking and pushing need."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def create_registry(environment: Mapping[str, str], *, offline: bool = False) ->
 
 
 def create_unmirrored_registry(environment: Mapping[str, str]) -> RegistryClient:
-    """The registry client for pushed images, about which a mirror knows nothing."""
+    """The registry client for pushed images. It uses no mirrors, because they do not have these images."""
     return _create_client(environment, {})
 
 

@@ -71,7 +71,7 @@ class RegistrySession:
         """Send a request; if the registry asks for credentials, send it again with them."""
         key = (image.base_url, image.repository)
         response = self._http.send(_with_authorization(request, self._authorization_headers.get(key)), consume)
-        # Only the registry itself may ask for its credentials, not a server that it redirects to.
+        # Credentials are sent only to the registry itself, not to a server that it redirects to.
         if response.status == HTTPStatus.UNAUTHORIZED and parse_origin(response.url) == parse_origin(image.base_url):
             credentials = find_credentials(self._docker_config, image, self._run_helper)
             header = create_authorization_header(self._http, image, response.challenges, credentials)
@@ -91,7 +91,10 @@ def _with_authorization(request: Request, header: str | None) -> Request:
 
 
 def find_credentials(folder: Path, image: ImageReference, run_helper: CredentialHelper) -> RegistryCredentials | None:
-    """The credentials that docker would use for this registry, None for anonymous. Raises `UnavailableError`."""
+    """The credentials that docker would use for this registry, or None for anonymous access.
+
+    Raises `UnavailableError`.
+    """
     config = _read_docker_config(folder)
     is_hub = image.login_key == HUB_LOGIN_KEY
     names = (HUB_LOGIN_KEY, *sorted(DOCKER_HUB_ALIASES)) if is_hub else (image.login_key,)
@@ -110,10 +113,12 @@ def find_credentials(folder: Path, image: ImageReference, run_helper: Credential
 
 
 def create_helper_runner(environment: Mapping[str, str], timeout: float = 60.0) -> CredentialHelper:
-    """A function that runs a helper from this environment's PATH. Some helpers ask the user, so it has time.
+    """A function that runs a helper from this environment's PATH.
 
-    The exit code is ignored: helpers write "credentials not found" to standard output and fail. The function raises
-    `UnavailableError` if there is no such program or if it does not finish.
+    The timeout is long, because some helpers prompt the user.
+
+    The exit code is ignored: helpers write "credentials not found" to standard output and fail. The function
+    raises `UnavailableError` if there is no such program or if it does not finish.
     """
 
     def run(argv: tuple[str, ...], text: str) -> str:
@@ -133,7 +138,7 @@ def _read_docker_config(folder: Path) -> dict[str, Any]:
         return {}
     except OSError as problem:
         reason = f"cannot be read: {problem.strerror}"
-    except (ValueError, RecursionError):  # its text is not shown: it holds a part of the file
+    except (ValueError, RecursionError):  # its text contains a part of the file, which may be a password
         reason = "is not JSON"
     else:
         return _as_table(config)
@@ -141,7 +146,7 @@ def _read_docker_config(folder: Path) -> dict[str, Any]:
 
 
 def _normalize_host(key: str) -> str:
-    """The host of a key of `auths`: docker writes the bare host, older versions wrote addresses."""
+    """The host in a key of `auths`: docker writes the host alone, older versions wrote URLs."""
     return re.sub(r"^https?://", "", key).partition("/")[0]
 
 

@@ -1,7 +1,7 @@
-"""Manifests, indexes and configurations of images, as a registry sends them: parsed, and checked against their digests.
+"""Manifests, indexes and configurations of images from a registry: parsed, and checked against their digests.
 
-Specifications: OCI image 1.1 and docker's own media types. A registry is not trusted: every error here says what is
-wrong with its answer.
+Specifications: OCI image 1.1 and docker's own media types. Responses are not trusted: each error states what is
+wrong with one.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,18}(?:Z|[+-][0-9]
 
 
 def compute_digest(body: bytes) -> str:
-    """The digest of some bytes."""
+    """The sha256 digest of a content, as OCI writes it."""
     return f"sha256:{hashlib.sha256(body).hexdigest()}"
 
 
@@ -133,7 +133,7 @@ def parse_descriptor(image: ImageReference, value: object) -> tuple[str, int]:
 
 
 def find_platform_entries(image: ImageReference, index: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The entries of an index by platform; the first if a platform has several."""
+    """The entries of an index by platform. If a platform has several, the first one."""
     entries = check_objects(image, index.get("manifests"))
     return {format_platform(entry.get("platform")): entry for entry in reversed(entries)}
 
@@ -160,8 +160,8 @@ def read_creation_time(config: Mapping[str, Any]) -> str | None:
 
 # A client of the OCI distribution API: resolves tags to digests and reads images.
 #
-# Specification: OCI distribution 1.1 ("Pulling manifests", "Pulling blobs", "Listing tags"). Content counts only if it
-# has its digest.
+# Specification: OCI distribution 1.1 ("Pulling manifests", "Pulling blobs", "Listing tags"). Content is accepted
+# only if it has the expected digest.
 
 
 VisitorT = TypeVar("VisitorT", bound=LayerVisitor)
@@ -186,10 +186,10 @@ class TagContents(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ImageProperties:
-    """The properties that an image states; None if unknown.
+    """The properties of an image, from its configuration and its files; None if unknown.
 
-    `os` is ID-VERSION_ID of os-release (`debian-12`), `glibc` X.Y, `python` X.Y.Z, `python_path` its path (both or
-    neither), `created` RFC 3339.
+    `os` is ID-VERSION_ID of os-release (`debian-12`), `glibc` X.Y, `python` X.Y.Z, `python_path` its path (both
+    or neither), `created` RFC 3339.
     """
 
     os: str | None = None
@@ -200,11 +200,11 @@ class ImageProperties:
 
 
 class RegistryClient:
-    """All registries, with one docker configuration and one set of mirrors.
+    """A client for all registries, with one docker configuration and one set of mirrors.
 
-    `docker_config` is the folder of docker's config.json. `mirrors` maps a registry's host (`docker.io` for Docker Hub)
-    to the mirror that is used instead: `"127.0.0.1:5001"`, `"https://mirror.example.invalid/hub"`. The network is that
-    of `environment`. `run_helper` runs docker's credential helpers.
+    `docker_config` is the folder of docker's config.json. `mirrors` maps a registry's host (`docker.io` for
+    Docker Hub) to the mirror that is used instead: `"127.0.0.1:5001"`, `"https://mirror.example.invalid/hub"`.
+    Proxies and certificates come from `environment`. `run_helper` runs docker's credential helpers.
     """
 
     def __init__(
@@ -221,9 +221,9 @@ class RegistryClient:
         self._session = RegistrySession(docker_config, http, run_helper or create_helper_runner(environment))
 
     def resolve_digest(self, reference: str) -> str:
-        """The digest (`sha256:...`) of the index or manifest that a `name[:tag][@digest]` refers to now.
+        """The digest (`sha256:...`) of the index or manifest to which a `name[:tag][@digest]` refers now.
 
-        It is the digest of the received content. Raises `UnavailableError`.
+        It is computed from the received content. Raises `UnavailableError`.
         """
         image = locate_image(reference, self._mirrors)
         digest = image.digest or self._fetch_announced_digest(image)
@@ -246,7 +246,7 @@ class RegistryClient:
         python = read_image_environment(config).get("PYTHON_VERSION") or None
         facts = self._read_layers(image, manifest, with_packages=python is None)
         found = facts.python
-        if python is not None:  # the image states its Python; Debian's python3 beside it is another one
+        if python is not None:  # the variables of the image state its Python; Debian's python3 is another one
             found = (python, PYTHON_PATH) if _EXACT_PYTHON_VERSION.fullmatch(python) else None
         return ImageProperties(
             os=facts.os,
@@ -281,7 +281,7 @@ class RegistryClient:
         try:
             response = self._send_head(image)
         except RegistryAccessError:
-            # Registries say so of a repository that does not exist yet. The push will fail if it is not allowed.
+            # Registries return the same for a repository that does not exist yet. A push that is not allowed will fail.
             return False
         if response.status not in {HTTPStatus.OK, HTTPStatus.NOT_FOUND}:
             raise create_status_error(image, response.status)
@@ -333,7 +333,10 @@ class RegistryClient:
         return self._session.send(image, Request(url, _ACCEPT_HEADERS, "HEAD", hint=image.hint), create_body_reader(0))
 
     def _fetch_announced_digest(self, image: ImageReference) -> str | None:
-        """The digest that the registry announces for a tag, if it does. A HEAD does not count against rate limits."""
+        """The digest in the response to a HEAD request for a tag, or None.
+
+        HEAD requests do not count against rate limits.
+        """
         response = self._send_head(image)
         digest = response.headers.get("Docker-Content-Digest", "") if response.value is not None else ""
         return digest if DIGEST_PATTERN.fullmatch(digest) else None
@@ -360,7 +363,7 @@ class RegistryClient:
     def _fetch_platform_config(
         self, image: ImageReference, manifest: Mapping[str, Any], platform: str
     ) -> dict[str, Any]:
-        """The image's configuration, whose platform must be this one if it states any."""
+        """The configuration of an image. If it states a platform, that must be the requested one."""
         config = self._fetch_config(image, manifest)
         stated = format_platform(config)
         if stated and not f"{stated}/".startswith(f"{platform}/") and not f"{platform}/".startswith(f"{stated}/"):

@@ -30,7 +30,7 @@ _LIBC_PATH = re.compile(r"(?:usr/)?lib(?:64)?/(?:[^/]+-linux-gnu[^/]*/)?libc(?:\
 _LIBC_BANNER = re.compile(rb"GNU C Library [^\n]{0,200}release version (2\.[0-9]{1,2})\b")
 _PYTHON_PATH = "usr/bin/python3"
 _PACKAGE_NAMES = re.compile(r"libc6|python3|python3-minimal|python3\.[0-9]{1,2}-minimal")
-# What an image states goes into the lock, so its form is checked.
+# These values end up in the lock, so their form is checked.
 _OS_NAME = re.compile(r"[a-z][a-z0-9]*-[0-9]+(?:\.[0-9]+)*")
 
 
@@ -47,10 +47,10 @@ class LayerVisitor(Protocol):
         """Take a symbolic link of a layer."""
 
     def end_layer(self) -> None:
-        """Note that a layer was read, as far as that was possible."""
+        """Called after a layer was read, at least in part."""
 
     def skip_layer(self) -> None:
-        """Note that a layer was not read, or not to its end."""
+        """Called if a layer was not read, or not to its end."""
 
 
 def read_layer(blob: HashingReader, visitor: LayerVisitor) -> None:

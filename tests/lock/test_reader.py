@@ -413,7 +413,13 @@ def test_a_row_on_its_own_is_a_package_of_pip_or_conda() -> None:
 def test_a_number_of_5000_digits_is_a_malformed_lock(key: str) -> None:
     """Promise 10: lock files are validated when they are read. Python parses no number of this length."""
     digits = 5000 * "9"
-    row = {"name": "a", "version": "1", "file": "a-1-py3-none-any.whl", "sha256": 64 * "a", "index": "default"}
+    row: dict[str, Any] = {
+        "name": "a",
+        "version": "1",
+        "file": "a-1-py3-none-any.whl",
+        "sha256": 64 * "a",
+        "index": "default",
+    }
     row |= {"kind": "wheel", key: {"depends": [f"b >={digits}"], "requires-python": f">={digits}"}.get(key, digits)}
     with pytest.raises(InvalidInputError, match="has more than 4,000 characters"):
         parse_package_row(row)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from envcompile.diagnostics.diagnostic import Diagnostic, RequirementError, redact_secrets
 from envcompile.spec.model import ExtraIndex
@@ -206,7 +206,7 @@ def _explain_parse_failure(text: str) -> tuple[str, str]:
 
 
 def _check_marker(marker: Marker, quoted: str) -> None:
-    """Raise `RequirementError` for a marker that `packaging` parses but cannot evaluate in any environment."""
+    """Raise `RequirementError` for a marker that `packaging` cannot evaluate, or evaluates unlike resolvers."""
     from packaging.markers import UndefinedEnvironmentName  # noqa: PLC0415 - loaded with the requirement
 
     try:
@@ -216,8 +216,58 @@ def _check_marker(marker: Marker, quoted: str) -> None:
     except ValueError:  # UndefinedComparison; releases of `packaging` before 26 also raise InvalidVersion
         reason, hint = "it compares values that are not versions", "compare with `==` or `!=`"
     else:
+        for comparison in iter_marker_comparisons(marker):
+            if found := _find_ambiguity(*comparison):
+                raise RequirementError("requirement", f"{quoted} has a marker that {found[0]}", found[1])
         return
     raise RequirementError("requirement", f"{quoted} has a marker that cannot be evaluated: {reason}", hint)
+
+
+class MarkerComparison(NamedTuple):
+    """One comparison of a marker: its variable, operator and value. If `is_reversed`, the value is on the left."""
+
+    variable: str
+    operator: str
+    value: str
+    is_reversed: bool
+
+
+def iter_marker_comparisons(marker: Marker) -> Iterator[MarkerComparison]:
+    """Yield the comparisons of a marker, in its order."""
+    # packaging has no public name for the tree of a marker. Its structure has never changed.
+    waiting: list[Any] = [marker._markers]  # noqa: SLF001
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, list):
+            waiting.extend(reversed(node))
+        elif isinstance(node, tuple):
+            left, operator, right = node
+            is_reversed = type(right).__name__ == "Variable"
+            variable, value = (right, left) if is_reversed else (left, right)
+            yield MarkerComparison(variable.value, operator.value, value.value, is_reversed)
+
+
+_VERSION_VARIABLES = {"python_version": 2, "python_full_version": 3, "implementation_version": 3}
+_KERNEL_VARIABLES = ("platform_release", "platform_version")
+
+
+def _find_ambiguity(variable: str, operator: str, value: str, is_reversed: bool) -> tuple[str, str] | None:
+    """Return what is wrong with a comparison about which resolvers and installers disagree, and a hint.
+
+    uv 0.13.9 and packaging 26 were compared on 700 markers: tests/resolve/pip/test_marker_vectors.py.
+    """
+    if variable in _KERNEL_VARIABLES:
+        return f"uses `{variable}`, the kernel of a machine, which a lock does not know", "remove the comparison"
+    if variable not in _VERSION_VARIABLES:
+        return None
+    hint = f"write it as `{variable} >= '{'.'.join(['3', '12', '0'][: _VERSION_VARIABLES[variable]])}'`"
+    if operator in ("in", "not in"):
+        parts = r"\.".join(["[0-9]+"] * _VERSION_VARIABLES[variable])
+        is_clear = not is_reversed and all(re.fullmatch(parts, each) for each in value.split())
+    else:
+        series = r"(?:\.\*)?" if operator in ("==", "!=") and not is_reversed else ""
+        is_clear = bool(re.fullmatch(rf"[0-9]+(?:\.[0-9]+)*{series}", value)) and not (is_reversed and operator == "~=")
+    return None if is_clear else ("installers and resolvers read differently", hint)
 
 
 def make_marker_environment(machine: str, python: str) -> dict[str, str]:

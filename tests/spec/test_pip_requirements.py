@@ -90,7 +90,8 @@ def test_every_accepted_marker_can_be_evaluated(variable: str) -> None:
                     accepted.append(PipRequirement(text))
                     assert {accepted[-1].applies_to(each) for each in ENVIRONMENTS} <= {True, False}
     assert len(accepted) + rejected == 6 * len(OPERATORS) * len(VALUES)
-    assert bool(accepted) == (variable not in {"extras", "dependency_groups", "unknown"})
+    never = {"extras", "dependency_groups", "unknown", "platform_release", "platform_version"}
+    assert bool(accepted) == (variable not in never)
     assert rejected
     spec, lock = parsed("several")
     without_python = replace(lock, platforms=tuple(replace(each, python=None) for each in lock.platforms))

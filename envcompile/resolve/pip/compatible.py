@@ -12,9 +12,10 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
 from envcompile.lock.consistency import accepts_python
@@ -27,6 +28,8 @@ from envcompile.spec.pip import make_marker_environment, normalize_name, parse_d
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
+
+    from packaging.markers import Marker
 
     from envcompile.lock.model import PipPackage
     from envcompile.resolve.model import Effects, PipRequest, PipResolver
@@ -309,8 +312,16 @@ def _select_active(
         each
         for each in requires
         if each.marker is None
-        or any(each.marker.evaluate({**environment, "extra": extra}) for extra in ("", *sorted(extras)))
+        or any(_is_true(each.marker, {**environment, "extra": extra}) for extra in ("", *sorted(extras)))
     ]
+
+
+def _is_true(marker: Marker, environment: dict[str, str]) -> bool:
+    """Whether a marker of a package is true. One that cannot be evaluated counts as true, as for uv."""
+    try:
+        return marker.evaluate(environment)
+    except (UndefinedComparison, UndefinedEnvironmentName, InvalidVersion):
+        return True
 
 
 def _format_dependencies(requirements: Iterable[Requirement]) -> dict[str, str]:

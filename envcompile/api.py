@@ -8,6 +8,7 @@ takes `environment`, which is `os.environ` by default. Every error is an `Envcom
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -146,9 +147,11 @@ def lock(  # noqa: PLR0913 - the options of the command
 
 
 def _load_templates() -> None:
-    from envcompile.emit.dockerfile import load_templates  # noqa: PLC0415 - the template engine
+    # An error is not reported here: rendering the Dockerfile would raise it again.
+    with suppress(Exception):
+        from envcompile.emit.dockerfile import load_templates  # noqa: PLC0415 - the template engine
 
-    load_templates()
+        load_templates()
 
 
 def _generate_files(

@@ -82,7 +82,7 @@ FAMILIES = (
     _make_library_family("nvJitLink", "nvjitlink", "libnvjitlink"),
     _make_library_family("NVSHMEM", "nvshmem", "libnvshmem3?"),
     _make_library_family("cuFile", "cufile", "libcufile"),
-    _make_library_family("the CUDA runtime", "cuda-runtime", "cuda-cudart|cudatoolkit"),
+    # Not the CUDA runtime, which has 1 MB: conda's nvcc, which pip packages may need, depends on conda's runtime.
     _make_library_family("NVRTC", "cuda-nvrtc", "cuda-nvrtc"),
     _make_library_family("CUPTI", "cuda-cupti", "cuda-cupti"),
     _make_library_family("NVTX", "nvtx", "cuda-nvtx"),

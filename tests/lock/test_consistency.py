@@ -100,7 +100,6 @@ def test_no_distribution_twice() -> None:
         (["nvidia-cudnn-cu13"], ["cudnn"]),
         (["nvidia-cudnn-cu12"], ["libcudnn"]),
         (["nvidia-cublas"], ["libcublas"]),
-        (["nvidia-cuda-runtime-cu12"], ["cuda-cudart"]),
         (["psycopg2", "psycopg2-binary"], []),
         (["faiss-cpu", "faiss-gpu-cu12"], []),
         (["faiss-cpu"], ["faiss"]),
@@ -125,6 +124,7 @@ def test_one_of_a_family(ours: list[str], theirs: list[str]) -> None:
         (["nvidia-nccl-cu12", "nvidia-nccl-cu13"], []),  # other majors are other files
         (["opencv-python"], []),
         (["nvidia-nccl-cu12"], ["pytorch"]),
+        (["nvidia-cuda-runtime-cu12"], ["cuda-cudart", "cuda-nvcc"]),  # nvcc of conda for wheels of pip
         ([], ["numpy", "numpy-base"]),
         (["numpy", "numpydoc", "opencv-python-rolling"], ["libcublas"]),
     ],

@@ -160,13 +160,17 @@ class MetadataReader:
 
         clients = [self._find_client(each.index, urls[each.sha256]) for each in missing]
         failures: dict[str, list[PipPackage]] = {}
-        with ThreadPoolExecutor(min(_THREADS, len(missing))) as pool:
+        pool = ThreadPoolExecutor(min(_THREADS, len(missing)))
+        try:
             results = pool.map(lambda pair: self._fetch(pair[0], pair[1], urls), zip(clients, missing, strict=True))
             for package, result in zip(missing, results, strict=True):
                 if isinstance(result, WheelMetadata):
                     found[package.sha256] = result
                 else:
                     failures.setdefault(result, []).append(package)
+        finally:
+            # After an interrupt, do not wait for the other responses.
+            pool.shutdown(wait=False, cancel_futures=True)
         for reason, unread in failures.items():
             self._warn_unread(unread, known, reason)
         return found

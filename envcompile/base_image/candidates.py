@@ -127,12 +127,12 @@ def find_newest_image(
         and minor_release(image.cuda) == release
         and (not exact or image.cuda == exact)
         and case.catalogue.has_flavour(image, find_stage_flavour(case, stage))
-        and rejections(case, image, stage).keys() <= {without}
+        and find_obstacles(case, image, stage).keys() <= {without}
     ]
     return max(found, key=lambda image: version_numbers(image.cuda), default=None)
 
 
-def rejections(case: DecisionInputs, image: CudaImage, stage: str) -> dict[str, str]:
+def find_obstacles(case: DecisionInputs, image: CudaImage, stage: str) -> dict[str, str]:
     """Return the obstacles that exclude an image from a stage, each with its reason."""
     found: dict[str, str] = {}
     release = minor_release(image.cuda)

@@ -17,6 +17,7 @@ from envcompile.base_image.candidates import (
     StageChoice,
     choose_python_source,
     find_candidate_systems,
+    find_obstacles,
     find_stage_flavour,
     image_candidates,
     image_warnings,
@@ -24,7 +25,6 @@ from envcompile.base_image.candidates import (
     make_glibc_error,
     make_plain_stage,
     normalize_system_name,
-    rejections,
 )
 from envcompile.base_image.compatibility import is_image_deleted
 from envcompile.base_image.explain import explain_nvidia_images, explain_plain_image, explain_python
@@ -91,7 +91,7 @@ def _iter_requested_image_diagnostics(
         message = f"`{stage.image}` has no {' and no '.join(missing)}, which {' and '.join(names)} needs"
         yield Diagnostic("cuda-no-image", message, hint="leave `base` out of `[image]`, and one that fits is chosen")
     elif image:
-        for obstacle, why in rejections(case, image, "run").items():
+        for obstacle, why in find_obstacles(case, image, "run").items():
             yield Diagnostic(obstacle, f"`{stage.image}` does not do: {why}", hint="leave `base` out of `[image]`")
         yield from image_warnings(case, ImagePair(stage.system, None, image))
 
@@ -216,6 +216,6 @@ def _find_obstructed_image(case: DecisionInputs, pair: ImagePair, obstacle: str)
     for image, stage in ((pair.run, "run"), (pair.build, "build")):
         if image:
             name = f"`{case.catalogue.repository}:{case.catalogue.format_tag(image, find_stage_flavour(case, stage))}`"
-            if why := rejections(case, image, stage).get(obstacle):
+            if why := find_obstacles(case, image, stage).get(obstacle):
                 return name, f"{image.cuda}: {why}"
     return name, f"`{pair.system}` has an older glibc than the locked packages need"

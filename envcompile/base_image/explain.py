@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from envcompile.base_image.candidates import (
     find_candidate_systems,
     find_minimum_cuda,
+    find_obstacles,
     find_stage_flavour,
     find_target_release,
     rank_run_releases,
-    rejections,
 )
 from envcompile.base_image.model import ENVIRONMENT_PATH
 from envcompile.diagnostics.rules import RULES
@@ -146,7 +146,7 @@ def _iter_rejected_patches(case: DecisionInputs, image: CudaImage, word: str) ->
         elif version_numbers(name) < version_numbers(image.cuda):
             because = f"{image.cuda} is newer"
         else:
-            because = "; ".join(rejections(case, known[name], word).values()) or "the spec asks for another patch"
+            because = "; ".join(find_obstacles(case, known[name], word).values()) or "the spec asks for another patch"
         yield RejectedImage(f"{catalogue.repository}:{catalogue.format_tag(image._replace(cuda=name), kind)}", because)
 
 
@@ -169,7 +169,7 @@ def _find_rejection_reason(case: DecisionInputs, release: str) -> str | None:
         for each in case.catalogue.images
         if minor_release(each.cuda) == release and each.system in find_candidate_systems(case)
     ]
-    reasons = [why for each in images for why in rejections(case, each, "run").values()]
+    reasons = [why for each in images for why in find_obstacles(case, each, "run").values()]
     return reasons[-1] if reasons else None
 
 

@@ -214,7 +214,7 @@ def find_cuda_sign(variables: Iterable[tuple[str, str]]) -> bool | None:
 
 
 def _apply_signs_of_cuda(gathered: ImageNeeds, package: PackageSummary, about: NeedContext) -> None:
-    """Give an sdist that appears to compile CUDA code an nvcc in the build stage, and say so.
+    """Add nvcc to the build stage for an sdist that appears to compile CUDA code, with a warning.
 
     Sdists with a row in the catalogue are known, and have been dealt with.
     """

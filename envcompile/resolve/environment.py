@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.base_image.compatibility import make_cuda_constraints
-from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
+from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError, did_you_mean
 from envcompile.diagnostics.errors import EXIT_FAILED
 from envcompile.lock.model import Pins, PlatformLock, PythonInterpreter
 from envcompile.lock.package_managers import PACKAGE_MANAGERS
@@ -100,6 +100,7 @@ def solve_environment(  # noqa: PLR0913, PLR0917 - every effect is an argument
     """
     names = sorted(spec.platforms)
     conda = dict(zip(names, _solve_conda(spec, names, contexts, earlier, solvers, upgrade), strict=True))
+    _check_provides(source, spec, conda)
     _check_no_duplicates(source, spec, conda)
 
     def solve_platform(name: str) -> PlatformLock:
@@ -146,6 +147,23 @@ def _solve_conda(  # noqa: PLR0913, PLR0917 - a request depends on all earlier d
     urls = {channel.name: channel.url for channel in solvers.channels}
     stated = dict(spec.conda.provides)
     return tuple(add_distributions(packages, urls, stated) for packages in solutions)
+
+
+def _check_provides(source: TomlSource, spec: Spec, conda: Mapping[str, tuple[CondaPackage, ...]]) -> None:
+    """Reject an entry of `provides` for a package that no platform has: it would have no effect."""
+    locked = {package.name for packages in conda.values() for package in packages}
+    diagnostics = [
+        Diagnostic(
+            "unsolvable",
+            f"the lock has no conda package `{name}`",
+            ("conda", "provides", name),
+            did_you_mean(name, locked) or "remove the entry, or add the package to `packages` in `[conda]`",
+        )
+        for name, _ in spec.conda.provides
+        if name not in locked
+    ]
+    if diagnostics:
+        raise DiagnosticsError(source, diagnostics)
 
 
 def _check_no_duplicates(source: TomlSource, spec: Spec, conda: Mapping[str, tuple[CondaPackage, ...]]) -> None:

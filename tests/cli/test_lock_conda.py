@@ -80,6 +80,25 @@ def test_asked_for_twice(tmp_path: Path) -> None:
     assert not (tmp_path / "envcompile.lock").exists()
 
 
+def test_provides_for_a_package_that_is_not_locked(tmp_path: Path) -> None:
+    """An entry without an effect is a mistake in its name: it is reported before pip resolves."""
+    (tmp_path / "envcompile.toml").write_text(
+        SPEC.replace("CONDA", '["numpy"]\nprovides = { numpyy = ["numpy"], zzzz = [], numpy = ["numpy"] }').replace(
+            "PIP", '["six"]'
+        ),
+        "utf-8",
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "envcompile", "lock"], cwd=tmp_path, capture_output=True, check=False, text=True
+    )
+    assert done.returncode == 2, done.stderr
+    assert "error[unsolvable]: the lock has no conda package `numpyy`" in done.stderr
+    assert "did you mean `numpy`?" in done.stderr
+    assert "error[unsolvable]: the lock has no conda package `zzzz`" in done.stderr
+    assert "2 mistakes in `envcompile.toml`" in done.stderr
+    assert not (tmp_path / "envcompile.lock").exists()
+
+
 def test_what_pip_asks_and_conda_contradicts(tmp_path: Path) -> None:
     """numpy comes as a dependency of what is asked of conda: pip may ask for it too, if it fits."""
     assert lock(tmp_path, ["scipy"], ["numpy >=1.20", "six"])[0] == 0

@@ -199,8 +199,8 @@ class MetadataReader:
             return
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""  # noqa: PLR2004 - three names fit in a line
         self._warn(
-            f"the metadata of {', '.join(names[:3])}{more} was not read, so it was not checked whether the locked "
-            f"Python is accepted: {reason}"
+            f"the metadata of {', '.join(names[:3])}{more} was not read, so envcompile cannot tell whether "
+            f"the locked Python fits: {reason}"
         )
 
     def _find_cache_file(self, sha256: str) -> Path:

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
 
 from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
-from envcompile.lock.consistency import accepts_python
 from envcompile.resolve.model import RequirementProblem
 from envcompile.resolve.pip.simple_index import SimpleIndex
 from envcompile.resolve.pip.uv import find_default_index
-from envcompile.resolve.pip.wheels import find_best_wheel, is_uploaded_in_time
+from envcompile.resolve.pip.wheels import find_best_wheel, is_installable, is_uploaded_in_time
 from envcompile.spec.pip import find_index_name, make_marker_environment
 from envcompile.versions import minor_release
 
@@ -140,12 +139,8 @@ def _is_sdist(file: str) -> bool:
 
 
 def _find_wheel(release: _Release, request: PipRequest) -> str | None:
-    names = [
-        file.name
-        for file in release.files
-        if is_uploaded_in_time(file, request) and accepts_python(file.requires_python, request.python)
-    ]
-    return find_best_wheel(names, request.platform.machine, request.glibc, request.python)
+    names = [file.name for file in release.files if is_installable(file, request)]
+    return find_best_wheel(names, request.platform.machine, request.glibc, request.python, request.abi)
 
 
 def _list_pythons(release: _Release, request: PipRequest) -> set[int]:

@@ -7,11 +7,11 @@ from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
+from envcompile.lock.consistency import accepts_python
 from envcompile.lock.freshness_pip import find_provided_versions
 from envcompile.lock.model import PipPackage
 from envcompile.resolve.model import UnsolvableError
@@ -182,12 +182,7 @@ def list_wheels(name: str, files: Iterable[IndexFile]) -> Iterator[tuple[Version
 
 def is_installable(file: IndexFile, request: PipRequest) -> bool:
     """Whether the file is for this Python and not excluded by `exclude_newer`, whatever its platform."""
-    if not is_uploaded_in_time(file, request):
-        return False
-    try:
-        return SpecifierSet(file.requires_python).contains(request.python, prereleases=True)
-    except InvalidSpecifier:
-        return True  # as pip does
+    return is_uploaded_in_time(file, request) and accepts_python(file.requires_python, request.python)
 
 
 def is_uploaded_in_time(file: IndexFile, request: PipRequest) -> bool:

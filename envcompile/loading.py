@@ -189,6 +189,7 @@ def check_lock_fully(
     """
     from envcompile.base_image.decide import VARIABLES  # noqa: PLC0415 - only for `verify --full`
     from envcompile.base_image.default import PYTHON_IMAGE, PYTHON_PATH, find_tool_images  # noqa: PLC0415
+    from envcompile.base_image.python_builds import check_standalone_python  # noqa: PLC0415
     from envcompile.diagnostics.diagnostic import Diagnostic  # noqa: PLC0415
     from envcompile.emit.dockerfile import compile_dockerfile  # noqa: PLC0415 - imports the template engine
     from envcompile.resolve.conda.channels import parse_channel  # noqa: PLC0415
@@ -196,15 +197,21 @@ def check_lock_fully(
 
     spec = project.spec
     channels = (parse_channel(text, project.path.parent) for text in spec.conda.channels)
+    standalone = {each.platform: each.python for each in lock.platforms if each.python and each.python.build}
     names = {remove_digest(system.image).partition(":")[0] for system in catalogue.systems.values()}
     expected = Expectations(
         channels={channel.name: channel.url for channel in channels},
         images=frozenset({*names, PYTHON_IMAGE, "debian", catalogue.repository}),
-        tools=dict(find_tool_images(spec)),
+        tools=dict(find_tool_images(spec, has_standalone_python=bool(standalone))),
         variables=VARIABLES,
         python_paths=frozenset({PYTHON_PATH, CONDA_PYTHON_PATH}),
     )
-    found = [*check_freshness(spec, lock, hint), *check_pins(spec, lock, expected)]
+    unknown_pythons = (check_standalone_python(python, name) for name, python in standalone.items())
+    found = [
+        *check_freshness(spec, lock, hint),
+        *check_pins(spec, lock, expected),
+        *(replace(each, hint=hint) for each in unknown_pythons if each),
+    ]
     recorded = next((file.digest for file in lock.files if file.name == DOCKERFILE_NAME), None)
     if not found and recorded and compute_sha256(compile_dockerfile(spec, lock).encode()) != recorded:
         message = "the lock records another Dockerfile than it generates: it was edited after `lock` wrote it"

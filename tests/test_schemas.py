@@ -31,6 +31,7 @@ from envcompile.lock.model import (
     CondaPackage,
     GeneratedFile,
     PipPackage,
+    PythonBuild,
     PythonInterpreter,
     RejectedImage,
     SdistBuild,
@@ -319,7 +320,10 @@ def _sdist(package: PipPackage) -> dict[str, Any]:
     return {"pip": (sdist,), "pip_build": (SdistBuild(package.name, (package,)),)}
 
 
-PYTHON = PythonInterpreter("3.13.5", "/env/bin/python", "conda", "cp313t")
+PYTHON = PythonInterpreter(
+    *("3.13.5", "/opt/python/a/bin/python3", "standalone", "cp313t"),
+    PythonBuild("cpython-3.13.5.tar.gz", "https://github.example.invalid/cpython-3.13.5.tar.gz", 64 * "e", 12345),
+)
 DECIDED = BaseImageDecision(
     *(
         "2026-11-22 sha256:0123456789ab",

@@ -203,21 +203,21 @@ def make_plain_stage(case: DecisionInputs, name: str, conda: bool, *, beside: bo
     """Return a plain image of a system: one with Python, unless conda or the image `beside` it provides Python."""
     system, asked = case.catalogue.systems[name], case.request.python
     release = next((word for word, debian in case.catalogue.debian_code_names.items() if debian == name), None)
-    if release and asked and not conda and not beside:
-        return StageImage(f"{PYTHON_IMAGE}:{minor_release(asked)}-slim-{release}", name, system.glibc, "image")
+    if release and asked and not conda and not beside and not case.request.has_standalone_python:
+        return StageImage(f"{PYTHON_IMAGE}:{asked}-slim-{release}", name, system.glibc, "image")
     return StageImage(system.image, name, system.glibc, choose_python_source(case, system.python_version, conda))
 
 
 def choose_python_source(case: DecisionInputs, own: str, conda: bool) -> str:
     """Return where a stage has its interpreter from.
 
-    The system's own Python has no headers, so a stage that compiles at run time uses another one.
+    The system's own Python has no headers, so a stage that compiles at run time uses another one. An exact version is
+    never the system's, which changes with its archive.
     """
     if conda:
         return "conda"
-    asked = case.request.python
-    same = asked is not None and minor_release(asked) == own
-    return "distribution" if same and not case.needs.needs_headers else "standalone"
+    is_own = case.request.python == own and not case.request.has_standalone_python
+    return "distribution" if is_own and not case.needs.needs_headers else "standalone"
 
 
 def image_warnings(case: DecisionInputs, pair: ImagePair) -> Iterator[Diagnostic]:

@@ -59,7 +59,8 @@ def choose_requested_image(case: DecisionInputs, conda: bool) -> StageChoice:
     system = found[0].system if found else next((word for word in words if word in catalogue.systems), "")
     glibc = catalogue.systems[system].glibc if system else ""
     kind, cuda = (found[1], found[0].cuda) if found else ("", "")
-    stage = StageImage(image, system, glibc, "conda" if conda else "image", kind, cuda)
+    python_source = "conda" if conda else "standalone" if case.request.has_standalone_python else "image"
+    stage = StageImage(image, system, glibc, python_source, kind, cuda)
     sure = found is not None or name.rpartition("/")[2] in _IMAGES_WITHOUT_CUDA
     said = list(_iter_requested_image_diagnostics(case, stage, found[0] if found else None, sure=sure))
     if name.endswith(catalogue.repository) and not found and is_image_deleted(tag.partition("-")[0], catalogue):

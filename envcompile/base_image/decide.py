@@ -92,11 +92,13 @@ def make_base_image_request(
 
     If `system` (a name of the catalogue) is given, no other system is allowed.
     """
-    python = platform.python.version if platform.python else spec.python
+    python, is_exact = platform.python, spec.python is not None and spec.python.count(".") > 1
+    is_standalone = python is not None and python.source == "standalone"
     environments = find_build_environments(spec, platform)
     signs = {name: find_cuda_sign(variables) for name, variables in environments.items()}
     asked = BaseImageRequest(
-        python=minor_release(python) if python else None,
+        python=spec.python if is_exact else minor_release(python.version) if python else spec.python,
+        has_standalone_python=spec.free_threaded or (is_standalone and spec.image.base is not None),
         platforms=(PLATFORMS[platform.platform].docker_platform,),
         cuda=spec.cuda.request,
         system=system,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from envcompile.base_image.python_builds import find_standalone_python
 from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.lock.model import BaseImage, PythonInterpreter
 from envcompile.spec.model import BaseImageSpec
@@ -52,8 +53,8 @@ PYTHON_PATCHES = {
 PYTHON_IMAGE = "python"
 PYTHON_PATH = "/usr/local/bin/python3"
 
-# The default base of conda environments: conda installs everything but the C library.
-CONDA_BASE_IMAGE = "debian:bookworm-slim"
+# The default base image of environments that bring their own Python: it has everything else, such as the C library.
+PLAIN_IMAGE = "debian:bookworm-slim"
 
 # Images that hold one static program, by digest as other public projects pin them (gathered 2026-11-22, one source
 # each; not read from a registry).
@@ -85,28 +86,30 @@ class BaseImageProperties(NamedTuple):
 def find_base_image(spec: Spec) -> BaseImageSpec:
     """Return the base image of the spec, otherwise the default one.
 
-    The default image contains Python if the environment uses the Python of its base image.
+    The default image contains Python if the environment uses the Python of its base image: that of the tag for an exact
+    version, if one is requested, because the tag of a minor release moves on.
     """
     if spec.image.base:
         return spec.image.base
     return BaseImageSpec(
-        f"{PYTHON_IMAGE}:{minor_release(spec.python or '')}-slim-bookworm"
-        if uses_base_python(spec)
-        else CONDA_BASE_IMAGE
+        f"{PYTHON_IMAGE}:{spec.python}-slim-bookworm"
+        if uses_base_python(spec) and not spec.free_threaded
+        else PLAIN_IMAGE
     )
 
 
 def uses_base_python(spec: Spec) -> bool:
-    """Whether the environment uses the Python of its base image: it needs Python, and conda does not install it."""
+    """Whether the environment has the Python of its base image, or a standalone one, and not conda's."""
     return spec.python is not None and not spec.conda.packages
 
 
-def find_tool_images(spec: Spec) -> tuple[tuple[str, str], ...]:
-    """Return the build tools that the spec needs and their images, sorted by name.
+def find_tool_images(spec: Spec, *, has_standalone_python: bool = False) -> tuple[tuple[str, str], ...]:
+    """Return the build tools that the spec needs and their images, sorted by name. A standalone Python needs uv.
 
     The image of the spec takes precedence over the default one.
     """
-    needed = [*(["micromamba"] if spec.conda.packages else []), *(["uv"] if spec.pip.packages else [])]
+    needs_uv = bool(spec.pip.packages) or has_standalone_python
+    needed = [*(["micromamba"] if spec.conda.packages else []), *(["uv"] if needs_uv else [])]
     images = {**TOOL_IMAGES, **dict(spec.tools)}
     return tuple((name, images[name]) for name in needed)
 
@@ -114,16 +117,22 @@ def find_tool_images(spec: Spec) -> tuple[tuple[str, str], ...]:
 def needs_inspection(spec: Spec) -> bool:
     """Whether the image must be read to find out its system, its C library or, if it is used, its Python."""
     told = _infer_properties(find_base_image(spec))
-    return told.os is None or told.glibc is None or (told.python_path is None and uses_base_python(spec))
+    needs_python = uses_base_python(spec) and not spec.free_threaded
+    return told.os is None or told.glibc is None or (told.python_path is None and needs_python)
 
 
-def choose_base_image(
-    spec: Spec, base: BaseImageSpec, image: str, found: BaseImageProperties
+def choose_base_image(  # noqa: PLR0913, PLR0917
+    spec: Spec,
+    base: BaseImageSpec,
+    image: str,
+    found: BaseImageProperties,
+    platform: str = "linux-64",
+    locked: PythonInterpreter | None = None,
 ) -> tuple[BaseImage, PythonInterpreter | None] | Diagnostic:
-    """Return the base image and its interpreter, or a diagnostic if they do not fit the spec.
+    """Return the base image and the interpreter, or a diagnostic if they do not fit the spec.
 
-    `image` is the image by digest, and `found` what was read from it. The interpreter is None if the environment
-    does not use it.
+    `image` is the image by digest, `found` what was read from it, and `locked` the interpreter of the earlier lock. The
+    interpreter is None if conda installs it or nothing needs it, and a standalone one if the image has none.
     """
     told = _infer_properties(base)
     # The spec takes precedence, then the image itself, then its name.
@@ -134,21 +143,34 @@ def choose_base_image(
     if not uses_base_python(spec):
         return BaseImage(image, os, glibc), None
     path = base.python_path or found.python_path or told.python_path
-    if not path:
-        return _make_base_diagnostic(
-            "base-unknown", f"`{image}` does not tell where its Python is", f"say it: {BASE_TABLE_EXAMPLE}"
-        )
+    if path or base.python:
+        python = _choose_image_python(spec, base, image, found, path)
+    else:
+        python = find_standalone_python(spec.python or "", platform, free_threaded=spec.free_threaded, locked=locked)
+    return python if isinstance(python, Diagnostic) else (BaseImage(image, os, glibc), python)
+
+
+def _choose_image_python(
+    spec: Spec, base: BaseImageSpec, image: str, found: BaseImageProperties, path: str | None
+) -> PythonInterpreter | Diagnostic:
+    """Return the interpreter of an image that has a Python."""
     asked = spec.python or ""
+    if not path:
+        message = f"the spec states the Python of `{image}` without its path"
+        return _make_base_diagnostic("base-unknown", message, f"state it: {BASE_TABLE_EXAMPLE}")
+    if spec.free_threaded:
+        message = f"`python` is {asked}t, the free-threaded build, but `{base.image}` has a Python of its own"
+        hint = f"name an image without Python, such as `{PLAIN_IMAGE}`"
+        return _make_base_diagnostic("python-version", message, hint)
     if wrong := _find_python_mismatch(asked, base, found):
         return _make_base_diagnostic("python-version", wrong, "make the two agree")
     minor = minor_release(asked)
-    exact = base.python or (asked if asked != minor else None) or told.python
+    exact = base.python or (asked if asked != minor else None) or _infer_properties(base).python
     version = exact or found.python or PYTHON_PATCHES.get(minor)
     if version is None:
         hint = f'say which patch level the base has, such as `python = "{minor}.0"`'
         return Diagnostic("python-version", f"no release of Python {minor} is known", ("python",), hint)
-    source = "spec" if exact else "image" if found.python else "assumed"
-    return BaseImage(image, os, glibc), PythonInterpreter(version, path, source)
+    return PythonInterpreter(version, path, "spec" if exact else "image" if found.python else "assumed")
 
 
 def _infer_properties(base: BaseImageSpec) -> BaseImageProperties:

@@ -70,7 +70,7 @@ _NEEDS_SOURCE = "docs/base.md, what packages need"
 _PYTHON_DESCRIPTIONS = {
     "image": "the image's own Python",
     "distribution": "the Python of its distribution",
-    "standalone": "a Python of its own, brought along",
+    "standalone": "a standalone build of Python",
     "conda": "conda's Python",
 }
 
@@ -200,7 +200,8 @@ def record_decision(
 ) -> BaseImageDecision:
     """Return the decision for the lock.
 
-    `known` is the version of the catalogue, `python` the X.Y of the environment, and `before` the steps of
+    `known` is the version of the catalogue, `python` the X.Y of the environment, with `t` if it is free-threaded, and
+    `before` the steps of
     earlier passes. Debian packages from NVIDIA's archive, which has no snapshots, are left out: wheels replace
     them.
     """

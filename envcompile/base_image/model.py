@@ -88,7 +88,9 @@ def parse_local_release(version: str) -> str | None:
 class BaseImageRequest:
     """The requirements of a spec for its base images. None and () mean that the spec does not say.
 
-    - `python`: X.Y.
+    - `python`: X.Y, or X.Y.Z if exactly that version is requested.
+    - `has_standalone_python`: whether no base image can have the Python: it is free-threaded, or the requested image
+      has none.
     - `platforms`: Docker's names.
     - `cuda`: the requested version, or that CUDA is excluded.
     - `system`: the system, as the catalogue names it (`ubuntu22.04`), or a code name of Debian.
@@ -109,6 +111,7 @@ class BaseImageRequest:
     """
 
     python: str | None = None
+    has_standalone_python: bool = False
     platforms: tuple[str, ...] = ("linux/amd64",)
     cuda: CudaRequest = ANY_CUDA
     system: str | None = None

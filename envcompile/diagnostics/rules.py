@@ -393,9 +393,9 @@ _ALL_RULES = (
     ),
     DiagnosticRule(
         "base-python",
-        "the required base image does not have this Python version",
-        "An nvidia/cuda image uses the Python of its distribution: 3.12 on Ubuntu 24.04, 3.10 on 22.04, 3.8 on 20.04. "
-        "conda provides any version.",
+        "no Python of this version can be installed into the base image",
+        "A base image without the requested Python gets a build of python-build-standalone, which has not released "
+        "this version. conda may have it.",
         phase="lock",
         key=("python",),
     ),

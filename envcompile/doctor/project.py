@@ -135,6 +135,6 @@ def _find_registry_images(lock: Lock) -> tuple[str, ...]:
 
 def _list_default_images() -> tuple[str, ...]:
     """The images that a first lock would need."""
-    from envcompile.base_image.default import CONDA_BASE_IMAGE, TOOL_IMAGES  # noqa: PLC0415 - where there is no lock
+    from envcompile.base_image.default import PLAIN_IMAGE, TOOL_IMAGES  # noqa: PLC0415 - where there is no lock
 
-    return (CONDA_BASE_IMAGE, TOOL_IMAGES["uv"])
+    return (PLAIN_IMAGE, TOOL_IMAGES["uv"])

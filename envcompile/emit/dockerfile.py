@@ -91,6 +91,7 @@ def render_dockerfile(plan: Plan) -> str:
 
 def _list_scripts(plan: Plan) -> list[tuple[str, str]]:
     """The scripts that the plan needs: their paths in the lock stage, and the names of their templates."""
+    python = ("python-install",) if plan.standalone_python else ()
     conda = ("activated", *(("provided.py",) if plan.provided else ()), "split") if plan.conda else ()
     pip = ("pip", "overlaps.py", "added") if plan.layers else ()
     sdists = ("sdist-fetch", "sdist-install", "added") if plan.sdists else ()
@@ -98,7 +99,10 @@ def _list_scripts(plan: Plan) -> list[tuple[str, str]]:
     names = {"pip": "pip-install"}
     return [
         *([("/apt/install", "apt-install")] if plan.apt else []),
-        *((f"/install/{name}", names.get(name, name)) for name in dict.fromkeys((*conda, *pip, *sdists, *slim))),
+        *(
+            (f"/install/{name}", names.get(name, name))
+            for name in dict.fromkeys((*python, *conda, *pip, *sdists, *slim))
+        ),
     ]
 
 

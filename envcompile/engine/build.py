@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
+from envcompile.base_image.python_builds import RELEASE_URL
 from envcompile.diagnostics.errors import UnavailableError
 from envcompile.engine.command import error_from_output, parse_build_failure
 from envcompile.engine.reproducibility import compare_archives
@@ -128,15 +129,16 @@ def find_mirror_contexts(dockerfile: str, mirrors: Mapping[str, str]) -> tuple[t
 
 
 def format_archive_mirrors(dockerfile: str, mirrors: Mapping[str, str]) -> str:
-    """Return a line `HOST URL` for each archive of Debian packages in a Dockerfile that has a mirror.
+    """Return a line `HOST URL` for each archive of Debian packages and of standalone Pythons that has a mirror.
 
-    Raises `InvalidInputError`.
+    Only hosts in the Dockerfile count. Raises `InvalidInputError`.
     """
-    hosts = sorted({archive.host for release in DISTRIBUTION_RELEASES.values() for archive in release.archives})
+    hosts = {archive.host for release in DISTRIBUTION_RELEASES.values() for archive in release.archives}
+    hosts.add(urlsplit(RELEASE_URL).netloc)
     return "".join(
         f"{host} {find_registry_url(host, mirrors)}\n"
-        for host in hosts
-        if host in mirrors and f" http://{host}/" in dockerfile
+        for host in sorted(hosts)
+        if host in mirrors and (f" http://{host}/" in dockerfile or f'"https://{host}/' in dockerfile)
     )
 
 

@@ -180,8 +180,9 @@ def _collect_pins(lock: Lock, platform: PlatformLock) -> dict[tuple[str, str], _
     pins |= {("tool", each.name): _PinnedValue(each.image) for each in platform.tools}
     # A Python from conda is one of the conda packages.
     if platform.python and platform.python.source != "conda":
-        path = platform.python.path
-        pins["python", ""] = _PinnedValue(platform.python.version, (path,), path)
+        python = platform.python
+        identity = (python.path, *((python.build.url, python.build.sha256) if python.build else ()))
+        pins["python", ""] = _PinnedValue(python.version, identity, python.build.file if python.build else python.path)
     for packages in PACKAGE_LISTS.values():
         for name, package in packages.iter_packages(platform):
             file = getattr(package, "file", package.sha256)

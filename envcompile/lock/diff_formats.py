@@ -112,7 +112,9 @@ def format_listing(lock: Lock) -> Iterator[str]:
 
 def _format_platform(platform: PlatformLock) -> Iterator[str]:
     if platform.python:
-        yield f"Python {platform.python.version} {platform.python.path}"
+        build = platform.python.build
+        archive = f" {build.url} {build.sha256[:12]}" if build else ""
+        yield f"Python {platform.python.version} {platform.python.path}{archive}"
     for stage, base in (("build", platform.build), ("run", platform.run)):
         yield f"{stage} image {base.image} {base.os} glibc {base.glibc}"
     if decision := platform.base_decision:

@@ -40,10 +40,15 @@ _FIELD_PATTERNS = {
     "path": re.compile(r"(?:/[A-Za-z0-9._+@-]+)+"),
     "os": re.compile(r"[a-z][a-z0-9]*-[0-9]+(?:\.[0-9]+)*"),
     "glibc": re.compile(r"2\.[0-9]{1,2}"),
-    "source": re.compile("spec|image|assumed|conda|apt"),
+    "source": re.compile("spec|image|assumed|conda|apt|standalone"),
     "abi": re.compile(r"cp3[0-9]{1,2}t"),
     "digest": DIGEST_PATTERN,
     "text": DIGEST_PATTERN,
+}
+PYTHON_BUILD_PATTERNS = {
+    "file": re.compile(r"cpython-[A-Za-z0-9._+-]+\.tar\.gz"),
+    "url": re.compile(r"https?://[A-Za-z0-9._~%+:\[\]/-]+"),
+    "sha256": _SHA256_PATTERN,
 }
 CHANNEL_PATTERNS = {
     "name": re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*"),

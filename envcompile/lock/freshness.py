@@ -187,6 +187,10 @@ def _check_python(spec: Spec, locked: PlatformLock) -> Iterator[Diagnostic]:
     if locked.python is None:
         if spec.pip.packages:
             yield Diagnostic("stale", "pip packages need a Python, but the lock has none", ("python",))
+    elif locked.python.source != "conda" and spec.free_threaded != bool(locked.python.abi):
+        kinds = ("free-threaded", "default") if spec.free_threaded else ("default", "free-threaded")
+        message = f"the spec requests the {kinds[0]} build of Python, but the lock has the {kinds[1]} one"
+        yield Diagnostic("stale", message, ("python",))
     elif spec.python and locked.python.source != "conda" and not is_release_of(locked.python.version, spec.python):
         yield Diagnostic(
             "stale", f"the spec requests Python {spec.python}, but the lock has {locked.python.version}", ("python",)

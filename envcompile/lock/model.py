@@ -90,20 +90,31 @@ class AptPackage:
     depends: tuple[str, ...] = ()
 
 
+class PythonBuild(NamedTuple):
+    """The archive of a standalone Python: its name, its URL at the release host, its sha256, and its size in bytes."""
+
+    file: str
+    url: str
+    sha256: str
+    size: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class PythonInterpreter:
     """The Python interpreter: its exact version, its path in the image, and the source of these facts.
 
-    `source` is `conda` or `apt` for a locked package. For the Python of a base image it is `spec` (the user states
-    it), `image` (read from the image when it was locked) or `assumed` (the newest patch version that the release of
-    envcompile knows). A step of the build compares the version with the base image. `abi` is the ABI tag of its wheels
-    if it is not the default one of CPython: `cp313t` for the free-threaded build.
+    `source` is `conda` or `apt` for a locked package, and `standalone` for a `build` that is installed into the image.
+    For the Python of a base image it is `spec` (the user states it), `image` (read from the image when it was locked)
+    or `assumed` (the newest patch version that the release of envcompile knows). A step of the build compares the
+    version with the base image. `abi` is the ABI tag of its wheels if it is not the default one of CPython: `cp313t`
+    for the free-threaded build.
     """
 
     version: str
     path: str
     source: str
     abi: str = ""
+    build: PythonBuild | None = None
 
 
 @dataclass(frozen=True, slots=True)

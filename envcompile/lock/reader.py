@@ -24,6 +24,7 @@ from envcompile.lock.fields import (
     NUMERIC_VERSION_PATTERN,
     PIP_DEPENDENCY_PATTERN,
     PIP_NAME_PATTERN,
+    PYTHON_BUILD_PATTERNS,
     RECORDED_INPUT_PATTERNS,
     REJECTED_IMAGE_PATTERNS,
     RULE_PATTERN,
@@ -46,6 +47,7 @@ from envcompile.lock.model import (
     Lock,
     PipPackage,
     PlatformLock,
+    PythonBuild,
     PythonInterpreter,
     RecordedInput,
     RejectedImage,
@@ -219,11 +221,17 @@ def _read_platform(reader: LockFieldReader, platform: str, value: object) -> Pla
 
 
 def _read_python(reader: LockFieldReader, value: object, where: str) -> PythonInterpreter:
-    keys = ("version", "path", "source")
-    table = reader.read_table(value, where, {*keys, "abi"})
+    keys, build_keys = ("version", "path", "source"), ("file", "url", "sha256")
+    table = reader.read_table(value, where, {*keys, "abi", *build_keys, "size"})
     abi = reader.read_string(table, where, "abi") if "abi" in table else ""
     version, path, source = reader.read_strings(table, where, keys)
-    return PythonInterpreter(version, path, source, abi)
+    if (source == "standalone") != (not table.keys().isdisjoint({*build_keys, "size"})):
+        raise reader.create_error(f"{where}.source", "does not match the other keys")
+    if source != "standalone":
+        return PythonInterpreter(version, path, source, abi)
+    size = reader.read_number(table["size"], f"{where}.size") if "size" in table else None
+    file, url, sha256 = reader.read_strings(table, where, build_keys, PYTHON_BUILD_PATTERNS)
+    return PythonInterpreter(version, path, source, abi, PythonBuild(file, url, sha256, size))
 
 
 def _read_base_image(reader: LockFieldReader, value: object, where: str) -> BaseImage:

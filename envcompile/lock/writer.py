@@ -60,7 +60,7 @@ def _format_platform(platform: PlatformLock) -> Iterator[str]:
     yield format_toml_header("platforms", platform.platform)
     if python := platform.python:
         row = {"version": python.version, "path": python.path, "source": python.source, "abi": python.abi or None}
-        yield format_toml_pair("python", row)
+        yield format_toml_pair("python", {**row, **(python.build._asdict() if python.build else {})})
     yield format_toml_pair("build", _table_from_base_image(platform.build))
     yield format_toml_pair("run", _table_from_base_image(platform.run))
     if decision := platform.base_decision:

@@ -83,6 +83,7 @@ class Plan:
     - `apt`: the stages with additional Debian packages, `build` or `run`.
     - `conda`, `python`: whether micromamba creates the environment, or a virtual environment of the base image's Python
       does; neither if there is nothing to install in one.
+    - `standalone_python`: whether a platform has a standalone Python, which the build installs.
     - `provided`: whether pip packages rely on distributions in conda packages.
     - `conda_layers`: the groups into which the conda environment is split.
     - `slim`: the kinds of files that are removed.
@@ -92,6 +93,7 @@ class Plan:
     apt: tuple[str, ...]
     conda: bool
     python: bool
+    standalone_python: bool
     provided: bool
     conda_layers: tuple[str, ...]
     layers: tuple[PipLayer, ...]

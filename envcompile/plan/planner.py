@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from envcompile.base_image.model import ENVIRONMENT_PATH, make_image_labels
+from envcompile.base_image.python_builds import format_install_key
 from envcompile.lock.graph import find_used_distributions
 from envcompile.plan.apt import create_apt_files, find_apt_stages
 from envcompile.plan.conda import create_conda_files, create_provided_files, find_conda_layers
 from envcompile.plan.model import LockStageFile, Plan, PlatformTarget, RuntimeConfig
 from envcompile.plan.pip import create_pip_files, create_pip_layers, create_sdist_files, create_sdist_layers
 from envcompile.platforms import PLATFORMS
+from envcompile.versions import version_numbers
 
 if TYPE_CHECKING:
-    from envcompile.lock.model import Lock, PlatformLock
+    from envcompile.lock.model import Lock, PlatformLock, PythonInterpreter
     from envcompile.spec.model import ImageSpec, Spec
 
 # The label of the image that lists the removed kinds of files.
@@ -52,6 +55,7 @@ def make_plan(spec: Spec, lock: Lock) -> Plan:
         apt=find_apt_stages(lock),
         conda=conda,
         python=python and not conda,
+        standalone_python=_has_standalone_python(lock),
         provided=any(find_used_distributions(spec.pip, platform) for platform in lock.platforms),
         conda_layers=find_conda_layers(lock),
         layers=create_pip_layers(spec.pip, lock),
@@ -73,7 +77,7 @@ def _create_target(spec: Spec, lock: Lock, locked: PlatformLock) -> PlatformTarg
         labels=_find_base_settings(locked)[1],
         files=(
             *create_apt_files(lock, locked),
-            *_create_interpreter_files(locked),
+            *_create_interpreter_files(lock, locked),
             *create_conda_files(lock, locked),
             *create_provided_files(spec.pip, lock, locked),
             *create_pip_files(spec.pip, lock, locked),
@@ -83,15 +87,45 @@ def _create_target(spec: Spec, lock: Lock, locked: PlatformLock) -> PlatformTarg
     )
 
 
-def _create_interpreter_files(locked: PlatformLock) -> tuple[LockStageFile, ...]:
-    """Return the file with the expected Python version, which the build compares with the base image.
+def _create_interpreter_files(lock: Lock, locked: PlatformLock) -> tuple[LockStageFile, ...]:
+    """Return the file with the version and the path of the Python, and the file with the standalone builds to install.
 
-    Empty if the environment does not use the Python of the base image.
+    The build compares the version with the Python of the base image. If a platform has a standalone build, all have the
+    file, which is empty for the others. No files if conda installs Python.
     """
     python = locked.python
+    if python is None or python.source == "conda":
+        return ()
+    builds = ((LockStageFile("/python-builds.json", _format_python_builds(locked.platform, python))),)
     return (
-        (LockStageFile("/python", (f"{python.version} {python.path}",)),) if python and python.source != "conda" else ()
+        LockStageFile("/python", (f"{python.version} {python.path}",)),
+        *(builds if _has_standalone_python(lock) else ()),
     )
+
+
+def _has_standalone_python(lock: Lock) -> bool:
+    return any(platform.python and platform.python.build for platform in lock.platforms)
+
+
+def _format_python_builds(platform: str, python: PythonInterpreter) -> tuple[str, ...]:
+    """Return the standalone build in the format of uv's list of downloads (`UV_PYTHON_DOWNLOADS_JSON_URL`)."""
+    if python.build is None:
+        return ()
+    major, minor, patch = version_numbers(python.version)
+    row = {
+        "name": "cpython",
+        "arch": {"family": PLATFORMS[platform].machine, "variant": None},
+        "os": "linux",
+        "libc": "gnu",
+        "major": major,
+        "minor": minor,
+        "patch": patch,
+        "prerelease": "",
+        "url": python.build.url,
+        "sha256": python.build.sha256,
+        "variant": "freethreaded" if python.abi else None,
+    }
+    return tuple(json.dumps({format_install_key(python.version, platform, python.abi): row}, indent=1).splitlines())
 
 
 def _find_base_settings(locked: PlatformLock) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:

@@ -33,6 +33,7 @@ from envcompile.base_image.default import (
 from envcompile.base_image.explain import format_catalogue_version, locate_in_spec, record_decision
 from envcompile.base_image.locked_cuda import iter_unused_libraries
 from envcompile.base_image.model import BaseImageRequest
+from envcompile.base_image.python_builds import find_standalone_python
 from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
 from envcompile.diagnostics.errors import EXIT_FAILED, EXIT_UNAVAILABLE, UnavailableError
 from envcompile.lock.model import BaseImage, PythonInterpreter, Step, ToolImage
@@ -48,9 +49,6 @@ if TYPE_CHECKING:
     from envcompile.diagnostics.toml_source import TomlSource
     from envcompile.lock.model import BaseImageDecision, Lock, PlatformLock
     from envcompile.spec.model import Spec
-
-# The sources of a Python interpreter for which the Dockerfile installs the distribution's Python package.
-_APT_PYTHON_SOURCES = ("distribution", "standalone")
 
 
 class ImageReport(Protocol):
@@ -120,30 +118,32 @@ def resolve_base_images(  # noqa: PLR0913
     image cannot be read.
     """
     pinned_images = {} if upgrade else collect_pinned_images(earlier, recovered_images)
-    tools = pin_tools(spec, None if upgrade else earlier, images, recovered_images)
     base = find_base_image(spec)
     image = pin_image(base.image, pinned_images, images)
-    contexts: dict[str, BuildContext] = {}
+    choices: dict[str, tuple[BaseImage, PythonInterpreter | None]] = {}
     diagnostics: list[Diagnostic] = []
     for platform in spec.platforms:
         locked = earlier.find_platform(platform) if earlier and not upgrade else None
         properties = _inspect_image(source, spec, image, locked, images, platform)
-        choice = choose_base_image(spec, base, image, properties)
+        python = locked.python if locked else None
+        choice = choose_base_image(spec, base, image, properties, platform, python)
         if isinstance(choice, Diagnostic):
             diagnostics.append(choice)
         else:
-            contexts[platform] = BuildContext(*choice, tools)
+            choices[platform] = choice
     if diagnostics:
         raise DiagnosticsError(source, dict.fromkeys(diagnostics))
-    return contexts
+    has_standalone_python = any(python and python.build for _, python in choices.values())
+    tools = pin_tools(spec, pinned_images, images, has_standalone_python=has_standalone_python)
+    return {platform: BuildContext(*choice, tools) for platform, choice in choices.items()}
 
 
 def pin_tools(
-    spec: Spec, earlier: Lock | None, images: ImageReader, recovered_images: tuple[str, ...] = ()
+    spec: Spec, pinned_images: Mapping[str, str], images: ImageReader, *, has_standalone_python: bool = False
 ) -> tuple[ToolImage, ...]:
     """Return the images of the build tools by digest. Raises `UnavailableError`."""
-    pinned_images = collect_pinned_images(earlier, recovered_images)
-    return tuple(ToolImage(name, pin_image(image, pinned_images, images)) for name, image in find_tool_images(spec))
+    tools = find_tool_images(spec, has_standalone_python=has_standalone_python)
+    return tuple(ToolImage(name, pin_image(image, pinned_images, images)) for name, image in tools)
 
 
 def collect_pinned_images(earlier: Lock | None, recovered_images: tuple[str, ...]) -> dict[str, str]:
@@ -187,9 +187,9 @@ def _inspect_image(  # noqa: PLR0913, PLR0917
 
 def _reuse_locked_image(spec: Spec, locked: PlatformLock) -> BaseImageProperties | None:
     """Return the properties of the same image in the lock, or None if the spec needs more properties."""
-    if not uses_base_python(spec):
-        return BaseImageProperties(locked.build.os, locked.build.glibc)
     python, base = locked.python, find_base_image(spec)
+    if not uses_base_python(spec) or (python and python.source == "standalone"):
+        return BaseImageProperties(locked.build.os, locked.build.glibc)
     if python and python.source == "image":
         return BaseImageProperties(locked.build.os, locked.build.glibc, python.version, python.path)
     if python and python.source == "spec" and python.version in (spec.python, base.python):
@@ -213,7 +213,11 @@ def choose_base_images(
         decision, wheels = _decide_with_wheels(spec, platform, inputs)
         diagnostics += [locate_in_spec(error, spec) for error in decision.errors]
         if decision.build and decision.run:
-            chosen.append(_apply_decision(spec, platform, decision, wheels, inputs))
+            with_python = _add_standalone_python(spec, platform, decision)
+            if isinstance(with_python, Diagnostic):
+                diagnostics.append(with_python)
+            else:
+                chosen.append(_apply_decision(spec, with_python, decision, wheels, inputs))
     if diagnostics:
         raise DiagnosticsError(source, dict.fromkeys(diagnostics), EXIT_FAILED)
     return tuple(chosen)
@@ -229,7 +233,7 @@ def _decide_with_wheels(
     catalogue = inputs.catalogue
     request = make_base_image_request(spec, platform, catalogue, inputs.systems.get(platform.platform))
     packages = select_packages(spec, platform, catalogue)
-    decision = _decide_with_python(spec, request, packages, catalogue)
+    decision = _decide_with_python(request, packages, catalogue)
     decision = _check_requested_cuda(request, packages, platform, decision, catalogue)
     if decision.errors:
         return decision, ()
@@ -248,7 +252,7 @@ def _decide_with_wheels(
     predicted = predict_packages(wheels, catalogue)
     predicted_names = {package.name for package in predicted}
     other_packages = tuple(package for package in packages if package.name not in predicted_names)
-    decision = _decide_with_python(spec, request, (*other_packages, *predicted), catalogue)
+    decision = _decide_with_python(request, (*other_packages, *predicted), catalogue)
     return decision, tuple(sorted({*wheels, *following}))
 
 
@@ -271,22 +275,21 @@ def _check_requested_cuda(
 
 
 def _decide_with_python(
-    spec: Spec, request: BaseImageRequest, packages: tuple[PackageSummary, ...], catalogue: Catalogue
+    request: BaseImageRequest, packages: tuple[PackageSummary, ...], catalogue: Catalogue
 ) -> BaseImageResult:
-    """Return the decision. If the base image must have the Python, its system is one whose Python is the requested."""
+    """Return the decision. A system that has the requested Python is preferred to a standalone Python."""
     decision = _retry_with_older_glibc(request, packages, catalogue)
     run = decision.run
     if (
         run is None
-        or run.python_source not in _APT_PYTHON_SOURCES
-        or not _needs_interpreter(spec)
+        or run.python_source != "standalone"
+        or request.has_standalone_python
         or _has_python(run.system, request.python, catalogue)
     ):
         return decision
     systems = (system for system in catalogue.policy.systems if _has_python(system, request.python, catalogue))
     alternatives = (_retry_with_older_glibc(replace(request, system=system), packages, catalogue) for system in systems)
-    valid = next((alternative for alternative in alternatives if not alternative.errors), None)
-    return valid or _reject_decision(decision, _create_missing_python_error(request.python, run, catalogue))
+    return next((alternative for alternative in alternatives if not alternative.errors), decision)
 
 
 def _retry_with_older_glibc(
@@ -308,19 +311,8 @@ def _reject_decision(decision: BaseImageResult, error: Diagnostic) -> BaseImageR
     return replace(decision, build=None, run=None, errors=(*decision.errors, error))
 
 
-def _needs_interpreter(spec: Spec) -> bool:
-    return uses_base_python(spec) and spec.image.base is None
-
-
 def _has_python(system: str, python: str | None, catalogue: Catalogue) -> bool:
     return catalogue.systems[system].python_version == python
-
-
-def _create_missing_python_error(python: str | None, stage: StageImage, catalogue: Catalogue) -> Diagnostic:
-    message = f"the packages need `{stage.image}`, but no nvidia/cuda image has Python {python}"
-    versions = ", ".join(f"{catalogue.systems[system].python_version}" for system in catalogue.policy.systems)
-    hint = f"use one of {versions}, or install Python from conda: add `python {python}.*` to `packages` in `[conda]`"
-    return Diagnostic("base-python", message, hint=hint)
 
 
 def _create_unpinned_error(wheels: tuple[str, ...]) -> Diagnostic:
@@ -338,7 +330,7 @@ def _apply_decision(
     if decision.build is None or decision.run is None:
         raise AssertionError("a decision without errors has both stages")
     build, run = (_pin_stage_image(stage, platform.run, inputs) for stage in (decision.build, decision.run))
-    python = minor_release(platform.python.version) if platform.python else ""
+    python = minor_release(platform.python.version) + platform.python.abi[-1:] if platform.python else ""
     steps = inputs.earlier_steps.get(platform.platform, ())
     if idle_packages := find_idle_gpu_packages(spec, platform, catalogue):
         # Locks hold this text: do not change it.
@@ -350,9 +342,18 @@ def _apply_decision(
     warnings = (*decision.warnings, *(iter_unused_libraries(platform) if is_gpu_unused else ()))
     record = record_decision(replace(decision, warnings=warnings), format_catalogue_version(catalogue), python, steps)
     record = _add_compiler(spec, decision.run, replace(record, wheels=wheels))
-    if _needs_interpreter(spec) and decision.run.python_source in _APT_PYTHON_SOURCES:
-        record = _use_distribution_python(f"python{python}", platform, decision.run, record)
+    if uses_base_python(spec) and decision.run.python_source == "distribution":
+        record = _use_distribution_python(f"python{python}", platform, record)
     return replace(platform, build=build, run=run, base_decision=record)
+
+
+def _add_standalone_python(spec: Spec, platform: PlatformLock, decision: BaseImageResult) -> PlatformLock | Diagnostic:
+    """Return the platform with a standalone Python, if the decision needs one: the locked one, or else the newest."""
+    if not uses_base_python(spec) or decision.run is None or decision.run.python_source != "standalone":
+        return platform
+    release = spec.python or ""
+    found = find_standalone_python(release, platform.platform, free_threaded=spec.free_threaded, locked=platform.python)
+    return found if isinstance(found, Diagnostic) else replace(platform, python=found)
 
 
 def _pin_stage_image(stage: StageImage, base: BaseImage, inputs: BaseImageInputs) -> BaseImage:
@@ -372,15 +373,11 @@ def _add_compiler(spec: Spec, run: StageImage, record: BaseImageDecision) -> Bas
     return replace(record, apt=tuple(sorted({*record.apt, "gcc", "libc6-dev"})), explanation=explanation)
 
 
-def _use_distribution_python(
-    python: str, platform: PlatformLock, run: StageImage, record: BaseImageDecision
-) -> BaseImageDecision:
-    """Add the Debian package `python` to both stages, and its headers to a stage that compiles C code."""
-    headers = {f"{python}-dev"}
-    run_headers = headers if run.python_source == "standalone" else set()
-    build_headers = headers if any(package.kind == "sdist" for package in platform.pip) else set()
+def _use_distribution_python(python: str, platform: PlatformLock, record: BaseImageDecision) -> BaseImageDecision:
+    """Add the Debian package `python` to both stages, and its headers to a build stage that compiles C code."""
+    headers = {f"{python}-dev"} if any(package.kind == "sdist" for package in platform.pip) else set()
     return replace(
         record,
-        apt=tuple(sorted({*record.apt, python, *run_headers})),
-        apt_build=tuple(sorted({*record.apt_build, python, *build_headers})),
+        apt=tuple(sorted({*record.apt, python})),
+        apt_build=tuple(sorted({*record.apt_build, python, *headers})),
     )

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 # Locks hold these names, and the texts of the steps below: do not change them.
 _FIRST_PASS_RULE, _SECOND_PASS_RULE = "resolved", "resolved-again"
+# The sources of a Python that follows from the choice of base images.
+_DECIDED_PYTHON_SOURCES = ("apt", "standalone")
 _PATCH_VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")
 
 
@@ -208,8 +210,10 @@ def _explain_changed_base(platform: PlatformLock, context: BuildContext) -> tupl
     reasons = []
     if version_numbers(platform.run.glibc) < version_numbers(context.base.glibc):
         reasons.append(f"for glibc {platform.run.glibc}, which `{platform.run.os}` has")
-    if platform.python and platform.python.source == "apt" and platform.python != context.python:
-        reasons.append(f"for Python {platform.python.version}, which `{platform.run.os}` has")
+    python = platform.python
+    if python and python.source in _DECIDED_PYTHON_SOURCES and python != context.python:
+        origin = "a standalone build" if python.build else f"which `{platform.run.os}` has"
+        reasons.append(f"for Python {python.version}, {origin}")
     if platform.base_decision and platform.base_decision.wheels != context.wheels:
         reasons.append(f"with {', '.join(f'`{wheel}`' for wheel in platform.base_decision.wheels)}")
     return tuple(reasons)
@@ -217,9 +221,9 @@ def _explain_changed_base(platform: PlatformLock, context: BuildContext) -> tupl
 
 def _context_from_choice(platform: PlatformLock, context: BuildContext) -> BuildContext:
     """Return the context of the second pass. `context` is that of the first."""
-    is_debian_python = platform.python is not None and platform.python.source == "apt"
+    is_decided = platform.python is not None and platform.python.source in _DECIDED_PYTHON_SOURCES
     wheels = platform.base_decision.wheels if platform.base_decision else ()
-    python = platform.python if is_debian_python else context.python
+    python = platform.python if is_decided else context.python
     return context._replace(base=platform.run, python=python, wheels=wheels)
 
 
@@ -263,8 +267,13 @@ def _contexts_of_earlier_lock(inputs: _ResolveInputs) -> dict[str, BuildContext]
     contexts = {}
     for name in spec.platforms:
         locked = lock.find_platform(name)
-        if locked and _uses_other_base(locked, spec) and _is_context_compatible(locked.python, spec.python):
-            tools = pin_tools(spec, lock, inputs.solvers.images)
+        if locked and _uses_other_base(locked, spec) and _is_context_compatible(locked.python, spec):
+            tools = pin_tools(
+                spec,
+                collect_pinned_images(lock, ()),
+                inputs.solvers.images,
+                has_standalone_python=bool(locked.python and locked.python.build),
+            )
             wheels = locked.base_decision.wheels if locked.base_decision else ()
             contexts[name] = BuildContext(locked.run, locked.python, tools, wheels)
     other_names = tuple(name for name in spec.platforms if name not in contexts)
@@ -282,8 +291,11 @@ def _uses_other_base(locked: PlatformLock, spec: Spec) -> bool:
     return has_second_pass or remove_digest(locked.run.image) != find_base_image(spec).image
 
 
-def _is_context_compatible(python: PythonInterpreter | None, requested: str | None) -> bool:
-    return python is None or requested is None or is_release_of(python.version, requested)
+def _is_context_compatible(python: PythonInterpreter | None, spec: Spec) -> bool:
+    if python is None or spec.python is None:
+        return True
+    is_same_build = python.source == "conda" or bool(python.abi) == spec.free_threaded
+    return is_release_of(python.version, spec.python) and is_same_build
 
 
 def _steps_of_earlier_lock(earlier: EarlierLock, name: str) -> tuple[Step, ...]:

@@ -149,8 +149,9 @@ def _check_conda(value: dict[str, Any]) -> Iterator[Diagnostic]:
 
 def _check_both_pythons(key: object, requirement: MatchSpec, path: KeyPath) -> Iterator[Diagnostic]:
     """Report a `python` key and a conda requirement for `python` that no version satisfies."""
-    if not isinstance(key, str) or not re.fullmatch(r"3\.[0-9]{1,2}(?:\.[0-9]{1,2})?", key):
+    if not isinstance(key, str) or not re.fullmatch(r"3\.[0-9]{1,2}(?:\.[0-9]{1,2})?t?", key):
         return
+    key = key.removesuffix("t")
     versions = [key] if key.count(".") > 1 else [f"{key}.{patch}" for patch in range(_MAX_PYTHON_PATCH)]
     if not any(allows_version(requirement, version) for version in versions):
         text = f"`python {requirement.version}`"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
@@ -260,7 +261,10 @@ def decode_spec(source: TomlSource, value: dict[str, Any]) -> tuple[Spec | None,
     if "name" not in values:
         return None, problems
     exports = values.pop("lock", ())
-    return Spec(**{name.replace("-", "_"): item for name, item in values.items()}, exports=exports), problems
+    spec = Spec(**{name.replace("-", "_"): item for name, item in values.items()}, exports=exports)
+    if spec.python and spec.python.endswith("t"):
+        spec = replace(spec, python=spec.python.removesuffix("t"), free_threaded=True)
+    return spec, problems
 
 
 def source_from_bytes(name: str, data: bytes, root: KeyPath = ()) -> TomlSource:

@@ -150,8 +150,9 @@ class CudaSpec:
 class Spec:
     """The environment that the user requests.
 
-    `python` is X.Y or X.Y.Z, or None; `platforms` are conda names in the order of the spec; `exclude_newer` is RFC 3339
-    in UTC; `tools` maps tools to their images; `exports` are the files that `envcompile lock` writes beside the lock.
+    `python` is X.Y or X.Y.Z, or None, and `free_threaded` tells whether its free-threaded build is requested;
+    `platforms` are conda names in the order of the spec; `exclude_newer` is RFC 3339 in UTC; `tools` maps tools to
+    their images; `exports` are the files that `envcompile lock` writes beside the lock.
     """
 
     name: str
@@ -165,3 +166,4 @@ class Spec:
     image: ImageSpec = field(default_factory=ImageSpec)
     tools: tuple[tuple[str, str], ...] = ()
     exports: tuple[str, ...] = ()
+    free_threaded: bool = False

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from envcompile.spec.conda import CondaRequirement
 from envcompile.spec.pip import normalize_name
+from envcompile.versions import minor_release
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +22,9 @@ def list_conda_requirements(spec: Spec) -> tuple[CondaRequirement, ...]:
     if spec.python is None:
         return spec.conda.packages
     exact = spec.python.count(".") > 1
-    python = CondaRequirement(f"python =={spec.python}" if exact else f"python {spec.python}.*")
+    # The build strings of conda-forge's free-threaded Python.
+    build = f" *_cp{minor_release(spec.python).replace('.', '')}t" if spec.free_threaded else ""
+    python = CondaRequirement((f"python =={spec.python}" if exact else f"python {spec.python}.*") + build)
     return (*spec.conda.packages, python)
 
 

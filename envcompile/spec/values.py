@@ -240,7 +240,7 @@ read_repository = make_pattern_reader(
     "write it without a tag, such as `registry.example.com/team/ml`: envcompile computes the tag",
 )
 read_python_version = make_pattern_reader(
-    r"3\.[0-9]{1,2}(?:\.[0-9]{1,2})?", "python-version", "a Python version", 'write a version such as `"3.12"`'
+    r"3\.[0-9]{1,2}(?:\.[0-9]{1,2})?t?", "python-version", "a Python version", 'write a version such as `"3.12"`'
 )
 read_exact_python_version = make_pattern_reader(
     r"3\.[0-9]{1,2}\.[0-9]{1,2}", "python-version", "an exact Python version", 'write a version such as `"3.12.12"`'

@@ -64,7 +64,13 @@ USUAL = "/usr/local/bin/python3"
         ("3.1", BaseImageSpec("python:3.12-slim-bookworm"), NOTHING, "python-version"),
         # An image that nobody knows.
         ("3.12", BaseImageSpec("example.com/x:1"), NOTHING, "base-unknown"),
-        ("3.12", BaseImageSpec("example.com/x:1", "debian-12", "2.36"), NOTHING, "base-unknown"),
+        # An image without Python.
+        (
+            *("3.12.15", BaseImageSpec("example.com/x:1", "debian-12", "2.36"), NOTHING),
+            ("debian-12", "2.36", "3.12.15", "/opt/python/cpython-3.12.15-linux-x86_64-gnu/bin/python3", "standalone"),
+        ),
+        ("3.12", BaseImageSpec("example.com/x:1", "debian-12", "2.36", "3.12.15"), NOTHING, "base-unknown"),
+        ("3.98", BaseImageSpec("example.com/x:1", "debian-12", "2.36"), NOTHING, "base-python"),
         (
             *("3.12", BaseImageSpec("example.com/x:1", "ubuntu-24.04", "2.39", "3.12.3", "/usr/bin/python3"), NOTHING),
             ("ubuntu-24.04", "2.39", "3.12.3", "/usr/bin/python3", "spec"),

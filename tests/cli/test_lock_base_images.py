@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from envcompile.base_image.python_builds import find_standalone_python
 from envcompile.lock.diff import compare_locks
+from envcompile.lock.model import PythonInterpreter
 from envcompile.lock.reader import parse_lock
 from envcompile.lock.writer import format_lock
+from envcompile.versions import is_release_of, version_numbers
 from tests.kit.channel import made_channel
 from tests.kit.hub import PATCHES, made_hub
 from tests.kit.index import Index, Wheel, served
@@ -161,6 +164,56 @@ def test_an_image_with_cuda_has_the_python_of_its_system(machine: Machine) -> No
     assert "tiny" not in [each.name for each in platform.pip]  # which Python 3.12.12 would need
     assert [row.rule for row in decided(found).explanation][:2] == ["resolved", "resolved-again"]
     assert machine.run("verify", "-q")[1] == ""
+
+
+@pytest.mark.parametrize(
+    ("python", "cuda", "system"),
+    [("3.11", "12", "24.04"), ("3.13", "12", "24.04"), ("3.12.4", "12", "24.04"), ("3.12", "12.4", "22.04")],
+)
+def test_an_image_with_cuda_and_a_python_that_its_system_does_not_have(
+    machine: Machine, python: str, cuda: str, system: str
+) -> None:
+    """A standalone build, to the patch level, which later locks keep without a network."""
+    packages, more = ["onnxruntime-gpu", "picky"], f'[cuda]\nversion = "{cuda}"\n'
+    (platform,) = (found := machine.lock(packages, more, python=python)).platforms
+    assert platform.run.image.partition("@")[0].endswith(f"-cudnn-runtime-ubuntu{system}")
+    assert platform.python
+    assert (platform.python.source, platform.python) == ("standalone", find_standalone_python(python, "linux-64"))
+    assert is_release_of(platform.python.version, python)
+    # It is resolved for this version: `picky` needs `tiny` from Python 3.12.12 on.
+    versions = {each.name: each.version for each in platform.pip}
+    assert ("tiny" in versions) == (version_numbers(platform.python.version) >= (3, 12, 12))
+    assert not [each for each in platform.apt if "python" in each.name]
+    [why] = [row.decision for row in decided(found).explanation if row.rule == "resolved-again"]
+    assert f"for Python {platform.python.version}, a standalone build" in why
+    machine.run("verify", "-q", "--full")
+    machine.hub.seen.clear()
+    machine.lock(packages, more, "--check", "--offline", python=python)
+    assert machine.hub.seen == []
+    assert " AS python\n" in machine.run("dockerfile")[0]
+
+
+def test_a_locked_standalone_python_is_kept(machine: Machine) -> None:
+    """Promise 8: until `-U`, or until the spec requests another version."""
+    packages, more = ["onnxruntime-gpu"], '[cuda]\nversion = "12"\n'
+    lock_path = machine.folder / "envcompile.lock"
+    found = machine.lock(packages, more, python="3.11")
+    old = find_standalone_python("3.11.9", "linux-64")
+    assert isinstance(old, PythonInterpreter)
+    edited = replace(found, platforms=(replace(found.platforms[0], python=old),))
+    lock_path.write_text(format_lock(edited), "utf-8")
+    assert machine.lock([*packages, "tiny"], more, python="3.11").platforms[0].python == old
+    assert "tiny" in machine.said
+    newest = machine.lock([*packages, "tiny"], more, "-U", python="3.11").platforms[0].python
+    assert newest
+    assert newest == found.platforms[0].python
+    assert f"Python 3.11.9 -> {newest.version}" in " ".join(machine.said.split())
+    assert machine.lock(packages, more, python="3.11.4").platforms[0].python == find_standalone_python(
+        "3.11.4", "linux-64"
+    )
+    machine.lock(packages, more, python="3.11.2", code=1)
+    assert "error[base-python]: there is no standalone build of Python 3.11.2 for `linux-64`" in machine.said
+    assert "3.11.1" in machine.said
 
 
 def test_an_earlier_base_is_left_for_what_is_asked_now(machine: Machine) -> None:

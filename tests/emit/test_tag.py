@@ -109,7 +109,7 @@ def test_any_pin_moves_the_tag(name: str, data: st.DataObject) -> None:
         return
     elif kind in ("python", "path"):
         assert platform.python
-        changed = {"version": "3.99.9"} if kind == "python" else {"path": "/opt/python3"}
+        changed: dict[str, Any] = {"version": "3.99.9"} if kind == "python" else {"path": "/opt/python3"}
         moved = dataclasses.replace(moved, python=dataclasses.replace(platform.python, **changed))
     platforms = (*lock.platforms[:index], moved, *lock.platforms[index + 1 :])
     assert tag_of(spec, dataclasses.replace(lock, platforms=platforms)) != tag_of(spec, lock)

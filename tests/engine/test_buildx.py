@@ -176,6 +176,9 @@ def test_archives_of_debian_packages_have_mirrors_too() -> None:
     dockerfile = dockerfile_of("apt")
     mirrors = {"snapshot.debian.org": "mirror.example.invalid/debian/", "snapshot.ubuntu.com": "mirror.example.invalid"}
     assert format_archive_mirrors(dockerfile, mirrors) == "snapshot.debian.org https://mirror.example.invalid/debian\n"
+    host = {"github.com": "http://127.0.0.1:8000/github"}
+    assert format_archive_mirrors(dockerfile_of("standalone"), host) == "github.com http://127.0.0.1:8000/github\n"
+    assert format_archive_mirrors(dockerfile, host) == ""
     assert format_archive_mirrors(dockerfile, {}) == format_archive_mirrors(dockerfile_of("several"), mirrors) == ""
 
 

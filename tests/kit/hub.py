@@ -46,7 +46,7 @@ class _Made(dict[tuple[str, str], tuple[str, bytes]]):
             reference = f"{name.removeprefix('library/')}:{tag}"
             self._hub.tags.append(reference)
             found = _TAG.match(reference)
-            env = (f"PYTHON_VERSION={PATCHES[found[1]]}", "PATH=/usr/local/bin:/usr/bin") if found else ()
+            env = (f"PYTHON_VERSION={PATCHES.get(found[1], found[1])}", "PATH=/usr/local/bin:/usr/bin") if found else ()
             files: dict[str, str | bytes] = {"var/lib/dpkg/status": status("libc6", "zlib1g"), "usr/local/x": reference}
             files |= dict.fromkeys((KEYRING, UBUNTU), self._archive.keyring)
             if found:

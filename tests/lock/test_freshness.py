@@ -38,7 +38,7 @@ CHANGED: dict[str, dict[str, Any]] = {
     "image": {"base": BaseImageSpec("other@sha256:" + 64 * "0")},
 }
 # How the image is called, starts and is made slim; what is kept beside the lock; and which program solves.
-FREE = {"name", "exports", "tools", "resolver"}
+FREE = {"free_threaded", "name", "exports", "tools", "resolver"}
 START = {"repository", "env", "labels", "user", "workdir", "expose", "entrypoint", "command", "slim"}
 ROWS = [(table, key) for table, values in CHANGED.items() for key in values]
 
@@ -56,6 +56,13 @@ def test_every_key_is_here() -> None:
         of = getattr(spec, table) if table else spec
         keys = {field.name for field in dataclasses.fields(of)}
         assert keys - FREE - START - set(CHANGED) == set(values), table
+
+
+def test_another_build_of_python_makes_it_stale() -> None:
+    for name, other in (("standalone", False), ("several", True)):
+        spec, lock = parsed(name)
+        found = check_freshness(dataclasses.replace(spec, free_threaded=other), lock)
+        assert ("python",) in [each.path for each in found]
 
 
 @pytest.mark.parametrize(("table", "key"), ROWS)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile.lock.consistency import check_consistency
+from envcompile.lock.freshness import check_freshness
 from envcompile.lock.reader import parse_lock
 from envcompile.resolve.pip.wheels import find_best_wheel
 from tests.kit.channel import made_channel
@@ -39,12 +40,16 @@ WORLD = (
 )
 
 
-def lock(folder: Path, build: str, *packages: str) -> tuple[subprocess.CompletedProcess[str], str]:
+def lock(
+    folder: Path, build: str, *packages: str, python: str = "3.13"
+) -> tuple[subprocess.CompletedProcess[str], str]:
     folder.mkdir()
-    made_channel(folder / "conda-forge", {"name": "python", "version": "3.13.5", "build": build})
+    made_channel(
+        folder / "conda-forge", *({"name": "python", "version": "3.13.5", "build": each} for each in build.split())
+    )
     with served(Index(WORLD, beside=True)) as index:
         text = f"""name = "x"
-python = "3.13"
+python = "{python}"
 [conda]
 channels = ["{folder / "conda-forge"}"]
 packages = ["python"]
@@ -86,6 +91,18 @@ def test_the_newest_release_with_a_wheel_for_the_abi(tmp_path: Path, build: str,
     assert platform.python.abi == abi
     assert [each.file for each in platform.pip] == [file, "plain-1.0-py3-none-any.whl"]
     assert check_consistency(spec_of(text), platform) == []
+
+
+def test_the_spec_requests_the_free_threaded_build(tmp_path: Path) -> None:
+    done, text = lock(tmp_path / "x", "hf636f53_102_cp313 h71033d7_2_cp313t", "fast", python="3.13t")
+    assert done.returncode == 0, done.stderr
+    platform = read(tmp_path / "x")
+    assert [each.build for each in platform.conda if each.name == "python"] == ["h71033d7_2_cp313t"]
+    assert platform.pip[0].file == f"fast-1.0-cp313-cp313t-{PLATFORM}.whl"
+    value = parse_lock((tmp_path / "x/envcompile.lock").read_text("utf-8"), "x")
+    assert check_freshness(spec_of(text), value) == []
+    edited = text.replace('"3.13t"', '"3.13.4t"')
+    assert [each.path for each in check_freshness(spec_of(edited), value)] == [("python",)]
 
 
 def test_no_release_has_a_wheel_for_the_abi(tmp_path: Path) -> None:

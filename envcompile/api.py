@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from envcompile.loading import ManagedFile
     from envcompile.lock.diff import LockChange
     from envcompile.lock.model import Lock
+    from envcompile.net.process import ProcessResult, ProcessRunner
 
 
 def load(file: Path | str | None = None, *, folder: Path | str | None = None) -> Project:
@@ -102,10 +103,9 @@ def lock(  # noqa: PLR0913 - the options of the command
     package, a channel that does not exist, or a file in the place of an export; `UnavailableError` if an index, a
     registry or a resolver is missing; `CheckFailedError` if a file cannot be written.
     """
-    from threading import Thread  # noqa: PLC0415 - only to lock
-
     from envcompile.base_image.explain import collect_warnings  # noqa: PLC0415
     from envcompile.resolve import locking  # noqa: PLC0415
+    from envcompile.resolve.model import Effects  # noqa: PLC0415
 
     environment = os.environ if environment is None else environment
     warnings: list[WarningIssued] = []
@@ -128,11 +128,10 @@ def lock(  # noqa: PLR0913 - the options of the command
         count = sum(map(len, (spec.conda.packages, spec.pip.packages, spec.apt.packages, spec.apt.build)))
         on_event(StepStarted(f"resolving {format_count(count, 'requirement')} for {', '.join(spec.platforms)}"))
         known = load_catalogue(catalogue, environment)
-        solvers = locking.create_solvers(spec, project.path.parent, environment, warn, catalogue=known, offline=offline)
+        effects = Effects(_create_loading_runner(), environment, offline)
+        solvers = locking.create_solvers(spec, project.path.parent, effects, warn, catalogue=known)
         value = locking.keep_unchanged_lock(project.source, earlier, known, request)
         if value is None:
-            # Resolvers mostly wait for a program or a server: 0.15 s of loading templates cost nothing meanwhile.
-            Thread(target=_load_templates, daemon=True).start()
             value = locking.resolve_lock(project.source, spec, earlier, solvers, request)
         made, files = _generate_files(ProjectLock(project, spec, value), environment, offline=offline)
         for each in collect_warnings(made.value, spec):
@@ -144,6 +143,25 @@ def lock(  # noqa: PLR0913 - the options of the command
             write_text(file, content)
     changes = () if is_current else locking.find_changes(earlier, made.value, spec, request)
     return LockResult(made, changes, tuple(warnings), tuple(changed))
+
+
+def _create_loading_runner() -> ProcessRunner:
+    """Return a runner that loads what the Dockerfile needs while its first program runs.
+
+    Resolvers mostly wait for a program or a server: 0.15 s of loading the template engine cost nothing meanwhile.
+    """
+    from threading import Thread  # noqa: PLC0415 - only to lock
+
+    from envcompile.net.process import run_process  # noqa: PLC0415
+
+    waiting = [Thread(target=_load_templates, daemon=True)]
+
+    def run_program(argv: tuple[str, ...], folder: str, environment: Mapping[str, str]) -> ProcessResult:
+        with suppress(IndexError):
+            waiting.pop().start()
+        return run_process(argv, folder, environment)
+
+    return run_program
 
 
 def _load_templates() -> None:

@@ -16,39 +16,31 @@ from envcompile.lock.header import FORMAT_VERSION, LAYOUT_VERSION
 from envcompile.lock.model import Lock, Pins, RecordedInput
 from envcompile.lock.package_managers import PACKAGE_MANAGERS, count_packages
 from envcompile.lock.reader import NewerLockFormatError, parse_lock
-from envcompile.net.process import run_process
 from envcompile.project.settings import find_cache_folder, read_mirrors
 from envcompile.registry import create_registry
 from envcompile.resolve.environment import EarlierLock, Solvers, UpgradeRequest
-from envcompile.resolve.model import Effects
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable
     from pathlib import Path
 
     from envcompile.base_image.catalogue import Catalogue
     from envcompile.diagnostics.toml_source import TomlSource
     from envcompile.lock.diff import LockChange
     from envcompile.resolve.apt.resolver import AptSources, DebianSystemReader
-    from envcompile.resolve.model import CondaResolver, PipResolver
+    from envcompile.resolve.model import CondaResolver, Effects, PipResolver
     from envcompile.spec.model import Spec
 
 
-def create_solvers(  # noqa: PLR0913 - every effect is an argument
-    spec: Spec,
-    folder: Path,
-    environment: Mapping[str, str],
-    warn: Callable[[str], None],
-    *,
-    catalogue: Catalogue,
-    offline: bool = False,
+def create_solvers(
+    spec: Spec, folder: Path, effects: Effects, warn: Callable[[str], None], *, catalogue: Catalogue
 ) -> Solvers:
     """Return the resolvers for a spec. Paths of local channels are relative to `folder`.
 
-    With `offline` no resolver uses the network. `warn` is called with a message if this machine cannot do a check.
+    `warn` is called with a message if this machine cannot do a check.
     """
-    effects = Effects(run_process, environment, offline)
-    images = create_registry(environment, offline=offline)
+    environment = effects.environment
+    images = create_registry(environment, offline=effects.offline)
     pip = _create_pip_resolver(spec.pip.resolver, find_cache_folder(environment), warn) if spec.pip.packages else None
     create_apt_sources = partial(_create_apt_sources, images, effects, warn)
     if not spec.conda.packages:

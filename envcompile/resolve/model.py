@@ -113,11 +113,13 @@ class PipRequest:
 class PipSolution(NamedTuple):
     """The packages for one platform, sorted by name, each with exactly one file.
 
-    `urls` has the URL of each file by its sha256, as the index states it. Files of unknown URL are missing.
+    `urls` has the URL of each file by its sha256, as the index states it. Files of unknown URL are missing. Without
+    `has_dependencies`, the `depends` of the packages are empty.
     """
 
     packages: tuple[PipPackage, ...]
     urls: Mapping[str, str]
+    has_dependencies: bool = True
 
 
 class PipResolver(Protocol):
@@ -126,8 +128,11 @@ class PipResolver(Protocol):
     Raises `UnsolvableError`, and `UnavailableError` if its program or the network is not available.
     """
 
-    def resolve(self, request: PipRequest, effects: Effects) -> PipSolution:
-        """Return the packages for one platform."""
+    def resolve(self, request: PipRequest, effects: Effects, *, with_dependencies: bool = True) -> PipSolution:
+        """Return the packages for one platform.
+
+        Without `with_dependencies`, a resolver that finds the dependencies in a step of its own may skip it.
+        """
 
 
 # conda

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 # Each pass excludes all releases of a package that reject the Python, so only new packages cause another one.
 _MAX_PASSES = 20
 _REQUIREMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_REQUIREMENT_WITH_EXTRAS = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)\s*\[")
+# A marker that is false without an extra, as build tools write it: `extra == "x"`, or `(…) and extra == "x"`.
+_EXTRA_MARKER = re.compile(r"(?:;\s*|\band\s+)extra\s*==\s*(?:'[^']*'|\"[^\"]*\")\s*$")
 # The versions of Python 3 that an error can recommend.
 _PYTHON_MINORS = range(8, 16)
 
@@ -67,8 +70,9 @@ class CompatibleResolver:
         self._resolver, self._cache, self._warn = resolver, cache, warn
         self._warned: set[str] = set()
 
-    def resolve(self, request: PipRequest, effects: Effects) -> PipSolution:
+    def resolve(self, request: PipRequest, effects: Effects, *, with_dependencies: bool = True) -> PipSolution:
         """Return the packages for one platform; see `PipResolver`."""
+        del with_dependencies  # they follow from the metadata, which is read in any case
         user_index = find_user_index(effects.environment) or effects.environment.get("PIP_INDEX_URL", "")
         indexes = ((each.name, each.url) for each in request.indexes)
         index_urls = find_index_urls(request.index, indexes, effects.environment, user_index)
@@ -78,13 +82,14 @@ class CompatibleResolver:
         rejected: dict[str, RejectedRelease] = {}
         for _ in range(_MAX_PASSES):
             try:
-                solution = self._resolver.resolve(request, effects)
+                solution = self._resolver.resolve(request, effects, with_dependencies=False)
             except UnsolvableError as error:
                 if not rejected:
                     raise _with_problems(error, request, effects, index_urls) from None
                 raise _explain_rejections(rejected.values(), request) from None
             solution, unfit = _select_files_for_abi(solution, request, effects, index_urls)
             metadata = reader.read(solution.packages, solution.urls, known=locked)
+            solution = self._complete_dependencies(solution, request, effects, metadata)
             solution = solution._replace(packages=tuple(_reuse_facts(solution.packages, metadata, locked)))
             unfit += [
                 (package, f"requires Python {bound}", bound)
@@ -92,7 +97,7 @@ class CompatibleResolver:
                 if not accepts_python(bound := _find_requires_python(package, request, metadata), request.python)
             ]
             if not unfit:
-                return solution._replace(packages=tuple(_add_facts(solution.packages, request, metadata)))
+                return solution._replace(packages=tuple(_add_facts(solution, request, metadata)))
             lines = []
             for package, reason, bound in unfit:
                 excluded, newest = _find_rejecting_releases(package, request, effects, index_urls)
@@ -104,6 +109,19 @@ class CompatibleResolver:
                 preferences=tuple(each for each in request.preferences if each.name not in rejected),
             )
         raise _explain_rejections(rejected.values(), request)
+
+    def _complete_dependencies(
+        self, solution: PipSolution, request: PipRequest, effects: Effects, metadata: Mapping[str, WheelMetadata]
+    ) -> PipSolution:
+        """Return the solution with the dependencies that the resolver knows, if not all follow from the metadata."""
+        is_known = all(_find_requires(package, request, metadata) is not None for package in solution.packages)
+        if solution.has_dependencies or is_known:
+            return solution
+        versions = {package.name: package.version for package in solution.packages}
+        again = self._resolver.resolve(replace(request, exact=versions), effects)
+        depends = {package.name: package.depends for package in again.packages}
+        packages = tuple(replace(package, depends=depends[package.name]) for package in solution.packages)
+        return PipSolution(packages, solution.urls)
 
     def _warn_once(self, message: str) -> None:
         """Warn once about metadata that several passes or platforms cannot read."""
@@ -214,7 +232,7 @@ def _select_files_for_abi(
         chosen = wheels[best]
         urls[chosen.sha256] = chosen.url
         packages.append(replace(package, file=chosen.name, sha256=chosen.sha256, size=chosen.size))
-    return PipSolution(tuple(packages), urls), unfit
+    return solution._replace(packages=tuple(packages), urls=urls), unfit
 
 
 def _explain_rejections(rejected: Iterable[RejectedRelease], request: PipRequest) -> UnsolvableError:
@@ -240,13 +258,25 @@ def _explain_rejections(rejected: Iterable[RejectedRelease], request: PipRequest
 
 
 def _add_facts(
-    packages: tuple[PipPackage, ...], request: PipRequest, metadata: Mapping[str, WheelMetadata]
+    solution: PipSolution, request: PipRequest, metadata: Mapping[str, WheelMetadata]
 ) -> Iterator[PipPackage]:
-    """Yield the packages with their Requires-Python, and with the extras and versions in their dependencies."""
-    known = {package.name: _find_requires(package, request, metadata) for package in packages}
-    needs = {package.name: {package.name, *map(parse_dependency_name, package.depends)} for package in packages}
+    """Yield the packages with their Requires-Python, and with the extras and versions in their dependencies.
+
+    A dependency that the solution does not have was left out on purpose (`exclude` in the spec).
+    """
+    packages = solution.packages
+    present = {package.name for package in packages} | set(request.provided)
+    needs = {
+        package.name: set(map(parse_dependency_name, package.depends)) if solution.has_dependencies else present
+        for package in packages
+    }
+    texts = {package.name: _find_requires(package, request, metadata) for package in packages}
+    with_extras = {each.name for each in request.requirements if each.extras}
+    with_extras |= {normalize_name(found[1]) for each in texts.values() for found in _find_extras(each or ())}
     requires = {
-        name: tuple(_parse_requirements(texts, needs[name])) for name, texts in known.items() if texts is not None
+        name: tuple(_parse_requirements(found, {name, *needs[name]}, is_extra_requested=name in with_extras))
+        for name, found in texts.items()
+        if found is not None
     }
     environment = make_marker_environment(request.platform.machine, request.python)
     extras = _find_active_extras(request, requires, environment)
@@ -254,9 +284,9 @@ def _add_facts(
         python = _format_specifier(_find_requires_python(package, request, metadata))
         depends = package.depends
         if package.name in requires:
-            names = {parse_dependency_name(text) for text in package.depends}
             active = _select_active(requires[package.name], extras.get(package.name, set()), environment)
-            ranges = _format_dependencies([each for each in active if normalize_name(each.name) in names])
+            ranges = _format_dependencies([each for each in active if normalize_name(each.name) != package.name])
+            names = needs[package.name] if solution.has_dependencies else ranges.keys()
             depends = tuple(sorted(ranges.get(name, name) for name in names))
         yield replace(package, depends=depends, requires_python=python)
 
@@ -271,9 +301,16 @@ def _find_requires(
     return found.requires if found else None
 
 
-def _parse_requirements(texts: Iterable[str], names: set[str]) -> Iterator[Requirement]:
+def _find_extras(texts: Iterable[str]) -> Iterator[re.Match[str]]:
+    """Yield a match for each requirement that requests extras. The first group is its name."""
+    return (found for text in texts if "[" in text and (found := _REQUIREMENT_WITH_EXTRAS.match(text)))
+
+
+def _parse_requirements(texts: Iterable[str], names: set[str], *, is_extra_requested: bool) -> Iterator[Requirement]:
     """Parse the requirements for some packages: most others belong to extras that nobody requests."""
     for text in texts:
+        if not is_extra_requested and " or " not in text and _EXTRA_MARKER.search(text):
+            continue
         found = _REQUIREMENT_NAME.match(text)
         if found and normalize_name(found[0]) in names:
             # Invalid requirements are skipped, as uv does with those that it cannot correct.

@@ -65,11 +65,12 @@ class RunningInterpreter(NamedTuple):
 class PipToolsResolver:
     """The pip-compile of the environment in which envcompile runs."""
 
-    def resolve(self, request: PipRequest, effects: Effects) -> PipSolution:
+    def resolve(self, request: PipRequest, effects: Effects, *, with_dependencies: bool = True) -> PipSolution:
         """Return the packages for one platform; see `PipResolver`.
 
         Raises `InvalidInputError` if this is not the platform of this machine.
         """
+        del with_dependencies  # they are comments in the one file that pip-compile writes
         if effects.offline:
             raise InvalidInputError("`pip-tools` needs network access, and `--offline` is set", _OFFLINE_HINT)
         interpreter = find_running_interpreter()

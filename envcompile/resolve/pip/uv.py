@@ -1,7 +1,8 @@
-"""Resolve pip packages with uv: one run for the files, and one from the cache of uv for the dependency graph.
+"""Resolve pip packages with uv: one run for the files, and another one for the dependency graph, if it is needed.
 
 uv writes either the files and hashes (pylock.toml) or the packages that require each package (requirements.txt), so
-the second run repeats the first one with all versions fixed, without the network.
+the second run repeats the first one with all versions fixed, from the cache. With the metadata of all wheels, the graph
+follows from it instead.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ def prepare_uv(
 class UvResolver:
     """The uv program of the installed wheel, or else the one in PATH."""
 
-    def resolve(self, request: PipRequest, effects: Effects) -> PipSolution:
+    def resolve(self, request: PipRequest, effects: Effects, *, with_dependencies: bool = True) -> PipSolution:
         """Return the packages for one platform; see `PipResolver`."""
         logins = filter(_INDEX_LOGIN_VARIABLE.fullmatch, effects.environment)
         variables = select_environment(effects.environment, *_UV_VARIABLES, *logins)
@@ -134,14 +135,14 @@ class UvResolver:
                 lambda kept_pins: self._solve_with_pins(request, effects, path, indexes, kept_pins), pins
             )
             packages = tomli.loads((path / "pylock.toml").read_text("utf-8")).get("packages", [])
-            needs = self._resolve_graph(request, effects, path, indexes, packages)
+            needs = self._resolve_graph(request, effects, path, indexes, packages) if with_dependencies else {}
         urls = {
             _read_sha256(wheel): str(wheel["url"])
             for row in packages
             for wheel in row.get("wheels", ())
             if "url" in wheel
         }
-        return PipSolution(_parse_packages(packages, needs, request, indexes), urls)
+        return PipSolution(_parse_packages(packages, needs, request, indexes), urls, with_dependencies)
 
     def _solve_with_pins(
         self, request: PipRequest, effects: Effects, path: Path, indexes: UvSettings, pins: Mapping[str, str]

@@ -15,7 +15,13 @@ import pytest
 
 from envcompile.lock.model import PipPackage
 from envcompile.lock.reader import parse_lock
+from envcompile.net.process import run_process
+from envcompile.platforms import PLATFORMS
+from envcompile.resolve.model import Effects, PipRequest
+from envcompile.resolve.pip.compatible import CompatibleResolver
 from envcompile.resolve.pip.metadata import MetadataReader, find_index_urls
+from envcompile.resolve.pip.uv import UvResolver
+from envcompile.spec.pip import PipRequirement, parse_dependency_name
 from tests.kit.index import Index, Wheel, served
 
 if TYPE_CHECKING:
@@ -180,3 +186,62 @@ def test_a_file_without_a_url_is_a_warning(tmp_path: Path) -> None:
     warnings: list[str] = []
     assert MetadataReader({}, {}, tmp_path, warn=warnings.append).read([package], {}) == {}
     assert "the index does not serve the file over HTTP" in warnings[0]
+
+
+# Requirements whose markers and extras are written in every way that build tools write them.
+EXTRAS = (
+    Wheel(
+        "root",
+        "1.0",
+        (
+            "base[Fast_Path,all]",
+            "gone; python_version < '3.14' and extra == 'x'",
+            "either ; python_version < '3' or extra == 'y'",
+            "always ; sys_platform == 'linux' or extra == \"y\"",
+            "left-out",
+            "ROOT[z]; extra == 'x'",
+            "deep; extra == 'z'",
+        ),
+        ("x", "y", "z"),
+    ),
+    Wheel(
+        "base",
+        "1.0",
+        (
+            'Plug_One (>=1) ; (platform_machine == "x86_64") and extra == "fast-path"',
+            "base[inner]; extra == 'all'",
+            "inner_dep ; extra=='inner'",
+            "never; extra == 'other'",
+            "always",
+        ),
+        ("fast-path", "all", "inner", "other"),
+    ),
+    *(
+        Wheel(name, "1.0")
+        for name in ("either", "always", "left-out", "deep", "plug-one", "inner-dep", "never", "gone")
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    "requirements", [("root",), ("root[x]", "never"), ("root[x,y,z]", "gone", "either"), ("base",)]
+)
+@pytest.mark.parametrize("beside", [True, False])
+def test_the_graph_of_the_metadata_is_that_of_the_resolver(
+    tmp_path: Path, requirements: tuple[str, ...], beside: bool
+) -> None:
+    """uv evaluates markers and extras on its own: its graph is the witness for ours."""
+    effects = Effects(run_process, {"PATH": os.environ["PATH"], "UV_CACHE_DIR": str(tmp_path / "uv")})
+    with served(Index(EXTRAS, beside=beside)) as index:
+        request = PipRequest(
+            tuple(map(PipRequirement, requirements)),
+            ("left-out",),
+            PLATFORMS["linux-64"],
+            python="3.14.2",
+            glibc="2.36",
+            index=index.url(),
+        )
+        found = CompatibleResolver(UvResolver(), tmp_path, warn=pytest.fail).resolve(request, effects)
+        expected = UvResolver().resolve(request, effects)
+    graph = {each.name: sorted(map(parse_dependency_name, each.depends)) for each in found.packages}
+    assert graph == {each.name: sorted(each.depends) for each in expected.packages}

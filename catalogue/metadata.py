@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def requirements(index: SimpleIndex, project: str, file: IndexFile) -> tuple[Requirement, ...]:
     """Return the requirements of a wheel, with their markers. Raises `UnavailableError`."""
-    rows = fetch_metadata(index, project, file.url, is_separate=file.has_metadata).requires
+    rows = fetch_metadata(index, project, file.url, with_files=False).requires
     try:
         return tuple(Requirement(row) for row in rows)
     except InvalidRequirement as problem:

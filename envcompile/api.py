@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import BinaryIO
 
-    from envcompile.diagnostics.diagnostic import Event
+    from envcompile.diagnostics.diagnostic import Diagnostic, Event
     from envcompile.engine.image import BuildOptions, ImageBuild, ImageFile
     from envcompile.engine.reproducibility import BuildDifference
     from envcompile.loading import ManagedFile
@@ -117,6 +117,9 @@ def lock(  # noqa: PLR0913 - the options of the command
     def warn(message: str) -> None:
         issue(WarningIssued(message))
 
+    def warn_about(warning: Diagnostic) -> None:
+        issue(WarningIssued(warning.message, warning.hint, warning, project.source))
+
     waiting = Notice(f"waiting for another process that locks `{display_path(project.path)}`")
     with exclusive_lock(project.path, lambda: on_event(waiting)):
         current = read_project(project.path)
@@ -132,10 +135,10 @@ def lock(  # noqa: PLR0913 - the options of the command
         solvers = locking.create_solvers(spec, project.path.parent, effects, warn, catalogue=known)
         value = locking.keep_unchanged_lock(project.source, earlier, known, request)
         if value is None:
-            value = locking.resolve_lock(project.source, spec, earlier, solvers, request)
+            value = locking.resolve_lock(project.source, spec, earlier, solvers, request, warn_about)
         made, files = _generate_files(ProjectLock(project, spec, value), environment, offline=offline)
         for each in collect_warnings(made.value, spec):
-            issue(WarningIssued(each.message, each.hint, each, project.source))
+            warn_about(each)
         exports = {each.path: each.text for each in files if not each.is_current()}
         is_current = text is not None and text.replace("\r\n", "\n") == made.text
         changed = exports if is_current else {path: made.text, **exports}

@@ -19,12 +19,13 @@ from envcompile.lock.freshness_pip import find_provided_versions
 from envcompile.lock.graph import PackageNode, build_graph
 from envcompile.lock.package_managers import INSTALLED_KINDS, PACKAGE_LISTS
 from envcompile.spec.pip import PipRequirement, normalize_name
+from envcompile.spec.values import display_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from envcompile.diagnostics.source import KeyPath
-    from envcompile.lock.families import FamilyConflict
+    from envcompile.lock.families import FamilyConflict, FileOverlap
     from envcompile.lock.graph import DependencyGraph
     from envcompile.lock.model import PlatformLock
     from envcompile.spec.model import Spec
@@ -38,8 +39,11 @@ def accepts_python(requires_python: str, version: str) -> bool:
         return True
 
 
-def check_consistency(spec: Spec, locked: PlatformLock) -> list[Diagnostic]:
-    """Return a diagnostic for each pair of packages that do not fit together, and each that is there twice."""
+def check_consistency(spec: Spec, locked: PlatformLock, overlaps: Iterable[FileOverlap] = ()) -> list[Diagnostic]:
+    """Return a diagnostic for each pair of packages that do not fit together, and each that is there twice.
+
+    `overlaps` are the files that several pip packages install. A lock does not have them.
+    """
     graph = build_graph(locked)
     found = [
         *_check_python(spec, locked, graph),
@@ -47,8 +51,13 @@ def check_consistency(spec: Spec, locked: PlatformLock) -> list[Diagnostic]:
         *_check_dependencies(spec, locked, graph),
         *_check_distributions(spec, locked, graph),
     ]
-    for conflict in find_family_conflicts(locked):
+    conflicts = tuple(find_family_conflicts(locked))
+    for conflict in conflicts:
         found += _check_family(spec, conflict, graph)
+    families = [{package.name for package in conflict.pip} for conflict in conflicts]
+    for overlap in overlaps:
+        if not any(family.issuperset(overlap.packages) for family in families):
+            found += _check_overlap(spec, overlap, graph)
     return found
 
 
@@ -119,6 +128,24 @@ def _check_family(spec: Spec, conflict: FamilyConflict, graph: DependencyGraph) 
         message = f"{_join(labels)} {'both' if len(labels) == 2 else 'all'} contain {family.content}"  # noqa: PLR2004
         diagnostics.append(Diagnostic("overlap", message, path, hint))
     return diagnostics
+
+
+def _check_overlap(spec: Spec, overlap: FileOverlap, graph: DependencyGraph) -> Iterator[Diagnostic]:
+    """Yield an error at each requirement that leads to a package, or one warning if they share no libraries."""
+    if set(overlap.packages) & set(spec.pip.allow_overlap):
+        return
+    nodes = [PackageNode(name, "pip") for name in overlap.packages]
+    last = overlap.packages[-1]
+    more = f" and {overlap.path_count - 1} more" if overlap.path_count > 1 else ""
+    labels = _join(map(graph.format_label, nodes))
+    message = f"{labels} have different files at `{display_text(overlap.path)}`{more}"
+    hint = f"remove one of them, or accept the files of `{last}`, which is installed last"
+    hint += f': `allow-overlap = ["{last}"]` in `[pip]`'
+    places = dict.fromkeys(_find_path(spec, graph, node) for node in nodes)
+    if overlap.has_libraries:
+        yield from (Diagnostic("overlap", message, place, hint) for place in places)
+    else:
+        yield Diagnostic("overlap", message, next(iter(places)), hint, severity="warning")
 
 
 def _make_family_hint(spec: Spec, conflict: FamilyConflict) -> str:

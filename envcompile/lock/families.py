@@ -97,6 +97,18 @@ class FamilyConflict(NamedTuple):
     conda: tuple[CondaPackage, ...]
 
 
+class FileOverlap(NamedTuple):
+    """Packages that install other contents under one path, which only the wheels show.
+
+    `packages` are their names, sorted; `path` is one of `path_count` such paths, a shared library if there is one.
+    """
+
+    packages: tuple[str, ...]
+    path: str
+    path_count: int
+    has_libraries: bool
+
+
 def find_family_conflicts(locked: PlatformLock) -> Iterator[FamilyConflict]:
     """Yield the families with a pip package beside a conda package, or with several pip packages of one module.
 

@@ -18,7 +18,7 @@ from envcompile.lock.package_managers import PACKAGE_MANAGERS
 from envcompile.net.process import run_in_threads
 from envcompile.platforms import PLATFORMS
 from envcompile.resolve.conda.channels import add_distributions
-from envcompile.resolve.model import CondaRequest, PipRequest
+from envcompile.resolve.model import CondaRequest, PipRequest, PipResolution
 from envcompile.spec.pip import PipRequirement, find_index_name
 from envcompile.spec.solver_inputs import list_conda_requirements
 
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from envcompile.base_image.catalogue import Catalogue
     from envcompile.diagnostics.source import KeyPath
     from envcompile.diagnostics.toml_source import TomlSource
-    from envcompile.lock.model import Channel, CondaPackage, Lock, PipPackage, SdistBuild
+    from envcompile.lock.families import FileOverlap
+    from envcompile.lock.model import Channel, CondaPackage, Lock, PipPackage
     from envcompile.resolve.apt.resolver import AptSources
     from envcompile.resolve.base_images import BuildContext, ImageReader
     from envcompile.resolve.model import CondaResolver, Effects, PipResolver, UnsolvableError
@@ -85,6 +86,14 @@ class Solvers(NamedTuple):
     catalogue: Catalogue
 
 
+class SolvedEnvironment(NamedTuple):
+    """The pins of each platform, their conda channels, and by platform the files that several pip packages install."""
+
+    platforms: tuple[PlatformLock, ...]
+    channels: tuple[Channel, ...]
+    overlaps: Mapping[str, tuple[FileOverlap, ...]]
+
+
 def solve_environment(  # noqa: PLR0913, PLR0917 - every effect is an argument
     source: TomlSource,
     spec: Spec,
@@ -92,7 +101,7 @@ def solve_environment(  # noqa: PLR0913, PLR0917 - every effect is an argument
     earlier: EarlierLock,
     solvers: Solvers,
     upgrade: UpgradeRequest,
-) -> tuple[tuple[PlatformLock, ...], tuple[Channel, ...]]:
+) -> SolvedEnvironment:
     """Return the pins of each platform, sorted by name, and the conda channels that they come from.
 
     Raises `UnsolvableError`, `UnavailableError`, and `DiagnosticsError` if the spec requests a package from conda and
@@ -103,20 +112,24 @@ def solve_environment(  # noqa: PLR0913, PLR0917 - every effect is an argument
     _check_provides(source, spec, conda)
     _check_no_duplicates(source, spec, conda)
 
-    def solve_platform(name: str) -> PlatformLock:
+    def solve_platform(name: str) -> tuple[PlatformLock, tuple[FileOverlap, ...]]:
         context, conda_packages = contexts[name], conda[name]
         python = _find_interpreter(conda_packages) or context.python
-        pip: tuple[PipPackage, ...] = ()
-        builds: tuple[SdistBuild, ...] = ()
+        pip = PipResolution()
         if spec.pip.packages:
             _check_implementation(source, conda_packages)
-            pip, builds = _solve_pip(source, spec, name, context, python, conda_packages, earlier, solvers, upgrade)
+            pip = _solve_pip(source, spec, name, context, python, conda_packages, earlier, solvers, upgrade)
         base, tools = context.base, context.tools
-        return PlatformLock(name, python, base, base, tools, pip, conda_packages, pip_build=builds)
+        locked = PlatformLock(name, python, base, base, tools, pip.packages, conda_packages, pip_build=pip.builds)
+        return locked, pip.overlaps
 
-    platforms = tuple(run_in_threads(solve_platform, names))
+    solved = run_in_threads(solve_platform, names)
     used_channels = {package.channel for packages in conda.values() for package in packages}
-    return platforms, tuple(channel for channel in solvers.channels if channel.name in used_channels)
+    return SolvedEnvironment(
+        tuple(platform for platform, _ in solved),
+        tuple(channel for channel in solvers.channels if channel.name in used_channels),
+        {platform.platform: overlaps for platform, overlaps in solved},
+    )
 
 
 def _solve_conda(  # noqa: PLR0913, PLR0917 - a request depends on all earlier decisions
@@ -220,7 +233,7 @@ def _solve_pip(  # noqa: PLR0913, PLR0917 - a request depends on all earlier dec
     earlier: EarlierLock,
     solvers: Solvers,
     upgrade: UpgradeRequest,
-) -> tuple[tuple[PipPackage, ...], tuple[SdistBuild, ...]]:
+) -> PipResolution:
     from envcompile.resolve.pip.wheels import list_stub_versions  # noqa: PLC0415 - imports `packaging`, for pip only
 
     if python is None or solvers.pip is None:
@@ -241,22 +254,22 @@ def _solve_pip(  # noqa: PLR0913, PLR0917 - a request depends on all earlier dec
         indexes=spec.pip.extra_indexes,
         extra_constraints=make_cuda_constraints(spec.cuda.request.version, solvers.catalogue),
     )
-    builds: tuple[SdistBuild, ...] = ()
     if spec.pip.allow_sdist:
         from envcompile.resolve.pip.sdists import resolve_with_sdists  # noqa: PLC0415 - for sdists only
 
         locked = earlier.lock.find_platform(name) if earlier.lock else None
         locked_builds = locked.pip_build if locked else ()
-        packages, builds = resolve_with_sdists(source, spec.pip, request, locked_builds, solvers.pip, solvers.effects)
+        found = resolve_with_sdists(source, spec.pip, request, locked_builds, solvers.pip, solvers.effects)
     else:
-        packages = solvers.pip.resolve(request, solvers.effects).packages
-    if duplicates := {package.name for package in packages} & set(request.provided):
+        solution = solvers.pip.resolve(request, solvers.effects)
+        found = PipResolution(solution.packages, overlaps=solution.overlaps)
+    if duplicates := {package.name for package in found.packages} & set(request.provided):
         raise AssertionError(f"the pip resolver returned distributions that conda provides: {sorted(duplicates)}")
     if misplaced := [
-        package.name for package in packages if package.index != find_index_name(package.name, request.indexes)
+        package.name for package in found.packages if package.index != find_index_name(package.name, request.indexes)
     ]:
         raise AssertionError(f"the pip resolver used an index that does not serve these packages: {misplaced}")
-    return packages, builds
+    return found
 
 
 # Unsolvable requirements as diagnostics of the spec.

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from envcompile.base_image.catalogue import Catalogue
     from envcompile.diagnostics.toml_source import TomlSource
+    from envcompile.lock.families import FileOverlap
     from envcompile.lock.model import Channel, PlatformLock
     from envcompile.resolve.apt.resolver import AptResolution
     from envcompile.resolve.environment import EarlierLock, Solvers, UpgradeRequest
@@ -50,11 +51,15 @@ _PATCH_VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")
 
 
 class ResolvedEnvironment(NamedTuple):
-    """The pins of each platform, the conda channels that they come from, and the Debian packages, if there are any."""
+    """The pins of each platform, the conda channels that they come from, and the Debian packages, if there are any.
+
+    `overlaps` are by platform the files that several pip packages install.
+    """
 
     platforms: tuple[PlatformLock, ...]
     channels: tuple[Channel, ...]
     apt: AptResolution | None
+    overlaps: Mapping[str, tuple[FileOverlap, ...]]
 
 
 class _ResolveInputs(NamedTuple):
@@ -144,7 +149,7 @@ def _run_pass(
     """
     source, spec, earlier, solvers, upgrade = inputs
     upgrades_all = upgrade.names is True
-    platforms, channels = solve_environment(source, spec, contexts, earlier, solvers, upgrade)
+    platforms, channels, overlaps = solve_environment(source, spec, contexts, earlier, solvers, upgrade)
     pinned_images = {} if upgrades_all else collect_pinned_images(earlier.lock, earlier.recovered_images)
     context_images = (image for platform in platforms for image in (platform.build.image, platform.run.image))
     pinned_images |= {remove_digest(image): image for image in context_images}
@@ -157,11 +162,12 @@ def _run_pass(
     decisions = [platform.base_decision for platform in platforms if platform.base_decision]
     has_decided_packages = any(decision.apt or decision.apt_build for decision in decisions)
     if not (spec.apt.packages or spec.apt.build or has_decided_packages):
-        return ResolvedEnvironment(platforms, channels, None)
+        return ResolvedEnvironment(platforms, channels, None, overlaps)
     from envcompile.resolve.apt.resolver import resolve_apt_packages  # noqa: PLC0415 - for Debian packages only
 
     apt = resolve_apt_packages(source, spec, platforms, earlier, solvers.create_apt_sources(), upgrade=upgrades_all)
-    return ResolvedEnvironment(tuple(_with_locked_python(platform, apt) for platform in platforms), channels, apt)
+    platforms = tuple(_with_locked_python(platform, apt) for platform in platforms)
+    return ResolvedEnvironment(platforms, channels, apt, overlaps)
 
 
 def _keep_earlier_decision(platform: PlatformLock, earlier: EarlierLock) -> PlatformLock:

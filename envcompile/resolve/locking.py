@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from envcompile.base_image.catalogue import Catalogue
+    from envcompile.diagnostics.diagnostic import Diagnostic
     from envcompile.diagnostics.toml_source import TomlSource
     from envcompile.lock.diff import LockChange
     from envcompile.resolve.apt.resolver import AptSources, DebianSystemReader
@@ -197,10 +198,17 @@ def keep_unchanged_lock(
     return replace(lock, spec_text_digest=compute_text_digest(source.text), layout=LAYOUT_VERSION)
 
 
-def resolve_lock(
-    source: TomlSource, spec: Spec, earlier: EarlierLock, solvers: Solvers, upgrade: UpgradeRequest
+def resolve_lock(  # noqa: PLR0913, PLR0917 - every effect is an argument
+    source: TomlSource,
+    spec: Spec,
+    earlier: EarlierLock,
+    solvers: Solvers,
+    upgrade: UpgradeRequest,
+    warn: Callable[[Diagnostic], None],
 ) -> Lock:
     """Resolve a spec. A pin of the earlier lock is kept if the spec allows it and `upgrade` does not name it.
+
+    `warn` is called with each warning about packages that fit together, but overwrite files of each other.
 
     Raises `DiagnosticsError` if no packages satisfy the requirements, or no base image fits the packages;
     `UnavailableError` if an index, a registry or a program is missing.
@@ -217,11 +225,16 @@ def resolve_lock(
     from envcompile.spec.solver_inputs import recorded_inputs  # noqa: PLC0415
 
     try:
-        platforms, channels, apt = resolve_until_stable(source, spec, earlier, solvers, upgrade)
+        platforms, channels, apt, overlaps = resolve_until_stable(source, spec, earlier, solvers, upgrade)
     except UnsolvableError as error:
         raise explain_unsolvable(error, source, spec, upgrade.exact) from None
-    if problems := [each for platform in platforms for each in check_consistency(spec, platform)]:
-        raise DiagnosticsError(source, list(dict.fromkeys(problems)), EXIT_FAILED)
+    found = dict.fromkeys(
+        each for platform in platforms for each in check_consistency(spec, platform, overlaps[platform.platform])
+    )
+    if problems := [each for each in found if each.is_error]:
+        raise DiagnosticsError(source, problems, EXIT_FAILED)
+    for warning in found:
+        warn(warning)
     lock = Lock(
         compute_value_digest(parse_spec_value(source)),
         compute_text_digest(source.text),

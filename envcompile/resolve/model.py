@@ -13,7 +13,8 @@ from envcompile.spec.pip import normalize_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from envcompile.lock.model import Channel, CondaPackage, PipPackage
+    from envcompile.lock.families import FileOverlap
+    from envcompile.lock.model import Channel, CondaPackage, PipPackage, SdistBuild
     from envcompile.net.process import ProcessRunner
     from envcompile.platforms import Platform
     from envcompile.spec.conda import CondaRequirement
@@ -114,12 +115,24 @@ class PipSolution(NamedTuple):
     """The packages for one platform, sorted by name, each with exactly one file.
 
     `urls` has the URL of each file by its sha256, as the index states it. Files of unknown URL are missing. Without
-    `has_dependencies`, the `depends` of the packages are empty.
+    `has_dependencies`, the `depends` of the packages are empty. `overlaps` are the files that several packages install.
     """
 
     packages: tuple[PipPackage, ...]
     urls: Mapping[str, str]
     has_dependencies: bool = True
+    overlaps: tuple[FileOverlap, ...] = ()
+
+
+class PipResolution(NamedTuple):
+    """The pip packages of one platform, the build environments of the sdists, and files that several packages install.
+
+    `packages` and `builds` are sorted by name.
+    """
+
+    packages: tuple[PipPackage, ...] = ()
+    builds: tuple[SdistBuild, ...] = ()
+    overlaps: tuple[FileOverlap, ...] = ()
 
 
 class PipResolver(Protocol):

@@ -22,6 +22,7 @@ from envcompile.lock.consistency import accepts_python
 from envcompile.resolve.model import PipSolution, UnsolvableError
 from envcompile.resolve.pip.metadata import MetadataReader, find_index_urls
 from envcompile.resolve.pip.uv import find_default_index, find_user_index
+from envcompile.resolve.pip.wheel_files import find_overlaps
 from envcompile.resolve.pip.wheels import find_best_wheel, is_installable, list_wheels
 from envcompile.spec.pip import make_marker_environment, normalize_name, parse_dependency_name
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from packaging.markers import Marker
 
+    from envcompile.lock.families import FileOverlap
     from envcompile.lock.model import PipPackage
     from envcompile.resolve.model import Effects, PipRequest, PipResolver
     from envcompile.resolve.pip.metadata import WheelMetadata
@@ -97,7 +99,10 @@ class CompatibleResolver:
                 if not accepts_python(bound := _find_requires_python(package, request, metadata), request.python)
             ]
             if not unfit:
-                return solution._replace(packages=tuple(_add_facts(solution, request, metadata)))
+                return solution._replace(
+                    packages=tuple(_add_facts(solution, request, metadata)),
+                    overlaps=_find_overlaps(solution.packages, metadata, reader),
+                )
             lines = []
             for package, reason, bound in unfit:
                 excluded, newest = _find_rejecting_releases(package, request, effects, index_urls)
@@ -128,6 +133,14 @@ class CompatibleResolver:
         if message not in self._warned:
             self._warned.add(message)
             self._warn(message)
+
+
+def _find_overlaps(
+    packages: Iterable[PipPackage], metadata: Mapping[str, WheelMetadata], reader: MetadataReader
+) -> tuple[FileOverlap, ...]:
+    digests = {package.name: package.sha256 for package in packages if package.sha256 in metadata}
+    top_levels = {name: metadata[digest].top_levels for name, digest in digests.items()}
+    return find_overlaps(top_levels, lambda name: reader.read_files(digests[name]))
 
 
 def _reuse_facts(

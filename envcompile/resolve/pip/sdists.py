@@ -27,7 +27,7 @@ from packaging.utils import InvalidSdistFilename, parse_sdist_filename
 from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError, RequirementError
 from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
 from envcompile.lock.model import SdistBuild
-from envcompile.resolve.model import SdistMetadata, UnsolvableError
+from envcompile.resolve.model import PipResolution, SdistMetadata, UnsolvableError
 from envcompile.resolve.pip.known_sdists import load_known_sdists
 from envcompile.resolve.pip.simple_index import SimpleIndex
 from envcompile.resolve.pip.uv import find_default_index
@@ -193,13 +193,6 @@ def _parse_build_system(system: Any) -> tuple[str, ...]:
 # Resolution.
 
 
-class SdistResolution(NamedTuple):
-    """The packages, including sdists, and the build environment of each sdist."""
-
-    packages: tuple[PipPackage, ...]
-    builds: tuple[SdistBuild, ...]
-
-
 class _SdistRelease(NamedTuple):
     """A release without a wheel for the platform, and the index that has its sdist."""
 
@@ -214,7 +207,7 @@ def resolve_with_sdists(  # noqa: PLR0913, PLR0917 - every effect is an argument
     locked_builds: Iterable[SdistBuild],
     resolver: PipResolver,
     effects: Effects,
-) -> SdistResolution:
+) -> PipResolution:
     """Return the packages for one platform. `locked_builds` are the build environments in the earlier lock.
 
     Raises `DiagnosticsError` if the dependencies of an sdist are dynamic, `UnsolvableError`, `UnavailableError`, and
@@ -228,7 +221,8 @@ def resolve_with_sdists(  # noqa: PLR0913, PLR0917 - every effect is an argument
     reader = _SdistReader(source, pip, request, effects)
     while True:
         sdist_request = replace(request, sdists=reader.metadata)
-        packages = resolver.resolve(sdist_request, effects).packages
+        solution = resolver.resolve(sdist_request, effects)
+        packages = solution.packages
         if not reader.read_new_sdists(packages):
             break
     builds = tuple(
@@ -238,7 +232,7 @@ def resolve_with_sdists(  # noqa: PLR0913, PLR0917 - every effect is an argument
         for each in packages
         if each.kind == "sdist"
     )
-    return SdistResolution(tuple(_add_build_environments(packages)), builds)
+    return PipResolution(tuple(_add_build_environments(packages)), builds, solution.overlaps)
 
 
 # The packages with which pip's torch and other frameworks bring CUDA.

@@ -19,7 +19,7 @@ from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
 from envcompile.net.http import HttpClient, Request, RetryPolicy, create_body_reader
 from envcompile.net.urls import format_basic_authorization, is_web_url, parse_origin
 from envcompile.resolve.model import CERTIFICATE_HINT
-from envcompile.resolve.pip.metadata import MAX_METADATA_BYTES
+from envcompile.resolve.pip.metadata import MAX_METADATA_BYTES, FileTail
 from envcompile.spec.pip import collect_index_urls
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ _RETRY_POLICY = RetryPolicy(timeout=60.0)
 _PAGE_TIMEOUT = 300.0
 _MAX_PAGE_BYTES = 64 << 20  # three times the largest pages of public indexes
 _MAX_FILE_BYTES = 1 << 30
+_CONTENT_RANGE = re.compile(r"bytes [0-9]+-[0-9]+/([0-9]+)")
 # Some servers of files return 403 for a file that does not exist.
 _MISSING_STATUSES = (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 _THREADS = 4
@@ -47,7 +48,7 @@ _LOGIN_STATUSES = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PRO
 class IndexFile(NamedTuple):
     """One file of a project. `sha256`, `uploaded` (RFC 3339 in UTC) and `requires_python` are "" if unknown.
 
-    `size` is in bytes. With `has_metadata`, the index serves the metadata of a wheel at `url` + `.metadata` (PEP 658).
+    `size` is in bytes.
     """
 
     name: str
@@ -57,7 +58,6 @@ class IndexFile(NamedTuple):
     is_yanked: bool
     requires_python: str
     url: str = ""
-    has_metadata: bool = False
 
 
 class SimpleIndex:
@@ -87,6 +87,7 @@ class SimpleIndex:
             raise InvalidInputError("the package index has an invalid URL", "use a URL such as `https://host/simple`")
         self._authorization = "" if anonymous else _find_authorization(parts, environment)
         self._http = HttpClient(policy, environment)
+        self._hosts_without_ranges: set[str] = set()
         self._file_timeout = policy.download_timeout
 
     def fetch_files(self, projects: Iterable[str]) -> dict[str, tuple[IndexFile, ...]]:
@@ -141,6 +142,32 @@ class SimpleIndex:
         if response.value is None:
             raise create_no_answer_error(_format_status(response.status), project)
         return response.value, response.headers.get("Content-Range", "")
+
+    def fetch_tail(self, project: str, url: str, length: int) -> FileTail | None:
+        """Download the last bytes of a file, or all of a shorter one.
+
+        Returns None if the server does not send parts of files. Then it is not asked for a part again. Raises
+        `UnavailableError`.
+        """
+        if not is_web_url(url):
+            raise UnavailableError(f"the package index lists a file of `{project}` with an invalid URL")
+        host = urlsplit(url).netloc
+        if host in self._hosts_without_ranges:
+            return None
+        request = Request(url, self._authorize(url, {"Range": f"bytes=-{length}"}), total_timeout=self._file_timeout)
+        try:
+            response = self._http.send(request, create_body_reader(length))
+        except UnavailableError as problem:
+            raise create_no_answer_error(problem.message, project) from None
+        if response.value is None:
+            return None
+        found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        if found:
+            return FileTail(response.value, int(found[1]))
+        if len(response.value) <= length:
+            return FileTail(response.value, len(response.value))
+        self._hosts_without_ranges.add(host)
+        return None
 
     def fetch_optional_content(self, project: str, url: str) -> bytes | None:
         """Download a file of a project, or return None if the index does not have it. Raises `UnavailableError`."""
@@ -202,7 +229,6 @@ def parse_json_page(body: bytes, page_url: str) -> Iterable[IndexFile]:
             is_yanked=bool(row.get("yanked")),
             requires_python=row.get("requires-python") or "",
             url=urljoin(page_url, str(row.get("url", ""))),
-            has_metadata=bool(row.get("core-metadata") or row.get("data-dist-info-metadata")),
         )
 
 
@@ -221,7 +247,6 @@ def parse_html_page(body: bytes, page_url: str) -> Iterable[IndexFile]:
             is_yanked="data-yanked" in attributes,
             requires_python=attributes.get("data-requires-python", ""),
             url=urljoin(page_url, attributes["href"].partition("#")[0]),
-            has_metadata=bool({"data-core-metadata", "data-dist-info-metadata"} & attributes.keys()),
         )
 
 

@@ -132,10 +132,28 @@ def test_metadata_is_read_once(tmp_path: Path) -> None:
         reader = MetadataReader({}, {}, tmp_path, warn=pytest.fail)
         first = reader.read(packages, urls)
         assert len(index.asked) == len(WORLD)
-        assert reader.read(packages, urls) == first
+        again = reader.read(packages, urls)
         assert len(index.asked) == len(WORLD)
-    assert MetadataReader({}, {}, tmp_path, warn=pytest.fail, offline=True).read(packages, urls) == first
+    assert again == {digest: each._replace(files=None) for digest, each in first.items()}
+    later = MetadataReader({}, {}, tmp_path, warn=pytest.fail, offline=True)
+    assert later.read(packages, urls) == again
+    assert {digest: later.read_files(digest) for digest in first} == {d: each.files for d, each in first.items()}
     assert first[WORLD[1].sha256()].requires_python == ">=3.10,<3.14"
+
+
+def test_a_server_without_parts_of_files_is_not_asked_for_them_again(tmp_path: Path) -> None:
+    """The whole file would be a gigabyte for some wheels. The metadata beside it is enough; its files stay unknown."""
+    large = tuple(Wheel(f"large{number}", "1.0", padding=200_000) for number in range(40))
+    with served(Index(large, beside=True)) as index:
+        packages = [PipPackage(each.name, each.version, each.file, each.sha256()) for each in large]
+        urls = {each.sha256(): f"http://127.0.0.1:{index.port}/files/{each.file}" for each in large}
+        reader = MetadataReader({}, {}, tmp_path, warn=pytest.fail)
+        found = reader.read(packages, urls)
+        wheels = [path for path in index.asked if path.endswith(".whl")]
+    assert len(found) == len(large)
+    assert {each.files for each in found.values()} == {None}
+    # At most as many as there are threads at the beginning.
+    assert 1 <= len(wheels) <= 24
 
 
 def test_a_wheel_without_readable_metadata_is_a_warning(tmp_path: Path) -> None:

@@ -1,0 +1,72 @@
+"""The files of wheels, from their tables of contents: which packages would overwrite files of each other."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from envcompile.lock.families import FileOverlap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from zipfile import ZipInfo
+
+# The folder of files that are not installed into site-packages: `NAME-VERSION.data/KIND/`.
+_DATA_FOLDER = re.compile(r"[^/]+\.data/(purelib|platlib|scripts|data|headers)/")
+_DATA_TARGETS = {"purelib": "", "platlib": "", "scripts": "<scripts>/", "data": "<data>/", "headers": "<headers>/"}
+_LIBRARY = re.compile(r".*\.so(?:\.[0-9]+)*")
+
+
+class FileContent(NamedTuple):
+    """The content of a file, to compare it with another one: its size in bytes, and its CRC-32."""
+
+    size: int
+    checksum: int
+
+
+WheelFiles = dict[str, FileContent]
+
+
+def list_installed_files(contents: Iterable[ZipInfo]) -> WheelFiles:
+    """Return the files that a wheel installs, by path in site-packages, without its own metadata."""
+    files = {}
+    for each in contents:
+        path = _DATA_FOLDER.sub(lambda found: _DATA_TARGETS[found[1]], each.filename, count=1)
+        if not path.endswith("/") and ".dist-info/" not in path:
+            files[path] = FileContent(each.file_size, each.CRC)
+    return files
+
+
+def list_top_levels(files: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of the modules and folders at the top: only packages that share one can share a file."""
+    return tuple(sorted({path.partition("/")[0] for path in files}))
+
+
+def find_overlaps(
+    top_levels: Mapping[str, tuple[str, ...]], read_files: Callable[[str], WheelFiles | None]
+) -> tuple[FileOverlap, ...]:
+    """Return the packages that have other contents under one path.
+
+    `top_levels` are the names at the top of each package, and `read_files` returns the files of a package, or None if
+    they are unknown.
+    """
+    owners: dict[str, list[str]] = {}
+    for package, names in sorted(top_levels.items()):
+        for name in names:
+            owners.setdefault(name, []).append(package)
+    sharing = sorted({package for packages in owners.values() if len(packages) > 1 for package in packages})
+    contents: dict[str, dict[str, FileContent]] = {}
+    for package in sharing:
+        for path, content in (read_files(package) or {}).items():
+            contents.setdefault(path, {})[package] = content
+    paths: dict[tuple[str, ...], list[str]] = {}
+    for path, found in contents.items():
+        if len(set(found.values())) > 1:
+            paths.setdefault(tuple(found), []).append(path)
+    return tuple(_make_overlaps(paths))
+
+
+def _make_overlaps(paths: Mapping[tuple[str, ...], list[str]]) -> Iterator[FileOverlap]:
+    for packages, found in sorted(paths.items()):
+        libraries = sorted(path for path in found if _LIBRARY.fullmatch(path))
+        yield FileOverlap(packages, (libraries or sorted(found))[0], len(found), has_libraries=bool(libraries))

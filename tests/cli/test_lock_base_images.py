@@ -55,6 +55,14 @@ WHEELS: tuple[Wheel | Sdist, ...] = (
         (metadata("llama-cpp-python", "0.3.16"), system("scikit-build-core", backend="scikit_build_core.build")),
     ),
     *(Wheel(name, "1.0") for name in ("scikit-build-core", "cmake", "ninja")),
+    Wheel("torch", "2.1.2", ("nvidia-cuda-runtime-cu12==12.1.105",)),
+    Wheel("nvidia-cuda-runtime-cu12", "12.1.105"),
+    Sdist(
+        "flash-attn",
+        "2.6.3",
+        (metadata("flash-attn", "2.6.3", form="2.1"), ("flash_attn.egg-info/requires.txt", "einops\ntorch\n")),
+    ),
+    *(Wheel(name, "1.0") for name in ("einops", "psutil", "packaging", "wheel", "setuptools")),
     Wheel("picky", "1.0", ("tiny; python_full_version >= '3.12.12'",)),
 )
 
@@ -191,6 +199,44 @@ def test_an_image_with_cuda_and_a_python_that_its_system_does_not_have(
     machine.lock(packages, more, "--check", "--offline", python=python)
     assert machine.hub.seen == []
     assert " AS python\n" in machine.run("dockerfile")[0]
+
+
+@pytest.mark.parametrize(
+    ("packages", "python", "more", "expected"),
+    [
+        # diffusers with flash-attn, as many cog files have it: nvcc of the locked CUDA where it is built.
+        (
+            ["torch ==2.1.2", "flash-attn ==2.6.3"],
+            "3.11",
+            'allow-sdist = ["flash-attn"]\n[cuda]\ncompute = ["8.0"]\n',
+            ("nvidia/cuda:12.1.1-devel-ubuntu22.04", "ubuntu:22.04"),
+        ),
+        (["cupy-cuda12x"], "3.11", "", ("ubuntu:24.04", "nvidia/cuda:12.6.3-runtime-ubuntu24.04")),
+        # CUDA 12.4 has images of Ubuntu 22.04 only, whose Python is 3.10.
+        (
+            ["llama-cpp-python"],
+            "3.12",
+            (
+                'allow-sdist = ["llama-cpp-python"]\n[pip.metadata.llama-cpp-python]\n'
+                'build-env = { CMAKE_ARGS = "-DGGML_CUDA=on" }\n[cuda]\nversion = "12.4"\n'
+            ),
+            ("nvidia/cuda:12.4.1-devel-ubuntu22.04", "nvidia/cuda:12.4.1-runtime-ubuntu22.04"),
+        ),
+        (["vllm"], "3.11", "", ("python:3.11-slim-bookworm",) * 2),
+    ],
+    ids=["flash-attn", "cupy", "llama.cpp", "jit-of-cuda-13"],
+)
+def test_requests_with_a_python_that_no_image_has(
+    machine: Machine, packages: list[str], python: str, more: str, expected: tuple[str, str]
+) -> None:
+    found = machine.lock(packages, more, python=python)
+    assert images(found) == expected
+    (platform,) = found.platforms
+    assert platform.python
+    assert (platform.python.source == "standalone") == (expected[0] != expected[1] or "slim" not in expected[0])
+    assert is_release_of(platform.python.version, python)
+    assert not [each.name for each in (*platform.apt, *platform.apt_build) if "python" in each.name]
+    machine.run("verify", "-q", "--full")
 
 
 def test_a_locked_standalone_python_is_kept(machine: Machine) -> None:

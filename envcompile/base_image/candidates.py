@@ -55,12 +55,12 @@ def find_target_release(case: DecisionInputs) -> str:
 def rank_run_releases(case: DecisionInputs) -> list[str]:
     """Return the CUDA releases (X.Y) for the run image: first the target, then newer ones, then older ones."""
     best, low = find_target_release(case), find_minimum_cuda(case)
-    mine = [each for each in case.catalogue.minor_releases if str(major_version(each)) == case.cuda_major]
+    releases = [each for each in case.catalogue.minor_releases if str(major_version(each)) == case.cuda_major]
     if "." in case.requested_cuda and best == minor_release(case.requested_cuda):
-        return [best] if best in mine else []
-    served = [each for each in mine if not low or version_numbers(each) >= version_numbers(low)]
-    newer = [each for each in served if version_numbers(each) >= version_numbers(best)]
-    return newer + [each for each in reversed(served) if each not in newer]
+        return [best] if best in releases else []
+    sufficient = [each for each in releases if not low or version_numbers(each) >= version_numbers(low)]
+    newer = [each for each in sufficient if version_numbers(each) >= version_numbers(best)]
+    return newer + [each for each in reversed(sufficient) if each not in newer]
 
 
 def rank_build_releases(case: DecisionInputs, run: str) -> list[str]:
@@ -71,16 +71,16 @@ def rank_build_releases(case: DecisionInputs, run: str) -> list[str]:
     toolkit = case.locked_cuda.toolkit
     if toolkit is None:
         return [run]
-    own = version_numbers(minor_release(toolkit))
-    mine = [each for each in case.catalogue.minor_releases if major_version(each) == own[0]]
-    return sorted(mine, key=lambda each: (abs(version_numbers(each)[1] - own[1]), -version_numbers(each)[1]))
+    target = version_numbers(minor_release(toolkit))
+    releases = [each for each in case.catalogue.minor_releases if major_version(each) == target[0]]
+    return sorted(releases, key=lambda each: (abs(version_numbers(each)[1] - target[1]), -version_numbers(each)[1]))
 
 
 def find_candidate_systems(case: DecisionInputs, *, any_glibc: bool = False) -> list[str]:
     """Return the requested system, or the default ones in order, without those with too old a glibc."""
-    asked = case.request.system
-    named = [asked] if asked else list(case.catalogue.policy.systems)
-    return [each for each in named if any_glibc or is_glibc_sufficient(case, each)]
+    requested = case.request.system
+    systems = [requested] if requested else list(case.catalogue.policy.systems)
+    return [each for each in systems if any_glibc or is_glibc_sufficient(case, each)]
 
 
 def is_glibc_sufficient(case: DecisionInputs, system: str) -> bool:
@@ -163,15 +163,15 @@ def _explain_driver_refusal(case: DecisionInputs, image: CudaImage) -> str | Non
 
     Its NVIDIA_REQUIRE_CUDA requires the driver of its own release.
     """
-    told, release = case.request.driver, minor_release(image.cuda)
+    driver, release = case.request.driver, minor_release(image.cuda)
     native = case.catalogue.find_native_driver(release)
-    if not told or not native or not is_older_driver(told, native):
+    if not driver or not native or not is_older_driver(driver, native):
         return None
     if case.request.data_centre:
-        same = [toolkit for toolkit in case.catalogue.driver_branches if minor_release(toolkit) == release]
-        if same and told.partition(".")[0] in case.catalogue.driver_branches[max(same, key=version_numbers)]:
+        toolkits = [toolkit for toolkit in case.catalogue.driver_branches if minor_release(toolkit) == release]
+        if toolkits and driver.partition(".")[0] in case.catalogue.driver_branches[max(toolkits, key=version_numbers)]:
             return None
-    return f"driver {told} is older than {native}, and the image refuses to start on it"
+    return f"driver {driver} is older than {native}, and the image refuses to start on it"
 
 
 # Shared by requested and chosen images: making a stage from an image, and warnings (steps 6 to 8).
@@ -201,10 +201,10 @@ def is_musl_requested(case: DecisionInputs) -> bool:
 
 def make_plain_stage(case: DecisionInputs, name: str, conda: bool, *, beside: bool = False) -> StageImage:
     """Return a plain image of a system: one with Python, unless conda or the image `beside` it provides Python."""
-    system, asked = case.catalogue.systems[name], case.request.python
+    system, python = case.catalogue.systems[name], case.request.python
     release = next((word for word, debian in case.catalogue.debian_code_names.items() if debian == name), None)
-    if release and asked and not conda and not beside and not case.request.has_standalone_python:
-        return StageImage(f"{PYTHON_IMAGE}:{asked}-slim-{release}", name, system.glibc, "image")
+    if release and python and not conda and not beside and not case.request.has_standalone_python:
+        return StageImage(f"{PYTHON_IMAGE}:{python}-slim-{release}", name, system.glibc, "image")
     return StageImage(system.image, name, system.glibc, choose_python_source(case, system.python_version, conda))
 
 

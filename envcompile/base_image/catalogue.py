@@ -245,8 +245,8 @@ class Catalogue:
         found: dict[str, str] = {}
         last = ""
         for cuda in sorted({image.cuda for image in self.images}, key=version_numbers):
-            told = [image.cudnn for image in self.images if image.cuda == cuda and image.cudnn]
-            last = found[cuda] = min(told, key=version_numbers) if told else last
+            versions = [image.cudnn for image in self.images if image.cuda == cuda and image.cudnn]
+            last = found[cuda] = min(versions, key=version_numbers) if versions else last
         return found
 
     def find_cudnn(self, image: CudaImage) -> str:

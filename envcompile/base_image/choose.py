@@ -55,23 +55,23 @@ def choose_requested_image(case: DecisionInputs, conda: bool) -> StageChoice:
     parts = split_image_reference(image)
     name, tag = (parts.name, parts.tag or "") if parts else (image, "")
     found = _find_tagged_image(case, tag) if name.endswith(catalogue.repository) else None
-    words = [normalize_system_name(word, catalogue) or "" for word in reversed(tag.split("-"))]
-    system = found[0].system if found else next((word for word in words if word in catalogue.systems), "")
+    words = [normalize_system_name(remark, catalogue) or "" for remark in reversed(tag.split("-"))]
+    system = found[0].system if found else next((remark for remark in words if remark in catalogue.systems), "")
     glibc = catalogue.systems[system].glibc if system else ""
     kind, cuda = (found[1], found[0].cuda) if found else ("", "")
     python_source = "conda" if conda else "standalone" if case.request.has_standalone_python else "image"
     stage = StageImage(image, system, glibc, python_source, kind, cuda)
-    sure = found is not None or name.rpartition("/")[2] in _IMAGES_WITHOUT_CUDA
-    said = list(_iter_requested_image_diagnostics(case, stage, found[0] if found else None, sure=sure))
+    is_known = found is not None or name.rpartition("/")[2] in _IMAGES_WITHOUT_CUDA
+    diagnostics = list(_iter_requested_image_diagnostics(case, stage, found[0] if found else None, sure=is_known))
     if name.endswith(catalogue.repository) and not found and is_image_deleted(tag.partition("-")[0], catalogue):
         message = f"the image `{image}` was deleted by NVIDIA"
-        said = [Diagnostic("cuda-deleted", message, hint="take one of a newer release")]
+        diagnostics = [Diagnostic("cuda-deleted", message, hint="take one of a newer release")]
     needed = sorted(case.needs.run_features | case.needs.build_features)
-    word = f"; that it has {' and '.join(needed)} is the spec's word" if needed and not sure else ""
-    row = Step(7, "image.given", (image,), f"both stages: {image}, as the spec says{word}", source="the spec")
-    if any(each.is_error for each in said):
-        return StageChoice(None, None, tuple(said), (row,))
-    return StageChoice(stage, stage, tuple(said), (row, explain_python(("both stages", stage))))
+    remark = f"; that it has {' and '.join(needed)} is the spec's word" if needed and not is_known else ""
+    row = Step(7, "image.given", (image,), f"both stages: {image}, as the spec says{remark}", source="the spec")
+    if any(each.is_error for each in diagnostics):
+        return StageChoice(None, None, tuple(diagnostics), (row,))
+    return StageChoice(stage, stage, tuple(diagnostics), (row, explain_python(("both stages", stage))))
 
 
 def _find_tagged_image(case: DecisionInputs, tag: str) -> tuple[CudaImage, str] | None:
@@ -143,8 +143,8 @@ def _choose_nvidia_images(case: DecisionInputs, conda: bool) -> StageChoice:
         return _explain_missing_image(case)
     build = _make_stage(case, pair, pair.build, find_stage_flavour(case, "build"), conda)
     run = _make_stage(case, pair, pair.run, find_stage_flavour(case, "run"), conda)
-    said = tuple(image_warnings(case, pair))
-    return StageChoice(build, run, said, tuple(explain_nvidia_images(case, pair, build, run)))
+    warnings = tuple(image_warnings(case, pair))
+    return StageChoice(build, run, warnings, tuple(explain_nvidia_images(case, pair, build, run)))
 
 
 def _make_stage(case: DecisionInputs, pair: ImagePair, image: CudaImage | None, kind: str, conda: bool) -> StageImage:
@@ -173,7 +173,7 @@ def _explain_missing_image(case: DecisionInputs) -> StageChoice:
     cuda = case.requested_cuda or (
         minor_release(case.locked_cuda.toolkit) if case.locked_cuda.toolkit else case.cuda_major
     )
-    said = Diagnostic(
+    error = Diagnostic(
         "cuda-no-image",
         f"there is no image of CUDA {cuda} ({kinds}) on {where} that is known with enough confidence",
         hint="request another `version` or system, or wheels that contain CUDA: they need no such image",
@@ -183,21 +183,21 @@ def _explain_missing_image(case: DecisionInputs) -> StageChoice:
             _, why = _find_obstructed_image(case, pair, obstacle)
             message = f"no image of CUDA {cuda} ({kinds}) on {where} fits: {why}"
             hint = f"{_suggest_request(case, obstacle)}; wheels that bring their CUDA need no such image"
-            said = Diagnostic(obstacle, message, hint=hint)
+            error = Diagnostic(obstacle, message, hint=hint)
             break
     inputs = (*case.needs.compiled_packages, *(each.package for each in case.needs.unmet_needs))
-    return StageChoice(None, None, (said,), (Step(7, "image.none", inputs, said.message, source="catalogue"),))
+    return StageChoice(None, None, (error,), (Step(7, "image.none", inputs, error.message, source="catalogue"),))
 
 
 def _suggest_request(case: DecisionInputs, obstacle: str) -> str:
     """Return a hint with a request that has an image: with another CUDA release, driver or platform."""
-    question = case.request
-    free = dataclasses.replace(question, cuda=CudaRequest(case.cuda_major))
+    request = case.request
+    any_minor = dataclasses.replace(request, cuda=CudaRequest(case.cuda_major))
     for asked, words in (
-        (free, "request CUDA `{release}`, which has `{image}`"),
-        (dataclasses.replace(free, system=None), "request CUDA `{release}`, which has `{image}`"),
-        (dataclasses.replace(question, platforms=("linux/amd64",)), "for linux/amd64 there is `{image}`"),
-        (dataclasses.replace(question, driver=None), "newer drivers can start `{image}`"),
+        (any_minor, "request CUDA `{release}`, which has `{image}`"),
+        (dataclasses.replace(any_minor, system=None), "request CUDA `{release}`, which has `{image}`"),
+        (dataclasses.replace(request, platforms=("linux/amd64",)), "for linux/amd64 there is `{image}`"),
+        (dataclasses.replace(request, driver=None), "newer drivers can start `{image}`"),
     ):
         if pair := next(image_candidates(case._replace(request=asked)), None):
             image, kind = (

@@ -41,14 +41,14 @@ def make_cuda_constraints(version: str | None, catalogue: Catalogue) -> tuple[st
     """
     if version is None:
         return ()
-    asked = major_version(version)
+    major = major_version(version)
     found = [f"{_METAPACKAGE}=={version}.*"]
-    majors = sorted({major_version(each) for each in catalogue.runtimes} | {asked})
+    majors = sorted({major_version(each) for each in catalogue.runtimes} | {major})
     for name in _TOOLKIT_WHEELS:
         names = {each: f"{name}-cu{each}" if each < _FIRST_UNSUFFIXED_MAJOR else name for each in majors}
-        mine = names.pop(asked)
-        found.append(f"{mine}=={version}.*")
-        found += [f"{other}<0" for other in sorted({*names.values()} - {mine})]
+        own_names = names.pop(major)
+        found.append(f"{own_names}=={version}.*")
+        found += [f"{other}<0" for other in sorted({*names.values()} - {own_names})]
     return tuple(found)
 
 
@@ -210,13 +210,13 @@ def find_conflicts(case: DecisionInputs) -> Conflicts:
 
 def check_requested_cuda(case: DecisionInputs) -> Diagnostic | None:
     """Return an error if the requested CUDA version does not exist, or if its images were deleted."""
-    asked, catalogue = case.requested_cuda, case.catalogue
-    if not asked:
+    requested, catalogue = case.requested_cuda, case.catalogue
+    if not requested:
         return None
-    if case.needs_cuda_image and is_image_deleted(asked, catalogue):
-        message = f"the images of CUDA {asked} were deleted by NVIDIA"
-        return Diagnostic("cuda-deleted", message, hint=f"request {_suggest_releases(asked, catalogue)}")
-    return check_cuda_release(asked, catalogue)
+    if case.needs_cuda_image and is_image_deleted(requested, catalogue):
+        message = f"the images of CUDA {requested} were deleted by NVIDIA"
+        return Diagnostic("cuda-deleted", message, hint=f"request {_suggest_releases(requested, catalogue)}")
+    return check_cuda_release(requested, catalogue)
 
 
 def check_cuda_release(version: str, catalogue: Catalogue) -> Diagnostic | None:
@@ -232,11 +232,11 @@ def is_image_deleted(version: str, catalogue: Catalogue) -> bool:
     return any(is_release_of(version, each) for each in catalogue.deleted_releases)
 
 
-def _suggest_releases(asked: str, catalogue: Catalogue) -> str:
+def _suggest_releases(version: str, catalogue: Catalogue) -> str:
     same = [
-        each for each in catalogue.minor_releases if major_version(each) == major_version(asked)
+        each for each in catalogue.minor_releases if major_version(each) == major_version(version)
     ] or catalogue.minor_releases
-    wanted = version_numbers(asked)
+    wanted = version_numbers(version)
     close = sorted(same, key=lambda each: abs(version_numbers(each)[-1] - (wanted[1] if len(wanted) > 1 else 0)))[:2]
     return " or ".join(f"`{each}`" for each in sorted(close, key=version_numbers))
 
@@ -250,24 +250,24 @@ def iter_version_conflicts(case: DecisionInputs) -> Iterator[Diagnostic]:
     found: dict[int, list[str]] = group_by_major(case.locked_cuda)
     for release, names in case.needs.cuda_majors.items():
         found.setdefault(release, []).extend(names)
-    told = "; ".join(
+    versions = "; ".join(
         f"CUDA {release}: {', '.join(f'`{name}`' for name in found[release])}" for release in sorted(found)
     )
     if len(found) > 1:
         hint = "select releases that are built for the same major version"
         if not case.request.cuda:
             hint = f'write `version = "{min(found)}"` in `[cuda]`, which selects releases for CUDA {min(found)}'
-        yield Diagnostic("cuda-mixed", f"the locked packages are for more than one CUDA version: {told}", hint=hint)
+        yield Diagnostic("cuda-mixed", f"the locked packages are for more than one CUDA version: {versions}", hint=hint)
     elif case.request.cuda.is_excluded and (found or case.needs_cuda_image):
         needing = ", ".join(
             f"`{name}`" for name in (*case.needs.compiled_packages, *(each.package for each in case.needs.unmet_needs))
         )
-        message = f"the spec excludes CUDA, but locked packages use it: {told or needing}"
+        message = f"the spec excludes CUDA, but locked packages use it: {versions or needing}"
         hint = "request builds without it: conda's `pytorch * cpu*`, or pip's from an index of such in `extra-indexes`"
         yield Diagnostic("cuda-conflict", message, hint=hint)
     elif case.requested_cuda and found and major_version(case.requested_cuda) not in found:
         message = (
-            f"the spec requests CUDA {case.requested_cuda}, but the locked packages are for another version: {told}"
+            f"the spec requests CUDA {case.requested_cuda}, but the locked packages are for another version: {versions}"
         )
         yield Diagnostic("cuda-conflict", message, hint="request that version, or packages that are built for yours")
     elif "." in case.requested_cuda:
@@ -282,15 +282,15 @@ def check_minor_release(case: DecisionInputs) -> Diagnostic | None:
 
     The one in the lock is used.
     """
-    toolkit, asked = case.locked_cuda.toolkit, case.requested_cuda
+    toolkit, requested = case.locked_cuda.toolkit, case.requested_cuda
     if (
         toolkit
-        and "." in asked
-        and major_version(toolkit) == major_version(asked)
-        and minor_release(toolkit) != minor_release(asked)
+        and "." in requested
+        and major_version(toolkit) == major_version(requested)
+        and minor_release(toolkit) != minor_release(requested)
     ):
-        message = f"the spec requests CUDA {asked}, but the locked packages contain {toolkit}, which is used"
-        hint = f"request `{minor_release(toolkit)}`, or packages that are built for {minor_release(asked)}"
+        message = f"the spec requests CUDA {requested}, but the locked packages contain {toolkit}, which is used"
+        hint = f"request `{minor_release(toolkit)}`, or packages that are built for {minor_release(requested)}"
         # Only a warning: `resolve.base_images` rejects a lock in which the two differ.
         return Diagnostic("cuda-minor-differs", message, hint=hint, severity="warning")
     return None
@@ -301,14 +301,16 @@ def check_driver_support(case: DecisionInputs) -> Diagnostic | None:
 
     Below the minimum of the major version, nothing runs; below that of the minor version, CUDA runs with limits.
     """
-    told, toolkit = case.request.driver, case.locked_cuda.toolkit
-    if not told or not (toolkit or case.needs_cuda_image):
+    driver, toolkit = case.request.driver, case.locked_cuda.toolkit
+    if not driver or not (toolkit or case.needs_cuda_image):
         return None
     floor = case.catalogue.minimum_drivers.get(case.cuda_major)
-    if floor and is_older_driver(told, floor) and not case.request.data_centre:
-        message = f"driver {told} cannot run CUDA {case.cuda_major}, which needs {floor} or newer"
-        served = [each for each, oldest in case.catalogue.minimum_drivers.items() if not is_older_driver(told, oldest)]
-        best = max(served, key=version_numbers, default=None)
+    if floor and is_older_driver(driver, floor) and not case.request.data_centre:
+        message = f"driver {driver} cannot run CUDA {case.cuda_major}, which needs {floor} or newer"
+        supported = [
+            each for each, oldest in case.catalogue.minimum_drivers.items() if not is_older_driver(driver, oldest)
+        ]
+        best = max(supported, key=version_numbers, default=None)
         hint = (
             f'it runs CUDA {best}: take builds for that, by `version = "{best}"` in `[cuda]`'
             if best
@@ -318,8 +320,8 @@ def check_driver_support(case: DecisionInputs) -> Diagnostic | None:
     native = (
         case.catalogue.find_native_driver(minor_release(toolkit)) if toolkit and not needs_cuda_compat(case) else None
     )
-    if native and is_older_driver(told, native):
-        message = f"driver {told} is older than CUDA {toolkit}, which came with {native}"
+    if native and is_older_driver(driver, native):
+        message = f"driver {driver} is older than CUDA {toolkit}, which came with {native}"
         return Diagnostic(
             "driver-minor-only", message, hint="it runs by minor version compatibility; PTX of it does not"
         )
@@ -331,9 +333,9 @@ def needs_cuda_compat(case: DecisionInputs) -> bool:
 
     That is so if the driver is below the minimum and all GPUs are data-centre GPUs.
     """
-    told, floor = case.request.driver, case.catalogue.minimum_drivers.get(case.cuda_major)
+    driver, floor = case.request.driver, case.catalogue.minimum_drivers.get(case.cuda_major)
     used = case.locked_cuda.toolkit or case.needs_cuda_image
-    return bool(told and used and floor and case.request.data_centre and is_older_driver(told, floor))
+    return bool(driver and used and floor and case.request.data_centre and is_older_driver(driver, floor))
 
 
 def explain_conflicts(case: DecisionInputs, conflicts: Conflicts) -> Iterator[Step]:

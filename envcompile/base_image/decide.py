@@ -58,11 +58,11 @@ def select_packages(spec: Spec, platform: PlatformLock, catalogue: Catalogue) ->
     If the spec requests no GPU, CPU builds from conda and packages that also run without a GPU need nothing of
     the image, so they are left out.
     """
-    held = summarize_packages(platform.pip, platform.conda)
+    packages = summarize_packages(platform.pip, platform.conda)
     if spec_requests_gpu(spec):
-        return held
+        return packages
     idle = set(find_idle_gpu_packages(spec, platform, catalogue))
-    return tuple(each for each in held if "cpu" not in each.build.split("_") and each not in idle)
+    return tuple(each for each in packages if "cpu" not in each.build.split("_") and each not in idle)
 
 
 def find_idle_gpu_packages(spec: Spec, platform: PlatformLock, catalogue: Catalogue) -> tuple[PackageSummary, ...]:
@@ -72,9 +72,9 @@ def find_idle_gpu_packages(spec: Spec, platform: PlatformLock, catalogue: Catalo
     """
     if spec_requests_gpu(spec):
         return ()
-    held, alone = summarize_packages(platform.pip, platform.conda), BaseImageRequest()
-    found = cuda_in_lock(alone, held, catalogue)
-    able = (each for each in held if _runs_without_gpu(each, catalogue))
+    packages, alone = summarize_packages(platform.pip, platform.conda), BaseImageRequest()
+    found = cuda_in_lock(alone, packages, catalogue)
+    able = (each for each in packages if _runs_without_gpu(each, catalogue))
     return tuple(each for each in able if gather_needs(alone, (each,), found, catalogue).run_features)
 
 
@@ -96,7 +96,7 @@ def make_base_image_request(
     is_standalone = python is not None and python.source == "standalone"
     environments = find_build_environments(spec, platform)
     signs = {name: find_cuda_sign(variables) for name, variables in environments.items()}
-    asked = BaseImageRequest(
+    request = BaseImageRequest(
         python=spec.python if is_exact else minor_release(python.version) if python else spec.python,
         has_standalone_python=spec.free_threaded or (is_standalone and spec.image.base is not None),
         platforms=(PLATFORMS[platform.platform].docker_platform,),
@@ -116,22 +116,24 @@ def make_base_image_request(
         ),
     )
     if not spec_requests_gpu(spec) and not uses_cuda(
-        asked, select_packages(spec, platform, catalogue), catalogue, surely=True
+        request, select_packages(spec, platform, catalogue), catalogue, surely=True
     ):
-        return dataclasses.replace(asked, gpu=False)
-    return asked
+        return dataclasses.replace(request, gpu=False)
+    return request
 
 
-def uses_cuda(asked: BaseImageRequest, held: tuple[PackageSummary, ...], catalogue: Catalogue, *, surely: bool) -> bool:
+def uses_cuda(
+    request: BaseImageRequest, packages: tuple[PackageSummary, ...], catalogue: Catalogue, *, surely: bool
+) -> bool:
     """Whether a locked package contains CUDA or needs it.
 
     With `surely`, packages that also run without CUDA do not count.
     """
-    found = cuda_in_lock(asked, held, catalogue)
+    found = cuda_in_lock(request, packages, catalogue)
     if found.pins or found.libraries:
         return True
-    counted = tuple(each for each in held if not (surely and _runs_without_gpu(each, catalogue)))
-    needed = gather_needs(asked, counted, found, catalogue)
+    counted = tuple(each for each in packages if not (surely and _runs_without_gpu(each, catalogue)))
+    needed = gather_needs(request, counted, found, catalogue)
     return bool(needed.run_features or needed.build_features or needed.cuda_majors or needed.needs_driver)
 
 
@@ -292,8 +294,8 @@ def find_run_apt_packages(case: DecisionInputs, run: StageImage) -> tuple[str, .
 
 def _has_runtime_headers(case: DecisionInputs, name: str) -> bool:
     """Whether programs find the CUDA headers in the wheel of the runtime: all programs but an nvcc of the system."""
-    held = case.locked_cuda.libraries.get("runtime")
-    found = held is not None and str(held.major) == case.cuda_major
+    runtime = case.locked_cuda.libraries.get("runtime")
+    found = runtime is not None and str(runtime.major) == case.cuda_major
     return name == "cuda-cudart-dev" and found and not any(each == "cuda-nvcc" for each, _ in case.needs.apt_packages)
 
 
@@ -338,8 +340,8 @@ def _estimate_size(case: DecisionInputs, flavour: str, cuda: str) -> float | Non
 
 def explain_environment(env: dict[str, str], apt: tuple[str, ...], driver: str | None) -> Step:
     """Return the last step of the explanation: variables, Debian packages and driver."""
-    told = [*(f"{name}={value}" for name, value in env.items()), *(f"apt {name}" for name in apt)]
-    decision = "; ".join([*told, *([f"driver {driver} or newer"] if driver else [])]) or "nothing to add"
+    lines = [*(f"{name}={value}" for name, value in env.items()), *(f"apt {name}" for name in apt)]
+    decision = "; ".join([*lines, *([f"driver {driver} or newer"] if driver else [])]) or "nothing to add"
     return Step(9, "emit", (), decision, source="docs/base.md, step 9")
 
 
@@ -347,31 +349,31 @@ def explain_environment(env: dict[str, str], apt: tuple[str, ...], driver: str |
 
 
 def decide_base_images(
-    question: BaseImageRequest, packages: Iterable[PackageSummary], catalogue: Catalogue
+    request: BaseImageRequest, packages: Iterable[PackageSummary], catalogue: Catalogue
 ) -> BaseImageResult:
     """Return the images of both stages and what goes with them, or all errors at once.
 
     The order of the packages does not matter. A package that is not in the catalogue changes nothing.
     """
     packages = tuple(sorted(packages))
-    question = dataclasses.replace(
-        question,
-        system=normalize_system_name(question.system, catalogue),
-        glibc=_find_required_glibc(question, packages),
+    request = dataclasses.replace(
+        request,
+        system=normalize_system_name(request.system, catalogue),
+        glibc=_find_required_glibc(request, packages),
     )
-    found = cuda_in_lock(question, packages, catalogue)
-    needed = gather_needs(question, packages, found, catalogue)
-    case = DecisionInputs(question, found, needed, catalogue)
-    if question.gpu is False:
+    found = cuda_in_lock(request, packages, catalogue)
+    needed = gather_needs(request, packages, found, catalogue)
+    case = DecisionInputs(request, found, needed, catalogue)
+    if request.gpu is False:
         case = case._replace(locked_cuda=found._replace(pins=(), libraries={}))
     elif needs_cuda_compat(case):
         needed.run_features.add("base")
-    said, conflicts = _find_diagnostics(case)
+    diagnostics, conflicts = _find_diagnostics(case)
     rows = [explain_locked_cuda(case.locked_cuda), *needed.explanation, *explain_conflicts(case, conflicts)]
-    if any(each.is_error for each in said):
-        return _make_result(case, None, said, rows)
+    if any(each.is_error for each in diagnostics):
+        return _make_result(case, None, diagnostics, rows)
     choice = choose_stages(case, packages)
-    return _make_result(case, choice, [*said, *choice.diagnostics], [*rows, *choice.explanation])
+    return _make_result(case, choice, [*diagnostics, *choice.diagnostics], [*rows, *choice.explanation])
 
 
 def _find_diagnostics(case: DecisionInputs) -> tuple[list[Diagnostic], Conflicts]:
@@ -386,17 +388,17 @@ def _find_diagnostics(case: DecisionInputs) -> tuple[list[Diagnostic], Conflicts
     return [each for group in found for each in group], conflicts
 
 
-def _find_required_glibc(question: BaseImageRequest, packages: tuple[PackageSummary, ...]) -> str | None:
+def _find_required_glibc(request: BaseImageRequest, packages: tuple[PackageSummary, ...]) -> str | None:
     """Return the oldest glibc that all wheels run with: the requested one, or the newest in the tags of the wheels."""
-    told = [question.glibc, *(find_wheel_glibc(each.file) for each in packages if each.file)]
-    return max((each for each in told if each), key=version_numbers, default=None)
+    versions = [request.glibc, *(find_wheel_glibc(each.file) for each in packages if each.file)]
+    return max((each for each in versions if each), key=version_numbers, default=None)
 
 
 def _make_result(
-    case: DecisionInputs, choice: StageChoice | None, said: list[Diagnostic], rows: list[Step]
+    case: DecisionInputs, choice: StageChoice | None, diagnostics: list[Diagnostic], rows: list[Step]
 ) -> BaseImageResult:
-    errors = tuple(each for each in said if each.is_error)
-    warnings = tuple(each for each in said if not each.is_error)
+    errors = tuple(each for each in diagnostics if each.is_error)
+    warnings = tuple(each for each in diagnostics if not each.is_error)
     build, run = (choice.build, choice.run) if choice else (None, None)
     cuda = find_used_cuda(case, run)
     driver = find_minimum_driver(case, cuda)

@@ -116,9 +116,9 @@ def find_tool_images(spec: Spec, *, has_standalone_python: bool = False) -> tupl
 
 def needs_inspection(spec: Spec) -> bool:
     """Whether the image must be read to find out its system, its C library or, if it is used, its Python."""
-    told = _infer_properties(find_base_image(spec))
+    inferred = _infer_properties(find_base_image(spec))
     needs_python = uses_base_python(spec) and not spec.free_threaded
-    return told.os is None or told.glibc is None or (told.python_path is None and needs_python)
+    return inferred.os is None or inferred.glibc is None or (inferred.python_path is None and needs_python)
 
 
 def choose_base_image(  # noqa: PLR0913, PLR0917
@@ -134,15 +134,15 @@ def choose_base_image(  # noqa: PLR0913, PLR0917
     `image` is the image by digest, `found` what was read from it, and `locked` the interpreter of the earlier lock. The
     interpreter is None if conda installs it or nothing needs it, and a standalone one if the image has none.
     """
-    told = _infer_properties(base)
+    inferred = _infer_properties(base)
     # The spec takes precedence, then the image itself, then its name.
-    os, glibc = base.os or found.os or told.os, base.glibc or found.glibc or told.glibc
+    os, glibc = base.os or found.os or inferred.os, base.glibc or found.glibc or inferred.glibc
     if not os or not glibc:
         message = f"`{image}` does not tell which system and C library it has"
         return _make_base_diagnostic("base-unknown", message, f"say it: {BASE_TABLE_EXAMPLE}")
     if not uses_base_python(spec):
         return BaseImage(image, os, glibc), None
-    path = base.python_path or found.python_path or told.python_path
+    path = base.python_path or found.python_path or inferred.python_path
     if path or base.python:
         python = _choose_image_python(spec, base, image, found, path)
     else:
@@ -154,18 +154,18 @@ def _choose_image_python(
     spec: Spec, base: BaseImageSpec, image: str, found: BaseImageProperties, path: str | None
 ) -> PythonInterpreter | Diagnostic:
     """Return the interpreter of an image that has a Python."""
-    asked = spec.python or ""
+    requested = spec.python or ""
     if not path:
         message = f"the spec states the Python of `{image}` without its path"
         return _make_base_diagnostic("base-unknown", message, f"state it: {BASE_TABLE_EXAMPLE}")
     if spec.free_threaded:
-        message = f"`python` is {asked}t, the free-threaded build, but `{base.image}` has a Python of its own"
+        message = f"`python` is {requested}t, the free-threaded build, but `{base.image}` has a Python of its own"
         hint = f"name an image without Python, such as `{PLAIN_IMAGE}`"
         return _make_base_diagnostic("python-version", message, hint)
-    if wrong := _find_python_mismatch(asked, base, found):
+    if wrong := _find_python_mismatch(requested, base, found):
         return _make_base_diagnostic("python-version", wrong, "make the two agree")
-    minor = minor_release(asked)
-    exact = base.python or (asked if asked != minor else None) or _infer_properties(base).python
+    minor = minor_release(requested)
+    exact = base.python or (requested if requested != minor else None) or _infer_properties(base).python
     version = exact or found.python or PYTHON_PATCHES.get(minor)
     if version is None:
         hint = f'say which patch level the base has, such as `python = "{minor}.0"`'
@@ -184,20 +184,20 @@ def _infer_properties(base: BaseImageSpec) -> BaseImageProperties:
     return BaseImageProperties(os, glibc, base.python or exact, base.python_path or path)
 
 
-def _find_python_mismatch(asked: str, base: BaseImageSpec, found: BaseImageProperties) -> str | None:
+def _find_python_mismatch(requested: str, base: BaseImageSpec, found: BaseImageProperties) -> str | None:
     """Return how the Python of the image differs from the requested one, or None.
 
     Its version is known from the spec, from the image or from its tag.
     """
-    if base.python and not is_release_of(base.python, asked):
-        return f"the spec requests Python {asked}, but its base image has {base.python}"
-    if found.python and not is_release_of(found.python, base.python or asked):
-        return f"the spec requests Python {base.python or asked}, but `{base.image}` has {found.python}"
+    if base.python and not is_release_of(base.python, requested):
+        return f"the spec requests Python {requested}, but its base image has {base.python}"
+    if found.python and not is_release_of(found.python, base.python or requested):
+        return f"the spec requests Python {base.python or requested}, but `{base.image}` has {found.python}"
     parts = split_image_reference(base.image)
     tagged = parts.tag.split("-")[0] if parts and parts.tag and _is_python(parts.name) else ""
-    exact = base.python or asked
+    exact = base.python or requested
     if tagged[:1].isdigit() and not is_release_of(exact, tagged) and not is_release_of(tagged, exact):
-        return f"the spec requests Python {asked}, but `{base.image}` is named for {tagged}"
+        return f"the spec requests Python {requested}, but `{base.image}` is named for {tagged}"
     return None
 
 

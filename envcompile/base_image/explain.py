@@ -77,9 +77,9 @@ _PYTHON_DESCRIPTIONS = {
 
 def explain_plain_image(case: DecisionInputs, stage: StageImage) -> Iterator[Step]:
     """Return the steps for a decision in which both stages have a plain image."""
-    asked = (f"system {case.request.system}",) if case.request.system else ()
-    source = "the spec" if asked else _POLICY_SOURCE
-    yield Step(6, "system.plain", asked, f"{stage.system}, glibc {stage.glibc}, for both stages", source=source)
+    requested = (f"system {case.request.system}",) if case.request.system else ()
+    source = "the spec" if requested else _POLICY_SOURCE
+    yield Step(6, "system.plain", requested, f"{stage.system}, glibc {stage.glibc}, for both stages", source=source)
     toolkit = case.locked_cuda.toolkit
     if toolkit is None:
         yield Step(7, "image.plain", (), f"{stage.image}: nothing needs CUDA of the image", source=_NEEDS_SOURCE)

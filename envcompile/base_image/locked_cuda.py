@@ -60,7 +60,7 @@ class LockedCuda(NamedTuple):
         return self.pins[0].toolkit if self.pins else None
 
 
-def cuda_in_lock(question: BaseImageRequest, packages: Iterable[PackageSummary], catalogue: Catalogue) -> LockedCuda:
+def cuda_in_lock(request: BaseImageRequest, packages: Iterable[PackageSummary], catalogue: Catalogue) -> LockedCuda:
     """Return the pins and libraries among the packages.
 
     The kind of a pin decides which one counts, never the highest version.
@@ -68,7 +68,7 @@ def cuda_in_lock(question: BaseImageRequest, packages: Iterable[PackageSummary],
     packages = sorted(packages)
     pins = sorted(pin for package in packages if (pin := _find_pin(package, catalogue)))
     torch = next((each for each in packages if each.name in {"torch", "pytorch"}), None)
-    return LockedCuda(tuple(pins), _find_libraries(question, packages, pins, catalogue), torch)
+    return LockedCuda(tuple(pins), _find_libraries(request, packages, pins, catalogue), torch)
 
 
 def _find_pin(package: PackageSummary, catalogue: Catalogue) -> CudaPin | None:
@@ -98,9 +98,9 @@ def _find_toolkit_release(runtime: str, catalogue: Catalogue) -> str:
 
 
 def _find_libraries(
-    question: BaseImageRequest, packages: list[PackageSummary], pins: list[CudaPin], catalogue: Catalogue
+    request: BaseImageRequest, packages: list[PackageSummary], pins: list[CudaPin], catalogue: Catalogue
 ) -> dict[str, LockedLibrary]:
-    found = {} if question.has_all_packages else _infer_libraries(packages, pins, catalogue)
+    found = {} if request.has_all_packages else _infer_libraries(packages, pins, catalogue)
     first = major_version(pins[0].toolkit) if pins else 0
     # Names without a suffix came with CUDA 13; not all of their versions are CUDA's.
     plain = next(
@@ -123,8 +123,8 @@ def _find_libraries(
 
 def _find_wheel_nvcc(packages: list[PackageSummary], pins: list[CudaPin], catalogue: Catalogue) -> LockedLibrary | None:
     """Return the compiler in the wheels of CUDA 13 and later, if all its parts are locked in one release."""
-    told = {each.name: each.version for each in packages if each.kind != "conda"}
-    parts = [told.get(name, "") for name in catalogue.nvcc_wheels]
+    versions = {each.name: each.version for each in packages if each.kind != "conda"}
+    parts = [versions.get(name, "") for name in catalogue.nvcc_wheels]
     if not pins or any(minor_release(each) != minor_release(pins[0].toolkit) for each in parts):
         return None
     return LockedLibrary(parts[0], major_version(parts[0]))
@@ -137,10 +137,10 @@ def _infer_libraries(
     pin = next((pin for pin in pins if pin.rank in {0, 2}), None)
     if pin is None:
         return {}
-    told = {each.name: each.version for each in packages}
-    rows = (row for row in catalogue.bundles if told.get(row.package) == row.version)
+    versions = {each.name: each.version for each in packages}
+    rows = (row for row in catalogue.bundles if versions.get(row.package) == row.version)
     cudnn = next((row.cudnn for row in rows if row.runtime == pin.package.version), "")
-    left_out = _LIBRARIES_NOT_WITH_TORCH if "torch" in told else ("nvcc",)
+    left_out = _LIBRARIES_NOT_WITH_TORCH if "torch" in versions else ("nvcc",)
     release, conda = major_version(pin.toolkit), pin.rank != 0
     return {
         name: LockedLibrary(cudnn if name == "cudnn" else "", release, conda)

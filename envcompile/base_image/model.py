@@ -29,8 +29,8 @@ def is_older_driver(version: str, bound: str) -> bool:
 
     Only the parts that `version` has are compared: `525` is not older than 525.60.13.
     """
-    told = version_numbers(version)
-    return told < version_numbers(bound)[: len(told)]
+    numbers = version_numbers(version)
+    return numbers < version_numbers(bound)[: len(numbers)]
 
 
 def is_cudnn_compatible(version: str, needed: str) -> bool:
@@ -211,5 +211,5 @@ ENVIRONMENT_PATH = "/env"
 
 def make_image_labels(cuda: str | None, driver: str | None) -> dict[str, str]:
     """Return the labels that show the CUDA version and the oldest supported driver without running the image."""
-    told = {"envcompile.cuda": cuda, "envcompile.driver": driver}
-    return {name: value for name, value in told.items() if value}
+    labels = {"envcompile.cuda": cuda, "envcompile.driver": driver}
+    return {name: value for name, value in labels.items() if value}

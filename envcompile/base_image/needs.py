@@ -111,82 +111,82 @@ class ImageNeeds:
 
 
 def gather_needs(
-    question: BaseImageRequest, packages: Iterable[PackageSummary], found: LockedCuda, catalogue: Catalogue
+    request: BaseImageRequest, packages: Iterable[PackageSummary], found: LockedCuda, catalogue: Catalogue
 ) -> ImageNeeds:
     """Apply the rows of the catalogue that are about locked packages, and return the needs.
 
     If no GPU is used, there are none.
     """
-    gathered, about = ImageNeeds(), NeedContext(question, found, catalogue)
+    needs, context = ImageNeeds(), NeedContext(request, found, catalogue)
     packages = sorted(packages)
     names = {package.name for package in packages}
     for package in packages:
         for need in catalogue.package_needs.get(package.name, ()):
-            if not _is_applicable(need, package, about):
+            if not _is_applicable(need, package, context):
                 continue
             if spared := next((each for each in need.unless if names.issuperset(each.split())), None):
                 decision = f"what it would need otherwise comes with {' and '.join(spared.split())}"
-                gathered.explanation.append(Step(2, "spared", (str(package),), decision, source=need.source))
+                needs.explanation.append(Step(2, "spared", (str(package),), decision, source=need.source))
             else:
-                _apply_need(gathered, need, package, about)
+                _apply_need(needs, need, package, context)
     for package in packages:
-        _apply_signs_of_cuda(gathered, package, about)
-    if gathered.compiled_packages and (toolchain := _find_toolchain(gathered, names, about)):
-        gathered.toolchain, gathered.build_features = toolchain, set()
-    if gathered.toolchain == "conda" and (said := check_nvcc_release(found)):
-        gathered.warnings.append(said)
-    return gathered
+        _apply_signs_of_cuda(needs, package, context)
+    if needs.compiled_packages and (toolchain := _find_toolchain(needs, names, context)):
+        needs.toolchain, needs.build_features = toolchain, set()
+    if needs.toolchain == "conda" and (error := check_nvcc_release(found)):
+        needs.warnings.append(error)
+    return needs
 
 
-def _is_applicable(need: PackageNeed, package: PackageSummary, about: NeedContext) -> bool:
-    question = about.request
+def _is_applicable(need: PackageNeed, package: PackageSummary, context: NeedContext) -> bool:
+    request = context.request
     if (need.kinds and package.kind not in need.kinds) or not is_in_range(package.version, need.low, need.below):
         return False
-    if need.architecture and need.architecture not in {platform_architecture(each) for each in question.platforms}:
+    if need.architecture and need.architecture not in {platform_architecture(each) for each in request.platforms}:
         return False
-    if question.gpu is False and (need.when != "jit" or need.run):
+    if request.gpu is False and (need.when != "jit" or need.run):
         return False
     if need.when == "jit":
-        return question.jit or (need.warns and question.gpu is not False)
+        return request.jit or (need.warns and request.gpu is not False)
     if need.when == "alone":
         # Many CPU environments contain numba, so it counts only if the spec requests CUDA and no other package uses it.
-        return is_gpu_requested(question) and not about.locked_cuda.pins
+        return is_gpu_requested(request) and not context.locked_cuda.pins
     return not need.when or bool(
-        re.search(f"-D(?:{'|'.join(need.when.split())}){_CMAKE_TRUE_PATTERN}", question.cmake, re.IGNORECASE)
+        re.search(f"-D(?:{'|'.join(need.when.split())}){_CMAKE_TRUE_PATTERN}", request.cmake, re.IGNORECASE)
     )
 
 
-def is_gpu_requested(question: BaseImageRequest) -> bool:
+def is_gpu_requested(request: BaseImageRequest) -> bool:
     """Whether the request itself is for a GPU."""
-    return bool(question.gpu or question.cuda.version or question.driver or question.compute)
+    return bool(request.gpu or request.cuda.version or request.driver or request.compute)
 
 
-def _apply_need(gathered: ImageNeeds, need: PackageNeed, package: PackageSummary, about: NeedContext) -> None:
-    if need.warns and not about.request.jit:
-        gathered.warnings.append(_create_run_time_compiler_warning(need, package))
+def _apply_need(needs: ImageNeeds, need: PackageNeed, package: PackageSummary, context: NeedContext) -> None:
+    if need.warns and not context.request.jit:
+        needs.warnings.append(_create_run_time_compiler_warning(need, package))
         return
     inputs = (str(package),)
     kind = "cpu" if need.kind == "bundled" and package.version.endswith("+cpu") else need.kind
     if kind == "cpu":
         if parse_local_release(package.version) is None:
-            _apply_cpu_only_need(gathered, need, package, about)
+            _apply_cpu_only_need(needs, need, package, context)
     elif kind == "conda":
-        _apply_conda_need(gathered, need, package)
+        _apply_conda_need(needs, need, package)
     elif kind == "bundled":
         decision = "brings its CUDA libraries, or shares those of the lock; of the image it needs the driver alone"
-        gathered.explanation.append(Step(2, "bundled", inputs, decision, source=need.source))
-        gathered.needs_driver |= need.driver
+        needs.explanation.append(Step(2, "bundled", inputs, decision, source=need.source))
+        needs.needs_driver |= need.driver
     else:
         if need.minimum:
-            gathered.cuda_majors.setdefault(major_version(need.minimum), []).append(str(package))
+            needs.cuda_majors.setdefault(major_version(need.minimum), []).append(str(package))
         if need.compute:
-            gathered.compute_minimums.append((str(package), need.compute))
+            needs.compute_minimums.append((str(package), need.compute))
         if kind == "compile":
-            gathered.compiled_packages.append(str(package))
-            gathered.build_features |= {"devel", *need.build}
+            needs.compiled_packages.append(str(package))
+            needs.build_features |= {"devel", *need.build}
             decision = "compiles CUDA code: nvcc in the build stage"
-            gathered.explanation.append(Step(2, "compiled", inputs, decision, source=need.source))
-        _apply_run_need(gathered, need, package, about)
+            needs.explanation.append(Step(2, "compiled", inputs, decision, source=need.source))
+        _apply_run_need(needs, need, package, context)
 
 
 def _create_run_time_compiler_warning(need: PackageNeed, package: PackageSummary) -> Diagnostic:
@@ -213,118 +213,118 @@ def find_cuda_sign(variables: Iterable[tuple[str, str]]) -> bool | None:
     return True if found else None
 
 
-def _apply_signs_of_cuda(gathered: ImageNeeds, package: PackageSummary, about: NeedContext) -> None:
+def _apply_signs_of_cuda(needs: ImageNeeds, package: PackageSummary, context: NeedContext) -> None:
     """Add nvcc to the build stage for an sdist that appears to compile CUDA code, with a warning.
 
     Sdists with a row in the catalogue are known, and have been dealt with.
     """
-    request = about.request
-    is_known = any("sdist" in need.kinds for need in about.catalogue.package_needs.get(package.name, ()))
+    request = context.request
+    is_known = any("sdist" in need.kinds for need in context.catalogue.package_needs.get(package.name, ()))
     if package.kind != "sdist" or is_known or request.gpu is False or request.cuda.is_excluded:
         return
     is_declared = package.name in request.cuda_sdists
-    if not is_declared and not (package.name in request.torch_sdists and about.locked_cuda.pins):
+    if not is_declared and not (package.name in request.torch_sdists and context.locked_cuda.pins):
         return
     sign = "its build environment asks for CUDA" if is_declared else "it is built with a torch that has CUDA"
-    gathered.compiled_packages.append(str(package))
-    gathered.build_features.add("devel")
+    needs.compiled_packages.append(str(package))
+    needs.build_features.add("devel")
     decision = f"appears to compile CUDA code, because {sign}: nvcc in the build stage"
-    gathered.explanation.append(Step(2, "compiled", (str(package),), decision, source="docs/base.md, signs of CUDA"))
+    needs.explanation.append(Step(2, "compiled", (str(package),), decision, source="docs/base.md, signs of CUDA"))
     message = f"`{package.name}` {package.version} appears to compile CUDA code: {sign}"
     hint = (
         f'the build stage has nvcc; if it compiles none, write `build-env = {{ FORCE_CUDA = "0" }}` in '
         f"`[pip.metadata.{package.name}]`"
     )
-    gathered.warnings.append(Diagnostic("cuda-sdist", message, hint=hint))
+    needs.warnings.append(Diagnostic("cuda-sdist", message, hint=hint))
 
 
-def _apply_cpu_only_need(gathered: ImageNeeds, need: PackageNeed, package: PackageSummary, about: NeedContext) -> None:
-    question = about.request
-    said = need.surprise or is_gpu_requested(question)
+def _apply_cpu_only_need(needs: ImageNeeds, need: PackageNeed, package: PackageSummary, context: NeedContext) -> None:
+    request = context.request
+    is_surprise = need.surprise or is_gpu_requested(request)
     decision = "has no CUDA and runs on the CPU"
-    gathered.explanation.append(Step(2, "cpu-only", (str(package),), decision, source=need.source))
-    if said:
+    needs.explanation.append(Step(2, "cpu-only", (str(package),), decision, source=need.source))
+    if is_surprise:
         message = f"the locked wheel of `{package.name}` {package.version} has no CUDA"
         hint = (
             "take a release or an index that has builds with CUDA; or keep CUDA out with `version = false` in `[cuda]`"
         )
-        if need.surprise and question.compute and not (about.locked_cuda.pins or about.locked_cuda.libraries):
+        if need.surprise and request.compute and not (context.locked_cuda.pins or context.locked_cuda.libraries):
             # No other package uses a GPU, so none of the requested architectures is supported.
-            wanted = " and ".join(question.compute)
+            wanted = " and ".join(request.compute)
             message += f", so nothing in the lock supports GPU architecture {wanted}"
-            gathered.errors.append(Diagnostic("compute-unsupported", message, hint=hint))
+            needs.errors.append(Diagnostic("compute-unsupported", message, hint=hint))
             return
-        gathered.warnings.append(Diagnostic("cpu-only-wheel", message, hint=hint))
+        needs.warnings.append(Diagnostic("cpu-only-wheel", message, hint=hint))
 
 
-def _apply_conda_need(gathered: ImageNeeds, need: PackageNeed, package: PackageSummary) -> None:
+def _apply_conda_need(needs: ImageNeeds, need: PackageNeed, package: PackageSummary) -> None:
     if "cpu" in package.build.split("_"):
         message = f"conda locked `{package.name}` {package.version} as `{package.build}`, a build without CUDA"
         hint = "request a CUDA version in `[cuda]`, or exclude CUDA with `version = false`"
-        gathered.errors.append(Diagnostic("conda-cpu-build", message, hint=hint))
+        needs.errors.append(Diagnostic("conda-cpu-build", message, hint=hint))
     else:
         decision = "conda brings the CUDA libraries; of the image it needs the driver alone"
-        gathered.explanation.append(Step(2, "bundled", (str(package),), decision, source=need.source))
+        needs.explanation.append(Step(2, "bundled", (str(package),), decision, source=need.source))
 
 
-def _apply_run_need(gathered: ImageNeeds, need: PackageNeed, package: PackageSummary, about: NeedContext) -> None:
+def _apply_run_need(needs: ImageNeeds, need: PackageNeed, package: PackageSummary, context: NeedContext) -> None:
     if not need.run:
-        _add_run_time_compiler(gathered, need, package)
+        _add_run_time_compiler(needs, need, package)
         return
     inputs, finds = (str(package),), need.finds
-    if need.libraries and finds and _is_met_by_lock(need, about.locked_cuda):
-        gathered.explanation.append(
+    if need.libraries and finds and _is_met_by_lock(need, context.locked_cuda):
+        needs.explanation.append(
             Step(2, f"found-{finds}", inputs, _LIBRARY_SEARCH_DECISIONS[finds], source=need.source)
         )
         if finds == "own":
-            gathered.self_locating_packages.append(str(package))
+            needs.self_locating_packages.append(str(package))
         if finds == "path":
-            gathered.library_folders += [each for name in need.path if (each := _find_library_folder(name, about))]
+            needs.library_folders += [each for name in need.path if (each := _find_library_folder(name, context))]
         if finds == "home":
-            _set_cuda_home(gathered, need, package, about.locked_cuda)
+            _set_cuda_home(needs, need, package, context.locked_cuda)
         if finds == "preload":
             message = f"`{package.name}` {package.version} does not find the locked CUDA libraries by itself"
             hint = "call `onnxruntime.preload_dlls()`, from 1.21 on, or import torch first"
-            gathered.warnings.append(Diagnostic("onnxruntime-preload", message, hint=hint))
+            needs.warnings.append(Diagnostic("onnxruntime-preload", message, hint=hint))
         return
-    gathered.run_features |= set(need.run)
-    gathered.unmet_needs.append(UnmetNeed(str(package), need))
-    _add_run_time_compiler(gathered, need, package)
+    needs.run_features |= set(need.run)
+    needs.unmet_needs.append(UnmetNeed(str(package), need))
+    _add_run_time_compiler(needs, need, package)
     wanted = " and ".join([*need.run, *(name for name in need.apt if name.startswith("cuda-"))])
     bound = (f", CUDA {need.minimum} or newer" if need.minimum else "") + (
         f", cuDNN {need.cudnn}" if need.cudnn else ""
     )
-    gathered.explanation.append(
-        Step(2, "system", inputs, f"needs of the run image: {wanted}{bound}", source=need.source)
-    )
+    needs.explanation.append(Step(2, "system", inputs, f"needs of the run image: {wanted}{bound}", source=need.source))
 
 
-def _set_cuda_home(gathered: ImageNeeds, need: PackageNeed, package: PackageSummary, found: LockedCuda) -> None:
+def _set_cuda_home(needs: ImageNeeds, need: PackageNeed, package: PackageSummary, found: LockedCuda) -> None:
     """Set CUDA_HOME to the locked nvcc.
 
     The conda package has its own host compiler; the wheels use that of the system.
     """
     nvcc = found.libraries["nvcc"]
     if nvcc.is_conda:
-        gathered.cuda_home = "<environment>"
+        needs.cuda_home = "<environment>"
         return
-    gathered.cuda_home = f"<site-packages>/nvidia/cu{nvcc.major}"
+    needs.cuda_home = f"<site-packages>/nvidia/cu{nvcc.major}"
     own = tuple(each for each in need.apt if not each.startswith("cuda-"))
-    _add_run_time_compiler(gathered, need._replace(apt=own, run=()), package)
+    _add_run_time_compiler(needs, need._replace(apt=own, run=()), package)
 
 
-def _add_run_time_compiler(gathered: ImageNeeds, need: PackageNeed, package: PackageSummary) -> None:
-    gathered.apt_packages += [(name, need.apt_from) for name in need.apt]
-    gathered.needs_headers |= need.headers
+def _add_run_time_compiler(needs: ImageNeeds, need: PackageNeed, package: PackageSummary) -> None:
+    needs.apt_packages += [(name, need.apt_from) for name in need.apt]
+    needs.needs_headers |= need.headers
     if need.apt and not need.run:
         decision = f"compiles at run time: {', '.join(need.apt)}"
-        gathered.explanation.append(Step(2, "run-time-compiler", (str(package),), decision, source=need.source))
+        needs.explanation.append(Step(2, "run-time-compiler", (str(package),), decision, source=need.source))
 
 
 def _is_met_by_lock(need: PackageNeed, found: LockedCuda) -> bool:
     """Whether the lock contains what is needed, in the right major versions and new enough."""
-    held = [found.libraries.get(name) for name in need.libraries]
-    if not all(held) or (need.minimum and any(each and each.major != major_version(need.minimum) for each in held)):
+    versions = [found.libraries.get(name) for name in need.libraries]
+    if not all(versions) or (
+        need.minimum and any(each and each.major != major_version(need.minimum) for each in versions)
+    ):
         return False
     toolkit = found.toolkit
     if need.minimum and toolkit and version_numbers(minor_release(toolkit)) < version_numbers(need.minimum):
@@ -333,30 +333,32 @@ def _is_met_by_lock(need: PackageNeed, found: LockedCuda) -> bool:
     return need.resolved or not cudnn or is_cudnn_compatible(cudnn, need.cudnn)
 
 
-def _find_library_folder(name: str, about: NeedContext) -> str | None:
-    held = about.locked_cuda.libraries.get(name)
-    if held is None:
+def _find_library_folder(name: str, context: NeedContext) -> str | None:
+    library = context.locked_cuda.libraries.get(name)
+    if library is None:
         return None
-    if held.is_conda:
+    if library.is_conda:
         return "<environment>/lib"
     folder = (
-        f"cu{held.major}"
-        if held.major >= _FIRST_SHARED_FOLDER_MAJOR and name != "cudnn"
-        else about.catalogue.libraries[name].folder
+        f"cu{library.major}"
+        if library.major >= _FIRST_SHARED_FOLDER_MAJOR and name != "cudnn"
+        else context.catalogue.libraries[name].folder
     )
     return f"<site-packages>/nvidia/{folder}/lib"
 
 
-def _find_toolchain(gathered: ImageNeeds, names: set[str], about: NeedContext) -> str:
+def _find_toolchain(needs: ImageNeeds, names: set[str], context: NeedContext) -> str:
     """Return `conda` or `pip` if the lock has an nvcc that can compile the packages, so no devel image is needed."""
-    libraries, toolkit = about.locked_cuda.libraries, about.locked_cuda.toolkit
+    libraries, toolkit = context.locked_cuda.libraries, context.locked_cuda.toolkit
     nvcc, wheel = libraries.get("nvcc"), libraries.get("ptxas")
-    if "cudnn" in gathered.build_features:  # the headers of cuDNN are in its devel images
+    if "cudnn" in needs.build_features:  # the headers of cuDNN are in its devel images
         return ""
     if nvcc and nvcc.is_conda and (not toolkit or major_version(nvcc.version) in {major_version(toolkit), 0}):
         return "conda"
     # Only wheels of CUDA 13 and later contain a complete nvcc, which needs headers of the same minor version.
-    wanted = set(about.catalogue.nvcc_wheels if about.request.has_all_packages else about.catalogue.nvcc_wheels[:1])
+    wanted = set(
+        context.catalogue.nvcc_wheels if context.request.has_all_packages else context.catalogue.nvcc_wheels[:1]
+    )
     if (
         wheel
         and not wheel.is_conda

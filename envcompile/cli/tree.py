@@ -73,8 +73,8 @@ def draw_paths(
     """Yield the shortest path from each requested package to each of `ends`, if there is one."""
     found = find_shortest_paths(drawn, roots, ends)
     for path in found:
-        asked = "" if path[1:] else ", which the spec requests"
-        yield f" {strokes.arrow} ".join(map(drawn.format_label, path)) + asked
+        remark = "" if path[1:] else ", which the spec requests"
+        yield f" {strokes.arrow} ".join(map(drawn.format_label, path)) + remark
     if not found:
         yield "no requested package depends on it"
 

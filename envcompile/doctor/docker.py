@@ -140,9 +140,9 @@ def read_daemon_info(ask: DockerRunner) -> Mapping[str, Any]:
     return _read_json(ask, "info")
 
 
-def uses_containerd_store(told: Mapping[str, Any]) -> bool:
+def uses_containerd_store(info: Mapping[str, Any]) -> bool:
     """Whether the daemon stores images in containerd's store."""
-    return "io.containerd.snapshotter.v1" in str(told.get("DriverStatus"))
+    return "io.containerd.snapshotter.v1" in str(info.get("DriverStatus"))
 
 
 def _read_json(ask: DockerRunner, word: str) -> dict[str, Any]:

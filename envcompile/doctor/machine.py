@@ -76,8 +76,8 @@ def check_driver(floors: tuple[MinimumDriver, ...], environment: Mapping[str, st
         return CheckResult("driver", "wrong", problem.message, _DRIVER_REMEDY)
     rows = [line.partition(", ") for line in done.stdout.splitlines() if version_numbers(line)]
     if done.exit_code or not rows:
-        said = " ".join((done.stdout + done.stderr).split())[:200]
-        return CheckResult("driver", "wrong", f"`nvidia-smi` finds no working driver: {said}", _DRIVER_REMEDY)
+        output = " ".join((done.stdout + done.stderr).split())[:200]
+        return CheckResult("driver", "wrong", f"`nvidia-smi` finds no working driver: {output}", _DRIVER_REMEDY)
     version, names = rows[0][0], dict.fromkeys(name for _, _, name in rows)
     has = f"NVIDIA driver {version} ({', '.join(names)})"
     low = [each for each in floors if version_numbers(version) < version_numbers(each.version)]
@@ -120,9 +120,9 @@ def estimate_disk_usage(platform: PlatformLock) -> DiskEstimate:
     )
 
 
-def check_disk_space(ask: DockerRunner, told: Mapping[str, Any], wanted: DiskEstimate | None) -> CheckResult:
-    """Compare the free space where the engine stores images with an estimate. `told` is the output of `docker info`."""
-    root = _find_image_root(ask, told)
+def check_disk_space(ask: DockerRunner, info: Mapping[str, Any], wanted: DiskEstimate | None) -> CheckResult:
+    """Compare the free space where the engine stores images with an estimate. `info` is the output of `docker info`."""
+    root = _find_image_root(ask, info)
     if root is None:
         message = "the engine stores its images on another machine, whose free space is unknown here"
         return CheckResult("disk", "note", message, "`docker system df` lists what is used there")
@@ -139,13 +139,13 @@ def check_disk_space(ask: DockerRunner, told: Mapping[str, Any], wanted: DiskEst
     return CheckResult("disk", "wrong", message, remedy)
 
 
-def _find_image_root(ask: DockerRunner, told: Mapping[str, Any]) -> Path | None:
+def _find_image_root(ask: DockerRunner, info: Mapping[str, Any]) -> Path | None:
     """The folder of the images, if the daemon runs on this machine and not in a virtual machine on it."""
     endpoint = ask("context", "inspect", "--format", "{{.Endpoints.docker.Host}}").stdout.strip()
-    root = Path(str(told.get("DockerRootDir", "")))
+    root = Path(str(info.get("DockerRootDir", "")))
     if not endpoint.startswith("unix://") or not root.is_absolute() or not root.is_dir():
         return None
-    if uses_containerd_store(told) and not (root / "containerd").is_dir() and _CONTAINERD_ROOT.is_dir():
+    if uses_containerd_store(info) and not (root / "containerd").is_dir() and _CONTAINERD_ROOT.is_dir():
         return _CONTAINERD_ROOT
     return root
 

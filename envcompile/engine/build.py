@@ -257,10 +257,10 @@ def is_pushed(registry: TagRegistry, tag: str, platforms: Collection[str], *, on
     try:
         if only:
             return registry.has_tag(tag)
-        there = registry.list_platforms(tag)
+        pushed = registry.list_platforms(tag)
     except UnavailableError as problem:
         raise UnavailableError(problem.message, "start it or check the name, or build without `--push`") from None
-    return all(any(f"{each}/".startswith(f"{platform}/") for each in there) for platform in platforms)
+    return all(any(f"{each}/".startswith(f"{platform}/") for each in pushed) for platform in platforms)
 
 
 class BuildTarget(NamedTuple):
@@ -291,8 +291,8 @@ def build_image(site: BuildTarget, order: BuildRequest, dockerfile: str) -> str 
         except BaseException:
             remove_tags(ask, [tag for tag, image in before.items() if find_image(ask, tag) not in (None, image)])
             raise
-        told = json.loads(metadata.read_text("utf-8")) if metadata.exists() else {}
-    digest = told.get("containerimage.digest")
+        result = json.loads(metadata.read_text("utf-8")) if metadata.exists() else {}
+    digest = result.get("containerimage.digest")
     return str(digest) if digest else None
 
 

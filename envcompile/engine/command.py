@@ -127,9 +127,9 @@ _FAILURE_PATTERNS = (
 )
 
 
-def parse_build_failure(said: str) -> BuildFailure:
+def parse_build_failure(output: str) -> BuildFailure:
     """Find the failed step at the end of the output of buildx, in any of its progress formats."""
-    text = _ESCAPE_SEQUENCE.sub("", said.replace("\r\n", "\n"))
+    text = _ESCAPE_SEQUENCE.sub("", output.replace("\r\n", "\n"))
     summaries = list(_STEP_SUMMARY.finditer(text))
     errors = _ERROR_LINE.findall(text)
     # Before a build begins, docker reports the error first, and then where to read about it.
@@ -143,9 +143,9 @@ def parse_build_failure(said: str) -> BuildFailure:
     return BuildFailure(last["step"], line[1] if line else "", lines, error)
 
 
-def error_from_output(said: str) -> EnvcompileError:
+def error_from_output(output: str) -> EnvcompileError:
     """Return the error for a docker command that failed, from its output."""
-    failed = parse_build_failure(said)
+    failed = parse_build_failure(output)
     text = "\n".join((*failed.lines, failed.error))
     for row in _FAILURE_PATTERNS:
         if found := re.search(row.pattern, text):

@@ -105,9 +105,9 @@ def _has_same_image(key: str, new: InputValues, lock: Lock) -> bool:
     return not images or (bool(new) and all(_is_same_image(image, new[0]) for image in images))
 
 
-def _is_same_image(image: str, asked: str) -> bool:
+def _is_same_image(image: str, requested: str) -> bool:
     """Whether a locked image has the requested name, and the requested digest if there is one."""
-    return image == asked or remove_digest(image) == asked
+    return image == requested or remove_digest(image) == requested
 
 
 def _collect_base_values(platform: PlatformLock) -> dict[str, str]:
@@ -157,8 +157,8 @@ def _format_values(values: Sequence[str]) -> str:
 def find_mismatches(spec: Spec, locked: PlatformLock) -> Iterator[Diagnostic]:
     """Yield each requirement that the locked packages do not satisfy, then each package that no requirement needs."""
     yield from _check_python(spec, locked)
-    asked = yield from check_conda_requirements(spec, locked)
-    for name in unrequired_packages(_list_dependency_names("conda", locked), asked):
+    requirements = yield from check_conda_requirements(spec, locked)
+    for name in unrequired_packages(_list_dependency_names("conda", locked), requirements):
         yield Diagnostic(
             "stale", f"no requirement needs conda's `{name}` any more, but the lock contains it", ("conda", "packages")
         )
@@ -166,7 +166,7 @@ def find_mismatches(spec: Spec, locked: PlatformLock) -> Iterator[Diagnostic]:
     if spec.pip.packages:
         from envcompile.lock.freshness_pip import check_pip_requirements  # noqa: PLC0415 - brings `packaging`
 
-        roots = yield from check_pip_requirements(spec, locked, asked)
+        roots = yield from check_pip_requirements(spec, locked, requirements)
     # The choice of the base image may require wheels that the spec does not request.
     if locked.base_decision:
         roots |= set(locked.base_decision.wheel_names)
@@ -208,9 +208,9 @@ _GLIBC_PACKAGE, _CUDA_PACKAGE = "__glibc", "__cuda"
 def check_conda_requirements(spec: Spec, locked: PlatformLock) -> Generator[Diagnostic, None, set[str]]:
     """Yield each conda requirement and dependency that is not satisfied. Return the names of the required packages."""
     pinned = {package.name.lower(): package for package in locked.conda}
-    asked = list_conda_requirements(spec) if spec.conda.packages else ()
+    requirements = list_conda_requirements(spec) if spec.conda.packages else ()
     roots = set()
-    for index, requirement in enumerate(asked):
+    for index, requirement in enumerate(requirements):
         roots.add(requirement.name)
         path: KeyPath = ("conda", "packages", index) if index < len(spec.conda.packages) else ("python",)
         package = pinned.get(requirement.name)

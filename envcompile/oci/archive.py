@@ -131,8 +131,8 @@ def _read_entry(layer: tarfile.TarFile, member: tarfile.TarInfo) -> LayerEntry:
         head = head or chunk[:_HEAD_BYTES]
         content.update(chunk)
     # Other fields have the times and names.
-    told = {"path", "linkpath", "size", "mtime", "uid", "gid"}
-    extra = tuple(sorted((key, str(value)) for key, value in member.pax_headers.items() if key not in told))
+    known_keys = {"path", "linkpath", "size", "mtime", "uid", "gid"}
+    extra = tuple(sorted((key, str(value)) for key, value in member.pax_headers.items() if key not in known_keys))
     return LayerEntry(
         *(member.name, member.type, member.mode, (member.uid, member.gid), member.mtime, member.linkname, extra),
         *(member.size, content.hexdigest(), head),

@@ -81,8 +81,8 @@ def create_pip_files(pip: PipSpec, lock: Lock, platform: PlatformLock) -> tuple[
     """
     for package in platform.pip:
         if package.index != (named := find_index_name(package.name, pip.extra_indexes)):
-            said = f"the lock has `{package.name}` from the index `{package.index}`, and the spec from `{named}`"
-            raise InvalidInputError(said, "run `envcompile lock`")
+            message = f"the lock has `{package.name}` from the index `{package.index}`, and the spec from `{named}`"
+            raise InvalidInputError(message, "run `envcompile lock`")
     known = collect_index_urls(pip)
     return tuple(
         LockStageFile(

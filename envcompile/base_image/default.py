@@ -145,6 +145,9 @@ def choose_base_image(  # noqa: PLR0913, PLR0917
     path = base.python_path or found.python_path or inferred.python_path
     if path or base.python:
         python = _choose_image_python(spec, base, image, found, path)
+    elif spec.image.base and not spec.free_threaded and not (base.os or found.os):
+        message = f"`{image}` has no Python, and no system that envcompile knows to install one in"
+        python = _make_base_diagnostic("base-unknown", message, f"state what it has: {BASE_TABLE_EXAMPLE}")
     else:
         python = find_standalone_python(spec.python or "", platform, free_threaded=spec.free_threaded, locked=locked)
     return python if isinstance(python, Diagnostic) else (BaseImage(image, os, glibc), python)

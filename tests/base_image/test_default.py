@@ -69,6 +69,7 @@ USUAL = "/usr/local/bin/python3"
             *("3.12.15", BaseImageSpec("example.com/x:1", "debian-12", "2.36"), NOTHING),
             ("debian-12", "2.36", "3.12.15", "/opt/python/cpython-3.12.15-linux-x86_64-gnu/bin/python3", "standalone"),
         ),
+        ("3.12", BaseImageSpec("example.com/x:bookworm"), NOTHING, "base-unknown"),
         ("3.12", BaseImageSpec("example.com/x:1", "debian-12", "2.36", "3.12.15"), NOTHING, "base-unknown"),
         ("3.98", BaseImageSpec("example.com/x:1", "debian-12", "2.36"), NOTHING, "base-python"),
         (

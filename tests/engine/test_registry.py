@@ -65,7 +65,7 @@ def test_a_tag_becomes_a_digest_and_stays_it(engine: Engine, tmp_path: Path) -> 
     code, said = lock(tmp_path)
     assert (code, "is current" in said) == (0, True)
     code, said = lock(tmp_path, "-U")
-    assert (code, "does not tell where its Python is" in said) == (2, True)
+    assert (code, "has no Python, and no system that envcompile knows" in said) == (2, True)
     assert locked(tmp_path) == first
 
 

@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 _MAX_KEY_DOTS = 16
 # A spec with one of these may have `[lock] exports`. A backslash may be part of an escaped key.
 _EXPORTS_MARKERS = (b"exports", b"\\")
-# Only the full reader shows the warnings in a lock.
-_WARNINGS_LINE = b"\nwarnings = ["
+_WARNINGS_LINE = b"\nwarnings = [\n"
 _CATALOGUE_FILE = os.path.join(os.path.dirname(__file__), "..", "base_image", "data", "catalogue.json")
 _DIGEST_PREFIX_LENGTH = len("sha256:") + 12
 
@@ -72,13 +71,33 @@ def is_nothing_to_lock(words: list[str]) -> bool:
     try:
         (spec,) = find_specs([])
         lock = _read_lock(spec)
-        if _WARNINGS_LINE in lock or _names_catalogue(os.environ) or not _is_unchanged(spec, lock, _is_shipped):
+        if _names_catalogue(os.environ) or not _is_unchanged(spec, lock, _is_shipped):
             return False
+        warnings = _format_warnings(lock)
     except (OSError, ValueError, LookupError):
         return False
+    if quiet and warnings:
+        return False
     if not quiet:
-        sys.stderr.write(f"`{lock_path_from_spec(spec)}` is current\n")
+        sys.stderr.write(f"{warnings}`{lock_path_from_spec(spec)}` is current\n")
     return True
+
+
+def _format_warnings(lock: bytes) -> str:
+    """Format the warnings in a lock, each once, without the place in the spec. Raises ValueError for unusual ones."""
+    if _WARNINGS_LINE not in lock:
+        return ""
+    import tomli  # noqa: PLC0415 - only if there are warnings
+
+    found = []
+    for part in lock.split(_WARNINGS_LINE)[1:]:
+        rows = part.partition(b"\n]\n")[0].decode()
+        for row in tomli.loads(f"rows = [\n{rows}\n]\n")["rows"]:
+            hint = f"\n  = hint: {row['hint']}" if "hint" in row else ""
+            if not f"{row['rule']}{row['message']}{row.get('hint', '')}".isprintable():
+                raise ValueError
+            found.append(f"warning[{row['rule']}]: {row['message']}{hint}\n")
+    return "".join(dict.fromkeys(found))
 
 
 def format_fresh_message(spec: str) -> str:

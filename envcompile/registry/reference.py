@@ -103,7 +103,7 @@ def _parse_mirror(host: str, setting: str) -> tuple[str, str]:
     if not is_web_url(url):
         # The setting itself is not shown: it may hold a password.
         hint = 'write it as `"mirror.example.com:5000"`; a login is kept by `docker login`'
-        raise InvalidInputError(f"the mirror of `{host}` is not a host or URL without a user name", hint)
+        raise InvalidInputError(f"the mirror of `{host}` must be a host or a URL, without a user name", hint)
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}", parts.path.strip("/")
 

@@ -185,7 +185,7 @@ _CPU_ALTERNATIVES = {"xgboost": "xgboost-cpu"}
 
 
 def iter_unused_libraries(platform: PlatformLock) -> Iterator[Diagnostic]:
-    """Yield a warning for each CUDA library of NVIDIA that no package uses. The environment must not use a GPU."""
+    """Yield a warning for each CUDA library that no package uses. Call it only if the environment uses no GPU."""
     for package in platform.pip:
         if not _GPU_LIBRARY_PATTERN.fullmatch(package.name):
             continue

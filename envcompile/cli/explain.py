@@ -40,7 +40,10 @@ def format_decisions(lock: Lock, spec: Spec) -> Iterator[str]:
 
 
 def format_provided(spec: Spec, platform: PlatformLock) -> str:
-    """Return the distributions in conda packages that pip packages need: `numpy 2.3.5, torch 2.9.1 (pytorch)`."""
+    """Format the distributions that pip packages need and conda packages contain, as one line.
+
+    For example `numpy 2.3.5, torch 2.9.1 (pytorch)`: the conda package is in parentheses if it has another name.
+    """
     from envcompile.lock.graph import find_used_distributions  # noqa: PLC0415 - for conda and pip packages together
 
     used = find_used_distributions(spec.pip, platform) if platform.conda else {}

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     _Row = dict[str, str | int | None]
 
 _CLEAR_LINE = "\r\x1b[K"
-# The keys of a location in JSON, and the properties of GitHub's annotations.
+# Maps each key of a location in our JSON output to the matching property of a GitHub annotation.
 _LOCATION_KEYS = {
     "file": "file",
     "line": "line",

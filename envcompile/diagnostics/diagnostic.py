@@ -203,7 +203,7 @@ class WarningIssued:
 
 @dataclass(frozen=True, slots=True)
 class BuildLog:
-    """The last lines of a build step that failed, in a build without a progress display."""
+    """The last lines of a failed build step. Only for a build without a progress display, which has shown them."""
 
     lines: tuple[str, ...]
 

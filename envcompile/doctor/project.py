@@ -33,9 +33,9 @@ class ProjectNeeds(NamedTuple):
 
 
 def read_project_needs(file: str | None, catalogue: Catalogue) -> ProjectNeeds:
-    """The needs of the spec that `-f` names, or of the nearest one; without a spec there are none.
+    """Return the needs of the spec `file`, or else of the spec nearest to the current folder; none without a spec.
 
-    Raises `InvalidInputError` if the named file does not exist.
+    Raises `InvalidInputError` if `file` does not exist.
     """
     try:
         path = find_spec(file)

@@ -159,7 +159,7 @@ def format_bake_file(
 def _create_bake_target(
     name: str, build: BuildRequest, dockerfile: str, compression: str, cache: str | None
 ) -> dict[str, Any]:
-    """Return the same build as `command_line`, with a build context that the Dockerfile does not read."""
+    """Return the bake target for the image that `command_line` builds. The Dockerfile reads no build context."""
     target: dict[str, Any] = {
         "dockerfile-inline": dockerfile,
         "args": {"SOURCE_DATE_EPOCH": "0"},

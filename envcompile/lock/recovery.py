@@ -55,7 +55,7 @@ def recover_pins(text: str) -> Mapping[str, Pins]:
 
 
 def recover_images(text: str) -> tuple[str, ...]:
-    """Return the images with digests in the text, without those that have two different digests."""
+    """Return the images by digest in the text of a damaged lock, except those with two different digests."""
     found = set(_PINNED_IMAGE.findall(text))
     names = [remove_digest(image) for image in found]
     return tuple(sorted(image for image in found if names.count(remove_digest(image)) == 1))

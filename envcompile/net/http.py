@@ -177,7 +177,8 @@ class _FailureMessage(NamedTuple):
     text: str
 
 
-# The first that applies. The texts of the exceptions are not used: some hold addresses with signatures in them.
+# The first row whose kind matches an exception gives the message. The text of the exception is not shown, because it
+# may contain a URL with a signature.
 _FAILURE_MESSAGES = (
     _FailureMessage(ssl.SSLCertVerificationError, "presented a TLS certificate that is not trusted"),
     _FailureMessage(ssl.SSLError, "failed the TLS handshake"),

@@ -112,9 +112,10 @@ def read_earlier_lock(text: str | None, name: str, warn: Callable[[str], None]) 
 
 
 def parse_upgrade_request(packages: Iterable[str], earlier: EarlierLock, *, everything: bool = False) -> UpgradeRequest:
-    """Return the request to upgrade `packages`, each written `NAME` or `NAME==VERSION`, or everything.
+    """Return the request to upgrade `packages`, or all packages with `everything`.
 
-    Raises `InvalidInputError` for a package that is not in the earlier lock, and for an invalid version.
+    Each package is written `NAME`, for its newest version, or `NAME==VERSION`. Raises `InvalidInputError` for a package
+    that is not in the earlier lock, and for an invalid version.
     """
     exact: dict[str, str] = {}
     names: set[str] = set()

@@ -77,7 +77,7 @@ _MODULES = {
 if not TYPE_CHECKING:  # with a visible `__getattr__`, type checkers would accept every name
 
     def __getattr__(name: str) -> object:
-        """Import the module of a public name."""
+        """Import the module that defines a public name, and return the value of the name."""
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=sys.modules[__name__])
         from importlib import import_module  # noqa: PLC0415 - not with `import envcompile`
@@ -94,8 +94,8 @@ def __dir__() -> list[str]:
 class _Package(type(sys)):  # type: ignore[misc] # the class of modules, without the import of `types`
     """A package whose functions `lock` and `export` hide the packages `envcompile.lock` and `envcompile.export`.
 
-    The import of a module sets an attribute of its package. The modules remain importable, in every form but
-    `import envcompile.lock as NAME`.
+    The import of a submodule usually sets an attribute of its package. Here, it does not replace a public name. The
+    submodules remain importable, in every form but `import envcompile.lock as NAME`.
     """
 
     def __setattr__(self, name: str, value: object) -> None:

@@ -70,8 +70,8 @@ def load(file: Path | str | None = None, *, folder: Path | str | None = None) ->
 class LockResult:
     """The result of `lock`.
 
-    `changes` are the differences to the earlier lock, with their reasons; there are none if there was no lock.
-    `changed_files` are the lock and the files of `[lock] exports` that were written, or would be with `write=True`.
+    `changes` are the differences from the earlier lock, with their reasons; there are none if there was no lock.
+    `changed_files` are the lock and the files of `[lock] exports` that were written, or that `write=True` would write.
     """
 
     lock: ProjectLock
@@ -97,11 +97,11 @@ def lock(  # noqa: PLR0913 - the options of the command
     all packages; `upgrade_packages` are written `NAME`, for the newest version of one package, or `NAME==VERSION`. With
     `offline`, only the caches of the resolvers are used. With `write=False`, no file changes. `catalogue` is a file
     with facts about CUDA that replaces the shipped catalogue. The spec is read again if it has changed since `load`.
-    Another process that locks the same spec is waited for.
+    If another process locks the same spec, `lock` waits for it.
 
     Raises `DiagnosticsError` for a spec that is invalid or cannot be resolved; `InvalidInputError` for an unknown
-    package, a channel that does not exist, or a file in the place of an export; `UnavailableError` if an index, a
-    registry or a resolver is missing; `CheckFailedError` if a file cannot be written.
+    package, a channel that does not exist, or an export whose existing file envcompile did not write;
+    `UnavailableError` if an index, registry or resolver is missing; `CheckFailedError` if a file cannot be written.
     """
     from envcompile.base_image.explain import collect_warnings  # noqa: PLC0415
     from envcompile.resolve import locking  # noqa: PLC0415
@@ -149,9 +149,9 @@ def lock(  # noqa: PLR0913 - the options of the command
 
 
 def _create_loading_runner() -> ProcessRunner:
-    """Return a runner that loads what the Dockerfile needs while its first program runs.
+    """Return a process runner. While its first program runs, a thread loads the template engine for the Dockerfile.
 
-    Resolvers mostly wait for a program or a server: 0.15 s of loading the template engine cost nothing meanwhile.
+    A resolver mostly waits for a program or a server, so the 0.15 s of loading cost nothing.
     """
     from threading import Thread  # noqa: PLC0415 - only to lock
 
@@ -178,7 +178,7 @@ def _load_templates() -> None:
 def _generate_files(
     lock: ProjectLock, environment: Mapping[str, str], *, offline: bool
 ) -> tuple[ProjectLock, list[ManagedFile]]:
-    """Generate the exports of a lock, and record their digests and that of its Dockerfile in it.
+    """Generate the exports of a lock. Returns the lock with the digests of its Dockerfile and exports, and the exports.
 
     All texts are generated before the first file is written: if one cannot be generated, no file has changed.
     """
@@ -255,7 +255,7 @@ def verify(project: Project, *, full: bool = False, environment: Mapping[str, st
 
 @dataclass(frozen=True, slots=True)
 class Dockerfile:
-    """A generated Dockerfile. `tag` is the name of the image, `repository:hash`: the hash is that of the text."""
+    """A generated Dockerfile. `tag` is the name of the image, `repository:hash`, with the hash of the text."""
 
     text: str = field(repr=False)
     tag: str
@@ -294,12 +294,13 @@ def export(  # noqa: PLR0913 - the options of the command
     environment: Mapping[str, str] | None = None,
     on_event: Callable[[Event], None] = ignore_event,
 ) -> str:
-    """The text of a lock in the format of another tool: a key of `envcompile.export.EXPORTERS`, such as `pylock`.
+    """The text of a lock in the format of another tool.
 
-    `platform` selects one platform, such as `linux-64`. `conda-lock` and `pylock` need the URL of each file of pip's:
-    from `files_url`, a server with the layout of the public index; otherwise from `earlier_text`, the text of an
-    earlier export; otherwise from the package indexes, unless `offline` is set. There is a warning for each kind of
-    package that the format cannot hold.
+    `format_name` is a key of `envcompile.export.EXPORTERS`, such as `pylock`. `platform` selects one platform, such as
+    `linux-64`. The formats `conda-lock` and `pylock` need the URL of each pip package's file. It is taken from
+    `files_url`, a server with the layout of the public index; otherwise from `earlier_text`, the text of an earlier
+    export; otherwise from the package indexes, unless `offline` is set. There is a warning for each kind of package
+    that the format cannot hold.
 
     Raises the errors of `dockerfile`; `InvalidInputError` for an unknown format or platform, and if the format cannot
     hold the lock; `UnavailableError` if an index does not answer.
@@ -333,8 +334,8 @@ def export(  # noqa: PLR0913 - the options of the command
 class BuildResult:
     """The result of `build`. `tag` is the name of the image.
 
-    `digest` is that of the image, or of the index for several platforms; None if the builder does not tell it, or if
-    the image existed. `existed` tells whether the image existed, so that nothing was built.
+    `digest` is that of the image or, for several platforms, of the image index. It is None if the builder does not
+    report it, or if the image existed. `existed` is True if the image existed, so that nothing was built.
     """
 
     tag: str
@@ -362,9 +363,10 @@ def build(  # noqa: PLR0913 - the options of the command
 
     The image is loaded into the engine, pushed with `push`, or written to `output`. `platforms` are locked platforms
     (`linux-64` or `linux/amd64`); by default all of them, or the platform of the engine if the image is loaded. `tags`
-    are more names for the image. `force` builds an image that exists. `compression` is `zstd` or `gzip`. `secrets` are
-    values of buildx's `--secret`, and `extra_options` more options of `docker buildx build`. `builder` is the name of a
-    builder. The output of buildx is copied to `progress`. A failed build leaves neither a tag nor a partial file.
+    are more names for the image. `force` builds the image even if it exists. `compression` is `zstd` or `gzip`.
+    `secrets` are values of buildx's `--secret`, and `extra_options` more options of `docker buildx build`. `builder` is
+    the name of a builder. The output of buildx is copied to `progress`. A failed build leaves neither a tag nor a
+    partial file.
 
     Raises the errors of `dockerfile`; `CheckFailedError` if a step of the build fails; `InvalidInputError` for options
     that do not fit the spec; `UnavailableError` if docker, buildx or a registry is missing.
@@ -386,7 +388,7 @@ def build(  # noqa: PLR0913 - the options of the command
 
 @dataclass(frozen=True, slots=True)
 class ReproducibilityResult:
-    """The result of `check_reproducibility`: the digest of the first image, and the first difference between both.
+    """The result of `check_reproducibility`: the digest of the first image, and the first difference between the two.
 
     The difference is None if the images are equal.
     """
@@ -407,7 +409,7 @@ def check_reproducibility(  # noqa: PLR0913 - the options of the command
     environment: Mapping[str, str] | None = None,
     on_event: Callable[[Event], None] = ignore_event,
 ) -> ReproducibilityResult:
-    """Build the image of a project twice without the builder's cache, and compare. Neither image is kept.
+    """Build the image of a project twice without the builder's cache, and compare both images. Neither is kept.
 
     The parameters and errors are those of `build`.
     """
@@ -438,9 +440,9 @@ def _prepare_build(
 def diff(
     before: Project | ProjectLock | Lock | None, after: Project | ProjectLock | Lock | None
 ) -> tuple[LockChange, ...]:
-    """The changes from one lock to another, sorted; those on all platforms first. None stands for an empty lock.
+    """The changes from one lock to another, sorted, with those on all platforms first. None stands for an empty lock.
 
-    Of a project, its lock file is read. Raises `InvalidInputError` if that does not exist or cannot be read.
+    For a project, its lock file is read. Raises `InvalidInputError` if that file does not exist or cannot be read.
     """
     from envcompile.lock.diff import compare_locks  # noqa: PLC0415 - only to compare
 

@@ -5,7 +5,8 @@ A lock records both digests of its spec, so that an unchanged spec needs no chec
 
 from __future__ import annotations
 
-# `hashlib` loads OpenSSL, which takes a quarter of the time of `verify`. The standard library's `random` does the same.
+# `hashlib` loads OpenSSL, which takes a quarter of the time of `verify`.
+# The standard library's `random` avoids it in the same way.
 try:
     from _sha2 import sha256 as _sha256  # type: ignore[import-not-found] # Python 3.12 and later
 except ImportError:
@@ -23,8 +24,8 @@ def compute_sha256(data: bytes) -> str:
 def compute_value_digest(value: object) -> str:
     """The digest of a spec's TOML value. Comments, spacing and the order of keys do not change it.
 
-    It needs no module but the TOML parser. An equal spec in another notation (`numpy>=2`, `numpy >=2`) has another
-    digest, and is then compared requirement by requirement.
+    Computing it needs only `json` and the TOML parser. A spec with the same meaning in another notation (`numpy>=2`,
+    `numpy >=2`) has another digest; its requirements are then compared with the lock one by one.
     """
     import json  # noqa: PLC0415 - `verify` needs it only when the text of the spec has changed
 

@@ -101,7 +101,7 @@ class ProjectLock:
 
 
 def find_spec(file: Path | str | None, folder: Path | None = None) -> Path:
-    """The path of the spec: `file` if it is given, otherwise the nearest spec in `folder` or above it.
+    """The path of the spec: `file` if it is given, otherwise that in `folder` or its nearest parent folder with one.
 
     A spec is an `envcompile.toml`, or a `pyproject.toml` with the table `[tool.envcompile]`. `folder` is the current
     folder by default. Raises `InvalidInputError` if there is no spec.
@@ -120,22 +120,22 @@ def find_spec(file: Path | str | None, folder: Path | None = None) -> Path:
 
 
 def format_file_option(spec: Path) -> str:
-    """The option ` -f SPEC` for a hint; empty if a command finds this spec from the current folder."""
+    """The option ` -f SPEC` for a hint; empty if a command without it finds this spec from the current folder."""
     found = find_nearest_spec(str(Path.cwd()))
     # Links are not resolved, because the search does not resolve them either.
     return "" if found == os.path.abspath(spec) else f" -f {spec}"  # noqa: PTH100
 
 
 def read_project(path: Path) -> Project:
-    """The project of a spec file. The spec is decoded and checked when it is needed first.
+    """The project of a spec file. The spec is decoded and checked when `Project.spec` is first used.
 
-    Raises `InvalidInputError` if the file cannot be read, and `DiagnosticsError` if it is not a UTF-8 text.
+    Raises `InvalidInputError` if the file cannot be read, and `DiagnosticsError` if it is too large or not UTF-8 text.
     """
     return Project(path, read_source(path))
 
 
 def read_source(path: Path) -> TomlSource:
-    """The text of a spec. Raises `InvalidInputError` or `DiagnosticsError`."""
+    """The text of a spec. Raises the errors of `read_project`."""
     data = read_bytes(path, MAX_SPEC_BYTES, "name another file with `-f FILE`")
     root = ("tool", "envcompile") if path.name == PYPROJECT_FILE_NAME else ()
     return source_from_bytes(display_path(path), data, root)
@@ -147,22 +147,23 @@ def find_lock_path(spec: Path) -> Path:
 
 
 def read_lock_text(path: Path) -> str | None:
-    """The text of a lock, or None if the file does not exist. Raises `InvalidInputError`."""
+    """The text of a lock, or None if there is no file. Raises `InvalidInputError` if it is too large or unreadable."""
     if not path.exists():
         return None
     return decode_lock_text(read_bytes(path, _MAX_LOCK_BYTES), display_path(path))
 
 
 def decode_lock_text(data: bytes, name: str) -> str:
-    """The text of a lock's bytes. Raises `InvalidInputError` if there are too many."""
+    """Decode the bytes of a lock. Raises `InvalidInputError` if the lock is too large."""
     if len(data) > _MAX_LOCK_BYTES:
         raise InvalidInputError(f"`{name}` is larger than {_MAX_LOCK_BYTES >> 20} MiB, the limit for a lock")
-    # The replacement character occurs in no lock: the digest differs, and `lock` repairs this like other damage.
+    # Invalid UTF-8 becomes the replacement character, which occurs in no lock. So the digest of the lock differs, and
+    # `lock` repairs this like other damage.
     return data.decode(errors="replace")
 
 
 def read_lock(path: Path) -> Lock:
-    """The lock of a spec. Raises `InvalidInputError` if the file does not exist or cannot be read."""
+    """The lock in a file. Raises `InvalidInputError` if the file does not exist or cannot be read."""
     text = read_lock_text(path)
     if text is None:
         raise InvalidInputError(f"`{display_path(path)}` does not exist", "run `envcompile lock`")
@@ -183,7 +184,7 @@ def check_lock(project: Project, lock: Lock, hint: str = RELOCK_HINT) -> tuple[S
 def check_lock_fully(
     project: Project, lock: Lock, catalogue: Catalogue, hint: str = RELOCK_HINT
 ) -> tuple[Spec, list[Diagnostic]]:
-    """As `check_lock`, without trust in the digests of the lock: each pin is compared with the spec.
+    """As `check_lock`, but each pin is compared with the spec and the catalogue, whatever digests the lock has.
 
     Raises `DiagnosticsError` with the mistakes of the spec.
     """
@@ -220,7 +221,7 @@ def check_lock_fully(
 
 
 def read_project_lock(project: Project) -> ProjectLock:
-    """The lock of a project, which satisfies the spec.
+    """Read the lock of a project, and check that it satisfies the spec.
 
     Raises `InvalidInputError` if the lock does not exist or cannot be read, and `DiagnosticsError` with the mistakes of
     the spec or with the requirements that the lock does not satisfy.
@@ -269,7 +270,7 @@ def load_catalogue(option: Path | str | None, environment: Mapping[str, str]) ->
 
 
 def find_schema_file(of: str) -> Traversable:
-    """The file of a schema in `SCHEMA_FILES`: in the installed package, or at the top of a checkout."""
+    """The file of the schema `of` (a key of `SCHEMA_FILES`): in the installed package, or at the top of a checkout."""
     package = resources.files("envcompile")
     installed = package / "schemas" / SCHEMA_FILES[of]
     return installed if installed.is_file() else package / ".." / "schemas" / SCHEMA_FILES[of]
@@ -281,9 +282,9 @@ def find_schema_file(of: str) -> Traversable:
 class ManagedFile(NamedTuple):
     """A generated file, and the text that it should have.
 
-    `mismatch_message` is the message for a file that differs, and `repair_command` the words after `envcompile`
-    that write it. `is_complete` is False if a part of the text is unknown; then the file does not count as
-    current.
+    `mismatch_message` is the message for a file that differs, and `repair_command` the words after
+    `envcompile` in the command that writes it. `is_complete` is False if a part of the text is unknown; then the file
+    does not count as current.
     """
 
     path: Path
@@ -293,7 +294,7 @@ class ManagedFile(NamedTuple):
     is_complete: bool = True
 
     def is_current(self) -> bool:
-        """Whether the file has this text."""
+        """Whether the file has exactly this text, and the text is complete."""
         return self.is_complete and self.path.is_file() and self.path.read_bytes() == self.text.encode()
 
 
@@ -314,12 +315,12 @@ def make_managed_files(lock: ProjectLock) -> Iterator[ManagedFile]:
     if lock.spec.exports:
         from envcompile.export.common import parse_file_urls  # noqa: PLC0415 - only for a spec with exports
 
-        # No index is asked: if the file lacks a URL, it is not current.
+        # No index is queried: if the existing export lacks a URL, it is not current.
         yield from make_managed_exports(lock, parse_file_urls)
 
 
 def record_generated_files(lock: ProjectLock, exports: Sequence[ManagedFile]) -> ProjectLock:
-    """The lock with the digests of its Dockerfile and of its exports, which are in the order of the spec.
+    """Return the lock with the digests of its Dockerfile and of `exports`, which are in the order of the spec.
 
     The Dockerfile is left out if none can be generated, for example because the packages are in a local folder.
     """
@@ -333,9 +334,9 @@ def record_generated_files(lock: ProjectLock, exports: Sequence[ManagedFile]) ->
 
 
 def make_managed_exports(lock: ProjectLock, find_urls: FileUrlFinder) -> Iterator[ManagedFile]:
-    """The exports that the spec lists.
+    """Yield the exports that the spec lists.
 
-    Raises `InvalidInputError` for an export that cannot be made, and for a file that another program wrote.
+    Raises `InvalidInputError` if an export cannot be generated, or if envcompile did not write the file at its path.
     """
     from envcompile.export import EXPORTERS, ExportInput, export_lock, select_platform  # noqa: PLC0415 - only for exports
     from envcompile.export.common import find_packages_without_url  # noqa: PLC0415

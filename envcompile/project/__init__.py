@@ -1,7 +1,7 @@
 """The files of a project: which belong together, how they are read and written, and the settings of the user.
 
-This module imports nothing: `verify` starts through it.
+This module imports nothing, because every run of `verify` imports it.
 """
 
-# A spec has a few kilobytes, and no TOML of this size keeps the parser busy for a second.
+# The limit for a spec. Usual specs have a few kilobytes; the parser takes less than a second for any TOML of this size.
 MAX_SPEC_BYTES = 256 << 10

@@ -1,6 +1,6 @@
 """Finds files by their names: the spec of a folder, its lock, Dockerfile and exports, and the user's settings.
 
-`verify` imports this module before anything else, so it uses plain strings and imports nothing slow.
+`verify` imports this module before anything else, so this module uses plain strings and imports nothing slow.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SPEC_FILE_NAME = "envcompile.toml"
 PYPROJECT_FILE_NAME = "pyproject.toml"
 
-# The first bytes of generated files, and the name of our table.
+# The name of envcompile's table in a `pyproject.toml`, and the first bytes of generated Dockerfiles and exports.
 _TABLE_MARKER = b"tool.envcompile"
 _DOCKERFILE_HEADER = b"# Made by envcompile "
 _EXPORT_HEADER = EXPORT_HEADER.encode()
@@ -32,7 +32,7 @@ def find_settings_file(environment: Mapping[str, str]) -> str:
 
 
 def find_spec_in_folder(folder: str) -> str | None:
-    """Return the spec of a folder: `envcompile.toml`, or a `pyproject.toml` with a table `[tool.envcompile]`."""
+    """Return the path of a folder's `envcompile.toml`, or of its `pyproject.toml` with `[tool.envcompile]`, or None."""
     spec, project = os.path.join(folder, SPEC_FILE_NAME), os.path.join(folder, PYPROJECT_FILE_NAME)
     if os.path.isfile(spec):
         return spec
@@ -40,7 +40,7 @@ def find_spec_in_folder(folder: str) -> str | None:
 
 
 def has_table(project: str) -> bool:
-    """Whether a `pyproject.toml` contains the name of our table.
+    """Whether a `pyproject.toml` contains `tool.envcompile`, the name of envcompile's table.
 
     The file is not parsed, so a broken file of another project causes no error.
     """
@@ -49,7 +49,7 @@ def has_table(project: str) -> bool:
 
 
 def find_nearest_spec(folder: str) -> str | None:
-    """Return the spec of the nearest folder, from this one upwards, that has one."""
+    """Return the spec in `folder` or in its nearest parent folder that has one; None if no folder has one."""
     while True:
         if spec := find_spec_in_folder(folder):
             return spec
@@ -66,7 +66,7 @@ def lock_path_from_spec(spec: str) -> str:
 
 
 def find_dockerfiles(spec: str) -> list[str]:
-    """Return the Dockerfiles beside a spec that envcompile generated, which their first line says.
+    """Return the paths of a spec's Dockerfiles. Files whose first line is not that of envcompile are left out.
 
     `Dockerfile` belongs to `envcompile.toml` and `pyproject.toml`; `cpu.Dockerfile` and `Dockerfile.cpu` belong
     to `cpu.toml`.
@@ -83,7 +83,7 @@ def find_dockerfiles(spec: str) -> list[str]:
 
 
 def list_export_paths(spec: str, names: tuple[str, ...]) -> list[str]:
-    """Return the paths of a spec's exports with these names, whether the files exist or not."""
+    """Return the paths of a spec's exports, whether the files exist or not. `names` are those in `[lock] exports`."""
     folder, name = os.path.split(spec)
     if name not in (SPEC_FILE_NAME, PYPROJECT_FILE_NAME):
         stem = os.path.splitext(name)[0]
@@ -97,11 +97,11 @@ def _has_header(path: str, head: bytes = _DOCKERFILE_HEADER) -> bool:
 
 
 def find_spec_of_file(file: str) -> str | None:
-    """Return the path of the spec that a file belongs to, whether it exists or not.
+    """Return the path of the spec that a file belongs to, whether the spec exists or not.
 
-    Returns None for files that envcompile did not generate: a `pyproject.toml` without the table
-    `[tool.envcompile]`, or a Dockerfile or export without our first line. Raises ValueError if the name is not
-    that of a spec, a lock, a Dockerfile or an export, and OSError.
+    Returns None for a file that does not belong to envcompile: a `pyproject.toml` without the table
+    `[tool.envcompile]`, or a Dockerfile or export without envcompile's first line. Raises ValueError if the name is
+    not that of a spec, a lock, a Dockerfile or an export, and OSError if the file cannot be read.
     """
     folder, name = os.path.split(file)
     stem, ending = os.path.splitext(name)
@@ -126,7 +126,10 @@ def find_spec_of_file(file: str) -> str | None:
 
 
 def _parse_generated_name(name: str) -> tuple[str, bytes] | None:
-    """Return the stem of the spec's name ("" for `envcompile.toml`) and the first bytes of a generated file."""
+    """Parse the name of a generated file. Returns None for other names.
+
+    Returns the stem of the spec's name ("" for `envcompile.toml`) and the first bytes of the generated file.
+    """
     export = parse_spec_stem(name)
     if export is not None:
         return export, _EXPORT_HEADER
@@ -137,5 +140,5 @@ def _parse_generated_name(name: str) -> tuple[str, bytes] | None:
 
 
 def _find_default_spec(folder: str) -> str:
-    """Return the spec of a folder, or the path that it would have."""
+    """Return the path of a folder's spec, or of an `envcompile.toml` in it if the folder has no spec."""
     return find_spec_in_folder(folder) or os.path.join(folder, SPEC_FILE_NAME)

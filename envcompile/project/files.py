@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def read_bytes(path: Path, limit: int, hint: str | None = None) -> bytes:
-    """Return the content of a file, at most `limit` bytes and one more, which shows that the file is larger.
+    """Return at most the first `limit` + 1 bytes of a file. The extra byte shows that the file is larger than `limit`.
 
-    Raises `InvalidInputError`.
+    Raises `InvalidInputError` if the file cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -49,9 +49,9 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def atomic_replacement(path: Path) -> Iterator[Path]:
-    """A new, empty file that replaces `path` if the body succeeds, and is removed if it fails.
+    """Yield the path of a new, empty file that replaces `path` if the body succeeds, and is removed if it fails.
 
-    Raises `CheckFailedError` if the folder is not writable.
+    Raises `CheckFailedError` if the new file cannot be created or cannot replace `path`.
     """
     # A link stays: the file that it points to is replaced.
     path = Path(os.path.realpath(path))
@@ -89,8 +89,8 @@ def _create_write_error(path: Path, problem: OSError) -> CheckFailedError:
 def exclusive_lock(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
     """Hold the lock of a file while the body runs, so that two processes do not interleave.
 
-    The system holds the lock for an open file, so it ends with the process and leaves no file behind. `waiting`
-    is called once if another process holds the lock. On systems without such locks (Windows, some network
+    The lock belongs to the open file, so it ends with the process and leaves no file behind. `waiting` is
+    called once if another process holds the lock. On systems without such locks (Windows, some network
     folders) the body runs without one: files are written atomically, and the last run wins.
     """
     try:
@@ -112,7 +112,7 @@ def exclusive_lock(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
 
 
 def _find_file_mode(path: Path) -> int:
-    """Return the mode of the file that is replaced, or that of a new file."""
+    """Return the mode of the file at `path`, or the mode of a new file if there is none."""
     try:
         return path.stat().st_mode & 0o7777
     except OSError:

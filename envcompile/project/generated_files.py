@@ -1,9 +1,9 @@
 """The formats of `envcompile export`, and the names of the files that `[lock] exports` keeps up to date.
 
-This table is the only list of exporters: the choices and the help of the command, the check of the spec, the
+`EXPORTERS` is the only list of exporters: the choices and the help of the command, the check of the spec, the
 recognition of files by name, the schema and the pre-commit hook's pattern follow from it.
 
-`verify` imports this module before anything else, so it uses plain classes and strings and imports nothing.
+`verify` imports this module before anything else, so this module uses plain classes and strings and imports nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Exporter:
     - `package_kinds`: the kinds of packages that the format can list. A lock without packages of the first kind has
       nothing to export.
     - `contents`, `used_by`: what the file contains and which programs read it, for the help and the documentation.
-    - `stem_format`: the name of the file beside a spec with a name of its own.
+    - `stem_format`: the pattern of the file's name for a spec that is not called `envcompile.toml` or `pyproject.toml`.
     - `supports_several_platforms`: whether one file covers several platforms.
     - `needs_file_urls`: whether the format contains the URLs of pip's files.
     - `needs_conda_pip`: whether the installer runs the environment's own pip for pip packages.
@@ -105,7 +105,7 @@ EXPORTERS = {
     )
 }
 
-# The platforms of `envcompile.platforms`, which `verify` does not import.
+# The names in `envcompile.platforms.PLATFORMS`, repeated here because `verify` does not import that module.
 PLATFORM_NAMES = ("linux-64", "linux-aarch64")
 
 # File name -> the name of its format, and the only platform that the file covers ("" for all locked platforms).
@@ -121,14 +121,15 @@ EXPORT_HEADER = "# Made by `envcompile export`"
 
 
 def format_export_name(name: str, stem: str) -> str:
-    """The name of an export beside a spec with a name of its own: `cpu.requirements.txt` for `cpu.toml`."""
+    """The file name of the export `name` for a spec with this stem: `cpu.requirements.txt` for `cpu.toml`."""
     return EXPORTERS[EXPORT_FILES[name][0]].stem_format.format(stem=stem, file_name=name)
 
 
 def parse_spec_stem(file: str) -> str | None:
-    """The inverse of `format_export_name`: the stem of the spec's name, "" for `envcompile.toml`.
+    """The stem of the spec's name in the file name of an export: `cpu` for `cpu.requirements.txt`.
 
-    Returns None if the name is not that of an export.
+    The inverse of `format_export_name`. Returns "" for a name without a stem, such as `requirements.txt`, and None if
+    the name is not that of an export.
     """
     if file in EXPORT_FILES:
         return ""

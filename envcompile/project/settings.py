@@ -21,9 +21,10 @@ def find_cache_folder(environment: Mapping[str, str]) -> Path:
 
 
 def read_mirrors(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the mirrors: the host of a registry or an archive, and the place that replaces it.
+    """Return the mirrors in the settings: the host of each registry or archive -> the mirror that replaces it.
 
-    They are in the table `[mirrors]`, such as `"docker.io" = "mirror.example.com"`. Raises `InvalidInputError`.
+    They are in the table `[mirrors]`, such as `"docker.io" = "mirror.example.com"`. Raises `InvalidInputError` if the
+    settings cannot be read or are not valid.
     """
     path, value = _read_settings(environment)
     table = value.get("mirrors", {})
@@ -36,7 +37,7 @@ def read_mirrors(environment: Mapping[str, str]) -> dict[str, str]:
 def read_catalogue_path(environment: Mapping[str, str]) -> Path | None:
     """Return the path of the catalogue in the settings (`catalogue = "FILE"`, relative to their folder), or None.
 
-    Raises `InvalidInputError`.
+    Raises `InvalidInputError` if the settings cannot be read or are not valid.
     """
     path, value = _read_settings(environment)
     named = value.get("catalogue")
@@ -55,8 +56,8 @@ def find_home_folder(environment: Mapping[str, str]) -> Path:
 
 
 def _read_settings(environment: Mapping[str, str]) -> tuple[Path, dict[str, Any]]:
-    """Return the path of the settings and their value, which is empty if there are none."""
-    import tomli  # noqa: PLC0415 - only when somebody is asked, or a catalogue is needed
+    """Return the path of the settings file and its TOML value, which is empty if the file does not exist."""
+    import tomli  # noqa: PLC0415 - only when mirrors or a catalogue are needed
 
     path = Path(find_settings_file(environment))
     try:

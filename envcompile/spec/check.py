@@ -39,7 +39,7 @@ _UNIQUE_LISTS = {
 
 
 _COMMAND_KEYS = ("entrypoint", "command")
-# More than any release of Python has had.
+# More patch releases than any Python X.Y has had.
 _MAX_PYTHON_PATCH = 60
 
 
@@ -66,7 +66,7 @@ def check_spec(value: dict[str, Any]) -> list[Diagnostic]:
 
 
 def _check_python(value: dict[str, Any]) -> Iterator[Diagnostic]:
-    # conda installs a Python if a package needs it, and Debian packages need none.
+    # Without pip packages, `python` is optional: conda installs a Python if a conda package needs one.
     has_other_packages = any(_get_value(value, table, "packages") for table in PACKAGE_TABLES if table != "pip")
     if "python" not in value and (_get_value(value, "pip", "packages") or not has_other_packages):
         hint = 'add `python = "3.12"` at the top'
@@ -148,7 +148,7 @@ def _check_conda(value: dict[str, Any]) -> Iterator[Diagnostic]:
 
 
 def _check_both_pythons(key: object, requirement: MatchSpec, path: KeyPath) -> Iterator[Diagnostic]:
-    """Report a `python` key and a conda requirement for `python` that no version satisfies."""
+    """Report that no Python version satisfies both the key `python` and the conda requirement for `python`."""
     if not isinstance(key, str) or not re.fullmatch(r"3\.[0-9]{1,2}(?:\.[0-9]{1,2})?t?", key):
         return
     key = key.removesuffix("t")
@@ -163,7 +163,7 @@ def _check_both_pythons(key: object, requirement: MatchSpec, path: KeyPath) -> I
 
 # The longest line that Docker's parser of Dockerfiles reads, in bytes.
 _MAX_LINE_BYTES = 65_535
-# What the Dockerfile adds to a value in its line: an instruction, quotes, and a continuation.
+# The bytes that the Dockerfile adds to a value on its line: an instruction, quotes and a line continuation.
 _LINE_OVERHEAD = 40
 
 
@@ -250,7 +250,7 @@ def _check_commands(value: dict[str, Any]) -> Iterator[Diagnostic]:
 
 
 def _check_exports(value: dict[str, Any]) -> Iterator[Diagnostic]:
-    """Report exports of packages that the spec does not request, and exports that cannot list its platforms."""
+    """Report exports of packages that the spec does not request, and exports that cannot list the spec's platforms."""
     platforms = _get_value(value, "platforms")
     if not isinstance(platforms, list) or not platforms:
         platforms = ["linux-64"]

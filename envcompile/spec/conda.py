@@ -2,8 +2,9 @@
 
 Versions follow CEP 33, not PEP 440: https://github.com/conda/ceps/blob/main/cep-0033.md. A version is an epoch, a
 release and a local part; both consist of segments, and a segment of components. Components sort as `dev` < `_` <
-letters < numbers < `post`. A missing component counts as 0: 1.0 equals 1, 1.0rc1 and 1.0+cu118 are lower than 1.0, and
-1.0.post1 is higher. Where conda and rattler differ (`1.1a_` and `1.1a`), the order is rattler's, the default resolver.
+letters < numbers < `post`. A missing component counts as 0: 1.0 equals 1; 1.0rc1 and 1.0+cu118 are lower than 1.0;
+1.0.post1 is higher than 1.0. Where conda and rattler order versions differently (`1.1a_` and `1.1a`), this module uses
+the order of rattler, the default resolver.
 """
 
 from __future__ import annotations
@@ -94,7 +95,8 @@ def _has_segment_prefix(segments: tuple[VersionSegment, ...], prefix: tuple[Vers
     last_shared = min(len(segments), len(prefix)) - 1
     for index, theirs in enumerate(prefix):
         ours = segments[index] if index < len(segments) else ()
-        # Only the last shared segment may have more components: 1.26rc1 belongs to 1.26, and also to 1.26.0.
+        # Of the shared segments, only the last may have more components than in the series: 1.26rc1 belongs to 1.26
+        # and also to 1.26.0.
         if index < last_shared and len(ours) > len(theirs):
             return False
         if any(one != other for one, other in zip_longest(ours[: len(theirs)], theirs, fillvalue=_ZERO_COMPONENT)):
@@ -112,7 +114,7 @@ def _has_segment_prefix(segments: tuple[VersionSegment, ...], prefix: tuple[Vers
 # to the series 1.26.0; in conda it does not.
 
 
-# The patterns stay strings, because `re` compiles them on first use: most runs need two or three of them.
+# The patterns are strings, which `re` compiles on first use, because most runs need only two or three of them.
 _NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 _MATCH_SPEC_PATTERN = rf"(?:(?P<channel>[^\s\[\]]+?)::)?(?P<name>{_NAME_PATTERN})(?P<rest>(?:[ =<>!~\[].*)?)"
 _DEPENDENCY_PATTERN = rf"(?:[^\s\[\]]+?::)?(?P<name>{_NAME_PATTERN})(?P<rest>.*)"
@@ -207,7 +209,7 @@ class CondaDependency:
         return parse_dependency_name(self.text)
 
     def allows(self, package: MatchablePackage) -> bool:
-        """Whether a package of this name satisfies the dependency; True if `parse_match_spec` rejects the text."""
+        """Whether a package with the dependency's name satisfies it; True if `parse_match_spec` rejects the text."""
         match_spec = _parse_record_match_spec(self.text)
         return match_spec is None or matches_package(match_spec, package)
 
@@ -229,7 +231,8 @@ def parse_conda_requirement(text: str) -> CondaRequirement:
 def parse_match_spec(text: str) -> MatchSpec:
     """Parse a conda requirement.
 
-    Raises `RequirementError` with a specific rule for URLs, paths, options and credentials, and a hint how to write it.
+    Raises `RequirementError` if the text is not valid. The hint says how to write the requirement. URLs, paths, options
+    and credentials each have their own rule.
     """
     stripped = text.strip(" ")
     quoted = f"`{display_text(stripped)}`"
@@ -350,7 +353,7 @@ def _parse_brackets(rest: str, quoted: str) -> tuple[str, dict[str, str]]:
 
 
 def _split_version_and_build(rest: str, quoted: str) -> tuple[str | None, str | None]:
-    """Split `>= 2, < 3 cuda*` into version and build; the spaces around operators are removed."""
+    """Split `>= 2, < 3 cuda*` into the version `>=2,<3` and the build `cuda*`. A missing part is None."""
     if not rest:
         return None, None
     if " " in rest:
@@ -375,12 +378,12 @@ def _split_version_and_build(rest: str, quoted: str) -> tuple[str | None, str | 
 
 
 def _normalize_version(text: str, quoted: str, build: str | None = None, *, bare: bool = True) -> str:
-    """The normalised version. If a `build` follows the version, `=1.26` means `==1.26`; `bare` is False in brackets."""
+    """The normalised version. If a `build` follows, `=1.26` means `==1.26`. `bare` is False for one in brackets."""
     parts = re.split(r" *([,|]) *", text)
     if build is not None and re.fullmatch(rf"={_VERSION_PATTERN}", text):
         return _normalize_constraint(f"={text}", quoted)
     for index, part in enumerate(parts):
-        # conda and rattler agree on the star only in `name ==1.26.*` and `name=1.26*`; elsewhere one ignores it.
+        # conda and rattler agree on the star only in `name ==1.26.*` and `name=1.26*`; elsewhere, one tool ignores it.
         first = bare and not index and build is None
         alone = bare and len(parts) == 1
         if (re.match(r"==[^*].*\*$", part) and not first) or (re.match(r"=[^=*](?:.*[^.])?\*$", part) and not alone):

@@ -1,6 +1,6 @@
 """Turns the bytes or the TOML value of a spec into a `Spec`, and reports unknown keys, missing keys and wrong types.
 
-`check` finds mistakes in what the values mean; `parse_spec` does both.
+`check` finds mistakes in the meaning of the values; `parse_spec` decodes a spec and checks it.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ if TYPE_CHECKING:
 def _make_struct_reader(
     build: Callable[..., Any], readers: dict[str, ValueReader[Any]], required: tuple[str, ...] = ()
 ) -> ValueReader[Any]:
-    """A reader of a table that returns `build(**values)`, or None if a required key is missing."""
+    """Make a reader for tables. It returns `build(**values)`, or None if a required key is missing."""
 
     def read(problems: Diagnostics, path: KeyPath, value: Any) -> Any:
         values = read_table(problems, path, value, readers)
@@ -89,7 +89,7 @@ def _make_struct_reader(
     return read
 
 
-# These readers do not parse: `check_spec` reports invalid requirements, and a spec with a known digest skips that.
+# These readers do not parse the requirements. `check_spec` does, and it is skipped if the lock has the spec's digest.
 
 
 def _read_pip_requirement(problems: Diagnostics, path: KeyPath, value: Any) -> PipRequirement | None:
@@ -252,7 +252,11 @@ _SPEC_READERS: dict[str, ValueReader[Any]] = {
 
 
 def decode_spec(source: TomlSource, value: dict[str, Any]) -> tuple[Spec | None, list[Diagnostic]]:
-    """Decode a TOML value. Returns the spec, or None without a valid `name`, and the unknown keys and wrong types."""
+    """Decode the TOML value of a spec.
+
+    Returns the spec, or None if it has no valid `name`, and a diagnostic for each invalid or missing key and each
+    invalid value.
+    """
     problems: list[Diagnostic] = []
     values = read_table(problems, (), value, _SPEC_READERS)
     if "name" not in value:
@@ -268,9 +272,9 @@ def decode_spec(source: TomlSource, value: dict[str, Any]) -> tuple[Spec | None,
 
 
 def source_from_bytes(name: str, data: bytes, root: KeyPath = ()) -> TomlSource:
-    """Decode a file that has the spec in the table `root`. `name` is the file name for messages.
+    """Decode the bytes of a file with the spec in the table `root`. `name` is the file name for messages.
 
-    Raises `DiagnosticsError` if the file is too large or is not UTF-8 without a byte order mark.
+    Raises `DiagnosticsError` if the file is too large or not UTF-8, starts with a byte order mark, or has a NUL byte.
     """
     from envcompile.diagnostics.toml_source import TomlSource  # noqa: PLC0415 - imports tomli
 

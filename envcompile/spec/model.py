@@ -62,7 +62,7 @@ class SdistMetadataOverride:
 
     `requires_dist` and `requires_python` (a PEP 440 range) replace the metadata of the sdist unless they are None.
     `build_requires` are added to the build requirements in its pyproject.toml. `build_env` has the environment
-    variables of its build, sorted by name.
+    variables for the build of the sdist, sorted by name.
     """
 
     name: str
@@ -94,8 +94,8 @@ class PipSpec:
 class CondaSpec:
     """`[conda]`: channels (names, URLs or paths) in order of priority, requirements, and the resolver.
 
-    `provides` has the distributions (PEP 503 names, sorted) of conda packages for which envcompile must not use its own
-    table, sorted by package.
+    `provides` has pairs of a conda package and the distributions in it (PEP 503 names, sorted), sorted by package. They
+    override envcompile's own table.
     """
 
     channels: tuple[str, ...] = ()
@@ -138,7 +138,10 @@ NO_CUDA = CudaRequest(is_excluded=True)
 
 @dataclass(frozen=True, slots=True)
 class CudaSpec:
-    """`[cuda]`: the requested version, the oldest supported driver, GPU architectures, and a compiler for JIT code."""
+    """`[cuda]`: the requested version, the oldest driver to support, and the GPU architectures.
+
+    With `jit`, the image gets a C compiler for packages that compile code at run time.
+    """
 
     request: CudaRequest = ANY_CUDA
     driver: str | None = None
@@ -151,8 +154,8 @@ class Spec:
     """The environment that the user requests.
 
     `python` is X.Y or X.Y.Z, or None, and `free_threaded` tells whether its free-threaded build is requested;
-    `platforms` are conda names in the order of the spec; `exclude_newer` is RFC 3339 in UTC; `tools` maps tools to
-    their images; `exports` are the files that `envcompile lock` writes beside the lock.
+    `platforms` are conda names in the order of the spec; `exclude_newer` is RFC 3339 in UTC; `tools` has
+    (tool, image) pairs; `exports` are the files that `envcompile lock` writes beside the lock.
     """
 
     name: str

@@ -37,7 +37,7 @@ _VERSION_CONTROL_URL = re.compile(r"(?:^|@\s*)(?:git|hg|svn|bzr)\+")
 
 
 def parse_package_name(text: str) -> str:
-    """Check a package name and normalise it (PEP 503). Raises `RequirementError`."""
+    """Check a package name and normalise it (PEP 503). Raises `RequirementError` if the name is not valid."""
     if not _PACKAGE_NAME.fullmatch(text) or text.endswith(ARCHIVE_SUFFIXES):
         raise RequirementError("package-name", f"`{display_text(text)}` is not a package name", "write only the name")
     return normalize_name(text)
@@ -52,7 +52,7 @@ def normalize_name(text: str) -> str:
 
 
 def parse_dependency_name(text: str) -> str:
-    """The name in a dependency of the lock, such as `urllib3[socks] >=2`.
+    """The package name in a dependency of the lock: `urllib3` in `urllib3[socks] >=2`.
 
     `PipRequirement.name` returns the same, but imports `packaging`.
     """
@@ -108,11 +108,17 @@ class PipRequirement:
         return self._parsed.marker
 
     def allows_version(self, version: str) -> bool:
-        """Whether a version satisfies the requirement. Prereleases may: the resolver decided whether to allow them."""
+        """Whether a version satisfies the requirement.
+
+        A prerelease may satisfy it, because the resolver has already decided whether to allow prereleases.
+        """
         return self.specifier.contains(version, prereleases=True)
 
     def allows(self, package: VersionedPackage) -> bool:
-        """Whether a package of this name satisfies the requirement. True if it has a marker, which may be false."""
+        """Whether a package with the requirement's name satisfies it.
+
+        True if the requirement has a marker, because the marker may be false.
+        """
         return self.marker is not None or self.allows_version(package.version)
 
     def applies_to(self, environment: Mapping[str, str]) -> bool:
@@ -155,7 +161,7 @@ def _parse_text(text: str) -> Requirement:
 
 
 def _reject_other_syntax(text: str, stripped: str, quoted: str) -> None:
-    """Raise `RequirementError` for options, URLs, paths and credentials."""
+    """Raise `RequirementError` for options, URLs, paths and credentials, and for texts that are too long."""
     if len(text) > MAX_REQUIREMENT_LENGTH or text.count("(") > MAX_REQUIREMENT_DEPTH:
         raise RequirementError(
             "requirement", f"{quoted} is too long or has too many parentheses", "write a name and a version range"
@@ -206,7 +212,7 @@ def _explain_parse_failure(text: str) -> tuple[str, str]:
 
 
 def _check_marker(marker: Marker, quoted: str) -> None:
-    """Raise `RequirementError` for a marker that `packaging` cannot evaluate, or evaluates unlike resolvers."""
+    """Raise `RequirementError` for a marker that `packaging` cannot evaluate or resolvers evaluate differently."""
     from packaging.markers import UndefinedEnvironmentName  # noqa: PLC0415 - loaded with the requirement
 
     try:
@@ -234,7 +240,7 @@ class MarkerComparison(NamedTuple):
 
 def iter_marker_comparisons(marker: Marker) -> Iterator[MarkerComparison]:
     """Yield the comparisons of a marker, in its order."""
-    # packaging has no public name for the tree of a marker. Its structure has never changed.
+    # packaging has no public name for the tree of a marker. The structure of the tree has never changed.
     waiting: list[Any] = [marker._markers]  # noqa: SLF001
     while waiting:
         node = waiting.pop()
@@ -252,7 +258,7 @@ _KERNEL_VARIABLES = ("platform_release", "platform_version")
 
 
 def _find_ambiguity(variable: str, operator: str, value: str, is_reversed: bool) -> tuple[str, str] | None:
-    """Return what is wrong with a comparison about which resolvers and installers disagree, and a hint.
+    """Return the problem and a hint if resolvers and installers read a comparison differently, otherwise None.
 
     uv 0.13.9 and packaging 26 were compared on 700 markers: tests/resolve/pip/test_marker_vectors.py.
     """
@@ -271,7 +277,7 @@ def _find_ambiguity(variable: str, operator: str, value: str, is_reversed: bool)
 
 
 def make_marker_environment(machine: str, python: str) -> dict[str, str]:
-    """The values of the PEP 508 marker variables on a Linux platform, as resolvers define them for another machine.
+    """The values of the PEP 508 marker variables on a Linux platform, as resolvers set them for another machine.
 
     `machine` is the value of `platform_machine`; `python` is X.Y.Z.
     """
@@ -303,7 +309,7 @@ def find_index_name(package: str, indexes: Iterable[ExtraIndex]) -> str:
 
 
 def collect_index_urls(pip: PipSpec) -> dict[str, str]:
-    """The URLs in the spec, by index name. Without `pip.index`, the default index is missing."""
+    """The URLs of the indexes in the spec, by index name. The default index is included only if `pip.index` is set."""
     default = {DEFAULT_INDEX: pip.index} if pip.index else {}
     return default | {each.name: each.url for each in pip.extra_indexes}
 
@@ -313,7 +319,10 @@ def _matches_name(pattern: str, package: str) -> bool:
 
 
 def check_indexes(tables: object) -> Iterator[Diagnostic]:
-    """Find mistakes in the value of `extra-indexes`: duplicate names, and packages that no or two indexes serve."""
+    """Find mistakes in the value of `extra-indexes`.
+
+    The mistakes are reserved and duplicate names, indexes without packages, and packages that are listed twice.
+    """
     rows = tables if isinstance(tables, list) else []
     seen: dict[str, str] = {}
     names: set[str] = set()
@@ -339,7 +348,10 @@ def check_indexes(tables: object) -> Iterator[Diagnostic]:
 
 
 def _check_patterns(patterns: Any, path: KeyPath, name: str, seen: dict[str, str]) -> Iterator[Diagnostic]:
-    """Report names and globs that this or an earlier index lists; `seen` maps a pattern to the name of its index."""
+    """Report the patterns (names and globs) that this index lists twice or that an earlier index already covers.
+
+    `name` is the name of this index. `seen` maps each earlier pattern to the name of its index, and is extended.
+    """
     texts = enumerate(patterns if isinstance(patterns, list) else ())
     for item, text in ((item, text) for item, text in texts if isinstance(text, str)):
         pattern, where = normalize_name(text), (*path, item)

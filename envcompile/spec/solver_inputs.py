@@ -15,23 +15,24 @@ if TYPE_CHECKING:
 
 
 def list_conda_requirements(spec: Spec) -> tuple[CondaRequirement, ...]:
-    """Return the conda requirements of a spec, and one for the Python of its top-level key, if there is one.
+    """Return the conda requirements of a spec, and, if its top-level key `python` is set, one for that Python.
 
     If the spec also has a conda requirement for `python`, both must hold.
     """
     if spec.python is None:
         return spec.conda.packages
     exact = spec.python.count(".") > 1
-    # The build strings of conda-forge's free-threaded Python.
+    # Matches the build strings of conda-forge's free-threaded Python, such as those that end with `_cp313t`.
     build = f" *_cp{minor_release(spec.python).replace('.', '')}t" if spec.free_threaded else ""
     python = CondaRequirement((f"python =={spec.python}" if exact else f"python {spec.python}.*") + build)
     return (*spec.conda.packages, python)
 
 
 def recorded_inputs(spec: Spec) -> dict[str, tuple[str, ...]]:
-    """The options of a spec that influence a lock but cannot be checked against its packages, by their keys.
+    """The options of a spec that influence its lock but cannot be checked against the locked packages.
 
-    The lock records them, and is stale if they change. Empty options are left out; lists without an order are sorted.
+    The result maps the key of each option, such as `pip.index`, to its values. The lock records them, and is stale if
+    they change. Empty options are left out, and lists whose order has no meaning are sorted.
     """
     pip, apt, cuda = spec.pip, spec.apt, spec.cuda
     indexes = (
@@ -62,7 +63,7 @@ def recorded_inputs(spec: Spec) -> dict[str, tuple[str, ...]]:
 
 
 def find_requested_extras(spec: Spec) -> dict[str, int]:
-    """The extras that pip requirements request, as `requests[socks]`, and the index of the requirement in `packages`.
+    """Map each extra of a pip requirement, such as `requests[socks]`, to the requirement's index in `packages`.
 
     Extras are recorded because the locked packages do not show which extra required them.
     """

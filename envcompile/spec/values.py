@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # https://github.com/distribution/reference. A reference without a registry is on Docker Hub, which has two older names.
 DOCKER_HUB = "docker.io"
 DOCKER_HUB_ALIASES = frozenset({DOCKER_HUB, "index.docker.io", "registry-1.docker.io"})
-# Docker Hub keeps repositories that are written without a namespace, such as `python`, in this one.
+# The namespace on Docker Hub of repositories that are written without one, such as `python`.
 _OFFICIAL_NAMESPACE = "library"
 
 _PATH_PART_PATTERN = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -101,7 +101,7 @@ def describe_toml_type(value: object) -> str:
 
 
 def report_wrong_type(problems: Diagnostics, path: KeyPath, expected: str, value: object) -> None:
-    """Report that the value at `path` does not have the expected type, an article and a noun."""
+    """Report that the value at `path` has a wrong type. `expected` is an article and a noun, such as `a string`."""
     last = path[-1]
     named = f"`{display_text(last)}`" if isinstance(last, str) else f"entry {last + 1} of `{path[-2]}`"
     hint = (
@@ -327,7 +327,10 @@ def read_cuda_request(problems: Diagnostics, path: KeyPath, value: Any) -> CudaR
 
 
 def read_timestamp(problems: Diagnostics, path: KeyPath, value: Any) -> str | None:
-    """Read a TOML date-time as RFC 3339 in UTC. It is duck-typed, because pure packages do not import `datetime`."""
+    """Read a TOML date-time as RFC 3339 in UTC.
+
+    The type is recognised by its attributes, because pure packages, such as this one, do not import `datetime`.
+    """
     if not (hasattr(value, "utcoffset") and hasattr(value, "hour") and hasattr(value, "year")):
         report_wrong_type(problems, path, "a timestamp such as 2026-11-01T00:00:00Z", value)
         return None
@@ -345,7 +348,7 @@ def read_timestamp(problems: Diagnostics, path: KeyPath, value: Any) -> str | No
 
 
 def read_user(problems: Diagnostics, path: KeyPath, value: Any) -> tuple[int, int] | None:
-    """Read `UID:GID`, both numbers."""
+    """Read `UID:GID` as a pair of numbers."""
     string = read_string(problems, path, value)
     if string is None:
         return None
@@ -395,7 +398,7 @@ def is_valid_env_name(problems: Diagnostics, path: KeyPath, name: str) -> bool:
 
 
 def is_valid_build_env_name(problems: Diagnostics, path: KeyPath, name: str) -> bool:
-    """Whether a key is a name of an environment variable that the spec may set while an sdist is built."""
+    """Whether a key is a name of a variable that the spec may set while an sdist is built; reports it if not."""
     return _is_valid_variable_name(
         problems, path, name, dict.fromkeys(_RESERVED_BUILD_VARIABLES, "is reserved: every build of an sdist sets it")
     )

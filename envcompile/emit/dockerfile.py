@@ -1,7 +1,7 @@
 """The text of the Dockerfile, with the quoting of every string from the spec and the lock.
 
 No such string appears in a RUN instruction. Words are quoted for BuildKit's lexer, lists are JSON, and data are lines
-of a quoted heredoc, none of which can end it.
+of a heredoc with a quoted end. No such line can end its heredoc.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _BARE_WORD = re.compile(r"[A-Za-z0-9._/:@+=-]+")
 def quote_word(value: str) -> str:
     """Quote one word of ENV, LABEL or WORKDIR, so that BuildKit's lexer reads it as `value`.
 
-    Inside double quotes the backslash, the quote and the dollar are special; a newline cannot be written.
+    Inside double quotes the backslash, the double quote and the dollar sign are special; a newline cannot be written.
 
     Raises `ValueError` for control characters other than tab, which the spec and the lock cannot contain.
     """
@@ -41,14 +41,20 @@ def quote_word(value: str) -> str:
 
 
 def format_exec_form(values: tuple[str, ...]) -> str:
-    """The JSON form of CMD and ENTRYPOINT. Docker treats invalid JSON as a shell command without a warning."""
+    """The values of CMD or ENTRYPOINT as JSON. Docker runs invalid JSON as a shell command, without a warning.
+
+    Raises `ValueError` for control characters other than tab.
+    """
     if any(CONTROL_CHARACTER.search(value) for value in values):
         raise ValueError(f"a Dockerfile cannot contain {values!r}")
     return json.dumps(list(values), ensure_ascii=False)
 
 
 def check_heredoc_line(value: str) -> str:
-    """Return a line for a heredoc with a quoted end, in which nothing is expanded."""
+    """Return `value` if it can be a line of a heredoc with a quoted end, in which nothing is expanded.
+
+    Raises `ValueError` for control characters other than tab, and for the end of the heredoc.
+    """
     if CONTROL_CHARACTER.search(value) or value == HEREDOC_END:
         raise ValueError(f"a Dockerfile cannot contain {value!r}")
     return value
@@ -117,7 +123,7 @@ def format_full_tag(spec: Spec, dockerfile: str) -> str:
 
 
 def load_templates() -> None:
-    """Compile the templates, so that the first Dockerfile of the process is rendered faster."""
+    """Load and compile all templates now, so that the first Dockerfile of the process is rendered faster."""
     environment = _create_jinja_environment()
     for name in environment.list_templates():
         environment.get_template(name)
@@ -128,7 +134,7 @@ def _create_jinja_environment() -> Environment:
     environment = Environment(
         loader=ChoiceLoader([PackageLoader("envcompile.emit", folder) for folder in ("templates", "scripts")]),
         undefined=StrictUndefined,
-        autoescape=False,  # noqa: S701 - the output is no HTML; `quoting` is what protects it
+        autoescape=False,  # noqa: S701 - the output is not HTML; the filters below quote it
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,

@@ -1,7 +1,7 @@
 """Builds with docker buildx: command lines, bake files, mirrors, and checks whether an image already exists.
 
 The Dockerfile has canonical image names. For a build, named contexts replace images with those of a mirror, and a
-secret contains the mirrors of Debian archives.
+secret contains the mirrors of Debian archives and of standalone Pythons.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 # The first version that passes SOURCE_DATE_EPOCH on and can turn attestations off (January 2023).
 _MIN_BUILDX_VERSION = (0, 10)
 _FROM_INSTRUCTION = re.compile(r"^FROM (?:--platform=\S+ )?(\S+@sha256:[0-9a-f]{64}) AS ", re.MULTILINE)
-# The start of a template in HCL, with the characters before it that HCL would read as its escape.
+# The `$` or `%` before the `{` that starts a template in HCL. All repetitions are matched, because HCL reads a repeated
+# one as an escape (`$${`).
 _HCL_TEMPLATE = re.compile(r"[$%]+(?=\{)")
 
 
@@ -55,9 +56,10 @@ class BuildRequest:
 
 
 def command_line(build: BuildRequest, metadata: str) -> tuple[str, ...]:
-    """Return the arguments of `docker` for a build from a Dockerfile on standard input that writes `metadata`.
+    """Return the arguments of `docker` for a build whose Dockerfile is on standard input.
 
-    It turns attestations off: they contain times and the name of the builder, so digests would differ.
+    `metadata` is the path of the metadata file that buildx writes. Attestations are turned off: they contain times and
+    the name of the builder, so digests would differ.
     """
     return (
         *("buildx", "build"),
@@ -99,7 +101,10 @@ def create_build_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def check_buildx(ask: DockerRunner) -> str:
-    """Return the version of buildx, if it reports one. Raises `UnavailableError` if it is missing or too old."""
+    """Return the version of buildx, or `of no version` if it reports none.
+
+    Raises `UnavailableError` if buildx is missing or too old.
+    """
     answer = ask("buildx", "version")
     oldest = ".".join(map(str, _MIN_BUILDX_VERSION))
     hint = f"install buildx {oldest} or later (the package is `docker-buildx-plugin` or `docker-buildx`)"
@@ -114,10 +119,10 @@ def check_buildx(ask: DockerRunner) -> str:
 
 
 def find_mirror_contexts(dockerfile: str, mirrors: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """Return the named contexts for the images that have a mirror: the name in FROM, and the image at the mirror.
+    """Return the named contexts for the images that have a mirror: the name in FROM -> the image at the mirror.
 
     The digest stays the same, so a mirror cannot supply another image. `locate_image` describes `mirrors`. Raises
-    `InvalidInputError`.
+    `InvalidInputError` if a mirror is invalid.
     """
     found = []
     for image in dict.fromkeys(_FROM_INSTRUCTION.findall(dockerfile)):
@@ -131,7 +136,7 @@ def find_mirror_contexts(dockerfile: str, mirrors: Mapping[str, str]) -> tuple[t
 def format_archive_mirrors(dockerfile: str, mirrors: Mapping[str, str]) -> str:
     """Return a line `HOST URL` for each archive of Debian packages and of standalone Pythons that has a mirror.
 
-    Only hosts in the Dockerfile count. Raises `InvalidInputError`.
+    Archives whose host is not in the Dockerfile are left out. Raises `InvalidInputError` if a mirror is invalid.
     """
     hosts = {archive.host for release in DISTRIBUTION_RELEASES.values() for archive in release.archives}
     hosts.add(urlsplit(RELEASE_URL).netloc)
@@ -145,11 +150,10 @@ def format_archive_mirrors(dockerfile: str, mirrors: Mapping[str, str]) -> str:
 def format_bake_file(
     targets: Mapping[str, tuple[BuildRequest, str]], compression: str, cache: str | None = None
 ) -> str:
-    """Return a bake file with these targets, pairs of a build and its Dockerfile.
+    """Return the text of a bake file. `targets` maps the name of each target to its build and its Dockerfile.
 
-    The group `default` has all of them.
-
-    `cache` is a repository for the caches of the targets; the tag is the name of the target.
+    The group `default` has all targets. `cache` is a repository for the caches of the targets; the tag of each cache is
+    the name of its target.
     """
     group = {"default": {"targets": list(targets)}}
     rows = {name: _create_bake_target(name, build, text, compression, cache) for name, (build, text) in targets.items()}
@@ -181,7 +185,7 @@ def _create_bake_target(
 
 
 def _escape_templates(value: Any) -> Any:
-    """Escape a string of a bake file, which is an HCL template."""
+    """Return a value of a bake file with its strings escaped, because HCL reads every string as a template."""
     if isinstance(value, dict):
         return {key: _escape_templates(each) for key, each in value.items()}
     if isinstance(value, list):
@@ -189,7 +193,7 @@ def _escape_templates(value: Any) -> Any:
     return _HCL_TEMPLATE.sub(lambda found: f'${{"{found[0]}"}}', value)
 
 
-# Existing images, and builds.
+# Checks for existing images, and builds.
 
 
 class EngineImage(NamedTuple):
@@ -206,7 +210,7 @@ class TagRegistry(Protocol):
         """Return whether the tag exists. Sends one HEAD request."""
 
     def list_platforms(self, reference: str) -> frozenset[str]:
-        """Return the platforms of the tag; () if it does not exist."""
+        """Return the platforms of the tag; an empty set if it does not exist."""
 
 
 def find_engine_platform(ask: DockerRunner) -> str:
@@ -218,9 +222,9 @@ def find_engine_platform(ask: DockerRunner) -> str:
 
 
 def find_image(ask: DockerRunner, tag: str) -> EngineImage | None:
-    """Return the image of a tag in the engine, complete or not; None without such a tag or without an engine.
+    """Return the image of a tag in the engine, complete or not; None if there is no such tag or no engine.
 
-    For an index, it is the image for the platform of the engine.
+    If the tag refers to an index, the image is that for the platform of the engine.
     """
     answer = ask("image", "inspect", "--format", "{{.Id}} {{.Os}}/{{.Architecture}}", tag)
     found = answer.stdout.split()
@@ -243,16 +247,16 @@ def is_loaded(ask: DockerRunner, tag: str, platform: str) -> bool:
 
 
 def remove_tags(ask: DockerRunner, tags: Collection[str]) -> None:
-    """Remove tags. An image with another tag stays."""
+    """Remove tags from the engine. An image that has another tag is kept."""
     for tag in tags:
         ask("image", "rm", tag)
 
 
 def is_pushed(registry: TagRegistry, tag: str, platforms: Collection[str], *, only: bool) -> bool:
-    """Whether a registry has the tag for these platforms. Registries accept complete images only.
+    """Whether a registry has the tag for all these platforms. The image is complete: registries accept no other.
 
-    With `only`, the Dockerfile is for one platform, so the existence of the tag is sufficient. Raises
-    `UnavailableError` if the registry cannot be reached, before a long build starts.
+    `only` states that the Dockerfile is for one platform, so the existence of the tag is sufficient. Raises
+    `UnavailableError` if the registry cannot be reached, so that this is known before a long build.
     """
     try:
         if only:
@@ -264,9 +268,9 @@ def is_pushed(registry: TagRegistry, tag: str, platforms: Collection[str], *, on
 
 
 class BuildTarget(NamedTuple):
-    """The docker client that builds, and the stream for its progress.
+    """The docker client that builds, and the stream to which its progress is copied.
 
-    Without a stream, `show_last_lines` receives the last lines of a failed step.
+    If the stream is None, `show_last_lines` receives the last lines of a failed step.
     """
 
     docker: DockerClient
@@ -277,8 +281,9 @@ class BuildTarget(NamedTuple):
 def build_image(site: BuildTarget, order: BuildRequest, dockerfile: str) -> str | None:
     """Build an image. Return its digest (of the index, for several platforms), or None if the builder reports none.
 
-    The tag of a failed or interrupted build is removed, because the exporter sets it before it unpacks or pushes.
-    Raises `CheckFailedError`, `UnavailableError` or `InvalidInputError`, see `error_from_output`.
+    The exporter sets the tags before it unpacks or pushes. So if the build fails or is interrupted, the tags that it
+    has set are removed. Raises the error of `error_from_output` if the build fails, and `UnavailableError` if docker or
+    buildx is missing or too old.
     """
     ask = site.docker.run_command
     check_buildx(ask)
@@ -306,12 +311,10 @@ def _check_result(site: BuildTarget, answer: ProcessResult) -> None:
 def build_and_compare(
     site: BuildTarget, order: BuildRequest, dockerfile: str, compression: str, say: Callable[[str], None]
 ) -> tuple[str, BuildDifference | None]:
-    """Build twice with the same exporter options.
+    """Build twice, and return the digest of the first image, and the first difference or None.
 
-    Return the digest of the first build, and the first difference or None.
-
-    No step comes from the cache of the builder. Downloads may, because they are checked against their hashes.
-    Both images are temporary files.
+    Both builds have the same exporter options. No step comes from the cache of the builder. Downloads may come from it,
+    because they are checked against their hashes. Both images are temporary files.
     """
     with tempfile.TemporaryDirectory(prefix="envcompile-") as folder:
         archives = Path(folder, "first.tar"), Path(folder, "second.tar")

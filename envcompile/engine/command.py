@@ -24,7 +24,10 @@ _MAX_MESSAGE_LENGTH = 200
 
 
 class BuildFailure(NamedTuple):
-    """A failed build: the step, its line in the Dockerfile, the last lines of its output and the error of buildx."""
+    """A failed build: the step, its line in the Dockerfile, the last lines of its output and the error of buildx.
+
+    If no step failed, the first three are empty.
+    """
 
     step: str
     dockerfile_line: str
@@ -41,7 +44,7 @@ class _FailurePattern(NamedTuple):
     hint: str
 
 
-# The first that matches counts.
+# The first pattern that matches determines the error.
 _FAILURE_PATTERNS = (
     _FailurePattern(
         r"Cannot connect to the Docker daemon|docker daemon is not running|error during connect|"
@@ -128,11 +131,11 @@ _FAILURE_PATTERNS = (
 
 
 def parse_build_failure(output: str) -> BuildFailure:
-    """Find the failed step at the end of the output of buildx, in any of its progress formats."""
+    """Return the failed step and the error at the end of the output of buildx, in any of its progress formats."""
     text = _ESCAPE_SEQUENCE.sub("", output.replace("\r\n", "\n"))
     summaries = list(_STEP_SUMMARY.finditer(text))
     errors = _ERROR_LINE.findall(text)
-    # Before a build begins, docker reports the error first, and then where to read about it.
+    # An error before the build begins has no such line: docker prints the error first, then where to read about it.
     error = errors[-1] if errors else text.strip()
     if not summaries:
         return BuildFailure("", "", (), error)
@@ -168,11 +171,11 @@ def _shorten_text(text: str) -> str:
 
 # Docker's command line.
 #
-# It is used instead of the Python SDK because `docker image inspect` takes 20 ms where importing the SDK takes 100 ms,
-# and because only the command line knows the user's contexts, credential helpers and builders.
+# The command line is used instead of the Python SDK because `docker image inspect` takes 20 ms, while importing the SDK
+# takes 100 ms, and because only the command line knows the user's contexts, credential helpers and builders.
 
 
-_MAX_OUTPUT_BYTES = 64 << 10  # bytes at the end of the messages of a build, which have its last steps and the error
+_MAX_OUTPUT_BYTES = 64 << 10  # kept from the end of a build's messages, which has the last steps and the error
 _COMMAND_TIMEOUT = 300.0
 _HINT = "install Docker with buildx; `envcompile dockerfile` needs neither, and its output builds elsewhere"
 
@@ -181,7 +184,7 @@ class DockerRunner(Protocol):
     """Runs `docker WORDS...` and waits for it."""
 
     def __call__(self, *words: str) -> ProcessResult:
-        """Raises `UnavailableError` if there is no docker, or if it does not answer."""
+        """Run the command. Raises `UnavailableError` if there is no docker, or if it does not answer."""
 
 
 class DockerClient:
@@ -197,8 +200,8 @@ class DockerClient:
     def run_build(self, words: tuple[str, ...], dockerfile: str, screen: BinaryIO | None) -> ProcessResult:
         """Run a build with the Dockerfile as its standard input, without a time limit.
 
-        The messages of the build go to `screen` as they arrive; the standard error of the result has the last of
-        them. An interrupt is passed on to the build, and raised again when the build has ended.
+        The messages of the build are copied to `screen` as they arrive. The standard error of the result has the last
+        64 KiB of them. An interrupt is passed on to the build, and raised again when the build has ended.
         """
         ours, theirs, copy_window_size = _open_channel(screen)
         # A file, because a pipe would have to be filled while the messages are read.
@@ -233,9 +236,10 @@ class DockerClient:
 
 
 def _open_channel(screen: BinaryIO | None) -> tuple[int, int, Callable[[], None]]:
-    """Return the two ends of a channel for messages, and a function that copies the window size of `screen` to it.
+    """Return both ends of a channel for messages, and a function that copies the window size of `screen` to it.
 
-    If `screen` is a terminal, the channel is a pseudo-terminal, so that the build draws its progress.
+    The first end is for reading, the second for writing. If `screen` is a terminal, the channel is a pseudo-terminal,
+    so that the build draws its progress; otherwise it is a pipe, and the function does nothing.
     """
     if screen is None or not screen.isatty():
         return *os.pipe(), lambda: None

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from envcompile.engine.reproducibility import BuildDifference
     from envcompile.spec.model import Spec
 
-# The secret that tells the build which mirrors to use for Debian packages, and the variable that it is read from.
+# The secret that contains the mirrors of Debian and Python archives, and the variable that buildx reads it from.
 _MIRRORS_SECRET, _MIRRORS_VARIABLE = "mirrors", "ENVCOMPILE_MIRRORS"
 
 
@@ -53,9 +53,10 @@ class BuildOptions:
     """The options of a build.
 
     The image is loaded into the engine, pushed if `push` is set, or written to `output`. `platforms` are locked
-    platforms (`linux-64` or `linux/amd64`); without any, all locked platforms are built, or only that of the engine if
-    the image is loaded. `tags` are more names for the image, `secrets` values of buildx's `--secret`, `builder` the
-    name of a buildx builder, and `extra_options` more options of `docker buildx build`.
+    platforms (`linux-64` or `linux/amd64`). Without any, all locked platforms are built if the image is pushed or
+    written as `oci`; otherwise only the platform of the engine. `tags` are more names for the image, `secrets` values
+    of buildx's `--secret`, `builder` the name of a buildx builder, and `extra_options` more options of
+    `docker buildx build`.
     """
 
     push: bool = False
@@ -77,7 +78,7 @@ class BuildOptions:
 
 @dataclass(frozen=True, slots=True)
 class ImageBuild:
-    """A build that is ready to run: the Dockerfile, the options, and what follows from them."""
+    """A build that is ready to run: the Dockerfile, the options, and the values that are derived from them."""
 
     dockerfile: str
     options: BuildOptions
@@ -102,7 +103,11 @@ def prepare_build(  # noqa: PLR0913 - the Dockerfile, its tag, and every effect 
     progress: BinaryIO | None,
     on_event: Callable[[Event], None],
 ) -> ImageBuild:
-    """Check the options and select the platforms. Raises `InvalidInputError` or `UnavailableError`."""
+    """Check the options and select the platforms.
+
+    Raises `InvalidInputError` for a push without a repository, a platform that is not locked or an invalid mirror, and
+    `UnavailableError` if the platform of the engine is needed and docker does not answer.
+    """
     if options.push and spec.image.repository is None:
         raise InvalidInputError("`--push` needs a repository", 'add `repository = "..."` to `[image]`')
     mirrors = read_mirrors(environment)
@@ -124,7 +129,7 @@ def prepare_build(  # noqa: PLR0913 - the Dockerfile, its tag, and every effect 
 
 
 def find_existing_image(build: ImageBuild) -> bool:
-    """Whether the image is already where the build would put it. If so, it gets the other tags of the request."""
+    """Whether the image already exists in the engine or registry. If so, it also gets the other tags of the request."""
     run, request = build.target.docker.run_command, build.request
     others = request.tags[1:]
     if build.options.push:
@@ -134,7 +139,8 @@ def find_existing_image(build: ImageBuild) -> bool:
         words = (word for other in others for word in ("--tag", other))
         commands = [("buildx", "imagetools", "create", *words, build.tag)] if others else []
     else:
-        # An engine shows one platform of an image. For several platforms, the cache of the builder saves the time.
+        # An engine shows only one platform of an image, so an image for several platforms is always built again. That
+        # takes little time with the cache of the builder.
         found = len(request.platforms) == 1 and is_loaded(run, build.tag, request.platforms[0])
         commands = [("image", "tag", build.tag, other) for other in others]
     for command in commands if found else ():
@@ -144,10 +150,11 @@ def find_existing_image(build: ImageBuild) -> bool:
 
 
 def run_build(build: ImageBuild) -> str | None:
-    """Build the image. Returns its digest (of the index, for several platforms), or None if the builder tells none.
+    """Build the image. Returns its digest (of the index, for several platforms), or None if the builder reports none.
 
-    A failed build leaves neither a tag nor a partial file. Raises `CheckFailedError` if a step fails,
-    `UnavailableError` or `InvalidInputError`.
+    A failed build leaves neither a tag nor a partial file. Raises `CheckFailedError` if a step fails or the file cannot
+    be written, `UnavailableError` if docker, the builder or a registry is not available, and `InvalidInputError` for an
+    unknown option.
     """
     output = build.options.output
     if output is None:
@@ -163,14 +170,20 @@ def compare_builds(build: ImageBuild, notify: Callable[[str], None]) -> tuple[st
 
 
 def _add_mirrors_secret(given: tuple[str, ...], mirrors: str) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The secrets of a build, and the environment variables that they are read from. A secret of the user wins."""
+    """The secrets of a build with that of the mirrors, and the environment variable that buildx reads it from.
+
+    If the user's secrets already have one with this id, none is added.
+    """
     if not mirrors or any(f"id={_MIRRORS_SECRET}" in each.split(",") for each in given):
         return given, {}
     return (*given, f"id={_MIRRORS_SECRET},env={_MIRRORS_VARIABLE}"), {_MIRRORS_VARIABLE: mirrors}
 
 
 def _select_platforms(options: BuildOptions, locked: tuple[str, ...], docker: DockerClient) -> tuple[str, ...]:
-    """The platforms to build for, by docker's names."""
+    """The platforms to build for, in docker's notation.
+
+    Raises `InvalidInputError` if the lock does not have a requested platform, or that of the engine.
+    """
     if options.platforms:
         names = [_find_docker_platform(name) for name in options.platforms]
         if missing := [name for name in names if name not in locked]:
@@ -196,7 +209,7 @@ def _join_names(names: Iterable[str]) -> str:
 
 
 class BakeTarget(NamedTuple):
-    """An image of a bake file: its spec, its Dockerfile, and its name with the tag."""
+    """An image of a bake file: its spec, its Dockerfile, and its name, which includes the tag."""
 
     spec: Spec
     dockerfile: str
@@ -213,8 +226,9 @@ def make_bake_file(
 ) -> tuple[str, tuple[str, ...]]:
     """The text of a file for `docker buildx bake`, and the names of its targets.
 
-    `shard` is `(I, N)`: only the I-th of N parts of the images is built. `cache` is a repository for the cache of the
-    builders. Raises `InvalidInputError` for options that do not fit a spec, and for two specs with one name.
+    `shard` is `(I, N)`: the file has only the I-th of N parts of the images. `cache` is a repository for the cache of
+    the builders. Raises `InvalidInputError` for a push of a spec without a repository, two specs with the same target
+    name, or an invalid mirror.
     """
     mirrors = read_mirrors(environment)
     targets: dict[str, tuple[BuildRequest, str]] = {}

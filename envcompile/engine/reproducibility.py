@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from envcompile.oci.archive import ArchiveImage, LayerEntry
 
 _EQUAL_LAYERS = "the files of all layers are equal"
-# The properties of a layer's member that can differ, with their causes, the most specific first.
+# Property of `LayerEntry` -> how a member is described if it differs, and the probable cause. The most specific
+# property is first.
 _ENTRY_DIFFERENCES = {
     "kind": ("is of another kind", "two things of the build make it, and race"),
     "link": ("points elsewhere", "a name with a time, a number or chance in it"),
@@ -74,7 +75,7 @@ def _compare_configs(image: ArchiveImage, again: ArchiveImage) -> BuildDifferenc
 
 
 def _compare_layers(entries: Iterator[LayerEntry], changed: Iterator[LayerEntry]) -> BuildDifference | None:
-    """Return the first member that differs, in the order of the first build.
+    """Return the difference at the first member that differs, in the order of the first build; None if all are equal.
 
     Both layers are read in parallel, and kept in memory only from the first difference on.
     """
@@ -97,7 +98,7 @@ def _find_first_difference(entries: dict[str, LayerEntry], changed: dict[str, La
             )
         if entry != again:
             found = BuildDifference(f"`/{path}`", *_compare_entries(entry, again))
-            # The time of a folder changes with the files in it, which are more specific.
+            # The time of a folder changes with the files in it, so a file that differs is the more specific result.
             if entry.kind != tarfile.DIRTYPE or entry._replace(mtime=again.mtime) != again:
                 return found
             of_folder = of_folder or found

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from envcompile.net.urls import Proxy
 
-# The first that is set names the file of trusted certificates, for OpenSSL, requests (and so pip and conda), and curl.
+# The variables with which OpenSSL, requests (and so pip and conda) and curl find the file of trusted certificates. The
+# first one that is set is used.
 _CERTIFICATE_FILE_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 # Errors of a connection that the server has closed since the last answer.
 _CLOSED_ERRORS = (ConnectionError, ssl.SSLError, BadStatusLine)
@@ -64,14 +65,16 @@ class ConnectionPool:
     ) -> Iterator[HTTPResponse]:
         """Send a request, and yield the response once its headers have arrived.
 
-        Reading from it raises TimeoutError after the deadline, a value of `time.monotonic`, and after `timeout`
-        seconds without data. All errors are OSError or HTTPException.
+        `deadline` is a value of `time.monotonic`. Sending and reading raise TimeoutError after the deadline, or after
+        the pool's `timeout` in seconds without data. Other errors of the connection are OSError or HTTPException too.
+        Raises `UnavailableError` if the setting of the proxy is invalid or the certificates cannot be read.
         """
         origin = parse_origin(url)
         parts = urlsplit(url)
         target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
         waiting = self._idle.setdefault(origin, [])
-        # The repetition of a POST might do something twice, so it gets a new connection.
+        # If the server has closed a kept connection, the request is sent again. A repeated POST might take effect
+        # twice, so a POST always gets a new connection.
         connection = _pop(waiting) if method != "POST" else None
         response = None
         if connection is not None:
@@ -97,7 +100,7 @@ class ConnectionPool:
         return _Connection(url, proxy, self._load_context() if uses_tls else None, self._timeout)
 
     def _load_context(self) -> ssl.SSLContext:
-        # Reading the certificates takes 20 ms, which a registry on this machine does not need.
+        # Reading the certificates takes 20 ms, so they are read only for a connection with TLS.
         with self._context_lock:
             if self._context is None:
                 self._context = create_tls_context(self._environment)
@@ -105,15 +108,17 @@ class ConnectionPool:
 
 
 def create_tls_context(environment: Mapping[str, str]) -> ssl.SSLContext:
-    """A context that trusts the certificates of this environment: its file and its folder, else the system's.
+    """A TLS context that trusts the certificates in the file and the folder that this environment names.
 
-    As for OpenSSL, a file leaves the system's folder in place. Raises `UnavailableError` if they cannot be read.
+    As in OpenSSL, the system's file or folder is used for one that the environment does not name. Raises
+    `UnavailableError` if the certificates cannot be read.
     """
     file = next((environment[name] for name in _CERTIFICATE_FILE_VARIABLES if environment.get(name)), None)
     folder = environment.get("SSL_CERT_DIR") or None
     if sys.platform == "win32" and not file and not folder:
         return ssl.create_default_context()
-    # The defaults without the variables of this process, which need not be those of `environment`.
+    # Only the paths that are built into OpenSSL are used, because the other fields follow the variables of this
+    # process, which may differ from those of `environment`.
     defaults = ssl.get_default_verify_paths()
     try:
         return ssl.create_default_context(
@@ -210,7 +215,10 @@ class _Connection(HTTPConnection):
 
 
 class _DeadlineSocket:
-    """The part of a socket that http.client uses. A socket's own timeout starts anew with every byte that arrives."""
+    """The part of a socket that http.client uses, with the connection's deadline.
+
+    The timeout of a socket itself is not enough, because it starts anew with every byte that arrives.
+    """
 
     def __init__(self, sock: socket.socket, connection: _Connection) -> None:
         self._sock = sock

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 ValueT = TypeVar("ValueT")
 
 _REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
-_MAX_REQUESTS = 5  # of one attempt, with its redirects
+_MAX_REQUESTS = 5  # in one attempt: the first request and those to the targets of redirects
 _MAX_IGNORED_BYTES = 1 << 16  # an error page up to this size is read, so that the connection can be used again
 _FIRST_DELAY = 0.5
 _MAX_DELAY = 10.0
@@ -50,9 +50,10 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request. Its `repr` hides what may contain credentials. `hint` is the hint of its errors.
+    """One request. Its `repr` hides the headers and the data, which may contain credentials.
 
-    `total_timeout` limits the response as a whole, if the policy's `timeout` is too short for that.
+    `total_timeout` limits the response as a whole, in seconds; None for the policy's `timeout`. `hint` is the hint of
+    the errors about this request.
     """
 
     url: str
@@ -83,7 +84,7 @@ class ReadableBody(Protocol):
     """A response body that is being received."""
 
     def read(self, amount: int, /) -> bytes:
-        """At most `amount` bytes; b"" at the end."""
+        """Return at most `amount` bytes, or b"" at the end of the body."""
 
 
 class HttpClient:
@@ -95,9 +96,10 @@ class HttpClient:
         self._connections = ConnectionPool(environment, policy.timeout)
 
     def send(self, request: Request, consume: Callable[[ReadableBody], ValueT]) -> Response[ValueT]:
-        """The response to a request, after retries for 429, for 5xx and for a broken connection.
+        """Send a request and return its response. Status 429, status 5xx and a broken connection lead to a retry.
 
-        `consume` reads the body of a successful response, once for each attempt. Raises `UnavailableError`.
+        `consume` reads the body of a successful response. It is called again if a retry follows. Raises
+        `UnavailableError` if the last attempt fails, or one fails for a reason that a retry does not change.
         """
         failure, delay = "", 0.0
         for attempt in range(self._policy.attempts):
@@ -120,13 +122,14 @@ class HttpClient:
                 failure = _describe_busy_server(response.status, _find_host(response.url), self._policy.attempts)
                 retry_after = response.headers.get("Retry-After")
             delay = self._compute_delay(attempt, retry_after)
-        # Outside the handler: the exception there knows the request's headers, and must not be attached to this one.
+        # Raised outside the `except` block. Inside it, Python would attach the caught exception to this one, and the
+        # caught exception has the request's headers.
         raise UnavailableError(failure, request.hint)
 
     def _send_once(
         self, request: Request, consume: Callable[[ReadableBody], ValueT], visited: list[str]
     ) -> Response[ValueT]:
-        """One attempt with its redirects, whose addresses are appended to `visited`."""
+        """Make one attempt and follow its redirects, whose URLs are appended to `visited`."""
         headers = dict(request.headers)
         deadline = time.monotonic() + (request.total_timeout or self._policy.timeout)
         successes = {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT} if "Range" in headers else {HTTPStatus.OK}
@@ -157,7 +160,7 @@ class HttpClient:
         return min(max(wish, 0.0), _MAX_DELAY)
 
     def _describe_failure(self, problem: Exception, url: str, request: Request) -> str:
-        """The sentence for a failed attempt."""
+        """The error message for a failed attempt."""
         limits = f"{self._policy.timeout:g} seconds"
         if request.total_timeout:
             limits += f" of silence, {request.total_timeout:g} for the whole response"
@@ -194,7 +197,7 @@ _FAILURE_MESSAGES = (
 
 
 def create_body_reader(limit: int) -> Callable[[ReadableBody], bytes]:
-    """A reader of bodies that stops one byte after `limit`: a longer result means that the body is too long."""
+    """A function that reads a body and stops one byte after `limit`. A result with that byte means a body too long."""
 
     def read(body: ReadableBody) -> bytes:
         content = bytearray()
@@ -206,7 +209,10 @@ def create_body_reader(limit: int) -> Callable[[ReadableBody], bytes]:
 
 
 def _read_body(response: HTTPResponse, consume: Callable[[ReadableBody], ValueT]) -> ValueT:
-    """The consumed body. Raises IncompleteRead if the connection ended early: `read(amount)` does not report that."""
+    """The result of `consume` for the body of a response.
+
+    Raises IncompleteRead if the connection ended early, which `read(amount)` does not report.
+    """
     value = consume(response)
     if response.length and not response.read(1):
         raise IncompleteRead(b"")
@@ -221,7 +227,7 @@ def _skip_body(response: HTTPResponse) -> None:
 
 
 def _find_redirect_target(url: str, response: HTTPResponse) -> str | None:
-    """The address that a response redirects to, if it may be followed: never from https to http."""
+    """The URL that a response redirects to; None if there is none, or if it is invalid or leads from https to http."""
     location = response.headers.get("Location")
     if response.status not in _REDIRECT_STATUSES or not location:
         return None
@@ -252,7 +258,7 @@ def _find_host(url: str) -> str:
 
 
 def _parse_retry_after(retry_after: str) -> float | None:
-    """The seconds of a Retry-After header, which holds seconds or a date."""
+    """The seconds until the time in a Retry-After header, which holds seconds or a date; None if it is invalid."""
     if re.fullmatch(r"[0-9]{1,9}", retry_after.strip()):
         return float(retry_after)
     try:

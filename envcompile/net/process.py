@@ -1,7 +1,7 @@
 """Starts programs with limits of time and memory, and selects the environment variables that a resolver may see.
 
-A program is started from its arguments, never through a shell, and its standard input is empty. It stays in our
-process group, so that Ctrl-C in a terminal reaches it and its own children too.
+A program is started from its arguments, never through a shell, and its standard input is empty unless the caller passes
+one. It stays in the process group of envcompile, so that Ctrl-C in a terminal reaches it and its own children too.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
-# Variables about the network and the user. Those that would change a result (UV_PRERELEASE, PIP_*, CONDA_*, ...) are
-# left out, because a resolver must obey the spec alone.
+# Variables about the network and the user. Variables that would change a result (UV_PRERELEASE, PIP_*, CONDA_*, ...)
+# are left out, because a resolver must obey the spec alone.
 _NETWORK_AND_USER_VARIABLES = frozenset(
     "PATH HOME USER LOGNAME TMPDIR TEMP TMP SYSTEMROOT APPDATA LOCALAPPDATA USERPROFILE XDG_CACHE_HOME XDG_CONFIG_HOME "
     "XDG_DATA_HOME HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY http_proxy https_proxy all_proxy no_proxy SSL_CERT_FILE "
     "SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE NETRC".split()
 )
-# An hour is many times what the slowest resolver takes. The memory limit stops uv at an endless index page, because it
-# reads pages of any size.
+# In seconds and bytes. An hour is many times what the slowest resolver takes. uv reads index pages of any size, so only
+# the memory limit stops it at an endless page.
 _DEFAULT_TIMEOUT = 3600.0
 _DEFAULT_MEMORY = 8 << 30
 # Seconds between SIGTERM and SIGKILL.
@@ -57,7 +57,7 @@ class ProcessRunner(Protocol):
     """Runs a program in a folder with exactly this environment and waits for it."""
 
     def __call__(self, argv: tuple[str, ...], folder: str, environment: Mapping[str, str]) -> ProcessResult:
-        """Raises `UnavailableError` if the program does not exist or exceeds a limit."""
+        """Run the program. Raises `UnavailableError` if it cannot be started or does not finish in time."""
 
 
 class ProgramNotFoundError(UnavailableError):
@@ -69,7 +69,7 @@ class ProcessTimeoutError(UnavailableError):
 
 
 def select_environment(environment: Mapping[str, str], *more: str) -> dict[str, str]:
-    """The variables that every resolver may see, and `more` that this one may see."""
+    """The variables that every resolver may see, and those named in `more`, which this one may see too."""
     wanted = _NETWORK_AND_USER_VARIABLES.union(more)
     return {name: value for name, value in environment.items() if name in wanted}
 
@@ -89,7 +89,9 @@ def run_process(  # noqa: PLR0913 - the first three are those of `ProcessRunner`
 
     `folder` is the working directory, None for the current one. `timeout` is in seconds, `memory` in bytes of data for
     each process (on Linux; other systems cannot limit a running process). `label` is the program's name in error
-    messages, which never quote its output. Raises `ProgramNotFoundError`, `ProcessTimeoutError` or `UnavailableError`.
+    messages, which never quote its output. Raises `ProgramNotFoundError` if it is not on the PATH,
+    `ProcessTimeoutError` if it does not finish in time, and `UnavailableError` if it cannot be started for another
+    reason.
     """
     label = label or f"`{argv[0]}`"
     source = subprocess.DEVNULL if stdin is None else subprocess.PIPE
@@ -109,7 +111,8 @@ def run_process(  # noqa: PLR0913 - the first three are those of `ProcessRunner`
             raise
         finally:
             _running.discard(process)
-    # Outside the handler: the exception there holds the output so far, which may be a secret.
+    # Raised outside the `except` block. Inside it, Python would attach the caught exception, which holds the output so
+    # far, and that may contain a secret.
     raise ProcessTimeoutError(f"{label} did not finish within {timeout:g} seconds", hint)
 
 
@@ -124,9 +127,10 @@ def start_process(  # noqa: PLR0913 - a process has so many sides
     label: str = "",
     hint: str | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a program that is looked up on this environment's PATH, without limits. The caller waits for it.
+    """Start a program without limits. Its name is looked up on the PATH of `environment`. The caller must wait for it.
 
-    Raises `ProgramNotFoundError`, or `UnavailableError` if it cannot be started.
+    Raises `ProgramNotFoundError` if it is not on the PATH, and `UnavailableError` if it cannot be started for another
+    reason.
     """
     label = label or f"`{argv[0]}`"
     program = argv[0] if os.sep in argv[0] else which(argv[0], path=environment.get("PATH", os.defpath))
@@ -141,7 +145,10 @@ def start_process(  # noqa: PLR0913 - a process has so many sides
 
 
 def run_in_threads(function: Callable[[ItemT], ResultT], items: Sequence[ItemT]) -> list[ResultT]:
-    """The results for all items, each from a thread of its own. An interrupt ends the programs of the threads too."""
+    """The results of `function` for all items, in their order. Each item has a thread of its own.
+
+    An interrupt ends the programs of the threads too.
+    """
     if len(items) == 1:
         return [function(items[0])]
     from concurrent.futures import ThreadPoolExecutor, wait  # noqa: PLC0415 - 8 ms, for several items only
@@ -151,7 +158,8 @@ def run_in_threads(function: Callable[[ItemT], ResultT], items: Sequence[ItemT])
         try:
             return [future.result() for future in futures]
         except KeyboardInterrupt:
-            # Python interrupts the main thread alone. A thread may still start another program.
+            # Python interrupts the main thread alone. The other threads may still start programs, so programs are ended
+            # until all threads have finished.
             while wait(futures, 0.1).not_done:
                 for process in tuple(_running):
                     _end(process)
@@ -161,15 +169,16 @@ def run_in_threads(function: Callable[[ItemT], ResultT], items: Sequence[ItemT])
 def _limit_memory(pid: int, memory: int) -> None:
     """Limit the data of a process and of its later children.
 
-    The limit is set from here, because a thread must not fork and run code.
+    The parent process sets the limit after the start, because running Python code in the child before its program
+    starts is not safe with threads.
 
-    It is the data segment and not the address space: allocators reserve address space for every processor of the
-    machine.
+    The data segment is limited, not the address space, because allocators reserve address space for every processor of
+    the machine.
     """
     if sys.platform == "linux":
         import resource  # noqa: PLC0415 - not on Windows
 
-        with suppress(OSError):  # already at its end, or not ours to limit
+        with suppress(OSError):  # the process has ended already, or this user may not limit it
             _, hard = resource.prlimit(pid, resource.RLIMIT_DATA)
             soft = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
             resource.prlimit(pid, resource.RLIMIT_DATA, (soft, hard))

@@ -17,7 +17,7 @@ from envcompile.diagnostics.errors import UnavailableError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# The port of an address that names none.
+# The port of a URL that states none, by scheme.
 DEFAULT_PORTS = {"http": 80, "https": 443}
 _LOOPBACK_HOST = re.compile(r"localhost|127(?:\.[0-9]{1,3}){3}|::1|\[::1\]")
 
@@ -39,7 +39,7 @@ def is_web_url(url: str) -> bool:
     try:
         parts = urlsplit(url)
         return bool(parts.hostname) and parts.username is None and (parts.port is None or parts.port > 0)
-    except ValueError:  # half an IPv6 address, or a port that is not a number
+    except ValueError:  # an incomplete IPv6 address, or a port that is not a number
         return False
 
 
@@ -60,10 +60,10 @@ def format_basic_authorization(user: str, password: str) -> str:
 
 
 def find_proxy(url: str, environment: Mapping[str, str]) -> Proxy | None:
-    """The proxy that the environment names for a URL, or None.
+    """The proxy that the environment or the system's settings name for a URL, or None.
 
-    Loopback addresses never use a proxy, for which they would mean another machine. Raises `UnavailableError` if
-    the setting is not the URL of an HTTP proxy.
+    Loopback addresses never use a proxy, because to the proxy they would mean its own machine. Raises
+    `UnavailableError` if the setting is not the URL of an HTTP proxy.
     """
     scheme, host, port = parse_origin(url)
     if is_loopback(host):
@@ -85,7 +85,7 @@ def _is_excluded(host: str, port: int, no_proxy: str) -> bool:
 
 
 def _find_system_proxy(scheme: str, host: str) -> Proxy | None:
-    """The proxy of the system's settings on macOS and Windows."""
+    """The proxy in the system's settings on macOS and Windows; None on other systems."""
     if sys.platform not in {"darwin", "win32"}:
         return None
     from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415 - 10 ms, for these systems only

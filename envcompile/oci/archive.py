@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_HEAD_BYTES = 16  # the header of a .pyc file
+_HEAD_BYTES = 16  # the length of the header of a .pyc file
 
 
 class LayerEntry(NamedTuple):
     """One member of a layer, with the properties that are visible in a container.
 
     `kind` is the type in tar, `mtime` is in seconds, and `extra` are the extended attributes. `size`, `sha256`
-    and `head`, the first bytes, describe a file.
+    and `head` (the first 16 bytes) describe the content of a file.
     """
 
     path: str
@@ -130,7 +130,7 @@ def _read_entry(layer: tarfile.TarFile, member: tarfile.TarInfo) -> LayerEntry:
     while file and (chunk := file.read(1 << 20)):
         head = head or chunk[:_HEAD_BYTES]
         content.update(chunk)
-    # Other fields have the times and names.
+    # These are in other fields of the entry.
     known_keys = {"path", "linkpath", "size", "mtime", "uid", "gid"}
     extra = tuple(sorted((key, str(value)) for key, value in member.pax_headers.items() if key not in known_keys))
     return LayerEntry(

@@ -1,1 +1,1 @@
-"""Makes a plan from a spec and a lock: base images, files and layers of the image as values, without any text."""
+"""Makes a plan from a spec and a lock: base images, files and layers as values, from which `emit` makes the text."""

@@ -55,7 +55,7 @@ def _create_ubuntu_release(codename: str) -> DistributionRelease:
     return DistributionRelease((archive,), components, "/usr/share/keyrings/ubuntu-archive-keyring.gpg")
 
 
-# By ID-VERSION_ID of os-release.
+# ID-VERSION_ID of os-release, such as `debian-12` -> the release.
 DISTRIBUTION_RELEASES = {
     system.os: (_create_debian_release if system.os.startswith("debian-") else _create_ubuntu_release)(codename)
     for codename, system in SYSTEM_RELEASES.items()
@@ -63,14 +63,14 @@ DISTRIBUTION_RELEASES = {
 
 
 def format_snapshot_timestamp(snapshot: str) -> str:
-    """A snapshot (RFC 3339, UTC) in the form of both services: `20261101T000000Z`."""
+    """A snapshot (RFC 3339, UTC) in the form that both snapshot services use: `20261101T000000Z`."""
     return snapshot.replace("-", "").replace(":", "")
 
 
 def format_sources_list(release: DistributionRelease, snapshot: str) -> tuple[str, ...]:
     """The lines of sources.list(5) for a release at a snapshot.
 
-    The index of a snapshot is old by design, so apt must not check its expiry date.
+    The package index of a snapshot is old by design, so apt must not check its expiry date.
     """
     options = f"[signed-by={release.keyring} check-valid-until=no]"
     return tuple(
@@ -81,14 +81,14 @@ def format_sources_list(release: DistributionRelease, snapshot: str) -> tuple[st
 
 
 def find_apt_stages(lock: Lock) -> tuple[str, ...]:
-    """The stages with additional packages on at least one platform: `build`, `run`."""
+    """The stages, of `build` and `run`, that have additional Debian packages on at least one platform."""
     build = any(each.apt_build for each in lock.platforms)
     run = any(each.apt for each in lock.platforms)
     return (*(["build"] if build else []), *(["run"] if run else []))
 
 
 def create_apt_files(lock: Lock, platform: PlatformLock) -> tuple[LockStageFile, ...]:
-    """The list of sources, and for each stage the exact versions and the sha256 of every file.
+    """The list of sources, and for each stage the exact versions and the sha256 of its packages. Empty without stages.
 
     The files have a folder of their own, so that a change of the pip packages does not invalidate the apt stages in the
     build cache.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def format_explicit_list(packages: Iterable[CondaPackage], urls: Mapping[str, str]) -> tuple[str, ...]:
-    """`@EXPLICIT`, and one line for each package, dependencies first. `urls` maps channel names to URLs."""
+    """The line `@EXPLICIT`, and one line for each package, dependencies first. `urls` maps channel names to URLs."""
     return ("@EXPLICIT", *_iter_explicit_lines(packages, urls))
 
 
@@ -33,9 +33,9 @@ def format_archive_url(package: CondaPackage, urls: Mapping[str, str]) -> str:
 
 
 def _select_checksum(package: CondaPackage) -> str:
-    # All versions of conda, mamba and rattler read an md5. conda reads a sha256 since 24.9 (conda/conda#14048), mamba
-    # since 2.1 (mamba-org/mamba#3866), which does not accept the prefix `sha256:`. So a sha256 is written only if the
-    # channel publishes no md5. The Dockerfile checks every archive against its sha256 in a separate list.
+    # All versions of conda, mamba and rattler read an md5. conda reads a sha256 since 24.9 (conda/conda#14048), and
+    # mamba since 2.1 (mamba-org/mamba#3866), but mamba does not accept the prefix `sha256:`. So a sha256 is written
+    # only if the channel publishes no md5. The Dockerfile checks every archive against its sha256 in a separate list.
     return package.md5 or package.sha256
 
 
@@ -48,7 +48,10 @@ REMAINDER_LAYER = "rest"
 
 
 def find_conda_layers(lock: Lock) -> tuple[str, ...]:
-    """The layers of the conda environment: the groups of the packages on all platforms, and the remainder."""
+    """The layers of the conda environment: the groups of the packages on all platforms, and the layer of other files.
+
+    Empty if no platform has conda packages.
+    """
     used = {_find_package_group(package) for platform in lock.platforms for package in platform.conda}
     return (*(name for name in LAYER_GROUPS if name in used), REMAINDER_LAYER) if used else ()
 
@@ -56,7 +59,8 @@ def find_conda_layers(lock: Lock) -> tuple[str, ...]:
 def create_conda_files(lock: Lock, platform: PlatformLock) -> tuple[LockStageFile, ...]:
     """The `@EXPLICIT` list, the sha256 of every archive, and the layer of every package. Empty without conda packages.
 
-    The list of layers has a line `- LAYER` for each layer, and a line `RECORD LAYER` for each package.
+    The list of layers has a line `- LAYER` for each layer, and a line `RECORD LAYER` for each package. RECORD is the
+    name of the package's file in `conda-meta`, without `.json`.
 
     Raises `InvalidInputError` for a channel in a local folder, which the build cannot read.
     """
@@ -85,9 +89,10 @@ def create_conda_files(lock: Lock, platform: PlatformLock) -> tuple[LockStageFil
 
 
 def create_provided_files(pip: PipSpec, lock: Lock, platform: PlatformLock) -> tuple[LockStageFile, ...]:
-    """Return the list of the distributions that the build looks for: `DISTRIBUTION VERSION CONDA_PACKAGE`.
+    """Return the list of the distributions in conda packages on which pip packages rely. The build looks for them.
 
-    It is empty on a platform whose pip packages rely on none, and missing if that is so on all platforms.
+    Each line is `DISTRIBUTION VERSION CONDA_PACKAGE`. The list is empty if the pip packages of this platform rely on
+    none. There is no list if those of all platforms rely on none.
     """
     if not any(find_used_distributions(pip, each) for each in lock.platforms):
         return ()

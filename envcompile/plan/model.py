@@ -1,4 +1,4 @@
-"""The plan: a Dockerfile as a value. `planner` makes all decisions; `emit` only writes them down."""
+"""The plan: a Dockerfile as a value. `planner` makes all decisions; `emit` only writes the text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ class PlatformTarget:
     - `arch`: the value of TARGETARCH. `docker`: the value of `--platform`.
     - `build`, `run`: the base images by digest. `tools`: pairs of stage name and image.
     - `files`: the files of the lock stage.
-    - `env`, `labels`: sorted by key, the settings that only the base images of this architecture need.
+    - `env`, `labels`: the settings that the base images of this architecture need, sorted by key. Empty if those of all
+      architectures are the same, because `RuntimeConfig` then has them.
     """
 
     arch: str
@@ -52,8 +53,9 @@ class PipLayer:
 class SdistLayer:
     """One stage that builds a wheel from an sdist and installs it: its name, and the folder of its lists.
 
-    The folder has the sdist, and for each of `indexes` (its number, and whether it requires credentials) a list of
-    build dependencies. `private` means that the index of the sdist requires credentials.
+    The folder has the name and hash of the sdist, and a list of the build dependencies from each index. An item of
+    `indexes` is the number of such an index, and whether it requires credentials. `private` means that the index of the
+    sdist requires credentials.
     """
 
     stage: str
@@ -81,12 +83,15 @@ class Plan:
 
     - `targets`: sorted by architecture.
     - `apt`: the stages with additional Debian packages, `build` or `run`.
-    - `conda`, `python`: whether micromamba creates the environment, or a virtual environment of the base image's Python
-      does; neither if there is nothing to install in one.
+    - `conda`: whether micromamba creates the environment.
+    - `python`: whether the environment is a virtual environment of a Python that conda does not install. If neither is
+      set, there is no environment.
     - `standalone_python`: whether a platform has a standalone Python, which the build installs.
     - `provided`: whether pip packages rely on distributions in conda packages.
     - `conda_layers`: the groups into which the conda environment is split.
+    - `layers`, `sdists`: the stages that install pip packages.
     - `slim`: the kinds of files that are removed.
+    - `start`: the configuration of the final image.
     """
 
     targets: tuple[PlatformTarget, ...]

@@ -40,7 +40,8 @@ SIZE_CLASSES = (
 def find_layer_group(name: str, size: int | None, *, several: bool = True) -> str:
     """Return the group of a package with this canonical name and size in bytes, such as `medium-2`.
 
-    A package of unknown size counts as small. Without `several`, a size class is one group, such as `medium`.
+    A package of unknown size (None) is in the class `tiny`. If `several` is False, each size class is one group, such
+    as `medium`.
     """
     kind = next(kind for kind in SIZE_CLASSES if (size or 0) >= kind.min_bytes)
     if not several:
@@ -58,7 +59,7 @@ _GROUP_ORDER = {name: place for place, name in enumerate((*LAYER_GROUPS, *(kind.
 
 
 def create_pip_layers(pip: PipSpec, lock: Lock) -> tuple[PipLayer, ...]:
-    """Return the pip layers of an environment: one for each group of packages from each index, on any platform.
+    """Return the pip layers of an environment: one for each index and group that a wheel on any platform has.
 
     The packages of a layer come from one index, because with several an installer may take a package from the
     wrong one.
@@ -70,12 +71,15 @@ def create_pip_layers(pip: PipSpec, lock: Lock) -> tuple[PipLayer, ...]:
 
 
 def select_wheels(platform: PlatformLock) -> tuple[PipPackage, ...]:
-    """Return the wheels of a platform. Each sdist has a stage of its own."""
+    """Return the wheels of a platform. Sdists are left out, because each has a stage of its own."""
     return tuple(each for each in platform.pip if each.kind == "wheel")
 
 
 def create_pip_files(pip: PipSpec, lock: Lock, platform: PlatformLock) -> tuple[LockStageFile, ...]:
-    """Return the requirement list of each layer on one platform: its index, then one file and one hash per line.
+    """Return the requirement list of each layer on one platform.
+
+    A list has a line with the URL of its index, if that is known, and one line for each package: its version and the
+    hash of its file.
 
     Raises `InvalidInputError` if the lock has a package from another index than the spec assigns to it.
     """
@@ -111,9 +115,9 @@ def _find_package_group(package: PipPackage) -> str:
 
 
 def _number_indexes(pip: PipSpec) -> dict[str, int]:
-    """Return a number for each index, 0 for the default one.
+    """Return index -> its number, which is 0 for the default index.
 
-    Names from the spec do not appear in the Dockerfile's stages.
+    The Dockerfile's stages are named by these numbers, because names from the spec must not appear there.
     """
     return {
         DEFAULT_INDEX: 0,
@@ -128,7 +132,7 @@ def _format_requirement(package: PipPackage) -> str:
 def create_sdist_layers(lock: Lock) -> tuple[SdistLayer, ...]:
     """A layer for each sdist on any platform, sorted by name.
 
-    Names from the spec do not appear in stages and paths, so sdists and indexes have numbers.
+    Names from the spec must not appear in the names of stages and paths, so sdists and indexes have numbers.
     """
     private = set(lock.private_indexes)
     return tuple(
@@ -143,7 +147,10 @@ def create_sdist_layers(lock: Lock) -> tuple[SdistLayer, ...]:
 
 
 def create_sdist_files(pip: PipSpec, lock: Lock, platform: PlatformLock) -> tuple[LockStageFile, ...]:
-    """The lists of each layer on one platform. They are empty if the platform does not have the sdist."""
+    """The files of each sdist's layer on one platform: build dependencies, the sdist, and the variables of its build.
+
+    If the platform does not have the sdist, its layer has only the lists of build dependencies, without packages.
+    """
     built = {each.name: each.packages for each in platform.pip_build}
     given = collect_index_urls(pip)
     files = []

@@ -28,9 +28,9 @@ HEADERS, STATIC_LIBRARIES, TESTS = "headers", "static-libraries", "tests"
 
 
 def select_removed_files(spec: Spec) -> tuple[str, ...]:
-    """The kinds of files that `[image] slim` removes, sorted.
+    """The kinds of files that `[image] slim` removes, sorted. Empty if it is not set.
 
-    With `cuda.jit` the headers stay, because a compiler needs them at run time.
+    With `cuda.jit` the headers are kept, because a compiler needs them at run time.
     """
     if not spec.image.slim:
         return ()
@@ -90,8 +90,9 @@ def _create_target(spec: Spec, lock: Lock, locked: PlatformLock) -> PlatformTarg
 def _create_interpreter_files(lock: Lock, locked: PlatformLock) -> tuple[LockStageFile, ...]:
     """Return the file with the version and the path of the Python, and the file with the standalone builds to install.
 
-    The build compares the version with the Python of the base image. If a platform has a standalone build, all have the
-    file, which is empty for the others. No files if conda installs Python.
+    The build compares the version with the Python of the base image. If any platform has a standalone build, all
+    platforms have the second file, and it is empty on those without such a build. There are no files if conda installs
+    Python, or if there is none.
     """
     python = locked.python
     if python is None or python.source == "conda":
@@ -108,7 +109,7 @@ def _has_standalone_python(lock: Lock) -> bool:
 
 
 def _format_python_builds(platform: str, python: PythonInterpreter) -> tuple[str, ...]:
-    """Return the standalone build in the format of uv's list of downloads (`UV_PYTHON_DOWNLOADS_JSON_URL`)."""
+    """Return the lines of a file with the standalone build, in the format of uv's `UV_PYTHON_DOWNLOADS_JSON_URL`."""
     if python.build is None:
         return ()
     major, minor, patch = version_numbers(python.version)
@@ -141,7 +142,10 @@ def _find_home_directory(image: ImageSpec) -> str:
 
 
 def _create_account_files(image: ImageSpec) -> tuple[LockStageFile, ...]:
-    """The lines that add the user to the image. Every image has root and its group."""
+    """The files that add the user to the image: the account, the group, the home and work directories, their owner.
+
+    root and its group need no lines, because every image has them.
+    """
     user, group = image.user
     passwd = f"{USER_NAME}:x:{user}:{group}::{_find_home_directory(image)}:/bin/sh"
     directories = dict.fromkeys((_find_home_directory(image), image.workdir or _find_home_directory(image)))

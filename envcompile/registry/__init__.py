@@ -15,16 +15,19 @@ if TYPE_CHECKING:
     from envcompile.registry.image_contents import DebianSystem
 
 
-# Registry clients that import the HTTP client when the first image is needed, which in most runs is never.
+# These registry clients import the HTTP client only when the first image is needed. Most runs need none.
 
 
 def create_registry(environment: Mapping[str, str], *, offline: bool = False) -> LazyRegistry | OfflineRegistry:
-    """The registry client with the user's docker configuration and mirrors, which are read at the first request."""
+    """The registry client with the user's docker configuration and mirrors, both read at the first request.
+
+    If `offline` is set, it is a client that refuses every request.
+    """
     return OfflineRegistry() if offline else LazyRegistry(environment)
 
 
 def create_unmirrored_registry(environment: Mapping[str, str]) -> RegistryClient:
-    """The registry client for pushed images. It uses no mirrors, because they do not have these images."""
+    """The registry client for pushed images. It uses no mirrors, because mirrors do not have these images."""
     return _create_client(environment, {})
 
 

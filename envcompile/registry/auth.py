@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from envcompile.registry.reference import ImageReference
 
 ValueT = TypeVar("ValueT")
-# Runs a helper with its arguments and its standard input; the result is its standard output.
+# Runs a credential helper. The parameters are its command line and its standard input, the result its standard output.
 CredentialHelper = Callable[[tuple[str, ...], str], str]
 
 _MAX_CONFIG_BYTES = 4 << 20
@@ -45,7 +45,7 @@ _CHALLENGE_SCHEME = re.compile(r"(?:^|,)\s*(Bearer|Basic)(?:\s+|$)", re.IGNORECA
 
 @dataclass(frozen=True, slots=True, repr=False)
 class RegistryCredentials:
-    """A user name and password, or an identity token. It has no text form, so that no message can show it."""
+    """A user name and password, or an identity token. Its `repr` shows none of them, so no message contains them."""
 
     user: str = ""
     password: str = ""
@@ -57,7 +57,7 @@ class RegistryCredentials:
 
 
 class RegistrySession:
-    """An HTTP client with the credentials of one docker configuration, which keeps the tokens it has received."""
+    """An HTTP client that uses the credentials of one docker configuration, and keeps the tokens that it receives."""
 
     def __init__(self, docker_config: Path, http: HttpClient, run_helper: CredentialHelper) -> None:
         self._docker_config = docker_config
@@ -68,7 +68,11 @@ class RegistrySession:
     def send(
         self, image: ImageReference, request: Request, consume: Callable[[ReadableBody], ValueT]
     ) -> Response[ValueT]:
-        """Send a request; if the registry asks for credentials, send it again with them."""
+        """Send a request; if the registry requires credentials, send it again with them.
+
+        Raises `RegistryAccessError` if the registry denies access, and `UnavailableError` if the registry or the token
+        server does not answer correctly, or if the credentials cannot be read.
+        """
         key = (image.base_url, image.repository)
         response = self._http.send(_with_authorization(request, self._authorization_headers.get(key)), consume)
         # Credentials are sent only to the registry itself, not to a server that it redirects to.
@@ -93,7 +97,7 @@ def _with_authorization(request: Request, header: str | None) -> Request:
 def find_credentials(folder: Path, image: ImageReference, run_helper: CredentialHelper) -> RegistryCredentials | None:
     """The credentials that docker would use for this registry, or None for anonymous access.
 
-    Raises `UnavailableError`.
+    Raises `UnavailableError` if docker's configuration cannot be read, or if a credential helper is missing or fails.
     """
     config = _read_docker_config(folder)
     is_hub = image.login_key == HUB_LOGIN_KEY
@@ -113,12 +117,13 @@ def find_credentials(folder: Path, image: ImageReference, run_helper: Credential
 
 
 def create_helper_runner(environment: Mapping[str, str], timeout: float = 60.0) -> CredentialHelper:
-    """A function that runs a helper from this environment's PATH.
+    """A function that runs a credential helper from this environment's PATH.
 
-    The timeout is long, because some helpers prompt the user.
+    `timeout` is in seconds. It is long, because some helpers prompt the user.
 
-    The exit code is ignored: helpers write "credentials not found" to standard output and fail. The function
-    raises `UnavailableError` if there is no such program or if it does not finish.
+    The exit code is ignored, because a helper without credentials for the registry writes "credentials not found" to
+    standard output and fails. The function raises `UnavailableError` if there is no such program or if it does not
+    finish in time.
     """
 
     def run(argv: tuple[str, ...], text: str) -> str:
@@ -138,7 +143,7 @@ def _read_docker_config(folder: Path) -> dict[str, Any]:
         return {}
     except OSError as problem:
         reason = f"cannot be read: {problem.strerror}"
-    except (ValueError, RecursionError):  # its text contains a part of the file, which may be a password
+    except (ValueError, RecursionError):  # not quoted: its text contains a part of the file, which may be a password
         reason = "is not JSON"
     else:
         return _as_table(config)
@@ -190,9 +195,10 @@ def _credentials_from_helper(
 def create_authorization_header(
     http: HttpClient, image: ImageReference, challenges: tuple[str, ...], credentials: RegistryCredentials | None
 ) -> str | None:
-    """The value of the Authorization header that answers the WWW-Authenticate headers of a 401; None if there is none.
+    """The value of the Authorization header that answers the challenges of a 401; None if no answer is possible.
 
-    Raises `UnavailableError` if the token server does not answer or sends no token.
+    `challenges` are the values of its WWW-Authenticate headers. Raises `UnavailableError` if the token server does not
+    answer or sends no token.
     """
     schemes = _parse_challenges(challenges)
     if "bearer" in schemes:
@@ -203,7 +209,7 @@ def create_authorization_header(
 
 
 def _parse_challenges(headers: tuple[str, ...]) -> dict[str, dict[str, str]]:
-    """The parameters of each scheme (in lower case). One header may hold several challenges."""
+    """Scheme -> its parameters, with schemes and keys in lower case. One header may hold several challenges."""
     schemes: dict[str, dict[str, str]] = {}
     for header in headers:
         parts = _CHALLENGE_SCHEME.split(header)
@@ -216,9 +222,12 @@ def _parse_challenges(headers: tuple[str, ...]) -> dict[str, dict[str, str]]:
 def _fetch_bearer_token(
     http: HttpClient, image: ImageReference, challenge: Mapping[str, str], credentials: RegistryCredentials | None
 ) -> str:
-    """A token from the server that the registry names: by OAuth 2 for an identity token, else by GET."""
+    """Fetch a token from the token server that the registry names: by OAuth 2 for an identity token, else by GET.
+
+    Returns the value of the Authorization header, `Bearer TOKEN`.
+    """
     realm = challenge.get("realm", "")
-    # A password for a registry with https is not sent to a token server without it.
+    # A password for a registry with https is not sent to a token server without https.
     if not is_web_url(realm) or (image.base_url.startswith("https:") and not realm.startswith("https:")):
         raise image.create_protocol_error("the address of its token server is invalid or insecure")
     scope = challenge.get("scope") or f"repository:{image.repository}:pull"
@@ -246,7 +255,7 @@ def _parse_token(image: ImageReference, body: bytes) -> str:
     except (ValueError, RecursionError):
         answer = {}
     token = _as_text(answer.get("token")) or _as_text(answer.get("access_token"))
-    # Checked here, since http.client would quote a token with a line break in its error.
+    # Checked here, because http.client rejects a token with a line break, and its error message would quote the token.
     if not re.fullmatch(r"[!-~]+", token):
         raise image.create_protocol_error("its token server sent no token")
     return token

@@ -1,7 +1,7 @@
-"""Manifests, indexes and configurations of images from a registry: parsed, and checked against their digests.
+"""Reads images from registries: manifests, indexes, configurations and layers, all checked against their digests.
 
-Specifications: OCI image 1.1 and docker's own media types. Responses are not trusted: each error states what is
-wrong with one.
+Specifications: OCI image 1.1 and docker's own media types. Responses are not trusted: each is checked, and the error
+states what is wrong with it.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ _TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,18}(?:Z|[+-][0-9]
 
 
 def compute_digest(body: bytes) -> str:
-    """The sha256 digest of a content, as OCI writes it."""
+    """The digest of a body in the form of OCI, `sha256:...`."""
     return f"sha256:{hashlib.sha256(body).hexdigest()}"
 
 
 def check_body(image: ImageReference, response: Response[bytes], digest: str | None, limit: int) -> bytes:
-    """The body of a successful response that is not longer than `limit` and has this digest."""
+    """The body of a response. Raises `UnavailableError` without success, above `limit` bytes, or for another digest."""
     if response.value is None:
         raise create_status_error(image, response.status)
     if len(response.value) > limit:
@@ -71,7 +71,7 @@ def check_body(image: ImageReference, response: Response[bytes], digest: str | N
 
 
 def create_status_error(image: ImageReference, status: int) -> UnavailableError:
-    """The error for a response without content."""
+    """The error for a response whose status is not success."""
     if status == HTTPStatus.NOT_FOUND:
         message = f"`{image.host}` has no image `{image.reference}`, or has lost a part of it (HTTP 404)"
         return UnavailableError(message, "check its name, tag and digest")
@@ -79,20 +79,20 @@ def create_status_error(image: ImageReference, status: int) -> UnavailableError:
 
 
 def create_mismatch_error(image: ImageReference, expected: str, actual: str) -> UnavailableError:
-    """The error for content that does not have its digest."""
+    """The error for content whose digest is not the expected one."""
     message = f"the content that `{image.host}` sent for `{image.reference}` has the digest `{actual}`"
     return UnavailableError(f"{message} instead of `{expected}`", "a proxy or a mirror may have changed it")
 
 
 def create_platform_error(image: ImageReference, platform: str, names: Iterable[str]) -> UnavailableError:
-    """The error for an image that exists for the platforms `names` only."""
+    """The error for an image that does not exist for `platform`, but only for the platforms `names`."""
     known = ", ".join(f"`{name}`" for name in sorted(names) if PLATFORM_PATTERN.fullmatch(name))
     message = f"`{image.reference}` does not exist for `{platform}`, only for {known or 'no platform at all'}"
     return UnavailableError(message, "choose another image, or other `platforms`")
 
 
 def parse_json_object(image: ImageReference, body: bytes) -> dict[str, Any]:
-    """The JSON object in a body."""
+    """The JSON object in a body. Raises `UnavailableError` if the body is not a JSON object."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
@@ -103,7 +103,10 @@ def parse_json_object(image: ImageReference, body: bytes) -> dict[str, Any]:
 
 
 def parse_manifest(image: ImageReference, body: bytes, digest: str | None) -> dict[str, Any]:
-    """A manifest or an index. The schema version is checked because a login page of a network has a digest too."""
+    """The manifest or index in a body. Raises `UnavailableError` if it is neither.
+
+    The schema version is checked because a digest can be computed of any response, such as the login page of a network.
+    """
     manifest = parse_json_object(image, body)
     if manifest.get("schemaVersion") != _SCHEMA_VERSION:
         name = digest or image.tag_or_digest
@@ -117,7 +120,7 @@ def is_index(manifest: Mapping[str, Any]) -> bool:
 
 
 def check_objects(image: ImageReference, value: object) -> list[dict[str, Any]]:
-    """A value of a manifest that must be a list of objects."""
+    """The value of a manifest's key, as a list of JSON objects. Raises `UnavailableError` if it is anything else."""
     if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
         raise image.create_protocol_error("a manifest without its list of parts")
     return value
@@ -133,7 +136,7 @@ def parse_descriptor(image: ImageReference, value: object) -> tuple[str, int]:
 
 
 def find_platform_entries(image: ImageReference, index: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The entries of an index by platform. If a platform has several, the first one."""
+    """Platform -> its entry in an index. If a platform has several entries, it is the first one."""
     entries = check_objects(image, index.get("manifests"))
     return {format_platform(entry.get("platform")): entry for entry in reversed(entries)}
 
@@ -153,7 +156,7 @@ def read_image_environment(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def read_creation_time(config: Mapping[str, Any]) -> str | None:
-    """The time an image was created (RFC 3339), None if its configuration has none."""
+    """The time at which an image was created (RFC 3339), None if its configuration has no valid time."""
     created = config.get("created")
     return created if isinstance(created, str) and _TIMESTAMP.fullmatch(created) else None
 
@@ -169,7 +172,7 @@ VisitorT = TypeVar("VisitorT", bound=LayerVisitor)
 _ACCEPT_HEADERS = {"Accept": ", ".join((*INDEX_MEDIA_TYPES, *MANIFEST_MEDIA_TYPES))}
 _MAX_MANIFEST_BYTES = 4 << 20  # the distribution specification lets registries refuse larger ones
 _MAX_CONFIG_BYTES = 8 << 20
-_MAX_LAYERS_BYTES = 512 << 20  # compressed, of the layers of one image
+_MAX_LAYERS_BYTES = 512 << 20  # the compressed size of all layers that are read of one image
 _EXACT_PYTHON_VERSION = re.compile(r"3\.[0-9]{1,2}\.[0-9]{1,2}")
 _TAGS_PER_PAGE = 1000  # a registry may send fewer
 _MAX_PAGES = 1000
@@ -178,7 +181,7 @@ _NEXT_LINK = re.compile(r"<([^>]*)>[^,]*;\s*rel=\"?next\"?")
 
 
 class TagContents(NamedTuple):
-    """The contents of a tag: its platforms in docker's notation, sorted, and the environment variables of the first."""
+    """The contents of a tag: its platforms in docker's notation, sorted, and the variables of the first one's image."""
 
     platforms: tuple[str, ...]
     variables: dict[str, str]
@@ -188,8 +191,8 @@ class TagContents(NamedTuple):
 class ImageProperties:
     """The properties of an image, from its configuration and its files; None if unknown.
 
-    `os` is ID-VERSION_ID of os-release (`debian-12`), `glibc` X.Y, `python` X.Y.Z, `python_path` its path (both
-    or neither), `created` RFC 3339.
+    `os` is ID-VERSION_ID of os-release (`debian-12`), `glibc` is X.Y, `python` is X.Y.Z, `python_path` is the path of
+    that Python (both are known, or neither), and `created` is a time in RFC 3339.
     """
 
     os: str | None = None
@@ -203,7 +206,8 @@ class RegistryClient:
     """A client for all registries, with one docker configuration and one set of mirrors.
 
     `docker_config` is the folder of docker's config.json. `mirrors` maps a registry's host (`docker.io` for
-    Docker Hub) to the mirror that is used instead: `"127.0.0.1:5001"`, `"https://mirror.example.invalid/hub"`.
+    Docker Hub) to the mirror that is used instead, such as `"127.0.0.1:5001"` or
+    `"https://mirror.example.invalid/hub"`.
     Proxies and certificates come from `environment`. `run_helper` runs docker's credential helpers.
     """
 
@@ -223,7 +227,8 @@ class RegistryClient:
     def resolve_digest(self, reference: str) -> str:
         """The digest (`sha256:...`) of the index or manifest to which a `name[:tag][@digest]` refers now.
 
-        It is computed from the received content. Raises `UnavailableError`.
+        It is computed from the received content. Raises `InvalidInputError` if the reference is invalid, and
+        `UnavailableError` if the image cannot be read.
         """
         image = locate_image(reference, self._mirrors)
         digest = image.digest or self._fetch_announced_digest(image)
@@ -234,7 +239,10 @@ class RegistryClient:
     def read_image(self, reference: str, platform: str) -> ImageProperties:
         """The properties of a `name[:tag]@sha256:...` for a platform in docker's notation (`linux/amd64`).
 
-        Reads the lowest layer, or up to 512 MB of layers to find Python. Raises `UnavailableError`.
+        Reads the layers from the lowest one up, until they show the operating system and glibc: usually that is one
+        layer. If no variable of the image states its Python, reads up to 512 MiB of layers to find it. Raises
+        `InvalidInputError` if the reference is invalid or has no digest, and `UnavailableError` if the image cannot be
+        read.
         """
         image = locate_image(reference, self._mirrors)
         if image.digest is None:
@@ -259,7 +267,7 @@ class RegistryClient:
     def read_debian_system(self, reference: str, platform: str, keyring: str) -> DebianSystem:
         """The state that apt would find in a `name[:tag]@sha256:...`: dpkg's status, and the keyring at that path.
 
-        Reads from the uppermost layer down, up to 512 MB. Raises `UnavailableError`.
+        Reads from the uppermost layer down, up to 512 MiB. Raises `UnavailableError` if the image cannot be read.
         """
         image = locate_image(reference, self._mirrors)
         manifest = self._fetch_platform_manifest(image, image.tag_or_digest, platform)
@@ -276,19 +284,23 @@ class RegistryClient:
         return files.create_debian_system(read_creation_time(config))
 
     def has_tag(self, reference: str) -> bool:
-        """Whether `name:tag` exists and may be read: one HEAD request. Raises `UnavailableError`."""
+        """Whether `name:tag` exists and may be read. Sends one HEAD request.
+
+        Raises `UnavailableError` if the registry does not answer correctly.
+        """
         image = locate_image(reference, self._mirrors)
         try:
             response = self._send_head(image)
         except RegistryAccessError:
-            # Registries return the same for a repository that does not exist yet. A push that is not allowed will fail.
+            # Registries return the same status for a repository that does not exist yet. If the user really has no
+            # access, the push will fail.
             return False
         if response.status not in {HTTPStatus.OK, HTTPStatus.NOT_FOUND}:
             raise create_status_error(image, response.status)
         return response.value is not None
 
     def list_platforms(self, reference: str) -> frozenset[str]:
-        """The platforms of a `name:tag` in docker's notation; none if `has_tag` is False."""
+        """The platforms of a `name:tag` in docker's notation; an empty set if `has_tag` is False."""
         if not self.has_tag(reference):
             return frozenset()
         image = locate_image(reference, self._mirrors)
@@ -298,7 +310,7 @@ class RegistryClient:
         return frozenset({format_platform(self._fetch_config(image, manifest))})
 
     def list_tags(self, repository: str) -> tuple[str, ...]:
-        """All tags of a repository, sorted. Raises `UnavailableError`, also if the list has no end."""
+        """All tags of a repository, sorted. Raises `UnavailableError` if they cannot be read or have too many pages."""
         image = locate_image(repository, self._mirrors)
         tags: set[str] = set()
         url: str | None = f"{image.base_url}/v2/{image.repository}/tags/list?n={_TAGS_PER_PAGE}"
@@ -317,7 +329,7 @@ class RegistryClient:
         raise image.create_protocol_error("a list of tags without end")
 
     def read_tag(self, reference: str) -> TagContents:
-        """The platforms of a `name:tag`, and the variables of its first platform. Raises `UnavailableError`."""
+        """The contents of a `name:tag`. Raises `UnavailableError` if they cannot be read."""
         image = locate_image(reference, self._mirrors)
         manifest = parse_manifest(image, self._fetch_manifest(image, image.tag_or_digest), None)
         names: tuple[str, ...] = ()
@@ -342,7 +354,7 @@ class RegistryClient:
         return digest if DIGEST_PATTERN.fullmatch(digest) else None
 
     def _fetch_platform_manifest(self, image: ImageReference, version: str, platform: str) -> dict[str, Any]:
-        """The manifest of one platform, by way of the index if there is one."""
+        """The manifest of one platform. If `version` is that of an index, it is looked up there."""
         manifest = parse_manifest(image, self._fetch_manifest(image, version), version)
         if not is_index(manifest):
             return manifest
@@ -354,7 +366,7 @@ class RegistryClient:
         return parse_manifest(image, self._fetch_manifest(image, digest), digest)
 
     def _fetch_manifest(self, image: ImageReference, version: str) -> bytes:
-        """The bytes of a manifest, by tag or digest; a digest is checked."""
+        """The bytes of the manifest with a tag or digest, checked against that digest or the one in the response."""
         request = Request(image.format_api_url("manifests", version), _ACCEPT_HEADERS, hint=image.hint)
         response = self._session.send(image, request, create_body_reader(_MAX_MANIFEST_BYTES))
         expected = version if DIGEST_PATTERN.fullmatch(version) else response.headers.get("Docker-Content-Digest")
@@ -363,7 +375,7 @@ class RegistryClient:
     def _fetch_platform_config(
         self, image: ImageReference, manifest: Mapping[str, Any], platform: str
     ) -> dict[str, Any]:
-        """The configuration of an image. If it states a platform, that must be the requested one."""
+        """The configuration of an image. Raises `UnavailableError` if it states another platform than `platform`."""
         config = self._fetch_config(image, manifest)
         stated = format_platform(config)
         if stated and not f"{stated}/".startswith(f"{platform}/") and not f"{platform}/".startswith(f"{stated}/"):
@@ -379,8 +391,9 @@ class RegistryClient:
     def _read_layers(self, image: ImageReference, manifest: Mapping[str, Any], *, with_packages: bool) -> ImageFacts:
         """The facts in the layers of an image.
 
-        From the lowest layer up, which nearly always is enough: it is the operating system. `with_packages` needs the
-        installed packages too, so it goes from the uppermost layer down to the first list of packages.
+        The layers are read from the lowest one up, which is nearly always sufficient, because it has the operating
+        system. With `with_packages` the installed packages are needed too, so the layers are read from the uppermost
+        one down to the first list of packages.
         """
         facts, budget = ImageFacts(), _MAX_LAYERS_BYTES
         layers = check_objects(image, manifest.get("layers"))
@@ -396,10 +409,10 @@ class RegistryClient:
         return facts
 
     def _read_layer(self, image: ImageReference, digest: str, size: int, visitor: VisitorT) -> VisitorT:
-        """A copy of the visitor that has seen one more layer. Raises `UnavailableError` if the digest is wrong."""
+        """A copy of the visitor that has read one more layer. Raises `UnavailableError` if the digest is wrong."""
 
         def consume(body: ReadableBody) -> tuple[VisitorT, str]:
-            blob, copied = HashingReader(body, size), copy.copy(visitor)  # a failed attempt leaves nothing behind
+            blob, copied = HashingReader(body, size), copy.copy(visitor)  # a copy for each attempt
             read_layer(blob, copied)
             return copied, blob.read_digest()
 
@@ -415,7 +428,10 @@ class RegistryClient:
 
 
 def _find_next_page(image: ImageReference, url: str, headers: Mapping[str, str]) -> str | None:
-    """The address of the next page of tags, which must be of the same registry."""
+    """The URL of the next page of tags, None on the last page.
+
+    Raises `UnavailableError` if the page is at another server.
+    """
     link = _NEXT_LINK.search(headers.get("Link", ""))
     if link is None:
         return None

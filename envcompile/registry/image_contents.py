@@ -1,7 +1,7 @@
 """The files in the layers of an image, read from the compressed stream without unpacking it to disk.
 
-`read_layer` hands the files of one layer to a visitor. `ImageFacts` finds the operating system, the C library and
-Python; `DebianFiles` finds the installed packages, and the key that signs the archive.
+`read_layer` passes the files of one layer to a visitor. `ImageFacts` finds the operating system, the C library and
+Python; `DebianFiles` finds the installed packages, and the keyring of the distribution's archive.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 _CHUNK_BYTES = 1 << 16
 _MAX_UNPACKED_BYTES = 8 << 30  # of one layer
-_MAX_FILE_BYTES = 32 << 20  # of one file for a visitor; the dpkg status of a large image has 2 MB
+_MAX_FILE_BYTES = 32 << 20  # of one file that a visitor receives; the dpkg status of a large image has 2 MB
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 _DPKG_STATUS_PATH = "var/lib/dpkg/status"
 _DPKG_STATUS_FOLDER = "var/lib/dpkg/status.d/"  # images without dpkg itself (distroless): one file per package
-_OS_RELEASE_PATHS = ("etc/os-release", "usr/lib/os-release")  # the first counts unless it is a link
+_OS_RELEASE_PATHS = ("etc/os-release", "usr/lib/os-release")  # the first is used unless it is a link
 _LIBC_PATH = re.compile(r"(?:usr/)?lib(?:64)?/(?:[^/]+-linux-gnu[^/]*/)?libc(?:\.so\.6|-2\.[0-9]+\.so)")
 _LIBC_BANNER = re.compile(rb"GNU C Library [^\n]{0,200}release version (2\.[0-9]{1,2})\b")
 _PYTHON_PATH = "usr/bin/python3"
@@ -41,26 +41,26 @@ class LayerVisitor(Protocol):
         """Whether to call `add_file` or `add_link` for a path."""
 
     def add_file(self, path: str, content: bytes) -> None:
-        """Take a file of a layer."""
+        """Process the content of a file in the layer."""
 
     def add_link(self, path: str, target: str) -> None:
-        """Take a symbolic link of a layer."""
+        """Process a symbolic link in the layer."""
 
     def end_layer(self) -> None:
-        """Called after a layer was read, at least in part."""
+        """Called after each layer that `read_layer` has received, even if it called `skip_layer`."""
 
     def skip_layer(self) -> None:
         """Called if a layer was not read, or not to its end."""
 
 
 def read_layer(blob: HashingReader, visitor: LayerVisitor) -> None:
-    """Read one layer, a tar or a gzipped tar. One in another format, or a broken one, counts as skipped."""
+    """Read one layer, a tar or a gzipped tar. A layer in another format, or a broken one, counts as skipped."""
     head = blob.peek()
     try:
         if head.startswith(_ZSTD_MAGIC):
             visitor.skip_layer()
         elif head.startswith(_GZIP_MAGIC):
-            # Unlike tarfile's own, this reads several gzip members.
+            # Unlike the gzip reader of tarfile, this one reads all members of a gzip file.
             with gzip.GzipFile(fileobj=cast("IO[bytes]", blob)) as unpacked:
                 _visit_members(unpacked, visitor)
         else:
@@ -81,7 +81,7 @@ def _visit_members(unpacked: ReadableBody, visitor: LayerVisitor) -> None:
 
 
 class HashingReader:
-    """A body that is hashed while it is read. It ends at most one byte after `size`."""
+    """A body that is hashed while it is read. At most `size` + 1 bytes of it are read."""
 
     def __init__(self, body: ReadableBody, size: int) -> None:
         self._body = body
@@ -90,7 +90,7 @@ class HashingReader:
         self._ahead = b""
 
     def read(self, amount: int) -> bytes:
-        """At most `amount` bytes."""
+        """Return at most `amount` bytes."""
         if self._ahead:
             piece, self._ahead = self._ahead[:amount], self._ahead[amount:]
             return piece
@@ -100,7 +100,7 @@ class HashingReader:
         return piece
 
     def peek(self) -> bytes:
-        """The first four bytes, which can still be read afterwards."""
+        """Return the first four bytes, which the next `read` returns again."""
         head = b""
         while len(head) < len(_ZSTD_MAGIC) and (piece := self.read(len(_ZSTD_MAGIC) - len(head))):
             head += piece
@@ -108,14 +108,17 @@ class HashingReader:
         return head
 
     def read_digest(self) -> str:
-        """The digest of the whole body, after reading the rest of it."""
+        """Read the rest of the body, and return the digest of the whole."""
         while self.read(_CHUNK_BYTES):
             pass
         return f"sha256:{self._hash.hexdigest()}"
 
 
 class _LimitedReader:
-    """Unpacked bytes up to a limit: a few megabytes of zeros may grow a thousandfold."""
+    """Reads unpacked bytes up to a limit, because a few compressed megabytes may unpack to a thousand times as many.
+
+    Raises `tarfile.ReadError` beyond the limit.
+    """
 
     def __init__(self, unpacked: ReadableBody) -> None:
         self._unpacked = unpacked
@@ -133,7 +136,7 @@ class _LimitedReader:
 class ImageFacts:
     """A visitor that finds the operating system, the C library and Python.
 
-    A fact that is already known stays, so the uppermost layer must come first if several may hold it.
+    A fact that is already known is not replaced. So if several layers may contain a fact, the uppermost must be first.
     """
 
     os_releases: dict[str, str] = field(default_factory=dict)
@@ -141,7 +144,7 @@ class ImageFacts:
     libc_version: str | None = None
     python_link: str | None = None  # the target of /usr/bin/python3
     has_status: bool = False  # all packages of dpkg are known, and the lists in lower layers are out of date
-    is_reading_status: bool = False  # the list of all packages is in the present layer
+    is_reading_status: bool = False  # the list of all packages is in the layer that is being read
     has_skipped_layer: bool = False  # an upper layer was not read, so a package may have been removed
 
     @property
@@ -156,13 +159,13 @@ class ImageFacts:
 
     @property
     def glibc(self) -> str | None:
-        """The version of Debian's package (`2.36`), else the one in the library itself."""
+        """The version of Debian's package `libc6` (`2.36`); without it, the version that the library itself states."""
         found = re.match(r"(?:[0-9]+:)?(2\.[0-9]{1,2})\b", self.packages.get("libc6", ""))
         return found[1] if found else self.libc_version
 
     @property
     def python(self) -> tuple[str, str] | None:
-        """Exact version and path of Debian's python3, or of python3.X if that is the only one."""
+        """The exact version and the path of Debian's python3, or of the only python3.X if there is no python3."""
         minors = [name[: -len("-minimal")] for name in self.packages if re.fullmatch(r"python3\.[0-9]+-minimal", name)]
         default = self.packages.get("python3-minimal") or self.packages.get("python3") or ""
         default_minor = re.match(r"3\.[0-9]{1,2}\b", default)
@@ -208,7 +211,7 @@ class ImageFacts:
 
 
 def _parse_installed_packages(text: str) -> dict[str, str]:
-    """The versions of the relevant packages in a dpkg status file (Debian policy, control files)."""
+    """Package -> version in a dpkg status file (Debian policy, control files), for installed `_PACKAGE_NAMES` only."""
     packages: dict[str, str] = {}
     for paragraph in text.split("\n\n"):
         fields = dict(re.findall(r"^(Package|Version|Status): *(.*?) *$", paragraph, re.MULTILINE))
@@ -219,7 +222,7 @@ def _parse_installed_packages(text: str) -> dict[str, str]:
 
 
 class DebianSystem(NamedTuple):
-    """The installed packages of an image (dpkg's status as text) and the keyring of its archive; None if missing.
+    """The installed packages of an image (dpkg's status as text) and the keyring of its archive; each None if missing.
 
     `created` is the image's time of creation (RFC 3339).
     """
@@ -231,7 +234,7 @@ class DebianSystem(NamedTuple):
 
 @dataclass(slots=True)
 class DebianFiles:
-    """A visitor that finds dpkg's status and the keyring at a path. The uppermost layer must come first."""
+    """A visitor that finds dpkg's status, and the keyring at the path `keyring`. The uppermost layer must be first."""
 
     keyring: str
     contents: dict[str, bytes | str] = field(default_factory=dict)  # a string is the target of a link
@@ -252,11 +255,11 @@ class DebianFiles:
         )
 
     def wants_path(self, path: str) -> bool:
-        """See `LayerVisitor`. All of the keyring's folder, since in newer releases the keyring is a link within it."""
+        """See `LayerVisitor`. Wants the keyring's whole folder, where the keyring is a link in newer releases."""
         return path == _DPKG_STATUS_PATH or path.startswith(self.keyring.rpartition("/")[0] + "/")
 
     def add_file(self, path: str, content: bytes) -> None:
-        """See `LayerVisitor`. A file of an upper layer stays."""
+        """See `LayerVisitor`. A file that is already known is from an upper layer, so it is not replaced."""
         self.contents = {path: content, **self.contents}
 
     def add_link(self, path: str, target: str) -> None:
@@ -267,7 +270,7 @@ class DebianFiles:
         """See `LayerVisitor`."""
 
     def skip_layer(self) -> None:
-        """See `LayerVisitor`. An unread layer may override lower ones, so they are not trusted."""
+        """See `LayerVisitor`. A skipped layer may replace files of lower layers, so those must not be used."""
         self.has_skipped_layer = True
 
     def _resolve_keyring_link(self) -> str:

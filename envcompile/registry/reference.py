@@ -46,7 +46,7 @@ class ImageReference:
 
     @property
     def hint(self) -> str:
-        """The way to lock without this registry."""
+        """The hint of errors, which tells the user how to lock without this registry."""
         if self.digest is None:
             return f'give its digest in the spec: `"{self.reference}@sha256:..."`'
         image = f'image = "{self.reference}"'
@@ -54,7 +54,7 @@ class ImageReference:
         return f"describe the image in the spec: `base = {{ {image}, {facts} }}`"
 
     def format_api_url(self, kind: str, version: str) -> str:
-        """The address of a manifest or a blob (`kind` is `manifests` or `blobs`), by tag or digest."""
+        """The URL of a manifest or a blob. `kind` is `manifests` or `blobs`, `version` a tag or a digest."""
         return f"{self.base_url}/v2/{self.repository}/{kind}/{version}"
 
     def create_protocol_error(self, reason: str) -> UnavailableError:
@@ -73,7 +73,8 @@ def locate_image(reference: str, mirrors: Mapping[str, str]) -> ImageReference:
     """Locate a `name[:tag][@digest]`; without a tag or digest it is docker's `latest`.
 
     `mirrors` maps a registry's host (`docker.io` for Docker Hub) to its mirror: a host with its port, or an http(s) URL
-    whose path is prepended to the repository, as BuildKit does. Raises `InvalidInputError`.
+    whose path is prepended to the repository, as BuildKit does. Raises `InvalidInputError` if the reference or its
+    mirror is invalid.
     """
     parts = split_image_reference(reference)
     if parts is None:
@@ -90,7 +91,10 @@ def locate_image(reference: str, mirrors: Mapping[str, str]) -> ImageReference:
 
 
 def find_registry_url(host: str, mirrors: Mapping[str, str]) -> str:
-    """The http(s) URL of a host or of its mirror, without a slash at its end."""
+    """The http(s) URL of a host's mirror, or of the host if it has none, without a slash at the end.
+
+    Raises `InvalidInputError` if the mirror is invalid.
+    """
     if host not in mirrors:
         return f"{_find_default_scheme(host)}://{host}"
     base_url, path = _parse_mirror(host, mirrors[host])
@@ -98,7 +102,7 @@ def find_registry_url(host: str, mirrors: Mapping[str, str]) -> str:
 
 
 def _parse_mirror(host: str, setting: str) -> tuple[str, str]:
-    """A mirror's address, and the path to prepend to repositories."""
+    """The URL of a mirror without its path, and the path to prepend to repositories."""
     url = setting if "://" in setting else f"{_find_default_scheme(setting.partition('/')[0])}://{setting}"
     if not is_web_url(url):
         # The setting itself is not shown: it may hold a password.
@@ -109,5 +113,5 @@ def _parse_mirror(host: str, setting: str) -> tuple[str, str]:
 
 
 def _find_default_scheme(host: str) -> str:
-    """Docker uses http for this machine and https for every other."""
+    """The scheme that docker uses for a host: http for this machine, https for every other."""
     return "http" if is_loopback(host) else "https"

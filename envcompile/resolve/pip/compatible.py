@@ -1,8 +1,9 @@
-"""A pip resolver whose solutions accept the exact Python of the environment, with the facts that the lock keeps.
+"""A pip resolver that selects only releases for the exact Python of the environment, and adds facts for the lock.
 
 Resolvers such as uv ignore the upper bound and the exclusions of Requires-Python, because they also solve for ranges of
-Python versions, for which an upper bound in one release would only make them select an older one without it. A lock is
-for one exact Python, so here a release that rejects it is excluded, and the resolver runs again.
+Python versions: there, an upper bound in one release would only make them select an older release without a bound. A
+lock is for one exact Python. So this resolver wraps another one, excludes the releases that reject the Python, and runs
+the other one again.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
     from envcompile.resolve.pip.metadata import WheelMetadata
     from envcompile.resolve.pip.simple_index import IndexFile
 
-# Each pass excludes all releases of a package that reject the Python, so only new packages cause another one.
+# Each pass excludes all releases of a package that reject the Python, so only packages that are new in the solution
+# cause another pass.
 _MAX_PASSES = 20
 _REQUIREMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _REQUIREMENT_WITH_EXTRAS = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)\s*\[")
@@ -51,8 +53,9 @@ _PYTHON_MINORS = range(8, 16)
 class RejectedRelease(NamedTuple):
     """A release that a resolver selected although it does not fit the Python.
 
-    `reason` completes the sentence. `requires_python` is "" if the ABI does not fit. `newest` is the newest release
-    that fits, if there is one.
+    `reason` follows the name and the version in a message: "requires Python <3.12". `requires_python` is the
+    Requires-Python of the release, or "" if its ABI does not fit. `newest` is the newest release of the package that
+    fits, or None.
     """
 
     name: str
@@ -74,12 +77,13 @@ class CompatibleResolver:
 
     def resolve(self, request: PipRequest, effects: Effects, *, with_dependencies: bool = True) -> PipSolution:
         """Return the packages for one platform; see `PipResolver`."""
-        del with_dependencies  # they follow from the metadata, which is read in any case
+        del with_dependencies  # the dependencies follow from the metadata, which is always read
         user_index = find_user_index(effects.environment) or effects.environment.get("PIP_INDEX_URL", "")
         indexes = ((each.name, each.url) for each in request.indexes)
         index_urls = find_index_urls(request.index, indexes, effects.environment, user_index)
         reader = MetadataReader(index_urls, effects.environment, self._cache, self._warn_once, offline=effects.offline)
-        # The facts in the earlier lock, for an offline run without the cache of the run that wrote it.
+        # The packages of the earlier lock, by hash. Their facts are used if the metadata cannot be read, such as in an
+        # offline run with an empty cache.
         locked = {each.sha256: each for each in request.preferences if each.requires_python}
         rejected: dict[str, RejectedRelease] = {}
         for _ in range(_MAX_PASSES):
@@ -118,7 +122,11 @@ class CompatibleResolver:
     def _complete_dependencies(
         self, solution: PipSolution, request: PipRequest, effects: Effects, metadata: Mapping[str, WheelMetadata]
     ) -> PipSolution:
-        """Return the solution with the dependencies that the resolver knows, if not all follow from the metadata."""
+        """Return the solution with all dependencies known.
+
+        If the metadata of a package could not be read, the dependencies come from another run of the resolver.
+        Otherwise the solution is returned unchanged.
+        """
         is_known = all(_find_requires(package, request, metadata) is not None for package in solution.packages)
         if solution.has_dependencies or is_known:
             return solution
@@ -129,7 +137,7 @@ class CompatibleResolver:
         return PipSolution(packages, solution.urls)
 
     def _warn_once(self, message: str) -> None:
-        """Warn once about metadata that several passes or platforms cannot read."""
+        """Show a warning, unless an earlier pass or platform has shown the same one."""
         if message not in self._warned:
             self._warned.add(message)
             self._warn(message)
@@ -146,7 +154,7 @@ def _find_overlaps(
 def _reuse_facts(
     packages: Iterable[PipPackage], metadata: Mapping[str, WheelMetadata], locked: Mapping[str, PipPackage]
 ) -> Iterator[PipPackage]:
-    """Yield the packages, those without metadata with the facts that an earlier lock has about the same file."""
+    """Yield the packages. One whose metadata is unknown gets the facts about the same file in the earlier lock."""
     for package in packages:
         earlier = locked.get(package.sha256)
         if earlier is None or package.sha256 in metadata:
@@ -161,7 +169,10 @@ def _reuse_facts(
 def _with_problems(
     error: UnsolvableError, request: PipRequest, effects: Effects, index_urls: Mapping[str, str]
 ) -> UnsolvableError:
-    """Return the error with the requirements that cannot be satisfied on their own."""
+    """Return the error, with a problem for each requirement that cannot be satisfied even without the others.
+
+    In an offline run, the error is returned unchanged.
+    """
     if effects.offline:
         return error
     from envcompile.resolve.pip.requirement_check import find_requirement_problems  # noqa: PLC0415 - after a failure
@@ -180,9 +191,10 @@ def _find_requires_python(package: PipPackage, request: PipRequest, metadata: Ma
 def _find_rejecting_releases(
     package: PipPackage, request: PipRequest, effects: Effects, index_urls: Mapping[str, str]
 ) -> tuple[list[str], str | None]:
-    """Return the releases of a package that do not fit the Python, and the newest one that does, from its page.
+    """Return the versions of a package that do not fit the Python, and the newest version that does, or None.
 
-    At least the locked release is returned, also for an index whose pages have no Requires-Python.
+    Both are read from the page of the package in its index. The version of `package` is always among the first, even if
+    the page has no Requires-Python.
     """
     rejecting = {Version(package.version)}
     releases: dict[Version, list[IndexFile]] = {}
@@ -196,7 +208,7 @@ def _find_rejecting_releases(
 
 
 def _fetch_page(package: PipPackage, effects: Effects, index_urls: Mapping[str, str]) -> tuple[IndexFile, ...]:
-    """Return the files of a package in its index; none if the page cannot be read."""
+    """Return the files of a package in its index, or an empty tuple if the page cannot be read."""
     if effects.offline:
         return ()
     from envcompile.resolve.pip.simple_index import SimpleIndex  # noqa: PLC0415 - only if a release does not fit
@@ -209,9 +221,9 @@ def _fetch_page(package: PipPackage, effects: Effects, index_urls: Mapping[str, 
 
 
 def _has_fitting_wheel(files: Iterable[IndexFile], request: PipRequest) -> bool:
-    """Whether one of the wheels accepts the Python, and has its ABI if that is not the default one.
+    """Whether one of the wheels accepts the Python and, if the request states an ABI, has tags that fit.
 
-    With the default ABI, the resolver has looked at the tags.
+    Without a stated ABI, the tags are not checked here, because the resolver has checked them.
     """
     names = [file.name for file in files if accepts_python(file.requires_python, request.python)]
     if not request.abi:
@@ -222,9 +234,10 @@ def _has_fitting_wheel(files: Iterable[IndexFile], request: PipRequest) -> bool:
 def _select_files_for_abi(
     solution: PipSolution, request: PipRequest, effects: Effects, index_urls: Mapping[str, str]
 ) -> tuple[PipSolution, list[tuple[PipPackage, str, str]]]:
-    """Return the solution with wheels for the ABI of the request, and the packages whose release has none.
+    """Return the solution with wheels for the ABI of the request, and the packages whose release has no such wheel.
 
-    Resolvers solve for the default ABI: uv cannot be told another one.
+    Each of these packages comes with the `reason` and the `requires_python` of a `RejectedRelease`. The wheels are
+    selected here because resolvers solve for the default ABI: uv has no option for another one.
     """
     if not request.abi:
         return solution, []
@@ -249,9 +262,9 @@ def _select_files_for_abi(
 
 
 def _explain_rejections(rejected: Iterable[RejectedRelease], request: PipRequest) -> UnsolvableError:
-    """Return an error that names each rejected release, its bound, and what would fit.
+    """Return an error that states each rejected release, the reason, and what would fit.
 
-    Not the text of the resolver: it lists the excluded releases, hundreds of them.
+    The text of the resolver is not used, because it lists hundreds of excluded releases.
     """
     lines = []
     for each in rejected:
@@ -259,7 +272,7 @@ def _explain_rejections(rejected: Iterable[RejectedRelease], request: PipRequest
         bound = each.requires_python
         pythons = [f"3.{minor}" for minor in _PYTHON_MINORS if bound and accepts_python(bound, f"3.{minor}.99")]
         advice = [f'write `python = "{pythons[-1]}"`'] if pythons else []
-        # A release that the requirements allow has been tried.
+        # If the requirements allow the newest release that fits, the resolver has already tried it.
         excluding = [item for item in request.requirements if item.name == each.name]
         if each.newest and any(not item.allows_version(each.newest) for item in excluding):
             advice.append(f"request {each.name} {each.newest}, the newest release that accepts Python {request.python}")
@@ -275,7 +288,7 @@ def _add_facts(
 ) -> Iterator[PipPackage]:
     """Yield the packages with their Requires-Python, and with the extras and versions in their dependencies.
 
-    A dependency that the solution does not have was left out on purpose (`exclude` in the spec).
+    A dependency that is not in the solution is omitted, because the spec excludes it (`exclude`).
     """
     packages = solution.packages
     present = {package.name for package in packages} | set(request.provided)
@@ -315,12 +328,16 @@ def _find_requires(
 
 
 def _find_extras(texts: Iterable[str]) -> Iterator[re.Match[str]]:
-    """Yield a match for each requirement that requests extras. The first group is its name."""
+    """Yield a match for each requirement that requests extras. Its first group is the name of the required package."""
     return (found for text in texts if "[" in text and (found := _REQUIREMENT_WITH_EXTRAS.match(text)))
 
 
 def _parse_requirements(texts: Iterable[str], names: set[str], *, is_extra_requested: bool) -> Iterator[Requirement]:
-    """Parse the requirements for some packages: most others belong to extras that nobody requests."""
+    """Yield the requirements in `texts` for the packages in `names`.
+
+    The others are not parsed, because most of them belong to extras that nobody requests. Without
+    `is_extra_requested`, requirements that apply only with an extra are skipped.
+    """
     for text in texts:
         if not is_extra_requested and " or " not in text and _EXTRA_MARKER.search(text):
             continue
@@ -334,7 +351,7 @@ def _parse_requirements(texts: Iterable[str], names: set[str], *, is_extra_reque
 def _find_active_extras(
     request: PipRequest, requires: Mapping[str, tuple[Requirement, ...]], environment: Mapping[str, str]
 ) -> dict[str, set[str]]:
-    """Return the extras of each package that the requirements or other packages request."""
+    """Return the requested extras by package: those in the requirements and those that other packages request."""
     extras: dict[str, set[str]] = {}
     for each in request.requirements:
         if each.applies_to(environment):
@@ -375,7 +392,10 @@ def _is_true(marker: Marker, environment: dict[str, str]) -> bool:
 
 
 def _format_dependencies(requirements: Iterable[Requirement]) -> dict[str, str]:
-    """Return one dependency of the lock for each name: `urllib3[socks] <3,>=2`."""
+    """Return the dependencies by name, as the lock writes them: `urllib3[socks] <3,>=2`.
+
+    Requirements with the same name are merged into one dependency.
+    """
     merged: dict[str, tuple[set[str], set[str]]] = {}
     for each in requirements:
         extras, specifiers = merged.setdefault(normalize_name(each.name), (set(), set()))
@@ -388,7 +408,7 @@ def _format_dependencies(requirements: Iterable[Requirement]) -> dict[str, str]:
 
 
 def _format_specifier(text: str) -> str:
-    """Format a range of versions with sorted parts; "" for an invalid one, which installers ignore."""
+    """Return a version specifier with sorted parts, or "" for an invalid one, which installers ignore."""
     try:
         return ",".join(sorted(str(each) for each in SpecifierSet(text)))
     except InvalidSpecifier:

@@ -1,8 +1,8 @@
-"""Route each package to its own index if the spec has several, and find the indexes that require credentials.
+"""Route each package to its own index if the spec has several indexes, and find those that require credentials.
 
 Resolvers cannot restrict a dependency that they discover during the solve to one index. So a resolver gets the URL of a
 small HTTP server on the loopback interface as its only index. The server redirects the request for a project to the
-index that serves the project. The resolver then reads pages and files from that index, with its own credentials.
+index of the project. The resolver then reads pages and files from that index, with the credentials that it finds.
 """
 
 from __future__ import annotations
@@ -27,14 +27,17 @@ _HOST = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True)
 class IndexRouter:
-    """The URL of the router, the URLs of the indexes by name, and `served`: the index of each requested project."""
+    """The URL of the router, the URLs of the indexes by name, and the projects that were requested from the router.
+
+    `served` has the name of the index to which the request for each project was redirected.
+    """
 
     url: str
     indexes: Mapping[str, str]
     served: dict[str, str] = field(default_factory=dict)
 
     def exclude_from_proxies(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment with the router excluded from the proxies."""
+        """Return the environment with `no_proxy` set so that requests to the router do not go through a proxy."""
         excluded = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
         hosts = excluded if excluded == "*" else ",".join(filter(None, (excluded, _HOST)))
         return {**environment, "no_proxy": hosts, "NO_PROXY": hosts}
@@ -46,9 +49,10 @@ class IndexRouter:
 
 @contextmanager
 def serve_index_router(indexes: tuple[ExtraIndex, ...], default: str) -> Iterator[IndexRouter]:
-    """Run a router during the `with` block. `default` is the URL of the default index, without credentials.
+    """Yield a router that runs during the `with` block.
 
-    Raises `InvalidInputError` if it is not an HTTP URL.
+    `default` is the URL of the default index, without credentials. Raises `InvalidInputError` if `default` is not an
+    HTTP URL.
     """
     from http.server import BaseHTTPRequestHandler  # noqa: PLC0415 - for several indexes only
     from socketserver import ThreadingTCPServer  # noqa: PLC0415 - the server of http.server looks up this machine's name
@@ -94,7 +98,7 @@ def find_private_indexes(
 ) -> tuple[str, ...]:
     """Return the names of the indexes that require credentials for a locked package, sorted.
 
-    Only the indexes with a URL in the spec are requested, because the build uses the same URLs. Raises
+    Only indexes whose URL is in the spec are checked, because the build uses the URLs in the spec. Raises
     `UnavailableError` if an index does not answer.
     """
     known = collect_index_urls(pip)

@@ -1,6 +1,7 @@
-"""Facts about common sdists that their static metadata do not state: `known_sdists.toml`, dated, with sources.
+"""Facts about common sdists that their static metadata do not state, read from `known_sdists.toml`.
 
-`[pip.metadata.NAME]` of a spec overrides them.
+The file states the sources of the facts and the date when they were checked. `[pip.metadata.NAME]` in a spec overrides
+the facts about the package.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from envcompile.spec.pip import PipRequirement
 class KnownSdist(NamedTuple):
     """What is known about every release of a package.
 
-    - `is_declared`: whether the dependencies in the archive hold although they count as dynamic.
-    - `build_requires`: build requirements beside those in pyproject.toml.
-    - `build_env`, `cuda_env`: environment variables of the build, always and if CUDA is locked, sorted by name.
+    - `is_declared`: whether the dependencies in the archive are correct although they count as dynamic.
+    - `build_requires`: build requirements in addition to those in pyproject.toml.
+    - `build_env`: environment variables of the build, sorted by name.
+    - `cuda_env`: further environment variables if CUDA is locked, sorted by name.
     """
 
     is_declared: bool
@@ -30,7 +32,7 @@ class KnownSdist(NamedTuple):
 
 @cache
 def load_known_sdists() -> dict[str, KnownSdist]:
-    """Return the facts by normalised name."""
+    """Return the facts about each known sdist, by the normalised name of the package."""
     tables = tomli.loads(Path(__file__).with_name("known_sdists.toml").read_text("utf-8"))
     return {
         name: KnownSdist(

@@ -1,8 +1,9 @@
-"""Read the metadata and the file lists of wheels without downloading them, and keep them by hash in the user's cache.
+"""Read the metadata and the file list of each wheel from its index, and keep both by hash in the user's cache.
 
-Both are read out of the wheel with range requests: the table of contents of a zip archive and, in nearly all wheels,
-the metadata are in its last 64 KiB. If a server does not send parts of files, the index may serve the metadata beside
-the wheel (PEP 658). Then the files of the wheel remain unknown.
+Both are read out of the wheel with range requests, which do not download all of it: the table of contents of a zip
+archive and, in nearly all wheels, the metadata are in the last 64 KiB. If a server does not send parts of files, the
+metadata is read from a separate file beside the wheel (PEP 658), and the file list remains unknown. If the index does
+not have this file, the whole wheel is downloaded.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class FileTail(NamedTuple):
 class WheelMetadata(NamedTuple):
     """The Requires-Python of a wheel ("" without one), and its Requires-Dist as written.
 
-    `files` are the files that it installs, None if they are unknown or not read. `top_levels` are the names at the top.
+    `files` are the files that the wheel installs, or None if they are unknown or not read. `top_levels` are the names
+    of the modules and folders at the top level of these files.
     """
 
     requires_python: str
@@ -65,7 +67,8 @@ def parse_metadata(text: str) -> WheelMetadata:
 def fetch_metadata(index: SimpleIndex, project: str, url: str, *, with_files: bool = True) -> WheelMetadata:
     """Return the metadata of the wheel at `url`, and its files if the server sends parts of files.
 
-    Without `with_files`, metadata beside the wheel is preferred, because it is shorter. Raises `UnavailableError`.
+    Without `with_files`, the separate metadata file beside the wheel is preferred, because it is smaller. Raises
+    `UnavailableError` if the metadata cannot be read.
     """
     tail = index.fetch_tail(project, url, _TAIL_BYTES) if with_files else None
     if tail is None:
@@ -97,7 +100,7 @@ def _read_wheel(file: _RemoteFile, project: str) -> WheelMetadata:
 
 
 class _RemoteFile(io.RawIOBase):
-    """A file of an index, opened for reading: only the parts that are read are requested."""
+    """A file in an index, opened for reading. It requests only the parts that are read."""
 
     def __init__(self, index: SimpleIndex, project: str, url: str, tail: FileTail) -> None:
         super().__init__()
@@ -138,9 +141,9 @@ class _RemoteFile(io.RawIOBase):
 class MetadataReader:
     """Reads the metadata of the wheels of a solution, from the cache or from the indexes.
 
-    `index_urls` are the URLs of the indexes by name, with the credentials of the user if they contain any. For an index
-    that is missing there, the credentials are those that netrc has for the host of the file. `cache` is the folder of
-    the cache, and `warn` is called with a message about wheels whose metadata cannot be read.
+    `index_urls` are the URLs of the indexes by name, which may contain credentials. For an index that is not in
+    `index_urls`, the credentials in netrc for the host of the file are used. `cache` is the folder of the cache, and
+    `warn` is called with a message about wheels whose metadata cannot be read.
     """
 
     def __init__(
@@ -160,9 +163,9 @@ class MetadataReader:
     def read(
         self, packages: Iterable[PipPackage], urls: Mapping[str, str], known: Container[str] = ()
     ) -> dict[str, WheelMetadata]:
-        """Return the metadata of each wheel by its sha256. Those that cannot be read are missing.
+        """Return the metadata of each wheel by its sha256. Wheels whose metadata cannot be read are missing.
 
-        `urls` has the URL of each file by its sha256. There is no warning for the files whose sha256 is in `known`.
+        `urls` has the URL of each file by its sha256. There is no warning about a wheel whose sha256 is in `known`.
         """
         wheels = [each for each in packages if each.kind == "wheel"]
         found = {each.sha256: cached for each in wheels if (cached := self._read_cache(each.sha256))}
@@ -252,7 +255,8 @@ class MetadataReader:
             "requires-dist": metadata.requires,
             "top-levels": metadata.top_levels,
         }
-        # The list of files first: an entry of the metadata means that there is one, if it is known.
+        # The file list is written first, so that each wheel with metadata in the cache also has a file list there. An
+        # unknown file list is written as null.
         contents = {"files": metadata.files, "metadata": value}
         for kind, content in contents.items():
             file = self._find_cache_file(kind, sha256)
@@ -266,10 +270,11 @@ class MetadataReader:
 def find_index_urls(
     index: str | None, extra_indexes: Iterable[tuple[str, str]], environment: Mapping[str, str], user_index: str
 ) -> dict[str, str]:
-    """Return the URLs of the indexes by name, with the credentials in `UV_INDEX_NAME_USERNAME` if there are any.
+    """Return the URLs of the indexes by name, with the credentials in `UV_INDEX_NAME_USERNAME` and `_PASSWORD`, if set.
 
-    `index` is the default index of the spec, `extra_indexes` are pairs of name and URL, and `user_index` is the default
-    index in the user's environment, or "".
+    `index` is the URL of the default index in the spec, `extra_indexes` are pairs of name and URL, and `user_index` is
+    the URL of the default index in the user's environment, or "". If both default URLs are absent, the default index is
+    missing in the result.
     """
     default = index or user_index
     urls = {name: url for name, url in ((DEFAULT_INDEX, default), *extra_indexes) if url}

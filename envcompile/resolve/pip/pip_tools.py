@@ -55,7 +55,10 @@ _OTHER_RESOLVER_HINT = 'write `resolver = "uv"` in `[pip]`: uv can resolve for a
 
 
 class RunningInterpreter(NamedTuple):
-    """The running interpreter as wheel tags and markers describe it. `glibc` is X.Y, or "" without glibc."""
+    """The running interpreter, as wheel tags and markers describe it.
+
+    `glibc` is X.Y, or "" if the interpreter is not CPython with the default ABI on Linux with glibc.
+    """
 
     python: str
     machine: str
@@ -63,14 +66,15 @@ class RunningInterpreter(NamedTuple):
 
 
 class PipToolsResolver:
-    """The pip-compile of the environment in which envcompile runs."""
+    """A resolver that runs the pip-compile in the Python environment of envcompile."""
 
     def resolve(self, request: PipRequest, effects: Effects, *, with_dependencies: bool = True) -> PipSolution:
         """Return the packages for one platform; see `PipResolver`.
 
-        Raises `InvalidInputError` if this is not the platform of this machine.
+        Raises `InvalidInputError` if pip-tools does not support the request: offline, for another platform or Python
+        than the running one, or if it ignored a wheel that the base image could use.
         """
-        del with_dependencies  # they are comments in the one file that pip-compile writes
+        del with_dependencies  # the dependencies are always known: comments in the output of pip-compile
         if effects.offline:
             raise InvalidInputError("`pip-tools` needs network access, and `--offline` is set", _OFFLINE_HINT)
         interpreter = find_running_interpreter()
@@ -106,7 +110,7 @@ def _serve_one_index(request: PipRequest, default: str) -> AbstractContextManage
 def _fetch_projects(
     indexes: Mapping[str, str], urls: Mapping[str, str], effects: Effects
 ) -> dict[str, tuple[IndexFile, ...]]:
-    """Return the files of each project. `indexes` is the index of each project, and `urls` the URL of each index."""
+    """Return the files of each project. `indexes` has the index of each project, and `urls` the URL of each index."""
     projects: dict[str, tuple[IndexFile, ...]] = {}
     for index in sorted(set(indexes.values())):
         names = [name for name in indexes if indexes[name] == index]
@@ -115,7 +119,7 @@ def _fetch_projects(
 
 
 def find_running_interpreter() -> RunningInterpreter:
-    """Return the running interpreter, read from the first manylinux tag of the tags that pip uses."""
+    """Return the running interpreter, as the first manylinux tag that pip accepts describes it."""
     python = platform.python_version()
     for tag in sys_tags():
         # The first tag has the newest glibc. A debug or free-threaded build has another ABI than `cp3X`.
@@ -149,7 +153,7 @@ def check_running_platform(request: PipRequest, interpreter: RunningInterpreter)
 
 
 def find_index_url(effects: Effects, folder: str) -> str:
-    """Return the URL of the default index: the user's PIP_INDEX_URL, or else that of the installed pip.
+    """Return the URL of the default index: the user's PIP_INDEX_URL, or else the default of the installed pip.
 
     Raises `UnavailableError` if pip is not installed.
     """
@@ -172,17 +176,18 @@ def _build_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _run_solver(request: PipRequest, effects: Effects, folder: Path, url: str) -> str:
-    """Return the requirements.txt that pip-compile writes. Pins are kept if the requirements allow it."""
+    """Return the text of the requirements.txt that pip-compile writes. Pins are kept if the requirements allow it."""
     lines = tuple(map(str, _list_requirements(request)))
     (folder / "constraints.txt").write_text(request.list_constraints(), "utf-8")
     # The constraints come last, because pip reports requirements by their line numbers.
     (folder / "requirements.in").write_text("".join(f"{line}\n" for line in (*lines, "-c constraints.txt")), "utf-8")
-    # PEP 600: this module lets pip accept wheels up to the image's glibc. `python -m` searches this folder first.
+    # With this module (PEP 600), pip rejects wheels for a newer glibc than that of the base image. pip finds the module
+    # because `python -m` searches the working folder first.
     limit = version_numbers(request.glibc)
     module = f"def manylinux_compatible(major, minor, arch):\n    return (major, minor) <= {limit}\n"
     (folder / "_manylinux.py").write_text(module, "utf-8")
     # pip-compile reads the pins from its earlier output. It drops a pin that is in conflict with a requirement, but
-    # fails if a dependency of a pin is.
+    # fails if a dependency of a pinned release is in conflict with one.
     pins = {package.name: package.version for package in request.kept_pins()}
     return solve_keeping_pins(lambda kept_pins: _run_pip_compile(request, effects, folder, url, kept_pins), pins)
 
@@ -200,7 +205,8 @@ def _run_pip_compile(request: PipRequest, effects: Effects, folder: Path, url: s
         # Only the log contains the reason of a failure and the pages that pip could not read.
         *("--pip-args", f"--only-binary=:all: --retries=3 --log={log.name}"),
     )
-    # The URL may contain a password, and every user of the machine can read the arguments of a process.
+    # The URL is not an argument, because every user of the machine can read the arguments of a process, and the URL may
+    # contain a password.
     finished = effects.run(argv, str(folder), {**_build_environment(effects.environment), "PIP_INDEX_URL": url})
     log_text = log.read_text("utf-8", "replace") if log.exists() else ""
     if finished.exit_code:
@@ -211,7 +217,7 @@ def _run_pip_compile(request: PipRequest, effects: Effects, folder: Path, url: s
 
 
 def _list_requirements(request: PipRequest) -> list[PipRequirement]:
-    """Return the requirements that apply to this platform, without excluded packages."""
+    """Return the requirements that apply to this platform, except those for excluded packages."""
     excluded = {normalize_name(name) for name in request.exclude}
     environment = make_marker_environment(request.platform.machine, request.python)
     return [each for each in request.requirements if each.name not in excluded and each.applies_to(environment)]
@@ -225,7 +231,7 @@ def _parse_pin(line: str) -> tuple[str, str] | None:
 def _remove_excluded(
     request: PipRequest, pins: Mapping[str, str], needs: Mapping[str, set[str]]
 ) -> dict[str, set[str]]:
-    """Return the packages that are needed without the excluded packages, with the dependencies of each.
+    """Return the packages that are still needed after the excluded ones are removed, with the dependencies of each.
 
     pip-compile cannot exclude packages, so they are removed from its solution. The other versions still fit together,
     but an excluded package may have forced older versions, or may have made the requirements unsolvable.
@@ -245,10 +251,10 @@ def _remove_excluded(
 
 
 def create_skipped_page_error(log: str) -> UnavailableError | None:
-    """Return the error for a project whose page could not be read, or None.
+    """Return an error if the log shows that pip could not read the page of a project, or else None.
 
-    pip only logs this, and continues as if the project had no releases. It may then succeed with older packages that do
-    not need the project. A missing page (404) is not an error: the project does not exist.
+    pip only logs such a failure, and continues as if the project had no releases. It may then succeed with older
+    packages that do not need the project. A missing page (404) is not an error: the project does not exist.
     """
     log = _USERINFO.sub("***", log)
     for project, reason in _SKIPPED_PAGE.findall(log):
@@ -262,8 +268,9 @@ def create_skipped_page_error(log: str) -> UnavailableError | None:
 
 
 def create_failure(log: str, errors: str, request: PipRequest, requirements: tuple[str, ...]) -> EnvcompileError:
-    """Return the error in the log of pip, or in the standard error of pip-compile.
+    """Return the error for a failed run of pip-compile.
 
+    The reason comes from the log of pip or, if the log has none, from the standard error of pip-compile (`errors`).
     `requirements` are the lines of requirements.in, which replace the line numbers in the messages of pip.
     """
     if error := create_skipped_page_error(log):

@@ -1,7 +1,8 @@
 """Finds the pip requirements that cannot be satisfied on their own, whatever the other packages need.
 
 A resolver reports one conflict, often with hundreds of lines. The page of each required package in its index says more:
-whether the package exists, whether a release satisfies the requirement, and whether a file of it fits.
+whether the package exists, whether a release satisfies the requirement, and whether a wheel of this release fits the
+platform and the Python.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from envcompile.resolve.pip.simple_index import IndexFile
     from envcompile.spec.pip import PipRequirement
 
-# Packages of which the public index has at most a placeholder, and who publishes them.
+# Packages that the public index does not have, or only as a placeholder, with a hint about who publishes them.
 _PUBLISHED_ELSEWHERE = {
     "tensorrt-llm": "NVIDIA publishes its wheels in an index of its own: add that to `extra-indexes` in `[pip]`",
     "cugraph": "RAPIDS publishes wheels as `cugraph-cu12` and `cugraph-cu13`",
@@ -40,7 +41,7 @@ _CPYTHON_TAG = re.compile(r"cp3([0-9]+)")
 
 
 class _Release(NamedTuple):
-    """A release that satisfies a requirement, and its files."""
+    """A release of a package, and its files."""
 
     version: Version
     files: tuple[IndexFile, ...]
@@ -103,7 +104,10 @@ def _check_requirement(
 def _explain_missing_wheel(
     requirement: PipRequirement, usable: list[_Release], releases: list[_Release], request: PipRequest
 ) -> RequirementProblem | None:
-    """Explain why no wheel of the releases that satisfy a requirement fits."""
+    """Return the problem of a requirement that only releases without a fitting wheel satisfy.
+
+    `usable` are these releases, and `releases` are all releases of the package, from which the hint recommends one.
+    """
     name = requirement.name
     message = f"no wheel of `{name}` satisfies `{requirement}` for Python {request.python} on `{request.platform.name}`"
     if name in _PUBLISHED_ELSEWHERE:
@@ -123,7 +127,10 @@ def _explain_missing_wheel(
 
 
 def _group_releases(name: str, files: Iterable[IndexFile], *, yanked: bool = False) -> list[_Release]:
-    """Return the releases of a package, oldest first: those that are not yanked, or those that are."""
+    """Return the releases of a package, oldest first, with the files that are not yanked.
+
+    With `yanked`, return the releases with yanked files, and only these files.
+    """
     grouped: dict[Version, list[IndexFile]] = {}
     for file in files:
         with suppress(InvalidWheelFilename, InvalidSdistFilename):
@@ -144,7 +151,7 @@ def _find_wheel(release: _Release, request: PipRequest) -> str | None:
 
 
 def _list_pythons(release: _Release, request: PipRequest) -> set[int]:
-    """Return the minor versions of Python 3 for which a release has wheels for the platform."""
+    """Return the minor versions of Python 3, except the requested one, for which a release has wheels that fit."""
     names = [file.name for file in release.files if not _is_sdist(file.name)]
     minors = {int(found) for name in names for found in _CPYTHON_TAG.findall(name)}
     return {
@@ -156,7 +163,7 @@ def _list_pythons(release: _Release, request: PipRequest) -> set[int]:
 
 
 def _suggest_name(name: str) -> str:
-    """Return a hint with similar names: the table of conda's names has 20,000 names of distributions."""
+    """Return a hint with similar names, from the 20,000 names of distributions in the table of conda's names."""
     from difflib import get_close_matches  # noqa: PLC0415 - only for a package that does not exist
 
     from envcompile.resolve.conda.channels import list_known_distributions  # noqa: PLC0415

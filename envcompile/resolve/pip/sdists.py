@@ -1,10 +1,10 @@
 """Resolve pip packages, some of which have only an sdist, and the build environment of each selected sdist.
 
 The dependencies of an sdist come from static metadata in its archive, which is read in memory. No code of an sdist runs
-here. A resolver never sees an sdist, because it would have to run this code. It sees a stub wheel in place of each
+here. A resolver never sees an sdist, because the resolver would run its code. It sees a stub wheel in place of each
 allowed sdist, at first without dependencies. The metadata of the selected sdists is then read, and the resolver runs
-again with their dependencies, until it selects no unread sdist. Releases rejected while their dependencies were unknown
-would also be rejected once they are known: dependencies only add constraints.
+again with their dependencies, until it selects no unread sdist. A release that is rejected while its dependencies are
+unknown would also be rejected with them, because dependencies only add constraints.
 """
 
 from __future__ import annotations
@@ -48,9 +48,10 @@ if TYPE_CHECKING:
 
 # The limit for a metadata file: a hundred times the largest known one.
 _MAX_METADATA_BYTES = 1 << 20
-# What `get_requires_for_build_wheel` of known build backends returns: to call it would run code of the sdist.
-# setuptools needs `wheel` before 70.1, and always for `setup.py bdist_wheel`. mesonpy (mesonpy/__init__.py) and
-# scikit-build-core (scikit_build_core/builder/get_requires.py) need these programs if the system does not have them.
+# What `get_requires_for_build_wheel` of known build backends returns. It is not called, because it may run code of the
+# sdist. setuptools before 70.1 needs `wheel`, and so does every `setup.py bdist_wheel`. mesonpy (mesonpy/__init__.py)
+# and scikit-build-core (scikit_build_core/builder/get_requires.py) need these programs if the system does not have
+# them.
 _BACKEND_REQUIREMENTS = {
     "setuptools.build_meta": ("wheel",),
     "mesonpy": ("ninja",),
@@ -65,7 +66,7 @@ _READ_ERRORS = (
     *(KeyError, TypeError, AttributeError),  # a value of the wrong type in pyproject.toml
 )
 _OLD_METADATA_VERSIONS = ("1.0", "1.1", "1.2", "2.0", "2.1")
-# Not fixed to the versions of conda packages in a build environment, because sdists may need other versions.
+# A build environment need not have the versions of these in the conda packages, because sdists may need other ones.
 _BUILD_TOOLS = ("pip", "setuptools", "wheel")
 
 
@@ -80,8 +81,8 @@ class SdistDependencies(NamedTuple):
 class SdistContents(NamedTuple):
     """The metadata of an sdist.
 
-    `needs` is None for dynamic dependencies. `declared` are those in the archive, dynamic or not: another build of the
-    sdist may change them. `build` are the build requirements.
+    `needs` are the dependencies, or None if they are dynamic. `build` are the build requirements. `declared` are the
+    dependencies that the archive states, even if they are dynamic. Another build of the sdist may change dynamic ones.
     """
 
     needs: SdistDependencies | None
@@ -90,7 +91,7 @@ class SdistContents(NamedTuple):
 
 
 def read_sdist(file: str, data: bytes) -> SdistContents:
-    """Read the metadata in an archive named `file`. Raises `ValueError` if it cannot be read."""
+    """Return the metadata in an archive with the name `file`. Raises `ValueError` if it cannot be read."""
     try:
         texts = _read_metadata_files(file, data)
         project = tomli.loads(texts.get("pyproject.toml", ""))
@@ -104,9 +105,9 @@ def read_sdist(file: str, data: bytes) -> SdistContents:
 
 
 def _read_metadata_files(file: str, data: bytes) -> dict[str, str]:
-    """Return the text of PKG-INFO and pyproject.toml in the top folder of the archive, if they exist.
+    """Return the texts of PKG-INFO and pyproject.toml in the top folder of the archive by name, if they exist.
 
-    And that of setuptools' `NAME.egg-info/requires.txt`, as `requires.txt`.
+    The text of setuptools' `NAME.egg-info/requires.txt` is also returned, as `requires.txt`.
     """
     metadata_files = ("PKG-INFO", "pyproject.toml", "requires.txt")
     texts: dict[str, str] = {}
@@ -137,7 +138,10 @@ def _strip_top_folder(path: str) -> str:
 
 
 def _dependencies_from_pkg_info(text: str) -> SdistDependencies | None:
-    """Return the dependencies in PKG-INFO if they are static: not marked dynamic, in version 2.2 or later (PEP 643)."""
+    """Return the dependencies in PKG-INFO, or None if they are dynamic.
+
+    They are static in version 2.2 or later of the metadata, unless they are marked dynamic (PEP 643).
+    """
     message = HeaderParser().parsestr(text)
     dynamic = {each.lower() for each in message.get_all("Dynamic", [])}
     if message.get("Metadata-Version", "1.0").strip() in _OLD_METADATA_VERSIONS or dynamic & _DYNAMIC_FIELDS:
@@ -155,7 +159,7 @@ def _read_declared_dependencies(texts: Mapping[str, str]) -> SdistDependencies:
 
 
 def _parse_requires_txt(text: str) -> Iterator[str]:
-    """Yield PEP 508 requirements. A section `[EXTRA:MARKER]` applies to the lines below it."""
+    """Yield the PEP 508 requirements in a requires.txt. A section `[EXTRA:MARKER]` applies to the lines below it."""
     extra = marker = ""
     for line in map(str.strip, text.splitlines()):
         if section := re.fullmatch(r"\[([^:\]]*):?(.*)\]", line):
@@ -166,7 +170,7 @@ def _parse_requires_txt(text: str) -> Iterator[str]:
 
 
 def _dependencies_from_pyproject(project: Any) -> SdistDependencies | None:
-    """Return the dependencies in `[project]` if they are static: not marked dynamic (PEP 621)."""
+    """Return the dependencies in `[project]`, or None if they are marked dynamic (PEP 621) or the table is missing."""
     dynamic = set(project.get("dynamic", ())) if isinstance(project, dict) else None
     if dynamic is None or dynamic & {"dependencies", "optional-dependencies", "requires-python"}:
         return None
@@ -194,7 +198,7 @@ def _parse_build_system(system: Any) -> tuple[str, ...]:
 
 
 class _SdistRelease(NamedTuple):
-    """A release without a wheel for the platform, and the index that has its sdist."""
+    """The sdist of a release without a wheel for the platform, and the index that has the sdist."""
 
     file: IndexFile
     source_index: SimpleIndex
@@ -210,8 +214,8 @@ def resolve_with_sdists(  # noqa: PLR0913, PLR0917 - every effect is an argument
 ) -> PipResolution:
     """Return the packages for one platform. `locked_builds` are the build environments in the earlier lock.
 
-    Raises `DiagnosticsError` if the dependencies of an sdist are dynamic, `UnsolvableError`, `UnavailableError`, and
-    `InvalidInputError` without network access.
+    Raises `InvalidInputError` in an offline run, `DiagnosticsError` if an sdist cannot be used, such as for dynamic
+    dependencies, `UnsolvableError` if there is no solution, and `UnavailableError` if an index does not answer.
     """
     if effects.offline:
         raise InvalidInputError(
@@ -235,12 +239,12 @@ def resolve_with_sdists(  # noqa: PLR0913, PLR0917 - every effect is an argument
     return PipResolution(tuple(_add_build_environments(packages)), builds, solution.overlaps)
 
 
-# The packages with which pip's torch and other frameworks bring CUDA.
+# The pip packages that contain the CUDA runtime, which torch and other frameworks require.
 _CUDA_RUNTIME = re.compile(r"nvidia-cuda-runtime(?:-cu[0-9]+)?")
 
 
 def _add_build_environments(packages: tuple[PipPackage, ...]) -> Iterator[PipPackage]:
-    """Yield the packages, the known sdists with the environment variables of their build."""
+    """Yield the packages. A known sdist gets the environment variables of its build."""
     has_cuda = any(_CUDA_RUNTIME.fullmatch(each.name) or "+cu" in each.version for each in packages)
     for each in packages:
         known = load_known_sdists().get(each.name) if each.kind == "sdist" else None
@@ -249,7 +253,7 @@ def _add_build_environments(packages: tuple[PipPackage, ...]) -> Iterator[PipPac
 
 
 class _SdistReader:
-    """The allowed sdists on one platform, and the metadata of those that have been read."""
+    """The allowed sdists for one platform, and the metadata of those that have been read."""
 
     def __init__(self, source: TomlSource, pip: PipSpec, request: PipRequest, effects: Effects) -> None:
         self.source, self.pip, self.request = source, pip, request
@@ -297,7 +301,10 @@ class _SdistReader:
         return bool(unread)
 
     def create_error(self, package: PipPackage, predicate: str, hint: str) -> DiagnosticsError:
-        """Return an error at the name in `allow-sdist`. `predicate` completes the sentence about the sdist."""
+        """Return an error at the name of the package in `allow-sdist`.
+
+        `predicate` follows the file name of the sdist in the message.
+        """
         index = self.pip.allow_sdist.index(package.name)
         path = ("pip", "allow-sdist", index)
         return DiagnosticsError(
@@ -369,7 +376,7 @@ def _resolve_build_environment(  # noqa: PLR0913, PLR0917 - a request depends on
         preferences=(*wheels.values(), *(each for each in locked if each.name not in wheels)),
         upgrade=frozenset(),
         provided={name: version for name, version in request.provided.items() if name not in _BUILD_TOOLS},
-        # An sdist is compiled against the build requirements in the spec: run time must have the same versions.
+        # An sdist is compiled against the build requirements in the spec, so their versions must be those at run time.
         exact={each.name: wheels[each.name].version for each in override.build_requires if each.name in wheels},
         sdists={},
     )

@@ -1,4 +1,4 @@
-"""A client for the simple API of a package index: list the files of a project (JSON or HTML), download, find URLs.
+"""A client for the simple API of a package index: it lists the files of projects (JSON or HTML) and downloads files.
 
 Specifications: PEP 503, 592, 658, 691 and 700.
 """
@@ -39,7 +39,7 @@ _PAGE_TIMEOUT = 300.0
 _MAX_PAGE_BYTES = 64 << 20  # three times the largest pages of public indexes
 _MAX_FILE_BYTES = 1 << 30
 _CONTENT_RANGE = re.compile(r"bytes [0-9]+-[0-9]+/([0-9]+)")
-# Some servers of files return 403 for a file that does not exist.
+# Some file servers return 403 for a file that does not exist.
 _MISSING_STATUSES = (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 _THREADS = 4
 _LOGIN_STATUSES = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED)
@@ -105,7 +105,7 @@ class SimpleIndex:
     def fetch_known_files(self, projects: Iterable[str]) -> dict[str, tuple[IndexFile, ...] | None]:
         """Return all files of each project, or None for a project that the index does not have.
 
-        Projects whose page cannot be read are missing.
+        Projects whose page cannot be read are missing in the result.
         """
 
         def fetch(project: str) -> tuple[tuple[IndexFile, ...] | None] | None:
@@ -120,8 +120,9 @@ class SimpleIndex:
             return {name: result[0] for name, result in found if result}
 
     def is_hidden(self, project: str) -> bool:
-        """Whether the index refuses a project that exists. Without credentials, many indexes return 404 for it.
+        """Whether the index refuses access to a project that exists.
 
+        The status 404 counts as a refusal, because many indexes return it for requests without credentials.
         Raises `UnavailableError` if the index does not answer.
         """
         response = self._send(project, self._create_page_request(project), _MAX_PAGE_BYTES)
@@ -132,7 +133,8 @@ class SimpleIndex:
     def fetch_content(self, project: str, url: str, byte_range: str = "") -> tuple[bytes, str]:
         """Download a file of a project, or only a `byte_range` (the value of the Range header).
 
-        Returns the content and the Content-Range header ("" for the whole file). Raises `UnavailableError`.
+        Returns the content and the Content-Range header ("" for the whole file). Raises `UnavailableError` if the
+        download fails.
         """
         if not is_web_url(url):
             raise UnavailableError(f"the package index lists a file of `{project}` with an invalid URL")
@@ -144,10 +146,10 @@ class SimpleIndex:
         return response.value, response.headers.get("Content-Range", "")
 
     def fetch_tail(self, project: str, url: str, length: int) -> FileTail | None:
-        """Download the last bytes of a file, or all of a shorter one.
+        """Return the last `length` bytes of a file, or the whole file if it is shorter.
 
-        Returns None if the server does not send parts of files. Then it is not asked for a part again. Raises
-        `UnavailableError`.
+        Returns None if the server does not send parts of files, or if it rejects the request. Servers that do not send
+        parts are not requested again. Raises `UnavailableError` if the server does not answer.
         """
         if not is_web_url(url):
             raise UnavailableError(f"the package index lists a file of `{project}` with an invalid URL")
@@ -170,7 +172,10 @@ class SimpleIndex:
         return None
 
     def fetch_optional_content(self, project: str, url: str) -> bytes | None:
-        """Download a file of a project, or return None if the index does not have it. Raises `UnavailableError`."""
+        """Return a file of a project, or None if the index does not have it.
+
+        Raises `UnavailableError` if the download fails.
+        """
         if not is_web_url(url):
             raise UnavailableError(f"the package index lists a file of `{project}` with an invalid URL")
         response = self._send(project, Request(url, self._authorize(url, {})), MAX_METADATA_BYTES)
@@ -185,7 +190,7 @@ class SimpleIndex:
         return files
 
     def _fetch_project(self, project: str) -> tuple[IndexFile, ...] | None:
-        """Return the files of a project, or None if the index does not have it."""
+        """Return the files of a project, or None if the index does not have the project."""
         response = self._send(project, self._create_page_request(project), _MAX_PAGE_BYTES)
         if response.status == HTTPStatus.NOT_FOUND:
             return None
@@ -307,9 +312,10 @@ def _find_authorization(parts: SplitResult, environment: Mapping[str, str]) -> s
 
 
 def find_file_urls(pip: PipSpec, packages: Iterable[PipPackage], effects: Effects) -> dict[str, str]:
-    """Return the URL of the file of each package by its sha256, without credentials.
+    """Return the URL of each locked file by its sha256, without credentials.
 
-    Raises `UnavailableError` if an index does not answer or no longer has the file.
+    Raises `UnavailableError` in an offline run, if an index does not answer or no longer has a file, and if a URL has a
+    query.
     """
     from envcompile.resolve.pip.uv import find_default_index  # noqa: PLC0415 - only uv knows the default index
 

@@ -1,8 +1,8 @@
 """Resolve pip packages with uv: one run for the files, and another one for the dependency graph, if it is needed.
 
 uv writes either the files and hashes (pylock.toml) or the packages that require each package (requirements.txt), so
-the second run repeats the first one with all versions fixed, from the cache. With the metadata of all wheels, the graph
-follows from it instead.
+the second run repeats the first one with all versions fixed, from the cache. It is not needed if the metadata of all
+wheels is known, because the graph then follows from the metadata.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _INDEX_LOGIN_VARIABLE = re.compile(r"UV_INDEX_.*(?:_USERNAME|_PASSWORD)")
 _MANYLINUX_POLICIES: tuple[int, ...] = (17, 28, *range(31, 41))
 _NO_SOLUTION_LINE = "No solution found"
 _NETWORK_DISABLED = "network was disabled"
-# Not 403, which some indexes return for a package that does not exist.
+# The status 403 is not included, because some indexes return it for a package that does not exist.
 _CREDENTIALS_REFUSED = "authentication credentials (401"
 _MISSING_PROJECT = re.compile(r"(\S+)\s+was\s+not\s+found\s+in\s+the\s+package\s+registry")
 # The hint of uv names an option of uv. It is replaced by a hint that names the key of the spec.
@@ -86,9 +86,10 @@ def find_user_index(environment: Mapping[str, str]) -> str:
 def prepare_uv(
     request: PipRequest, environment: Mapping[str, str], folder: str, read_default: Callable[[str], str]
 ) -> Iterator[UvSettings]:
-    """Return the options and the environment for uv in `folder`. A router for several indexes runs in the block.
+    """Yield the settings for running uv in `folder`.
 
-    `read_default` returns uv's default index, given a folder to run uv in.
+    If the request has several indexes, a router runs during the `with` block. `read_default` takes a folder to run uv
+    in, and returns the URL of uv's default index.
     """
     if not request.indexes:
         # The index has a name, so that uv uses UV_INDEX_DEFAULT_USERNAME and UV_INDEX_DEFAULT_PASSWORD for it.
@@ -109,7 +110,7 @@ def prepare_uv(
 
 
 class UvResolver:
-    """The uv program of the installed wheel, or else the one in PATH."""
+    """A resolver that runs the uv program that `find_uv` finds."""
 
     def resolve(self, request: PipRequest, effects: Effects, *, with_dependencies: bool = True) -> PipSolution:
         """Return the packages for one platform; see `PipResolver`."""
@@ -168,7 +169,7 @@ class UvResolver:
         except (UnsolvableError, UnavailableError):
             if effects.offline:
                 raise
-            # uv has no cache, or another process has just cleaned it.
+            # uv has no cache, or another process has just cleaned it, so this run needs network access.
             (path / "graph.txt").write_text(pins, "utf-8")
             self._run_uv(request, effects, str(path), indexes, output_options)
         return parse_annotations((path / "graph.txt").read_text("utf-8"))
@@ -206,7 +207,10 @@ class UvResolver:
 
 
 def _choose_manylinux_policy(glibc: str) -> int:
-    """Return the newest minor version of glibc 2 that uv supports and that is not newer than the base image's."""
+    """Return the newest minor version of glibc 2 that uv supports and that is not newer than that of the base image.
+
+    If the base image is older than all of them, return the oldest one that uv supports.
+    """
     _, minor = version_numbers(glibc)
     return max((known for known in _MANYLINUX_POLICIES if known <= minor), default=min(_MANYLINUX_POLICIES))
 
@@ -223,7 +227,10 @@ def find_default_index(effects: Effects) -> str:
 
 
 def find_uv(environment: Mapping[str, str]) -> str:
-    """Return the path of the uv program. Raises `UnavailableError` if it is not installed."""
+    """Return the path of the uv program: the one beside Python, that of the installed wheel, or the one in PATH.
+
+    Raises `UnavailableError` if uv is not installed.
+    """
     from shutil import which  # noqa: PLC0415 - only if uv is not beside Python
 
     beside = Path(sys.executable).with_name("uv.exe" if sys.platform == "win32" else "uv")
@@ -275,7 +282,7 @@ def _shorten_output(text: str) -> str:
 
 
 def _format_preferences(pins: Iterable[tuple[str, str]]) -> str:
-    """Return a pylock.toml with names and versions, which uv takes as preferences when it writes the file again."""
+    """Return a pylock.toml with names and versions. uv prefers these versions when it overwrites the file."""
     rows = ({"name": name, "version": version} for name, version in pins)
     head = (format_toml_pair("lock-version", "1.0"), format_toml_pair("created-by", "envcompile"))
     return "".join((*head, *format_toml_tables("packages", rows)))

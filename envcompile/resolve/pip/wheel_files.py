@@ -1,4 +1,4 @@
-"""The files of wheels, from their tables of contents: which packages would overwrite files of each other."""
+"""List the files of wheels from their tables of contents, and find packages that overwrite files of each other."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from zipfile import ZipInfo
 
-# The folder of files that are not installed into site-packages: `NAME-VERSION.data/KIND/`.
+# The folder `NAME-VERSION.data/KIND/` in a wheel: KIND determines where its files are installed.
 _DATA_FOLDER = re.compile(r"[^/]+\.data/(purelib|platlib|scripts|data|headers)/")
 _DATA_TARGETS = {"purelib": "", "platlib": "", "scripts": "<scripts>/", "data": "<data>/", "headers": "<headers>/"}
 _LIBRARY = re.compile(r".*\.so(?:\.[0-9]+)*")
 
 
 class FileContent(NamedTuple):
-    """The content of a file, to compare it with another one: its size in bytes, and its CRC-32."""
+    """The size in bytes and the CRC-32 of a file, to compare its content with that of another file."""
 
     size: int
     checksum: int
@@ -28,7 +28,10 @@ WheelFiles = dict[str, FileContent]
 
 
 def list_installed_files(contents: Iterable[ZipInfo]) -> WheelFiles:
-    """Return the files that a wheel installs, by path in site-packages, without its own metadata."""
+    """Return the files that a wheel installs, by path, except those in its `.dist-info` folder.
+
+    Paths are relative to site-packages, or start with `<scripts>/`, `<data>/` or `<headers>/`.
+    """
     files = {}
     for each in contents:
         path = _DATA_FOLDER.sub(lambda found: _DATA_TARGETS[found[1]], each.filename, count=1)
@@ -38,17 +41,20 @@ def list_installed_files(contents: Iterable[ZipInfo]) -> WheelFiles:
 
 
 def list_top_levels(files: Iterable[str]) -> tuple[str, ...]:
-    """Return the names of the modules and folders at the top: only packages that share one can share a file."""
+    """Return the sorted names of the modules and folders at the top level of the paths in `files`.
+
+    Only packages with a common name at the top level can have a common file.
+    """
     return tuple(sorted({path.partition("/")[0] for path in files}))
 
 
 def find_overlaps(
     top_levels: Mapping[str, tuple[str, ...]], read_files: Callable[[str], WheelFiles | None]
 ) -> tuple[FileOverlap, ...]:
-    """Return the packages that have other contents under one path.
+    """Return the groups of packages that install different contents under the same path.
 
-    `top_levels` are the names at the top of each package, and `read_files` returns the files of a package, or None if
-    they are unknown.
+    `top_levels` has the names at the top level of each package, and `read_files` returns the files of a package, or
+    None if they are unknown.
     """
     owners: dict[str, list[str]] = {}
     for package, names in sorted(top_levels.items()):

@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 # Legacy names of manylinux policies (PEP 600), by the minor version of glibc 2.
 _LEGACY_POLICIES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
-# The local version of stub wheels, which no index has.
+# The local version of stub wheels. No index has a release with this local version.
 STUB_LOCAL_VERSION = "conda"
 
 
 def _list_platform_tags(machine: str, glibc: str) -> Iterator[str]:
-    """Yield platform tags from the newest glibc down to the oldest policy, the most specific first."""
+    """Yield the platform tags that fit, the preferred ones first: from `glibc` down to the oldest manylinux policy."""
     major, minor = version_numbers(glibc)
     # manylinux1 and manylinux2010 were defined for x86 only; other machines start at 2.17.
     oldest = 5 if machine == "x86_64" else 17
@@ -60,7 +60,7 @@ def find_best_wheel(files: Iterable[str], machine: str, glibc: str, python: str,
     """Return the file name of the wheel that installers prefer on this platform, or None.
 
     `glibc` is X.Y, `python` is X.Y or X.Y.Z of CPython, and `abi` is its ABI if that is not the default one (`cp313t`).
-    Among equal tags, the highest build number wins, then the name.
+    Among wheels with equally preferred tags, the highest build number wins, then the last file name in sorted order.
     """
     ranks = _rank_tags(machine, glibc, python, abi)
     candidates: list[tuple[int, tuple[int, str], str]] = []
@@ -77,9 +77,9 @@ def find_best_wheel(files: Iterable[str], machine: str, glibc: str, python: str,
 
 
 def parse_annotations(text: str) -> dict[str, set[str]]:
-    """Return the dependencies of each package.
+    """Return the names of the dependencies of each package, from the annotations in a requirements.txt.
 
-    The lines are like `numpy==2.3.5 # via pandas, -r requirements.in, -c list.txt`.
+    Its lines are like `numpy==2.3.5 # via pandas, -r requirements.in, -c list.txt`: pandas depends on numpy.
     """
     needs: dict[str, set[str]] = {}
     for line in text.splitlines():
@@ -94,8 +94,9 @@ def parse_annotations(text: str) -> dict[str, set[str]]:
 
 # Stub wheels: a resolver for pip sees the distributions in conda packages as wheels with a name and a version.
 #
-# A constraint is not enough: with it, a resolver may select an old release of another package that does not need the
-# distribution. A stub has no dependencies, because conda has resolved them, and a local version that no index has.
+# A constraint is not enough: with it, a resolver may select an old release of another package, because this release
+# does not need the distribution. A stub has no dependencies, because conda has resolved them, and a local version that
+# no index has.
 
 
 def list_stub_versions(packages: Iterable[CondaPackage]) -> dict[str, str]:
@@ -104,7 +105,7 @@ def list_stub_versions(packages: Iterable[CondaPackage]) -> dict[str, str]:
 
 
 def write_sdist_stubs(folder: Path, sdists: Mapping[str, Mapping[str, SdistMetadata]]) -> None:
-    """Write a wheel for each version of each sdist, with the dependencies that are known."""
+    """Write a stub wheel for each version of each sdist, with the dependencies that are known."""
     for name, versions in sdists.items():
         for version, metadata in versions.items():
             lines = [f"Requires-Python: {metadata.requires_python}"] if metadata.requires_python else []
@@ -114,7 +115,7 @@ def write_sdist_stubs(folder: Path, sdists: Mapping[str, Mapping[str, SdistMetad
 
 
 def write_stubs(folder: Path, distributions: dict[str, str]) -> None:
-    """Write a wheel for each distribution (name to version)."""
+    """Write a stub wheel for each distribution. `distributions` has the version of each by name."""
     for name, version in distributions.items():
         _write_stub_wheel(folder, name, version)
 
@@ -137,7 +138,10 @@ def select_packages(
     projects: Mapping[str, tuple[IndexFile, ...]],
     request: PipRequest,
 ) -> tuple[PipPackage, ...]:
-    """Return a package for each key of `needs`, sorted. Raises `UnsolvableError` if no file of a pin is usable."""
+    """Return a package for each key of `needs`, sorted by name.
+
+    Raises `UnsolvableError` if a pinned release has no usable wheel.
+    """
     kept = {package.name: package for package in request.kept_pins()}
     packages = []
     for name in sorted(needs):
@@ -154,7 +158,7 @@ def _select_file(
     release = [
         file for version, file in list_wheels(name, files) if version == Version(pin) and is_installable(file, request)
     ]
-    # A yanked file is used only for a pin without other files (PEP 592).
+    # Yanked files are used only if the pinned release has no other files (PEP 592).
     wheels = {file.name: file for file in [each for each in release if not each.is_yanked] or release}
     if earlier and earlier.version == pin:
         # A pin keeps its file, even if a more specific wheel was uploaded later.
@@ -181,13 +185,14 @@ def list_wheels(name: str, files: Iterable[IndexFile]) -> Iterator[tuple[Version
 
 
 def is_installable(file: IndexFile, request: PipRequest) -> bool:
-    """Whether the file is for this Python and not excluded by `exclude_newer`, whatever its platform."""
+    """Whether the file accepts this Python and `exclude_newer` allows the file. The platform is not checked."""
     return is_uploaded_in_time(file, request) and accepts_python(file.requires_python, request.python)
 
 
 def is_uploaded_in_time(file: IndexFile, request: PipRequest) -> bool:
-    """Whether `exclude_newer` allows the file. A file without a time is excluded."""
-    # Both times are RFC 3339 in UTC (PEP 700). Without the Z they sort as text, even if only one has a fraction.
+    """Whether `exclude_newer` allows the file. If it is set, a file without an upload time is excluded."""
+    # Both times are RFC 3339 in UTC (PEP 700). Without the Z, their order as text is their order
+    # in time, even if only one has a fraction of a second.
     limit = request.exclude_newer
     return limit is None or "" < file.uploaded.rstrip("Z") < limit.rstrip("Z")
 
@@ -195,9 +200,9 @@ def is_uploaded_in_time(file: IndexFile, request: PipRequest) -> bool:
 def find_newer_glibc_wheel(
     projects: Mapping[str, tuple[IndexFile, ...]], pins: Mapping[str, str], request: PipRequest, glibc: str
 ) -> str | None:
-    """Return a wheel that pip ignored because it needs a newer glibc than the `glibc` of this machine, or None.
+    """Return the name of a wheel that pip ignored because of the `glibc` of this machine, or None.
 
-    The wheel is of a newer release of a locked package, and the base image has the glibc that it needs.
+    Such a wheel belongs to a newer release than the pin, and needs a newer glibc, which the base image has.
     """
     if version_numbers(glibc) >= version_numbers(request.glibc):
         return None

@@ -31,7 +31,7 @@ _ROOT = Path(__file__).parents[1]
 _SHIPPED = _ROOT / "envcompile" / "base_image" / "data" / "catalogue.json"
 _SCHEMA = _ROOT / "schemas" / "catalogue.v1.json"
 _LIMIT = 4 << 20
-# A registry that lacks more of the known tags than one in ten is a mirror of some, or not the one that is meant.
+# If a registry lacks more than one in ten of the known tags, it is probably a partial mirror or the wrong registry.
 _FEW = 10
 _DESCRIPTION = """\
 Renews what is known of nvidia/cuda images and of frameworks, and prints what changed: `+` new, `-` gone, `~` another.
@@ -118,7 +118,7 @@ def _renewed(data: dict[str, Any], arguments: argparse.Namespace) -> Renewed:
 
 
 def _index() -> str:
-    """The package index that uv uses for this user."""
+    """Return the URL of the package index that uv uses for this user."""
     if named := os.environ.get("UV_DEFAULT_INDEX"):
         return named.rpartition("=")[2] if "=" in named.partition("://")[0] else named
     with TemporaryDirectory(prefix="envcompile-") as folder:

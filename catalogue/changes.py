@@ -9,20 +9,20 @@ from catalogue.images import SEEN, tags
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# The tables whose rows are known by their first cells, and by how many of them.
+# The tables whose rows are identified by their first cells: the key of the rows, and the number of these cells.
 _TABLES = {
     "digests": ("rows", 1),
     "runtimes": ("rows", 1),
     "drivers": ("branches", 1),
     "bundles": ("rows", 2),
 }
-# What says of an image what it is; whence it is known is counted, not listed.
+# The cells of an image row whose changes are listed. Changes of its sources are only counted.
 _FIELDS = {3: "architectures", 4: "status", 5: "cuDNN"}
 _SOURCES = 6
 
 
 def changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
-    """The lines: `+` for a new row, `-` for a removed one, `~` for a changed one."""
+    """Yield one line for each change: `+` for a new row, `-` for a removed one, `~` for a changed one."""
     before, after = tags(old), tags(new)
     yield from (f"- {tag}" for tag in before if tag not in set(after))
     yield from (f"+ {tag}" for tag in after if tag not in set(before))
@@ -35,7 +35,7 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
 
 
 def removed(old: dict[str, Any], new: dict[str, Any]) -> int:
-    """The number of removed tags."""
+    """Return the number of removed tags."""
     return len(set(tags(old)) - set(tags(new)))
 
 

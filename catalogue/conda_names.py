@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _CURATED_ROWS = Path(__file__).with_name("conda_names.toml")
 _TABLE = Path(__file__).parents[1] / "envcompile" / "resolve" / "conda" / "conda_pypi.txt"
-# What a feedstock adds to the name of a package for a part or a variant of it that holds the same distribution.
+# The affixes in the names of conda packages that are a part or a variant of a package and contain its distribution.
 _VARIANT_SUFFIXES = "base|core|cpu|gpu|minimal|python|py"
 _VARIANT_PREFIXES = "python|py|lib"
 _HEADER = """\

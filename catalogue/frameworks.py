@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 FRAMEWORKS = {"torch": "", "tensorflow": "and-cuda"}
 TOOLKIT = "cuda-toolkit"
 _RUNTIME_OF_TOOLKIT = "cudart"
-# What markers are asked for: the platform whose wheels bring CUDA since the oldest row.
+# The environment for which markers are evaluated: the platform whose wheels have had CUDA in every release that the
+# catalogue has a row for.
 _PLACE = {
     "platform_system": "Linux",
     "sys_platform": "linux",
@@ -47,14 +48,17 @@ class Bundled(NamedTuple):
 
 
 class Index:
-    """A package index. The page of each project is read once."""
+    """A package index. The page of each project is read only once."""
 
     def __init__(self, index: SimpleIndex) -> None:
         self._index = index
         self._pages: dict[str, dict[Version, IndexFile]] = {}
 
     def releases(self, project: str) -> dict[Version, IndexFile]:
-        """The final releases with a wheel for Linux on x86_64, oldest first, each with its last file by name."""
+        """Return the final releases with a wheel for Linux on x86_64, oldest first.
+
+        The value of each release is such a wheel: the one whose file is the last in the sorted list.
+        """
         if project not in self._pages:
             found: dict[Version, IndexFile] = {}
             for file in sorted(self._index.fetch_files([project])[project]):
@@ -65,7 +69,7 @@ class Index:
         return self._pages[project]
 
     def bundled(self, package: str, version: Version, extra: str) -> Bundled | None:
-        """The CUDA runtime and cuDNN of a release, or None if it has no CUDA."""
+        """Return the CUDA runtime and cuDNN of a release, or None if it depends on no CUDA runtime or no cuDNN."""
         rows = self._required(package, version, extra)
         runtime = self._runtime(rows)
         cudnn = next((each for each in rows if normalize_name(each.name).startswith("nvidia-cudnn")), None)
@@ -74,7 +78,7 @@ class Index:
         return Bundled(package, str(version), runtime, self._newest(cudnn))
 
     def toolkit(self, version: Version) -> str | None:
-        """The CUDA runtime of a release of the toolkit, from its metapackage."""
+        """Return the version of the CUDA runtime in a release of the toolkit, from its metapackage, or None."""
         return self._runtime(self._required(TOOLKIT, version, _RUNTIME_OF_TOOLKIT))
 
     def _runtime(self, rows: Iterable[Requirement]) -> str | None:
@@ -93,7 +97,7 @@ class Index:
         return [each for each in rows if each.marker is None or each.marker.evaluate({**_PLACE, "extra": extra})]
 
     def _newest(self, requirement: Requirement) -> str:
-        """The version that a resolver locks for a requirement today: the stated one, or the newest in its range."""
+        """Return the version that a resolver locks for a requirement today: the stated one or the newest allowed."""
         exact = [each.version for each in requirement.specifier if each.operator == "==" and "*" not in each.version]
         if exact:
             return exact[0]
@@ -108,7 +112,7 @@ def _named(rows: Iterable[Requirement], pattern: re.Pattern[str]) -> Requirement
 
 
 def _version(file: IndexFile) -> Version | None:
-    """The version of a final release's wheel for Linux on x86_64, or None for other files."""
+    """Return the version if the file is a wheel of a final release for Linux on x86_64, otherwise None."""
     try:
         _, version, _, tags = parse_wheel_filename(file.name)
     except InvalidWheelFilename:
@@ -124,9 +128,9 @@ def _manylinux(platform: str) -> bool:
 
 
 def bundles(index: Index, known: list[list[str]], *, again: bool) -> list[list[str]]:
-    """The rows of `bundles`, with those of releases newer than the oldest known one.
+    """Return the rows of `bundles`, with new rows for the releases that are newer than the oldest known one.
 
-    With `again`, all rows are read again. A row stays if the index no longer has its release.
+    With `again`, known releases are read again. A row whose release is no longer in the index is kept.
     """
     rows = {(package, Version(version)): [package, version, *rest] for package, version, *rest in known}
     for package, extra in FRAMEWORKS.items():
@@ -142,7 +146,7 @@ def bundles(index: Index, known: list[list[str]], *, again: bool) -> list[list[s
 
 
 def toolkits(index: Index, known: Iterable[str], *, again: bool) -> dict[str, str]:
-    """The CUDA runtime of each release of the toolkit that is not known yet; with `again`, of all releases."""
+    """Return the CUDA runtime of each release of the toolkit that is not in `known`; with `again`, of all releases."""
     there = set(known)
     found = {}
     for version in index.releases(TOOLKIT):

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from envcompile.registry.client import TagContents
 
 _TAG = re.compile(r"([0-9]+\.[0-9]+\.[0-9]+)-(?:(cudnn[0-9]?)-)?(base|runtime|devel)-([a-z]+[0-9]+(?:\.[0-9]+)?)")
-# Which tag of a row is looked into: the first that is there; those with cuDNN say most.
+# Only one image of each row is read: the first flavour here that exists. Images with cuDNN state the most facts.
 _TELLING = ("cudnn-runtime", "cudnn-devel", "runtime", "devel", "base")
 _VERSION = re.compile(r"[0-9]+(?:\.[0-9]+)+")
 _BRANCH = re.compile(r"driver>=([0-9]+),driver<[0-9]+")
-# Letters of sources that are guesses: what a registry shows is none.
+# Letters of sources: guesses, an assumed architecture, and the registry. A row that the registry shows is not a guess.
 _GUESSED, _UNSEEN, SEEN = "sk", "a", "r"
 _CUDA, _SYSTEM, _FLAVOURS, _ARCHITECTURES, _STATUS, _CUDNN, _SOURCES = range(7)
 
@@ -29,13 +29,13 @@ class Registry(Protocol):
     """The requests to a registry. `envcompile.registry.client.RegistryClient` implements them."""
 
     def list_tags(self, repository: str) -> tuple[str, ...]:
-        """All tags of a repository."""
+        """Return all tags of a repository."""
 
     def read_tag(self, reference: str) -> TagContents:
-        """The platforms of a tag, and its environment variables."""
+        """Return the platforms and the environment variables of the image with a tag."""
 
     def resolve_digest(self, reference: str) -> str:
-        """The digest of a tag."""
+        """Return the digest of a tag."""
 
 
 class KnownTags(NamedTuple):
@@ -48,7 +48,7 @@ class KnownTags(NamedTuple):
 def parse_tags(data: dict[str, Any], tags: Collection[str]) -> KnownTags:
     """Group the tags by CUDA version and system.
 
-    A note reports each group of tags that the catalogue has no facts for.
+    Tags that contradict the catalogue, or for which it lacks facts, are left out. A note for each reason reports them.
     """
     words, systems = data["images"]["cudnn-words"], {row[0] for row in data["systems"]["rows"]}
     found: dict[Key, set[str]] = {}
@@ -73,7 +73,7 @@ def parse_tags(data: dict[str, Any], tags: Collection[str]) -> KnownTags:
 
 
 def make_image_rows(data: dict[str, Any], there: KnownTags) -> list[list[str]]:
-    """Return the rows of images with exactly the flavours that exist. The architecture of a new image is assumed."""
+    """Return the rows of images with exactly the flavours that exist. New images are assumed to be for amd64."""
     kinds, known = data["images"]["flavours"], {(row[_CUDA], row[_SYSTEM]): row for row in data["images"]["rows"]}
     made = []
     for key, flavours in there.flavours.items():
@@ -87,7 +87,8 @@ def make_image_rows(data: dict[str, Any], there: KnownTags) -> list[list[str]]:
 def mark_superseded(made: list[list[str]]) -> list[list[str]]:
     """Return the rows with their status: a newer patch supersedes the older ones of its minor version.
 
-    A status that a person has set stays: that NVIDIA no longer supports a version, or still does.
+    A status that a person has set is kept: that NVIDIA no longer supports a version (`eol`), or still lists it
+    (`listed`).
     """
     newest: dict[str, tuple[int, ...]] = {}
     for row in made:
@@ -99,7 +100,7 @@ def mark_superseded(made: list[list[str]]) -> list[list[str]]:
 
 
 def list_deleted_releases(data: dict[str, Any], made: list[list[str]]) -> list[str]:
-    """Return the row `deleted` of the catalogue, extended by the CUDA versions that no longer have an image."""
+    """Return the list `deleted` of the catalogue, extended by the CUDA versions that no longer have an image."""
     left = {row[_CUDA] for row in made}
     lost = {row[_CUDA] for row in data["images"]["rows"]} - left
     return sorted({*data["deleted"], *lost}, key=version_numbers)
@@ -122,7 +123,7 @@ def read_image_facts(data: dict[str, Any], made: list[list[str]], registry: Regi
     Reads at most `most` images: first new ones, then the newest.
     """
     kinds = data["images"]["flavours"]
-    # An image that never says its cuDNN stays open, and must not keep the others from being asked.
+    # New images come first: an image that does not state its cuDNN is read again each time, and must not displace them.
     open_rows = sorted((row for row in reversed(made) if _is_open(row, kinds)), key=lambda row: _UNSEEN not in row[-1])
     left = len(open_rows) - most
     told = ImageFacts({}, {}, [f"{left} images are still to be looked into: run this again"] if left > 0 else [])
@@ -144,7 +145,7 @@ def read_image_facts(data: dict[str, Any], made: list[list[str]], registry: Regi
 
 
 def digests(data: dict[str, Any], made: list[list[str]], registry: Registry) -> Iterator[list[str]]:
-    """The rows of digests of the tags that still exist, with their current values."""
+    """Yield a row of `digests` for each of its tags that still exists, with the current digest."""
     there = set(tags({**data, "images": {**data["images"], "rows": made}}))
     for tag, _ in data["digests"]["rows"]:
         if tag in there:
@@ -152,7 +153,7 @@ def digests(data: dict[str, Any], made: list[list[str]], registry: Registry) -> 
 
 
 def tags(data: dict[str, Any]) -> tuple[str, ...]:
-    """All tags that the images of a catalogue stand for, whatever their confidence."""
+    """Return the tags of all images in a catalogue, with any confidence."""
     known = Catalogue(data, "")
     return tuple(
         known.format_tag(image, kind)
@@ -177,6 +178,6 @@ def _telling(data: dict[str, Any], row: list[str], kinds: list[str]) -> str:
 
 
 def _numbers(version: str) -> str:
-    """The numbers of a version: `9.8.0.87` of `9.8.0.87-1`."""
+    """Return the numbers at the start of a version: `9.8.0.87` for `9.8.0.87-1`; "" if there are none."""
     found = _VERSION.match(version)
     return found[0] if found else ""

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def requirements(index: SimpleIndex, project: str, file: IndexFile) -> tuple[Requirement, ...]:
-    """Return the requirements of a wheel, with their markers. Raises `UnavailableError`."""
+    """Return the requirements of a wheel, with their markers.
+
+    Raises `UnavailableError` if the metadata cannot be fetched or a requirement cannot be parsed.
+    """
     rows = fetch_metadata(index, project, file.url, with_files=False).requires
     try:
         return tuple(Requirement(row) for row in rows)

@@ -29,7 +29,7 @@ _HEADER = """\
 
 
 def select_builds(versions: Iterable[Mapping[str, Any]]) -> Iterator[PythonBuildRow]:
-    """Yield the rows of the table. Raises `ValueError` for a file whose URL the table cannot express."""
+    """Yield the rows of the table. Raises `ValueError` for a file whose URL cannot be derived from its row."""
     platforms = {platform.machine: platform for platform in PLATFORMS.values()}
     for entry in versions:
         version = entry["python_version"]

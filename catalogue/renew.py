@@ -1,4 +1,4 @@
-"""Renews a catalogue: derived tables are derived again, and tables that people maintain stay."""
+"""Renews a catalogue: derived tables are derived again, and the tables that people maintain are not changed."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Renewed(NamedTuple):
 
 
 def from_registry(data: dict[str, Any], registry: images.Registry, most: int, date: str) -> Renewed:
-    """The catalogue with new images, digests and deleted versions.
+    """Return the catalogue with new images, digests and deleted versions.
 
-    Also with the runtimes and driver branches of the images that were read.
+    The runtimes and driver branches of the images that were read are added too. At most `most` images are read.
     """
     new = copy.deepcopy(data)
     there = images.parse_tags(data, registry.list_tags(data["images"]["repository"]))
@@ -45,7 +45,7 @@ def from_registry(data: dict[str, Any], registry: images.Registry, most: int, da
 
 
 def from_index(data: dict[str, Any], index: Index, *, again: bool) -> Renewed:
-    """The catalogue with new bundles of the frameworks and runtimes of the toolkit."""
+    """Return the catalogue with new bundles of the frameworks and new runtimes of the toolkit."""
     new = copy.deepcopy(data)
     labels = [label for _, words in data["runtimes"]["rows"] for label in words.split()]
     new["bundles"]["rows"] = bundles(index, data["bundles"]["rows"], again=again)
@@ -54,7 +54,10 @@ def from_index(data: dict[str, Any], index: Index, *, again: bool) -> Renewed:
 
 
 def with_runtimes(rows: Iterable[list[str]], found: dict[str, str]) -> list[list[str]]:
-    """The rows with the toolkits of each runtime added. If sources differ, both stay: both are right."""
+    """Return the rows, with the found toolkits added to those of each runtime.
+
+    If the sources state different runtimes for a toolkit, both rows keep the toolkit, because both are right.
+    """
     known = {runtime: set(words.split()) for runtime, words in rows}
     for toolkit, runtime in found.items():
         known.setdefault(runtime, set()).add(toolkit)
@@ -65,7 +68,7 @@ def with_runtimes(rows: Iterable[list[str]], found: dict[str, str]) -> list[list
 
 
 def to_do(data: dict[str, Any]) -> tuple[str, ...]:
-    """Notes about what new versions need in the tables that people maintain."""
+    """Return notes about the rows for new versions that people must add to the tables that they maintain."""
     releases = {minor_release(label) for _, words in data["runtimes"]["rows"] for label in words.split()}
     releases |= {minor_release(row[0]) for row in data["images"]["rows"]}
     drivers = {minor_release(row[0]) for row in data["drivers"]["rows"]}

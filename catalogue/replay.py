@@ -1,7 +1,7 @@
-"""`python -m catalogue.replay CASES.json`: decide the cases of a file again, and compare the decisions.
+"""`python -m catalogue.replay CASES.json`: decide the cases in a file, and compare the decisions with the expectations.
 
 A case is `{id, title, input, expect}`. `input` is a request and some packages of a lock. `expect` is the code of
-an error, or the expected images, warnings and other results. Only the keys that it has are compared.
+an error, or the expected images, warnings and other results. Only the keys in `expect` are compared.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ _PACKAGE_KEYS = {"pip", "conda", "platform", "platforms", "sm"}
 
 
 class ReplayResult(NamedTuple):
-    """The result of one case: the differences (none if it matches), and the keys of its input that nothing reads."""
+    """The result of one case: the differences (none if it matches), and the keys of its input that are not read."""
 
     name: str
     title: str
@@ -73,7 +73,7 @@ class ReplayResult(NamedTuple):
 
 
 def replay_cases(text: str, catalogue: Catalogue) -> list[ReplayResult]:
-    """The results of all cases in a text. Raises `InvalidInputError` if it contains none."""
+    """Return the results of all cases in a text. Raises `InvalidInputError` if the text is not a list of cases."""
     try:
         cases = json.loads(text)["vectors"]
         return [_replay_case(case, catalogue) for case in cases]
@@ -91,7 +91,7 @@ def _replay_case(case: dict[str, Any], catalogue: Catalogue) -> ReplayResult:
 
 
 def read_request(given: dict[str, Any]) -> BaseImageRequest:
-    """The request of a case. Its packages are only some of those of a lock."""
+    """Return the request of a case. It states that only some packages of a lock are known."""
     values = {
         _REQUEST_FIELDS[key]: value for key, value in given.items() if key in _REQUEST_FIELDS and value is not None
     }
@@ -107,7 +107,7 @@ def read_request(given: dict[str, Any]) -> BaseImageRequest:
 
 
 def read_packages(given: dict[str, Any]) -> tuple[PackageSummary, ...]:
-    """The pip and conda packages of a case."""
+    """Return the pip and conda packages of a case."""
     pip = [
         PackageSummary(
             normalize_name(each["name"]), each["version"], each.get("kind", "wheel"), file=each.get("file", "")
@@ -121,7 +121,7 @@ def read_packages(given: dict[str, Any]) -> tuple[PackageSummary, ...]:
 
 
 def _find_differences(expect: dict[str, Any], decision: BaseImageResult) -> list[str]:
-    """The differences by key. If an error is expected, it must be the only one; otherwise there must be none."""
+    """Return a text for each difference. An expected error must be the only one; otherwise, there must be no errors."""
     errors = sorted({_find_code(each.rule) for each in decision.errors})
     wanted = [_find_code(expect["error"])] if "error" in expect else []
     wrong = [] if errors == wanted else [f"errors: {errors}, not {wanted}"]
@@ -158,7 +158,7 @@ def _is_equal_value(key: str, told: object, found: object) -> bool:
 
 
 def _find_code(rule: str) -> str:
-    """The code of a rule in case files; the slug itself if there is none."""
+    """Return the code of a rule in case files; the slug itself if it has no code."""
     return RULE_CODES.get(rule, rule)
 
 
@@ -167,7 +167,7 @@ def _find_image(stage: StageImage | None) -> str | None:
 
 
 def main(argv: list[str]) -> int:
-    """Print the cases that differ. The exit code is 0 if all match, 1 if one differs, and 2 without cases."""
+    """Print the result of each case. Return 0 if all match, 1 if one differs, and 2 if the cases cannot be read."""
     if len(argv) != 1:
         sys.stderr.write("usage: python -m catalogue.replay CASES.json\n")
         return EXIT_INVALID_INPUT

@@ -9,12 +9,12 @@ _WIDEST = 120
 
 
 def dumps(data: dict[str, Any]) -> str:
-    """The whole text, with a newline at the end."""
+    """Return the text of a catalogue, with a newline at the end."""
     return f"{_broken(data, 0)}\n"
 
 
 def _value(value: Any, depth: int, before: int) -> str:
-    """A value that follows `before` characters on its line."""
+    """Return the text of a value that follows `before` characters on its line."""
     line = _line(value)
     if isinstance(value, dict):
         return line if before + len(line) < _WIDEST else _broken(value, depth)

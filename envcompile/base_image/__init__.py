@@ -1,1 +1,1 @@
-"""The rules that choose base images: what the packages need of CUDA, Python and the C library, as a pure decision."""
+"""The rules that choose base images for the CUDA, Python and C library that packages need, without side effects."""

@@ -1,7 +1,7 @@
 """Lists the nvidia/cuda images that fit both stages, the best first, and why the others do not fit (step 7).
 
-It ranks CUDA releases and systems, picks the flavour that each stage needs, and finds out where each stage has
-its Python from.
+It ranks CUDA releases and systems, selects the flavour that each stage needs, and finds out where the Python of each
+stage comes from.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from envcompile.base_image.needs import DecisionInputs
     from envcompile.lock.model import Step
 
-# The rules that can exclude an existing image. If they exclude all images, the first rule without which an image would
-# be left is reported.
+# The rules that can exclude an existing image. If no image fits, the error names the first of these rules without which
+# an image would fit.
 OBSTACLES = ("driver-too-old", "compute-unsupported", "cudnn-no-match", "cuda-no-platform", "base-glibc")
 
 
@@ -44,7 +44,8 @@ def find_minimum_cuda(case: DecisionInputs) -> str:
 def find_target_release(case: DecisionInputs) -> str:
     """Return the CUDA release (X.Y) that the run image should have."""
     toolkit = case.locked_cuda.toolkit
-    # What is compiled at run time must fit the locked CUDA. For libraries that are only loaded, the spec decides.
+    # Code that is compiled at run time must fit the locked CUDA. If libraries are only loaded, the version in the spec
+    # takes precedence.
     if toolkit and not ("." in case.requested_cuda and case.needs.run_features & {"runtime", "cudnn"}):
         return minor_release(toolkit)
     if "." in case.requested_cuda:
@@ -53,7 +54,10 @@ def find_target_release(case: DecisionInputs) -> str:
 
 
 def rank_run_releases(case: DecisionInputs) -> list[str]:
-    """Return the CUDA releases (X.Y) for the run image: first the target, then newer ones, then older ones."""
+    """Return the CUDA releases (X.Y) for the run image: first the target, then newer ones, then older ones.
+
+    If the spec requests the target with its minor version, there are no others.
+    """
     best, low = find_target_release(case), find_minimum_cuda(case)
     releases = [each for each in case.catalogue.minor_releases if str(major_version(each)) == case.cuda_major]
     if "." in case.requested_cuda and best == minor_release(case.requested_cuda):
@@ -66,7 +70,8 @@ def rank_run_releases(case: DecisionInputs) -> list[str]:
 def rank_build_releases(case: DecisionInputs, run: str) -> list[str]:
     """Return the CUDA releases (X.Y) for the build image, the best first.
 
-    The first one is that of the lock, otherwise that of the run image; the nearest ones follow.
+    If the lock contains CUDA, they are the releases of its major version, beginning with those whose minor version is
+    nearest to that of the lock. Otherwise, the only one is the release of the run image.
     """
     toolkit = case.locked_cuda.toolkit
     if toolkit is None:
@@ -77,7 +82,10 @@ def rank_build_releases(case: DecisionInputs, run: str) -> list[str]:
 
 
 def find_candidate_systems(case: DecisionInputs, *, any_glibc: bool = False) -> list[str]:
-    """Return the requested system, or the default ones in order, without those with too old a glibc."""
+    """Return the requested system, or the default ones in order, except systems whose glibc is too old.
+
+    With `any_glibc`, the version of the glibc does not matter.
+    """
     requested = case.request.system
     systems = [requested] if requested else list(case.catalogue.policy.systems)
     return [each for each in systems if any_glibc or is_glibc_sufficient(case, each)]
@@ -96,9 +104,9 @@ def find_stage_flavour(case: DecisionInputs, stage: str) -> str:
 
 
 def image_candidates(case: DecisionInputs, without: str = "") -> Iterator[ImagePair]:
-    """Return the images for both stages, the best first. The obstacle `without` is ignored.
+    """Yield the images for both stages, the best first. The obstacle `without` is ignored.
 
-    A system that has the exact release for the build stage ranks before one that has a near one.
+    A system that has the best release for the build stage ranks before a system that has only another one.
     """
     build, run = find_stage_flavour(case, "build"), find_stage_flavour(case, "run")
     free = run or case.locked_cuda.toolkit is None
@@ -161,7 +169,8 @@ def _explain_cudnn_mismatch(case: DecisionInputs, image: CudaImage) -> str | Non
 def _explain_driver_refusal(case: DecisionInputs, image: CudaImage) -> str | None:
     """Return why an image does not start with the oldest driver to support, or None.
 
-    Its NVIDIA_REQUIRE_CUDA requires the driver of its own release.
+    NVIDIA_REQUIRE_CUDA in the image requires a driver that is at least as new as the one of its CUDA release. On
+    data-centre GPUs, it also accepts some older driver branches.
     """
     driver, release = case.request.driver, minor_release(image.cuda)
     native = case.catalogue.find_native_driver(release)
@@ -174,7 +183,7 @@ def _explain_driver_refusal(case: DecisionInputs, image: CudaImage) -> str | Non
     return f"driver {driver} is older than {native}, and the image refuses to start on it"
 
 
-# Shared by requested and chosen images: making a stage from an image, and warnings (steps 6 to 8).
+# Functions for both requested and chosen images: they make a stage from an image, and warnings (steps 6 to 8).
 
 
 class StageChoice(NamedTuple):
@@ -200,7 +209,11 @@ def is_musl_requested(case: DecisionInputs) -> bool:
 
 
 def make_plain_stage(case: DecisionInputs, name: str, conda: bool, *, beside: bool = False) -> StageImage:
-    """Return a plain image of a system: one with Python, unless conda or the image `beside` it provides Python."""
+    """Return a stage with a plain image of a system, which is a `python` image if the system is a Debian release.
+
+    It is not a `python` image if conda or a standalone build provides Python, or if the other stage has an nvidia/cuda
+    image (`beside`).
+    """
     system, python = case.catalogue.systems[name], case.request.python
     release = next((word for word, debian in case.catalogue.debian_code_names.items() if debian == name), None)
     if release and python and not conda and not beside and not case.request.has_standalone_python:
@@ -209,10 +222,10 @@ def make_plain_stage(case: DecisionInputs, name: str, conda: bool, *, beside: bo
 
 
 def choose_python_source(case: DecisionInputs, own: str, conda: bool) -> str:
-    """Return where a stage has its interpreter from.
+    """Return where the interpreter of a stage comes from: `conda`, `distribution` or `standalone`.
 
-    The system's own Python has no headers, so a stage that compiles at run time uses another one. An exact version is
-    never the system's, which changes with its archive.
+    `own` is the version of the system's own Python. That Python has no headers, so a stage that compiles at run time
+    uses a standalone build. So does a stage for an exact version, because the system's Python changes with its archive.
     """
     if conda:
         return "conda"
@@ -221,7 +234,7 @@ def choose_python_source(case: DecisionInputs, own: str, conda: bool) -> str:
 
 
 def image_warnings(case: DecisionInputs, pair: ImagePair) -> Iterator[Diagnostic]:
-    """Return the warnings about images that fit."""
+    """Yield the warnings about images that fit: another CUDA release than the locked one, and lack of maintenance."""
     toolkit = case.locked_cuda.toolkit
     differs = next(
         (each for each in pair[1:] if each and toolkit and minor_release(each.cuda) != minor_release(toolkit)), None

@@ -1,6 +1,6 @@
 """The catalogue: dated facts about images, drivers, GPU architectures and packages.
 
-A release contains one, and users can provide a newer one.
+Each release of envcompile contains a catalogue, and users can provide a newer one.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Flavour(NamedTuple):
 
 
 class ImageFamily(NamedTuple):
-    """A family of vendor images that bring libraries and compilers for a kind of GPU.
+    """A family of vendor images that contain libraries and compilers for a kind of GPU.
 
     - `repository`: the name of the images, without tags.
     - `tag_format`: the form of the tags, with the fields `version`, `flavour` and `system`.
-    - `flavours`: in the order of their size, the smallest first.
+    - `flavours`: the flavours of the images, the smallest first.
     """
 
     repository: str
@@ -40,20 +40,20 @@ class ImageFamily(NamedTuple):
     flavours: tuple[Flavour, ...]
 
     def find_features(self, flavour: str) -> frozenset[str]:
-        """Return the features of a flavour; none for "", which stands for a plain image."""
+        """Return the features of a flavour; the empty set for "", which stands for a plain image."""
         return next((each.features for each in self.flavours if each.name == flavour), frozenset())
 
     def find_smallest_flavour(self, features: AbstractSet[str]) -> str:
-        """Return the smallest flavour that has the features, or "" without features."""
+        """Return the smallest flavour that has all these features, or "" if `features` is empty."""
         return next((each.name for each in self.flavours if each.features >= features), "") if features else ""
 
     def list_larger_flavours(self, flavour: str) -> list[Flavour]:
-        """Return the flavours that are larger than one, which is "" for a plain image."""
+        """Return the flavours that are larger than `flavour`; all of them for "", which stands for a plain image."""
         names = [each.name for each in self.flavours]
         return [*self.flavours[names.index(flavour) + 1 if flavour else 0 :]]
 
 
-# Sources: NVIDIA's description of the images on Docker Hub.
+# Source: NVIDIA's description of the images on Docker Hub.
 IMAGE_FAMILIES = (
     ImageFamily(
         "nvidia/cuda",
@@ -72,8 +72,8 @@ IMAGE_FAMILIES = (
 class CudaImage(NamedTuple):
     """The images of one CUDA version on one system.
 
-    `confidence` has one letter for each flavour (`-`: this image does not exist). `status` is "" while the images
-    are supported, and `cudnn` is "" if the version is unknown.
+    `flavour_confidence` has one letter for each flavour (`-`: this image does not exist). `status` is "" while the
+    images are supported, and `cudnn` is "" if the version is unknown.
     """
 
     cuda: str
@@ -97,7 +97,10 @@ class CatalogueSystem(NamedTuple):
 class GpuArchitecture(NamedTuple):
     """A GPU architecture and the toolkits and drivers that support it.
 
-    They are the first toolkit (X.Y), the last major version of CUDA and the last driver branch.
+    - `capability`: the compute capability (X.Y).
+    - `first_toolkit`: the first toolkit (X.Y) that supports it.
+    - `last_major`, `last_driver`: the last major version of CUDA and the last driver branch that support it, "" if the
+      newest ones do.
     """
 
     capability: str
@@ -108,9 +111,9 @@ class GpuArchitecture(NamedTuple):
 
 
 class TorchBuild(NamedTuple):
-    """The GPU architectures in torch's wheels for one CUDA (`cu128`) and a range of versions.
+    """The GPU architectures in torch's wheels for one CUDA version (`cu128`) and a range of torch versions.
 
-    `ptx`: also newer GPUs.
+    `has_ptx` is whether the wheels also contain PTX, which newer GPUs can run.
     """
 
     cuda: str
@@ -161,7 +164,10 @@ class PackageNeed(NamedTuple):
 
 
 class CudaLibrary(NamedTuple):
-    """A part of CUDA: the pip packages (with or without `-cuNN`) and conda packages that contain it, and its folder."""
+    """A part of CUDA, and the pip packages (with or without `-cuNN`) and conda packages that contain it.
+
+    `folder` is its folder in `nvidia` in the site-packages.
+    """
 
     pip_names: tuple[str, ...]
     conda_names: tuple[str, ...]
@@ -169,7 +175,10 @@ class CudaLibrary(NamedTuple):
 
 
 class SelectionPolicy(NamedTuple):
-    """Preferences, which are not facts: the order of the systems, and the default versions of CUDA."""
+    """Preferences, which are not facts: the order of the systems, and the default versions of CUDA.
+
+    `accepted_confidence` has the letters of `CudaImage.flavour_confidence` with which an image can be chosen.
+    """
 
     systems: tuple[str, ...]
     default_minors: dict[str, str]
@@ -231,7 +240,7 @@ class Catalogue:
 
     @cached_property
     def toolkit_releases(self) -> frozenset[str]:
-        """Return every known toolkit release, with or without an image, in all its spellings."""
+        """Return every known toolkit release, with or without an image, as X.Y.Z, X.Y and X."""
         known = {image.cuda for image in self.images} | {name for names in self.runtimes.values() for name in names}
         known |= {minor_release(name) for name in known}
         return frozenset(known | {name.partition(".")[0] for name in known})
@@ -240,7 +249,7 @@ class Catalogue:
     def _cudnn_by_cuda(self) -> dict[str, str]:
         """The oldest known cuDNN in the images of each CUDA version.
 
-        If none is known, that of the version before it.
+        If none is known for a CUDA version, its value is that of the CUDA version before it.
         """
         found: dict[str, str] = {}
         last = ""
@@ -250,9 +259,10 @@ class Catalogue:
         return found
 
     def find_cudnn(self, image: CudaImage) -> str:
-        """Return the cuDNN in an image.
+        """Return the version of cuDNN in an image.
 
-        If it is unknown, that of the CUDA version before it, because cuDNN never went back.
+        If it is unknown, the one of the CUDA version before it is returned, because newer images never have an older
+        cuDNN.
         """
         return image.cudnn or self._cudnn_by_cuda[image.cuda]
 
@@ -274,7 +284,8 @@ class Catalogue:
     def find_native_driver(self, release: str) -> str | None:
         """Return the oldest driver that shipped with a toolkit release (X.Y).
 
-        If it is unknown, that of the release before it. None for a release that is older than all known ones.
+        If it is unknown, the driver of the release before it is returned. The result is None for a release that is
+        older than all known ones.
         """
         known = {
             minor_release(toolkit)
@@ -297,7 +308,7 @@ def _parse_need(row: dict[str, Any]) -> PackageNeed:
 def parse_catalogue(text: str) -> Catalogue:
     """Return the catalogue in a text (JSON, `schemas/catalogue.v1.json`).
 
-    Raises `InvalidInputError` for an unknown format.
+    Raises `InvalidInputError` if the format is unknown or the text is not a catalogue.
     """
     try:
         data = json.loads(text)

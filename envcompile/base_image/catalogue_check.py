@@ -1,8 +1,8 @@
 """The validation of a catalogue that a user provides. It reports all mistakes at once, each at its place in the file.
 
-A catalogue is JSON. Its shape is checked against `schemas/catalogue.v1.json`, then the references between its tables,
-which no schema can express. The validator here implements the part of JSON Schema draft-07 that this schema uses: the
-library `jsonschema` takes 60 ms to import, and its messages are written for programmers.
+A catalogue is JSON. First its shape is checked against `schemas/catalogue.v1.json`, then the references between its
+tables, which no schema can express. The validator here implements the part of JSON Schema draft-07 that this schema
+uses: the library `jsonschema` takes 60 ms to import, and its messages are written for programmers.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ _SCHEMA_HINT = "check the file against the schema that `envcompile schema catalo
 
 
 def parse_checked_catalogue(name: str, text: str, schema: Mapping[str, Any]) -> Catalogue:
-    """The catalogue in a text. `name` is the file's, `schema` the content of `schemas/catalogue.v1.json`.
+    """Return the catalogue in a text.
 
-    Raises `DiagnosticsError` with every mistake.
+    `name` is the name of the file, and `schema` is the content of `schemas/catalogue.v1.json`. Raises
+    `DiagnosticsError` with all mistakes if the text is not a valid catalogue.
     """
     source = JsonSource(name, text)
     try:
@@ -59,7 +60,10 @@ def parse_checked_catalogue(name: str, text: str, schema: Mapping[str, Any]) -> 
 
 
 def iter_schema_violations(value: Any, schema: Mapping[str, Any], path: KeyPath = ()) -> Iterator[Diagnostic]:
-    """The mistakes in the shape of a value, in the order of the text. A value of the wrong type is not searched."""
+    """Yield the mistakes in the shape of a value, in the order of the text.
+
+    The content of a value of the wrong type is not checked.
+    """
     expected = schema.get("type")
     actual = _JSON_TYPES[type(value)]
     if expected and actual != expected:
@@ -75,7 +79,7 @@ def _mistake(path: KeyPath, message: str, hint: str | None = None, target: str =
 
 
 def _format_path(path: KeyPath) -> str:
-    """A path as people write it, in backticks: `images.rows[3][1]`."""
+    """Return a path for messages, in backticks: `images.rows[3][1]`."""
     words = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return f"`{words.lstrip('.')}`" if path else "the catalogue"
 
@@ -96,7 +100,7 @@ def _check_required(value: Any, schema: Mapping[str, Any], path: KeyPath) -> Ite
 
 
 def _check_properties(value: Any, schema: Mapping[str, Any], path: KeyPath) -> Iterator[Diagnostic]:
-    """The keywords `properties` and `additionalProperties`, key by key in the order of the text."""
+    """Check the keywords `properties` and `additionalProperties`, key by key in the order of the text."""
     known, others = schema.get("properties", {}), schema.get("additionalProperties", {})
     for name, each in value.items():
         if name in known:
@@ -109,7 +113,7 @@ def _check_properties(value: Any, schema: Mapping[str, Any], path: KeyPath) -> I
 
 
 def _check_additional_properties(value: Any, schema: Mapping[str, Any], path: KeyPath) -> Iterator[Diagnostic]:
-    """The keyword `additionalProperties` of an object without `properties`."""
+    """Check the keyword `additionalProperties` of a schema without `properties`."""
     return iter(()) if "properties" in schema else _check_properties(value, schema, path)
 
 
@@ -122,7 +126,7 @@ def _check_property_names(value: Any, schema: Mapping[str, Any], path: KeyPath) 
 
 
 def _check_items(value: Any, schema: Mapping[str, Any], path: KeyPath) -> Iterator[Diagnostic]:
-    """The items of an array. If `items` is a list of schemas, each position has its own."""
+    """Check the items of an array. If `items` is a list of schemas, each position has its own schema."""
     items = schema["items"]
     if not isinstance(items, list):
         for index, each in enumerate(value):
@@ -146,7 +150,7 @@ def _check_min_length(value: Any, schema: Mapping[str, Any], path: KeyPath) -> I
 
 
 def _check_pattern(value: Any, schema: Mapping[str, Any], path: KeyPath) -> Iterator[Diagnostic]:
-    # In JSON Schema, `$` matches only at the end of the text, in Python also before a final newline.
+    # In JSON Schema, `$` matches only at the end of the text; in Python, it also matches before a final newline.
     if not re.search(schema["pattern"].replace("$", r"\Z"), value):
         message = f"{_format_path(path)} is {_quote_value(value)}, which does not match `{schema['pattern']}`"
         yield _mistake(path, message)
@@ -181,7 +185,7 @@ _KEYWORD_CHECKS: dict[str, Callable[[Any, Mapping[str, Any], KeyPath], Iterator[
 
 
 def _iter_contradictions(data: Mapping[str, Any]) -> Iterator[Diagnostic]:
-    """References to rows that do not exist, and rows that occur twice."""
+    """Yield the references to rows that do not exist, and the rows that occur twice."""
     yield from _iter_image_contradictions(data)
     systems, libraries = {row[0] for row in data["systems"]["rows"]}, data["libraries"]
     references = [(("policy", "systems", index), each) for index, each in enumerate(data["policy"]["systems"])]

@@ -1,7 +1,7 @@
 """Chooses the base images of the build and the run stage (steps 6 to 8).
 
-That is the image that the spec names, otherwise a plain Python image, otherwise the smallest nvidia/cuda image
-that fits.
+If the spec names an image, it is used. Otherwise, plain images are chosen if no package needs CUDA from the image, and
+else the smallest nvidia/cuda images that fit.
 
 If no image fits, the error names the obstacle and suggests another request.
 """
@@ -49,7 +49,7 @@ _IMAGES_WITHOUT_CUDA = {"python", "debian", "ubuntu"}
 def choose_requested_image(case: DecisionInputs, conda: bool) -> StageChoice:
     """Return the base image of the spec for both stages, or the reason why it cannot be used.
 
-    The facts in the spec count for images that are not in the catalogue.
+    An image whose content is unknown is assumed to contain what the packages need.
     """
     image, catalogue = case.request.image or "", case.catalogue
     parts = split_image_reference(image)
@@ -107,7 +107,10 @@ _DEFAULT_SYSTEMS = ("debian12", "debian13")
 
 
 def choose_stages(case: DecisionInputs, packages: tuple[PackageSummary, ...]) -> StageChoice:
-    """Return the smallest images for both stages: plain ones unless a package needs more than a driver."""
+    """Return the requested image for both stages, otherwise the smallest images that fit.
+
+    Those are plain images unless a package needs more than a driver from its image.
+    """
     conda = any(package.kind == "conda" for package in packages)
     if case.request.image:
         return choose_requested_image(case, conda)
@@ -165,7 +168,7 @@ def _make_unknown_system_error(name: str, case: DecisionInputs) -> Diagnostic:
 
 
 def _explain_missing_image(case: DecisionInputs) -> StageChoice:
-    """Return why no image fits: the obstacle without which an image would be left, or that there is no candidate."""
+    """Return why no image fits: the first obstacle without which an image would fit, or that there is no candidate."""
     kinds = " and ".join(
         dict.fromkeys(each for each in (find_stage_flavour(case, "build"), find_stage_flavour(case, "run")) if each)
     )
@@ -190,7 +193,10 @@ def _explain_missing_image(case: DecisionInputs) -> StageChoice:
 
 
 def _suggest_request(case: DecisionInputs, obstacle: str) -> str:
-    """Return a hint with a request that has an image: with another CUDA release, driver or platform."""
+    """Return a hint that suggests a request that an image fits: another CUDA release, system, driver or platform.
+
+    If there is no such request, the hint names the image that would fit without the obstacle.
+    """
     request = case.request
     any_minor = dataclasses.replace(request, cuda=CudaRequest(case.cuda_major))
     for asked, words in (

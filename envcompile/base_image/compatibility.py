@@ -34,7 +34,7 @@ _FIRST_UNSUFFIXED_MAJOR = 13
 
 
 def make_cuda_constraints(version: str | None, catalogue: Catalogue) -> tuple[str, ...]:
-    """Return lines of a constraints file that limit the wheels of NVIDIA to the requested CUDA version.
+    """Return the lines of a constraints file that limit NVIDIA's wheels to the requested CUDA version.
 
     If the spec excludes CUDA, nothing is constrained: the resolver would select an old release that hides its
     CUDA dependency. Instead, the solution is checked.
@@ -77,7 +77,8 @@ def is_compute_in_toolkit(compute: str, release: str, catalogue: Catalogue) -> b
 def _is_compute_in_torch_wheel(compute: str, case: DecisionInputs, release: str) -> bool:
     """Whether the wheel of torch has code for the GPU architecture.
 
-    That is binary code of the same major and an older or equal minor version, or PTX of an older one.
+    It has if it contains binary code for an architecture with the same major version and an older or equal minor
+    version, or PTX for an older or equal architecture. A wheel whose content is unknown counts as if it had.
     """
     torch = case.locked_cuda.torch
     if torch is None or torch.kind != "wheel":
@@ -198,7 +199,7 @@ class Conflicts(NamedTuple):
 
 
 def find_conflicts(case: DecisionInputs) -> Conflicts:
-    """Check the locked packages against each other and against the request."""
+    """Return the conflicts of the locked packages with each other and with the request."""
     versions = tuple(iter_version_conflicts(case))
     if any(each.rule == "cuda-mixed" for each in versions):
         return Conflicts(versions)  # without one major version there is nothing to compare GPUs and drivers with
@@ -280,7 +281,7 @@ def iter_version_conflicts(case: DecisionInputs) -> Iterator[Diagnostic]:
 def check_minor_release(case: DecisionInputs) -> Diagnostic | None:
     """Return a warning if the lock has another minor version of CUDA than the spec requests.
 
-    The one in the lock is used.
+    The version in the lock is used.
     """
     toolkit, requested = case.locked_cuda.toolkit, case.requested_cuda
     if (
@@ -297,9 +298,10 @@ def check_minor_release(case: DecisionInputs) -> Diagnostic | None:
 
 
 def check_driver_support(case: DecisionInputs) -> Diagnostic | None:
-    """Check the oldest driver (step 5).
+    """Return an error or a warning if the oldest driver to support is too old for the CUDA version (step 5), or None.
 
-    Below the minimum of the major version, nothing runs; below that of the minor version, CUDA runs with limits.
+    Below the minimum driver of the major version, nothing runs: an error. Below the driver that came with the minor
+    version, CUDA runs with limits: a warning.
     """
     driver, toolkit = case.request.driver, case.locked_cuda.toolkit
     if not driver or not (toolkit or case.needs_cuda_image):
@@ -331,7 +333,8 @@ def check_driver_support(case: DecisionInputs) -> Diagnostic | None:
 def needs_cuda_compat(case: DecisionInputs) -> bool:
     """Whether the run image must contain cuda-compat.
 
-    That is so if the driver is below the minimum and all GPUs are data-centre GPUs.
+    It must if the oldest driver to support is below the minimum of the major version of CUDA, and all GPUs are
+    data-centre GPUs.
     """
     driver, floor = case.request.driver, case.catalogue.minimum_drivers.get(case.cuda_major)
     used = case.locked_cuda.toolkit or case.needs_cuda_image
@@ -339,9 +342,9 @@ def needs_cuda_compat(case: DecisionInputs) -> bool:
 
 
 def explain_conflicts(case: DecisionInputs, conflicts: Conflicts) -> Iterator[Step]:
-    """Return the steps 3 to 5 of the explanation.
+    """Yield the steps 3 to 5 of the explanation.
 
-    A step without input is left out, except the comparison of versions.
+    Steps 4 and 5 are left out if the request states no GPU architecture or no driver.
     """
     request = case.request
     version = (f"cuda {case.requested_cuda}",) if case.requested_cuda else ()

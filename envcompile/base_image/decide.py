@@ -68,7 +68,7 @@ def select_packages(spec: Spec, platform: PlatformLock, catalogue: Catalogue) ->
 def find_idle_gpu_packages(spec: Spec, platform: PlatformLock, catalogue: Catalogue) -> tuple[PackageSummary, ...]:
     """Return the packages that could use a GPU but will run on the CPU.
 
-    The spec requests no GPU, and the lock has no CUDA libraries that they find.
+    They do if the spec requests no GPU and the lock has no CUDA libraries that they find.
     """
     if spec_requests_gpu(spec):
         return ()
@@ -79,7 +79,10 @@ def find_idle_gpu_packages(spec: Spec, platform: PlatformLock, catalogue: Catalo
 
 
 def find_build_environments(spec: Spec, platform: PlatformLock) -> dict[str, tuple[tuple[str, str], ...]]:
-    """Return the environment variables with which each locked sdist is built, without those of the decision."""
+    """Return the environment variables with which each locked sdist is built, by its name.
+
+    Those that the decision about the base images sets are not included.
+    """
     stated = {each.name: each.build_env for each in spec.pip.metadata}
     sdists = (package for package in platform.pip if package.kind == "sdist")
     return {each.name: tuple({**dict(each.build_env), **dict(stated.get(each.name, ()))}.items()) for each in sdists}
@@ -125,9 +128,9 @@ def make_base_image_request(
 def uses_cuda(
     request: BaseImageRequest, packages: tuple[PackageSummary, ...], catalogue: Catalogue, *, surely: bool
 ) -> bool:
-    """Whether a locked package contains CUDA or needs it.
+    """Whether a locked package contains or needs CUDA.
 
-    With `surely`, packages that also run without CUDA do not count.
+    With `surely`, the needs of packages that also run without a GPU do not count.
     """
     found = cuda_in_lock(request, packages, catalogue)
     if found.pins or found.libraries:
@@ -145,16 +148,16 @@ def _runs_without_gpu(package: PackageSummary, catalogue: Catalogue) -> bool:
 
 
 _CUDA_APT_NAME = re.compile(r"(cuda-[a-z-]+)-([0-9]+)-([0-9]+)")
-# The wheels of the runtime hold its headers; those of CUDA 13 and later hold an nvcc.
+# The wheels of the CUDA runtime contain its headers. Some wheels of CUDA 13 and later contain nvcc.
 _HEADERS_PACKAGE, _COMPILER_PACKAGE = "cuda-cudart-dev", "cuda-nvcc"
 _FIRST_UNSUFFIXED_MAJOR = 13
 
 
 def find_replacement_wheels(decision: BaseImageResult, catalogue: Catalogue) -> tuple[str, ...] | Diagnostic:
-    """Return requirements for wheels that contain the same as the Debian packages of NVIDIA, sorted.
+    """Return requirements for wheels that replace NVIDIA's Debian packages in a decision, sorted.
 
-    NVIDIA's apt archive has no snapshots, so its packages cannot be locked. Returns a diagnostic if a package has
-    no such wheel.
+    NVIDIA's apt archive has no snapshots, so its packages cannot be locked. Returns a diagnostic if no wheel can
+    replace a package.
     """
     wheels: set[str] = set()
     for found in filter(None, map(_CUDA_APT_NAME.fullmatch, decision.apt_run)):
@@ -191,7 +194,7 @@ def explain_replacement_wheels(wheels: tuple[str, ...]) -> Step:
 def find_following_wheels(
     packages: Iterable[PackageSummary], cuda: str | None, catalogue: Catalogue
 ) -> tuple[str, ...]:
-    """Return requirements for the locked packages that should have the major version of CUDA, but have another one."""
+    """Return a requirement for each locked package that should have the major version of CUDA but has another one."""
     if not cuda:
         return ()
     followers = (each for each in packages if any(need.follows for need in catalogue.package_needs.get(each.name, ())))
@@ -200,7 +203,7 @@ def find_following_wheels(
 
 
 def is_following_wheel(requirement: str, catalogue: Catalogue) -> bool:
-    """Whether a requirement is one of `find_following_wheels`."""
+    """Whether `find_following_wheels` can return a requirement for this package."""
     name = requirement.partition(" ")[0]
     return any(need.follows for need in catalogue.package_needs.get(name, ()))
 
@@ -215,19 +218,19 @@ def explain_following_wheels(wheels: tuple[str, ...]) -> Step:
 
 
 _SYSTEM_CUDA_HOME = "/usr/local/cuda"
-# The images of NVIDIA set the same value. It is explicit because the default of the container toolkit has changed.
+# NVIDIA's images set the same values. They are set here because the defaults of the container toolkit have changed.
 _GPU_VARIABLES = {"NVIDIA_VISIBLE_DEVICES": "all", "NVIDIA_DRIVER_CAPABILITIES": "compute,utility"}
 # All variables that a decision can set.
 VARIABLES = frozenset({*_GPU_VARIABLES, "LD_LIBRARY_PATH", "CUDA_HOME", "TORCH_CUDA_ARCH_LIST"})
 _FIRST_WITHOUT_CUDNN_SIZE = (12, 8)
-# g++ depends on both; the devel images have all three through cuda-nvcc.
+# g++ depends on both. The devel images contain all three, because cuda-nvcc depends on them.
 _INSTALLED_WITH_CXX = {"gcc", "libc6-dev"}
 
 
 def find_used_cuda(case: DecisionInputs, run: StageImage | None) -> str | None:
-    """Return the CUDA version in use: that of the lock, otherwise that of the run image.
+    """Return the CUDA version in use: that of the lock, otherwise that of the run image, or None.
 
-    X.Y if the lock has no patch version.
+    It is X.Y if the lock has no patch version, otherwise X.Y.Z.
     """
     return case.locked_cuda.toolkit or (run.cuda if run and run.cuda else None)
 
@@ -244,7 +247,7 @@ def make_run_environment(case: DecisionInputs, run: StageImage) -> dict[str, str
     if case.needs.library_folders:
         found["LD_LIBRARY_PATH"] = ":".join(dict.fromkeys(case.needs.library_folders))
     elif run.flavour and case.needs.self_locating_packages:
-        # The images set it to their own libraries, which JAX and TensorFlow would prefer to the locked ones.
+        # NVIDIA's images set it to their own libraries, which JAX and TensorFlow would prefer to the locked ones.
         found["LD_LIBRARY_PATH"] = ""
     if run.flavour and (_has_compiler(case, run) or any(name == "cuda-nvcc" for name, _ in case.needs.apt_packages)):
         found["CUDA_HOME"] = _SYSTEM_CUDA_HOME
@@ -260,7 +263,7 @@ def _uses_locked_cuda(case: DecisionInputs) -> bool:
 def make_build_environment(case: DecisionInputs, build: StageImage) -> dict[str, str]:
     """Return the environment variables for compilers in the build stage.
 
-    It has no GPU whose architecture they could detect.
+    That stage has no GPU whose architecture the compilers could detect.
     """
     if not case.needs.compiled_packages:
         return {}
@@ -293,19 +296,22 @@ def find_run_apt_packages(case: DecisionInputs, run: StageImage) -> tuple[str, .
 
 
 def _has_runtime_headers(case: DecisionInputs, name: str) -> bool:
-    """Whether programs find the CUDA headers in the wheel of the runtime: all programs but an nvcc of the system."""
+    """Whether the Debian package `name` contains the CUDA headers and is not needed, because a locked wheel has them.
+
+    Only an nvcc from a Debian package does not find the headers in the wheel of the CUDA runtime.
+    """
     runtime = case.locked_cuda.libraries.get("runtime")
     found = runtime is not None and str(runtime.major) == case.cuda_major
     return name == "cuda-cudart-dev" and found and not any(each == "cuda-nvcc" for each, _ in case.needs.apt_packages)
 
 
 def find_build_apt_packages(case: DecisionInputs) -> tuple[str, ...]:
-    """Return the host compiler that a locked nvcc needs."""
+    """Return the Debian packages of the host compiler that a locked nvcc needs."""
     return ("g++", "gcc") if case.needs.toolchain else ()
 
 
 def find_minimum_driver(case: DecisionInputs, cuda: str | None) -> str | None:
-    """Return the oldest driver of the major version of CUDA. It runs every minor version, with limits."""
+    """Return the oldest driver for the major version of CUDA. It runs every minor version of it, with limits."""
     return case.catalogue.minimum_drivers.get(str(major_version(cuda))) if cuda else None
 
 
@@ -326,9 +332,9 @@ def estimate_size_saving(case: DecisionInputs, cuda: str | None, run: StageImage
 
 
 def _estimate_size(case: DecisionInputs, flavour: str, cuda: str) -> float | None:
-    """Return the unpacked gigabytes of an image, from the nearest CUDA version whose size is known.
+    """Return the unpacked size of an image in gigabytes; None if no size of its flavour is known.
 
-    A plain image has less than a tenth of a gigabyte.
+    It is the size for the known CUDA version that is nearest to `cuda`. A plain image has less than 0.1 gigabytes.
     """
     if not flavour:
         return 0.1
@@ -353,7 +359,8 @@ def decide_base_images(
 ) -> BaseImageResult:
     """Return the images of both stages and what goes with them, or all errors at once.
 
-    The order of the packages does not matter. A package that is not in the catalogue changes nothing.
+    The order of the packages does not matter. A package that is not in the catalogue matters only if it contains CUDA,
+    if the name of its wheel states a glibc, or if it is an sdist that appears to compile CUDA code.
     """
     packages = tuple(sorted(packages))
     request = dataclasses.replace(
@@ -389,7 +396,7 @@ def _find_diagnostics(case: DecisionInputs) -> tuple[list[Diagnostic], Conflicts
 
 
 def _find_required_glibc(request: BaseImageRequest, packages: tuple[PackageSummary, ...]) -> str | None:
-    """Return the oldest glibc that all wheels run with: the requested one, or the newest in the tags of the wheels."""
+    """Return the oldest glibc that all wheels run with: the newest of the requested one and those in the wheel tags."""
     versions = [request.glibc, *(find_wheel_glibc(each.file) for each in packages if each.file)]
     return max((each for each in versions if each), key=version_numbers, default=None)
 

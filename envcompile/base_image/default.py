@@ -28,7 +28,7 @@ class SystemRelease(NamedTuple):
     glibc: str
 
 
-# Code names as they stand in image tags, and the glibc of each release's own archive (package libc6).
+# The code names in image tags, and the glibc in each release's own archive (package libc6).
 SYSTEM_RELEASES = {
     "bullseye": SystemRelease("debian-11", "2.31"),
     "bookworm": SystemRelease("debian-12", "2.36"),
@@ -38,8 +38,8 @@ SYSTEM_RELEASES = {
     "noble": SystemRelease("ubuntu-24.04", "2.39"),
 }
 
-# The newest patch version of each Python, from the builds in the index of conda-forge as of August 2026. It is assumed
-# if neither the spec nor the image states the version, and the build checks it.
+# The newest patch version of each Python release, from the builds in the index of conda-forge as of August 2026. It is
+# assumed if neither the spec nor the image states the patch version, and the build checks it.
 PYTHON_PATCHES = {
     "3.9": "3.9.23",
     "3.10": "3.10.20",
@@ -53,11 +53,11 @@ PYTHON_PATCHES = {
 PYTHON_IMAGE = "python"
 PYTHON_PATH = "/usr/local/bin/python3"
 
-# The default base image of environments that bring their own Python: it has everything else, such as the C library.
+# The default base image of environments that do not use its Python: it has everything else, such as the C library.
 PLAIN_IMAGE = "debian:bookworm-slim"
 
-# Images that hold one static program, by digest as other public projects pin them (gathered 2026-11-22, one source
-# each; not read from a registry).
+# Images that contain one static program. The digests were copied from other public projects that pin these images
+# (2026-11-22, one project for each image), not read from a registry.
 TOOL_IMAGES = {
     "micromamba": "mambaorg/micromamba:2.0.5-ubuntu24.04"
     "@sha256:1c62a28916ad7a4533555a542a5410e55ea2ed2c1e29f00c8fc3f1c8add111d5",
@@ -86,8 +86,8 @@ class BaseImageProperties(NamedTuple):
 def find_base_image(spec: Spec) -> BaseImageSpec:
     """Return the base image of the spec, otherwise the default one.
 
-    The default image contains Python if the environment uses the Python of its base image: that of the tag for an exact
-    version, if one is requested, because the tag of a minor release moves on.
+    The default image contains Python if the environment uses the Python of its base image. If the spec requests an
+    exact version, the tag of the image has that version, because the tag of a minor release moves to newer versions.
     """
     if spec.image.base:
         return spec.image.base
@@ -99,7 +99,7 @@ def find_base_image(spec: Spec) -> BaseImageSpec:
 
 
 def uses_base_python(spec: Spec) -> bool:
-    """Whether the environment has the Python of its base image, or a standalone one, and not conda's."""
+    """Whether the environment has the Python of its base image or a standalone Python, instead of conda's."""
     return spec.python is not None and not spec.conda.packages
 
 

@@ -76,7 +76,7 @@ _PYTHON_DESCRIPTIONS = {
 
 
 def explain_plain_image(case: DecisionInputs, stage: StageImage) -> Iterator[Step]:
-    """Return the steps for a decision in which both stages have a plain image."""
+    """Yield the steps for a decision in which both stages have a plain image."""
     requested = (f"system {case.request.system}",) if case.request.system else ()
     source = "the spec" if requested else _POLICY_SOURCE
     yield Step(6, "system.plain", requested, f"{stage.system}, glibc {stage.glibc}, for both stages", source=source)
@@ -100,7 +100,7 @@ def explain_plain_image(case: DecisionInputs, stage: StageImage) -> Iterator[Ste
 
 
 def explain_nvidia_images(case: DecisionInputs, pair: ImagePair, build: StageImage, run: StageImage) -> Iterator[Step]:
-    """Return the steps for a decision in which at least one stage has an nvidia/cuda image."""
+    """Yield the steps for a decision in which at least one stage has an nvidia/cuda image."""
     names = find_candidate_systems(case)
     before = names[: names.index(pair.system)]
     kinds = "/".join(each for each in (find_stage_flavour(case, "build"), find_stage_flavour(case, "run")) if each)
@@ -151,7 +151,10 @@ def _iter_rejected_patches(case: DecisionInputs, image: CudaImage, word: str) ->
 
 
 def _iter_rejected_releases(case: DecisionInputs, image: CudaImage, word: str) -> Iterator[RejectedImage]:
-    """Yield the CUDA releases that rank higher or are older than a package needs, and why each was rejected."""
+    """Yield the rejected CUDA releases for the run stage, each with the reason.
+
+    They are the releases that rank above the chosen one, and the target release if a package needs a newer one.
+    """
     if word != "run":
         return
     order, low = rank_run_releases(case), find_minimum_cuda(case)
@@ -174,7 +177,7 @@ def _find_rejection_reason(case: DecisionInputs, release: str) -> str | None:
 
 
 def _list_larger_flavours(case: DecisionInputs, pair: ImagePair, kind: str) -> tuple[RejectedImage, ...]:
-    """Return the next larger flavours, which no package needs."""
+    """Return the images with larger flavours, which no package needs."""
     release = (pair.run or pair.build or case.catalogue.images[0]).cuda
     # The explanation is long enough without the variants that have cuDNN.
     larger = (each for each in case.catalogue.family.list_larger_flavours(kind) if "cudnn" not in each.features)
@@ -200,10 +203,9 @@ def record_decision(
 ) -> BaseImageDecision:
     """Return the decision for the lock.
 
-    `known` is the version of the catalogue, `python` the X.Y of the environment, with `t` if it is free-threaded, and
-    `before` the steps of
-    earlier passes. Debian packages from NVIDIA's archive, which has no snapshots, are left out: wheels replace
-    them.
+    `known` is the version of the catalogue, `python` the version (X.Y) of the environment's Python, with `t` if it is
+    free-threaded, and `before` the steps of earlier passes. Debian packages from NVIDIA's archive, which has no
+    snapshots, are left out: wheels replace them.
     """
     places = {
         "<environment>": ENVIRONMENT_PATH,

@@ -1,4 +1,4 @@
-"""Finds the CUDA version and the CUDA libraries in the locked packages (step 1), and those that no package uses."""
+"""Finds the CUDA version and the CUDA libraries in the locked packages (step 1), and warns about unused libraries."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _SUFFIX_PATTERN = re.compile(r"-cu([0-9]{2})$")
 # Placeholder releases such as nvidia-cuda-runtime-cu13 0.0.1 contain no CUDA.
 _MIN_CUDA_MAJOR = 9
 _FIRST_UNSUFFIXED_MAJOR = 13
-# Parts that torch does not depend on: Triton contains ptxas, and torch needs neither libNVVM nor nvcc.
+# Libraries that torch does not depend on: Triton contains ptxas, and torch needs neither libNVVM nor nvcc.
 _LIBRARIES_NOT_WITH_TORCH = ("nvvm", "nvcc")
 
 
 class CudaPin(NamedTuple):
     """A locked package that states a CUDA version.
 
-    `rank` is 0 for the most reliable kind; `toolkit` is X.Y.Z or X.Y.
+    `rank` is 0 for the most reliable kind of pin; `toolkit` is X.Y.Z or X.Y.
     """
 
     rank: int
@@ -48,7 +48,7 @@ class LockedLibrary(NamedTuple):
 
 
 class LockedCuda(NamedTuple):
-    """The CUDA in a lock: the pins, the most reliable first, and the libraries by name."""
+    """The CUDA in a lock: the pins, the most reliable first, the libraries by name, and the package of torch."""
 
     pins: tuple[CudaPin, ...]
     libraries: dict[str, LockedLibrary]
@@ -56,14 +56,14 @@ class LockedCuda(NamedTuple):
 
     @property
     def toolkit(self) -> str | None:
-        """The CUDA release of the most reliable pin."""
+        """The CUDA release of the most reliable pin, or None if there is no pin."""
         return self.pins[0].toolkit if self.pins else None
 
 
 def cuda_in_lock(request: BaseImageRequest, packages: Iterable[PackageSummary], catalogue: Catalogue) -> LockedCuda:
     """Return the pins and libraries among the packages.
 
-    The kind of a pin decides which one counts, never the highest version.
+    The pin of the most reliable kind decides about the CUDA version, even if another one has a higher version.
     """
     packages = sorted(packages)
     pins = sorted(pin for package in packages if (pin := _find_pin(package, catalogue)))
@@ -102,7 +102,7 @@ def _find_libraries(
 ) -> dict[str, LockedLibrary]:
     found = {} if request.has_all_packages else _infer_libraries(packages, pins, catalogue)
     first = major_version(pins[0].toolkit) if pins else 0
-    # Names without a suffix came with CUDA 13; not all of their versions are CUDA's.
+    # Since CUDA 13, the names of wheels have no suffix, and not all of these wheels have the version of CUDA.
     plain = next(
         (major_version(each.version) for each in packages if each.name == "nvidia-cuda-runtime"),
         _FIRST_UNSUFFIXED_MAJOR,
@@ -122,7 +122,7 @@ def _find_libraries(
 
 
 def _find_wheel_nvcc(packages: list[PackageSummary], pins: list[CudaPin], catalogue: Catalogue) -> LockedLibrary | None:
-    """Return the compiler in the wheels of CUDA 13 and later, if all its parts are locked in one release."""
+    """Return the nvcc in wheels of CUDA 13 and later, if all its parts have the minor version of the locked CUDA."""
     versions = {each.name: each.version for each in packages if each.kind != "conda"}
     parts = [versions.get(name, "") for name in catalogue.nvcc_wheels]
     if not pins or any(minor_release(each) != minor_release(pins[0].toolkit) for each in parts):
@@ -133,7 +133,7 @@ def _find_wheel_nvcc(packages: list[PackageSummary], pins: list[CudaPin], catalo
 def _infer_libraries(
     packages: list[PackageSummary], pins: list[CudaPin], catalogue: Catalogue
 ) -> dict[str, LockedLibrary]:
-    """Return the libraries that usually come with a pinned runtime, if only some of the packages are known."""
+    """Return the libraries that usually come with a pinned runtime, for a request with only some of the packages."""
     pin = next((pin for pin in pins if pin.rank in {0, 2}), None)
     if pin is None:
         return {}
@@ -185,7 +185,7 @@ _CPU_ALTERNATIVES = {"xgboost": "xgboost-cpu"}
 
 
 def iter_unused_libraries(platform: PlatformLock) -> Iterator[Diagnostic]:
-    """Yield a warning for each CUDA library that no package uses. Call it only if the environment uses no GPU."""
+    """Yield a warning for each CUDA library in an environment that uses no GPU, which the caller has checked."""
     for package in platform.pip:
         if not _GPU_LIBRARY_PATTERN.fullmatch(package.name):
             continue

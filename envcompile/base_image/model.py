@@ -40,7 +40,7 @@ def is_cudnn_compatible(version: str, needed: str) -> bool:
     )
 
 
-# The glibc that the file name of a wheel requires.
+# The glibc that a wheel requires, from its file name.
 
 
 _MANYLINUX_TAG = re.compile(r"manylinux(?:_([0-9]+)_([0-9]+)|(1|2010|2014))_")
@@ -48,7 +48,7 @@ _LEGACY_GLIBC = {"1": "2.5", "2010": "2.12", "2014": "2.17"}
 
 
 def find_wheel_glibc(file: str) -> str | None:
-    """Return the oldest glibc (X.Y) that a wheel supports by its file name; None if the name states none."""
+    """Return the oldest glibc (X.Y) that a wheel supports according to its file name; None if the name states none."""
     if not file.endswith(".whl"):
         return None
     found = [_LEGACY_GLIBC[old] if old else f"{one}.{two}" for one, two, old in _MANYLINUX_TAG.findall(file)]
@@ -86,16 +86,16 @@ def parse_local_release(version: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class BaseImageRequest:
-    """The requirements of a spec for its base images. None and () mean that the spec does not say.
+    """The requirements of a spec for its base images. None and () mean that the spec states nothing.
 
     - `python`: X.Y, or X.Y.Z if exactly that version is requested.
-    - `has_standalone_python`: whether no base image can have the Python: it is free-threaded, or the requested image
-      has none.
-    - `platforms`: Docker's names.
+    - `has_standalone_python`: whether a standalone build provides Python, because it is free-threaded or because the
+      requested image has none.
+    - `platforms`: the platforms, by the names that Docker uses.
     - `cuda`: the requested version, or that CUDA is excluded.
-    - `system`: the system, as the catalogue names it (`ubuntu22.04`), or a code name of Debian.
+    - `system`: the name of the system in the catalogue (`ubuntu22.04`), or a code name of Debian.
     - `image`: the image that must be used.
-    - `driver`: the oldest driver to support, to any precision (`535`).
+    - `driver`: the oldest driver to support, with any number of parts (`535`, `535.54.03`).
     - `data_centre`: whether all GPUs are data-centre GPUs, on which cuda-compat runs newer CUDA with older
       drivers.
     - `compute`: GPU architectures (`8.0`).
@@ -103,8 +103,8 @@ class BaseImageRequest:
     - `gpu`: False if no GPU is used.
     - `glibc`: the oldest glibc (X.Y) that all locked packages run with.
     - `cmake`: the CMAKE_ARGS of the build.
-    - `cuda_sdists`: sdists whose build environment asks for CUDA code, by name.
-    - `torch_sdists`: sdists that are built with torch, by name: they compile CUDA code if torch has CUDA.
+    - `cuda_sdists`: the names of sdists whose build environment requests CUDA code.
+    - `torch_sdists`: the names of sdists that are built with torch: they compile CUDA code if torch has CUDA.
     - `accept_old`: whether superseded images cause no warning.
     - `has_all_packages`: False if only some of the locked packages are known. Then a pin of the CUDA runtime
       stands for all libraries that usually come with it.
@@ -156,10 +156,10 @@ def summarize_packages(pip: tuple[PipPackage, ...], conda: tuple[CondaPackage, .
 
 
 class StageImage(NamedTuple):
-    """The base image of a stage: tag, digest if known, system, glibc (X.Y) and where its Python is from.
+    """The base image of a stage: tag, digest if known, system, glibc (X.Y) and the source of its Python.
 
-    `python` is `image` (the image contains it), `distribution` (a package of the system), `standalone` or
-    `conda`. `flavour` is that of an nvidia/cuda image, and `cuda` its version.
+    `python_source` is `image` (the image contains it), `distribution` (a package of the system), `standalone` or
+    `conda`. `flavour` is the flavour of an nvidia/cuda image, and `cuda` its CUDA version; "" for other images.
     """
 
     image: str

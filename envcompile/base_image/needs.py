@@ -1,4 +1,4 @@
-"""Determines what the locked packages need of the base images, and what the lock itself contains of it (step 2).
+"""Determines what the locked packages need from the base images, and which needs the lock itself meets (step 2).
 
 A need may be CUDA libraries, a compiler, a variable or a Debian package.
 
@@ -36,7 +36,7 @@ class DecisionInputs(NamedTuple):
 
     @property
     def requested_cuda(self) -> str:
-        """The CUDA version that the spec requests, or ""."""
+        """The CUDA version that the spec requests, or "" if it requests none."""
         return self.request.cuda.version or ""
 
     @property
@@ -87,9 +87,11 @@ class ImageNeeds:
     """The needs of all packages.
 
     - `run_features`, `build_features`: the features that the images must have (base, runtime, cudnn, devel).
-    - `unmet_needs`: the needs behind the features of the run image.
-    - `cuda_majors`: the major versions of CUDA that packages need, met or not.
-    - `toolchain`: `conda` or `pip` if nvcc is locked.
+    - `unmet_needs`: the needs because of which the run image must have its features.
+    - `cuda_majors`: the packages that need each major version of CUDA, whether the lock contains it or not.
+    - `apt_packages`: Debian packages, each with the oldest CUDA release (X.Y) for which it is needed, or "".
+    - `compute_minimums`: packages, each with the oldest GPU architecture that it supports.
+    - `toolchain`: `conda` or `pip` if a locked nvcc compiles the packages, otherwise "".
     """
 
     run_features: set[str] = field(default_factory=set)
@@ -115,7 +117,7 @@ def gather_needs(
 ) -> ImageNeeds:
     """Apply the rows of the catalogue that are about locked packages, and return the needs.
 
-    If no GPU is used, there are none.
+    If no GPU is used, only compilers that need no CUDA remain among them.
     """
     needs, context = ImageNeeds(), NeedContext(request, found, catalogue)
     packages = sorted(packages)
@@ -149,7 +151,7 @@ def _is_applicable(need: PackageNeed, package: PackageSummary, context: NeedCont
     if need.when == "jit":
         return request.jit or (need.warns and request.gpu is not False)
     if need.when == "alone":
-        # Many CPU environments contain numba, so it counts only if the spec requests CUDA and no other package uses it.
+        # Many CPU environments contain numba, so it counts only if a GPU is requested and no package contains CUDA.
         return is_gpu_requested(request) and not context.locked_cuda.pins
     return not need.when or bool(
         re.search(f"-D(?:{'|'.join(need.when.split())}){_CMAKE_TRUE_PATTERN}", request.cmake, re.IGNORECASE)
@@ -201,7 +203,7 @@ _OFF = ("", "0", "false", "off", "no")
 
 
 def find_cuda_sign(variables: Iterable[tuple[str, str]]) -> bool | None:
-    """Whether the environment variables of a build ask for CUDA code (True) or rule it out (False); None if neither."""
+    """Whether the environment variables of a build request CUDA code (True) or exclude it (False); None if neither."""
     known = dict(variables)
     if "FORCE_CUDA" in known:
         return known["FORCE_CUDA"].lower() not in _OFF
@@ -216,7 +218,7 @@ def find_cuda_sign(variables: Iterable[tuple[str, str]]) -> bool | None:
 def _apply_signs_of_cuda(needs: ImageNeeds, package: PackageSummary, context: NeedContext) -> None:
     """Add nvcc to the build stage for an sdist that appears to compile CUDA code, with a warning.
 
-    Sdists with a row in the catalogue are known, and have been dealt with.
+    The needs of sdists with a row in the catalogue are already known.
     """
     request = context.request
     is_known = any("sdist" in need.kinds for need in context.catalogue.package_needs.get(package.name, ()))
@@ -298,9 +300,9 @@ def _apply_run_need(needs: ImageNeeds, need: PackageNeed, package: PackageSummar
 
 
 def _set_cuda_home(needs: ImageNeeds, need: PackageNeed, package: PackageSummary, found: LockedCuda) -> None:
-    """Set CUDA_HOME to the locked nvcc.
+    """Set CUDA_HOME to the folder of the locked nvcc.
 
-    The conda package has its own host compiler; the wheels use that of the system.
+    The conda package of nvcc has its own host compiler; the wheels use the host compiler of the system.
     """
     nvcc = found.libraries["nvcc"]
     if nvcc.is_conda:
@@ -320,7 +322,7 @@ def _add_run_time_compiler(needs: ImageNeeds, need: PackageNeed, package: Packag
 
 
 def _is_met_by_lock(need: PackageNeed, found: LockedCuda) -> bool:
-    """Whether the lock contains what is needed, in the right major versions and new enough."""
+    """Whether the lock contains the needed libraries for the right major version of CUDA, in sufficient versions."""
     versions = [found.libraries.get(name) for name in need.libraries]
     if not all(versions) or (
         need.minimum and any(each and each.major != major_version(need.minimum) for each in versions)
@@ -348,7 +350,7 @@ def _find_library_folder(name: str, context: NeedContext) -> str | None:
 
 
 def _find_toolchain(needs: ImageNeeds, names: set[str], context: NeedContext) -> str:
-    """Return `conda` or `pip` if the lock has an nvcc that can compile the packages, so no devel image is needed."""
+    """Return `conda` or `pip` if an nvcc in the lock can compile the packages; "" if a devel image is needed."""
     libraries, toolkit = context.locked_cuda.libraries, context.locked_cuda.toolkit
     nvcc, wheel = libraries.get("nvcc"), libraries.get("ptxas")
     if "cudnn" in needs.build_features:  # the headers of cuDNN are in its devel images

@@ -17,9 +17,9 @@ from envcompile.lock.model import PythonBuild, PythonInterpreter
 from envcompile.platforms import PLATFORMS
 from envcompile.versions import is_release_of, minor_release, version_numbers
 
-# Where the releases of python-build-standalone are. A mirror of the host is a setting of the user.
+# The URL of the releases of python-build-standalone. Users can set a mirror of the host.
 RELEASE_URL = "https://github.com/astral-sh/python-build-standalone/releases/download"
-# The folder of the standalone Python in the image, as uv names the folders in it.
+# The folder in the image that contains the folder of a standalone Python, which uv names.
 INSTALL_FOLDER = "/opt/python"
 
 
@@ -49,7 +49,7 @@ def load_python_builds() -> tuple[PythonBuildRow, ...]:
 def find_standalone_python(
     release: str, platform: str, *, free_threaded: bool = False, locked: PythonInterpreter | None = None
 ) -> PythonInterpreter | Diagnostic:
-    """Return the standalone Python of a release (X.Y or X.Y.Z) for a platform: the `locked` one, else the newest.
+    """Return the standalone Python of a release (X.Y or X.Y.Z) for a platform: the `locked` one, otherwise the newest.
 
     Returns a diagnostic if the release has no build for the platform.
     """
@@ -74,9 +74,9 @@ def _find_release(row: PythonBuildRow) -> str:
 
 
 def check_standalone_python(python: PythonInterpreter, platform: str) -> Diagnostic | None:
-    """Return why a locked standalone Python is none that `find_standalone_python` can have returned, or None.
+    """Return a diagnostic if `find_standalone_python` cannot have returned this locked Python, or None.
 
-    A newer table may lack its build, but a build that the table has must have the same sha256.
+    The build may be missing from a newer table. If it is in the table, it must have the same sha256.
     """
     build = python.build
     if build is None:
@@ -94,7 +94,7 @@ def check_standalone_python(python: PythonInterpreter, platform: str) -> Diagnos
 
 
 def format_file_name(row: PythonBuildRow) -> str:
-    """Return the name of the archive."""
+    """Return the file name of the archive of a build."""
     version, free_threaded = row.version.removesuffix("t"), row.version.endswith("t")
     machine = PLATFORMS[row.platform].machine
     variant = "freethreaded-" if free_threaded else ""

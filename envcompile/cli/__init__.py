@@ -1,1 +1,1 @@
-"""The command line: one small module per command, imported only when it is called. Nothing else prints or exits."""
+"""The command line: one small module per command, imported when it is called. No other code prints or exits."""

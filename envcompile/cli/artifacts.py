@@ -64,7 +64,7 @@ def run_tag(arguments: argparse.Namespace, reporter: Reporter) -> int:
 
 
 def _make_dockerfile(arguments: argparse.Namespace) -> Dockerfile:
-    # Not `load`, which checks the spec. If the lock has the digest of the spec, the check is unnecessary.
+    # `read_project` does not check the spec, unlike `load`. The check is unnecessary if the lock has the spec's digest.
     return api.dockerfile(read_project(find_spec(arguments.file)))
 
 

@@ -1,4 +1,4 @@
-"""`envcompile doctor`: check what this machine has of everything that envcompile uses, and say how to fix the rest."""
+"""`envcompile doctor`: check the programs and services that envcompile uses, and say how to fix problems."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _run_checks(
 
 
 def _check_registries(images: Iterable[str], environment: Mapping[str, str]) -> Iterator[CheckResult]:
-    """Check that each registry serves an image: one HEAD request per registry, through the user's mirrors."""
+    """Check that each registry has its image: one HEAD request per registry, through the user's mirrors."""
     from envcompile.diagnostics.errors import EnvcompileError  # noqa: PLC0415
     from envcompile.registry import create_registry  # noqa: PLC0415 - brings an HTTP client
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def format_decisions(lock: Lock, spec: Spec) -> Iterator[str]:
     """Yield lines of text about the base images of each platform: the choice, its reasons and its warnings.
 
-    Then the distributions that pip packages need and conda packages contain.
+    The distributions that pip packages need and conda packages contain come last.
     """
     for number, platform in enumerate(lock.platforms):
         yield from ([""] if number else [])
@@ -102,7 +102,7 @@ def format_decisions_json(lock: Lock, spec: Spec) -> str:
 
 
 def describe_base_image(platform: PlatformLock, stage: str) -> dict[str, str]:
-    """Return one line about the base image of a stage."""
+    """Return the image, the system (`os`) and the glibc version of a stage."""
     image = platform.build if stage == "build" else platform.run
     return {"image": image.image, "os": image.os, "glibc": image.glibc}
 

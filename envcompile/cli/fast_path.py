@@ -1,4 +1,4 @@
-"""The fast paths of `verify` and `lock`: they recognize an unchanged project by digests, and import next to nothing.
+"""The fast paths of `verify` and `lock`: they recognize an unchanged project by digests, and import almost nothing.
 
 The digests of the spec, of the catalogue and of the generated files are in the header of the lock. If one of them
 differs, the command runs as usual: `verify` compares the requirements, and `lock` resolves them.
@@ -84,7 +84,10 @@ def is_nothing_to_lock(words: list[str]) -> bool:
 
 
 def _format_warnings(lock: bytes) -> str:
-    """Format the warnings in a lock, each once, without the place in the spec. Raises ValueError for unusual ones."""
+    """Format the warnings in a lock, each once, without the place in the spec.
+
+    Raises ValueError if a warning contains an unprintable character.
+    """
     if _WARNINGS_LINE not in lock:
         return ""
     import tomli  # noqa: PLC0415 - only if there are warnings
@@ -106,9 +109,10 @@ def format_fresh_message(spec: str) -> str:
 
 
 def find_specs(files: list[str]) -> list[str]:
-    """The specs to which files belong, without duplicates. Without files, the nearest spec.
+    """The specs to which files belong, without duplicates. Without files, the spec nearest to the current folder.
 
-    Raises LookupError if there is no spec, ValueError for a file that belongs to no spec by its name, and OSError.
+    Raises LookupError if there is no spec, ValueError for a file whose name belongs to no spec, and OSError if a file
+    cannot be read.
     """
     if not files:
         spec = find_nearest_spec(os.getcwd())
@@ -122,7 +126,8 @@ def find_specs(files: list[str]) -> list[str]:
 def is_fresh_by_digest(spec: str) -> bool:
     """Whether the lock is intact and was made from this spec, and the generated files have the digests in the lock.
 
-    Comments in the spec do not count. False if the lock does not record its generated files. Raises OSError.
+    Comments in the spec do not count. False if the lock does not record its generated files. Raises OSError if a
+    file cannot be read.
     """
     return _is_unchanged(spec, _read_lock(spec))
 
@@ -147,7 +152,10 @@ def _is_unchanged(spec: str, lock: bytes, is_accepted: Callable[[LockHeader], bo
 
 
 def _are_files_unchanged(spec: str, text: bytes, header: LockHeader) -> bool:
-    """Whether the Dockerfile and the exports beside a spec have the digests of the lock. Raises OSError."""
+    """Whether the Dockerfile and the exports of a spec have the digests in the lock.
+
+    Raises OSError if one of them cannot be read.
+    """
     digests = dict(header.files)
     dockerfile = digests.pop(DOCKERFILE_NAME, None)
     if not digests and any(marker in text for marker in _EXPORTS_MARKERS):

@@ -14,7 +14,7 @@ from envcompile.project.discovery import find_spec_of_file, lock_path_from_spec
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-# Messages of git for a path that a revision does not have, in the working tree or not.
+# Messages of git for a path that a revision does not have, whether or not the working tree has it.
 _MISSING_FILE_MESSAGES = ("does not exist in", "but not in")
 _HEADER_COMMENT = HEADER_COMMENT.encode()
 # pre-commit and prek set these if they check the commits between two revisions instead of the index.
@@ -26,7 +26,7 @@ def read_file_at_revision(path: Path, revision: str) -> bytes | None:
     """Return the content of a file, or None if the revision has no such file.
 
     Uses low-level git commands, which run no pager, no filter and no `textconv` (which may be this program).
-    Raises `InvalidInputError` or `UnavailableError`.
+    Raises `InvalidInputError` if the revision or the repository does not exist, and `UnavailableError` if git fails.
     """
     if not revision or revision.startswith("-"):
         raise InvalidInputError(f"`{revision}` is not a revision of git", "write one as `HEAD~1`, a branch or a tag")
@@ -51,10 +51,10 @@ def read_file_at_revision(path: Path, revision: str) -> bytes | None:
 
 
 def specs_without_their_lock(environment: Mapping[str, str]) -> Iterator[str]:
-    """Return the specs whose lock the commit removes, and the removed specs whose lock remains.
+    """Yield the specs whose lock the commit removes, and the removed specs whose lock remains.
 
-    pre-commit passes only files that exist, so a hook is not told about a removed lock. Files outside the current
-    folder are ignored. Raises `UnavailableError`.
+    pre-commit passes only existing files to a hook, so the hook must find removed locks itself. Files outside the
+    current folder are ignored. Raises `UnavailableError` if git fails.
     """
     before, after = environment.get(_FROM_REF_VARIABLE), environment.get(_TO_REF_VARIABLE)
     range_ = (f"{before}...{after}",) if before and after else ("--cached",)

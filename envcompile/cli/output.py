@@ -77,7 +77,8 @@ def write_artifact(
 ) -> int:
     """Make an artifact, and write it or compare it with a file, as the options say. Returns the exit code.
 
-    Raises `CheckFailedError` if the file differs and `--check` is set.
+    Raises `CheckFailedError` if the file differs and `--check` is set, and `InvalidInputError` for `--check` without a
+    file.
     """
     output = arguments.output
     if arguments.check and output is None:

@@ -47,8 +47,8 @@ def draw_tree(
 ) -> Iterator[str]:
     """Yield one line for each package below its dependents, at most `depth` levels below the roots.
 
-    The dependencies of a package are drawn once. Where the package appears again it has a mark instead, so a tree
-    has at most one line for each dependency, and cycles end.
+    Where a package appears again, a mark replaces its dependencies, unless more levels of them can be drawn there than
+    before. Without `depth`, a tree therefore has at most one line for each dependency, and cycles end.
     """
     deep = inf if depth is None else depth
     # The number of levels already drawn below each package. A stack, because a chain can exceed the recursion limit.
@@ -82,7 +82,7 @@ def draw_paths(
 def find_shortest_paths(
     drawn: DependencyGraph, roots: Iterable[PackageNode], ends: Iterable[PackageNode]
 ) -> list[tuple[PackageNode, ...]]:
-    """Return the shortest paths from `roots` to `ends`, the shortest one first."""
+    """Return the shortest path from each of `roots` to each of `ends`, if there is one, sorted by length."""
     targets = tuple(ends)
     found = [path for root in roots for end in targets if (path := find_shortest_path(drawn, root, end))]
     return sorted(found, key=len)
@@ -123,7 +123,11 @@ def add_graph_options(parser: argparse.ArgumentParser) -> None:
 
 
 def read_graphs(arguments: argparse.Namespace) -> dict[str, PlatformGraph]:
-    """Return the graphs by platform. Raises `InvalidInputError` or `DiagnosticsError`."""
+    """Return the graphs by platform.
+
+    Raises `InvalidInputError` if the lock cannot be read or lacks the requested platform, and `DiagnosticsError` if the
+    spec is not valid.
+    """
     path = find_spec(arguments.file)
     spec, lock = parse_spec(read_source(path)), read_lock(find_lock_path(path))
     known = [each.platform for each in lock.platforms]
@@ -231,7 +235,7 @@ def add_why_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_why(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    """Print the shortest path from each requirement that needs the package."""
+    """Print the shortest path to the package from each requirement that needs it."""
     del reporter
     drawn = read_graphs(arguments)
     ends = find_nodes(drawn, arguments.name)

@@ -66,7 +66,10 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
 
 
 def _find_specs(files: list[str]) -> list[str]:
-    """The specs to which files belong, without duplicates. Raises `InvalidInputError`."""
+    """The specs to which files belong, without duplicates.
+
+    Raises `InvalidInputError` for a file that belongs to no spec or cannot be read.
+    """
     try:
         return [spec for spec in find_specs(files) if not _is_unrelated_pyproject(Path(spec))] if files else []
     except ValueError as problem:

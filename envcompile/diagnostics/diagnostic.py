@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from envcompile.diagnostics.rules import Severity
     from envcompile.diagnostics.source import KeyPath, SourceText, TextPosition
 
-# Possible secrets: `user:password` between `//` and `@` (the password may contain a slash, but `host:8080/path@v1` is
-# none); anything else between `//` and `@`; a password in a URL without `https://`; and a conda channel's token.
+# Possible secrets: `user:password` between `//` and `@` (the password may contain a slash, but `host:8080/path@v1` has
+# no password); anything else between `//` and `@`; a password in a URL without `https://`; and a conda channel's token.
 _SECRET_PATTERN = re.compile(
     r"""(?<=//)[^/\s:@]*:(?![0-9]+/)(?:(?!//)\S)+(?=@)"""
     r"""|(?<=//)[^/\s]+(?=@)"""
@@ -114,7 +114,7 @@ def replace_unprintable(text: str) -> str:
 
 
 def find_span(diagnostic: Diagnostic, source: SourceText) -> TextSpan:
-    """The span that the diagnostic marks: its target, or else the nearest parent in the text, or else the start."""
+    """The span that the diagnostic marks: its target, or else its nearest parent in the text, or else the start."""
     if diagnostic.offset is not None:
         return TextSpan(diagnostic.offset, diagnostic.offset + 1)
     exact = source.find_key(diagnostic.path) if diagnostic.target == "key" else source.find_value(diagnostic.path)
@@ -203,7 +203,7 @@ class WarningIssued:
 
 @dataclass(frozen=True, slots=True)
 class BuildLog:
-    """The last lines of a failed build step. Only for a build without a progress display, which has shown them."""
+    """The last lines of a failed build step. Reported only if no progress display has shown them."""
 
     lines: tuple[str, ...]
 

@@ -218,7 +218,8 @@ class TomlSource(SourceText):
     def find_value(self, path: KeyPath) -> TextSpan | None:
         """The span of the value at `path`.
 
-        For a table, this is its header; or else what creates it: the first longer header, or the part of a dotted key.
+        For a table, this is its header. A table without a header has the span of what creates it: the first header of a
+        table inside it, or the part of a dotted key.
         """
         node = self._scanner.find_node(self.root + path)
         return TextSpan(*node.value) if node and self.root + path else None
@@ -234,7 +235,8 @@ class TomlSource(SourceText):
     def _find_long_key(self) -> TextSpan | None:
         """The first key with more than `MAX_KEY_PARTS` parts.
 
-        The scanner runs only if a line has that many dots, because a key is on one line. Most such dots are in strings.
+        The scanner runs only if a line has that many dots, because a key is on one line. In most such lines, the dots
+        are in strings, so the scanner finds no long key.
         """
         has_many_dots = any(line.count(".") >= MAX_KEY_PARTS for line in self.text.split("\n"))
         return TextSpan(*self._scanner.long_key) if has_many_dots and self._scanner.long_key else None
@@ -257,7 +259,7 @@ def _format_tomli_message(reason: str) -> str:
 
 
 def _find_long_number(text: str) -> int:
-    """The offset of the first decimal integer that Python refuses to read."""
+    """The offset of the first decimal integer that Python refuses to read, or the end of the text if there is none."""
     for found in re.finditer(rf"#[^\n]*|{SCALAR_PATTERN}", text, re.DOTALL):
         if len(found[0]) > SAFE_INTEGER_DIGITS and found[0].lstrip("+-").replace("_", "").isdecimal():
             try:

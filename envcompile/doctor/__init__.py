@@ -1,4 +1,4 @@
-"""The checks of `doctor`. Each yields results: the subject of the check, its state, and a remedy."""
+"""The checks of `doctor`. Each check returns or yields `CheckResult`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from envcompile.diagnostics.errors import EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE
 if TYPE_CHECKING:
     from envcompile.diagnostics.errors import EnvcompileError
 
-# The states of a result and their exit codes. A note is information and fails nothing.
+# The states of a result and their exit codes. A note is only information, so `doctor` succeeds.
 EXIT_CODE_BY_STATE = {"fine": EXIT_OK, "note": EXIT_OK, "wrong": EXIT_FAILED, "missing": EXIT_UNAVAILABLE}
 _BYTES_PER_GB = 1e9
 
 
 class CheckResult(NamedTuple):
-    """One check: its subject (`about`, a word), its state (`EXIT_CODE_BY_STATE`), a sentence, and a remedy."""
+    """One check: its subject (`about`, a word), its state (a key of `EXIT_CODE_BY_STATE`), a sentence, and a remedy."""
 
     about: str
     state: str

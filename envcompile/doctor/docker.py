@@ -1,8 +1,8 @@
 """Checks of docker: the command line, the daemon, buildx, the builder and its outputs.
 
-The features of a builder are tried, because its version does not show them: Debian's engine calls its BuildKit
-`v0.0.0+unknown`, and other builders report a commit. The Dockerfiles here start from `scratch`, so they need no
-image, no network, and a few kilobytes of the builder's cache.
+The features of a builder are tested by builds, because its version does not show them: Debian's engine calls its
+BuildKit `v0.0.0+unknown`, and other builders report a commit. The Dockerfiles here start from `scratch`, so they need
+no image, no network, and only a few kilobytes of the builder's cache.
 """
 
 from __future__ import annotations
@@ -73,7 +73,10 @@ class BuilderFeatures(NamedTuple):
 
 
 def probe_builder(docker: DockerClient, builder: str, platform: str) -> BuilderFeatures:
-    """Try the features of a builder (empty: the user's current one) for a platform in docker's notation."""
+    """Return the features of a builder, found by test builds for a platform in docker's notation.
+
+    An empty name is the user's current builder.
+    """
     with tempfile.TemporaryDirectory(prefix="envcompile-") as name:
         folder = Path(name)
         (folder / "context").mkdir()

@@ -34,7 +34,7 @@ _DRIVER_REMEDY = (
 # builder's cache was emptied.
 _BUILD_SIZE_FACTOR, _IMAGE_SIZE_FACTOR = 10, 3.4
 _BASE_IMAGE_BYTES = 500_000_000  # a plain base image and the tools, packed and unpacked
-# The folder of a containerd that is the system's own, and was not started by the daemon.
+# The data folder of a containerd that the system has started, and not Docker's daemon.
 _CONTAINERD_ROOT = Path("/var/lib/containerd")
 
 
@@ -99,9 +99,9 @@ def _create_no_driver_result(floors: tuple[MinimumDriver, ...]) -> CheckResult:
 
 
 class DiskEstimate(NamedTuple):
-    """Approximate bytes: of a build with everything that the builder caches, and of the image that remains.
+    """The approximate size of a build with everything that the builder caches, and of the image that remains.
 
-    `is_complete`: the size of every package is known.
+    `is_complete` is true if the size of every package is known.
     """
 
     build_bytes: int
@@ -140,7 +140,7 @@ def check_disk_space(ask: DockerRunner, info: Mapping[str, Any], wanted: DiskEst
 
 
 def _find_image_root(ask: DockerRunner, info: Mapping[str, Any]) -> Path | None:
-    """The folder of the images, if the daemon runs on this machine and not in a virtual machine on it."""
+    """The folder of the images, or None if the daemon runs on another machine or in a virtual machine."""
     endpoint = ask("context", "inspect", "--format", "{{.Endpoints.docker.Host}}").stdout.strip()
     root = Path(str(info.get("DockerRootDir", "")))
     if not endpoint.startswith("unix://") or not root.is_absolute() or not root.is_dir():

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class ProjectNeeds(NamedTuple):
     """Resolvers by their names in the spec, disk space for an image, minimum drivers, and one image of each registry.
 
-    `results` are about the files themselves.
+    `results` are the results of the checks of the catalogue, the spec and the lock.
     """
 
     results: tuple[CheckResult, ...] = ()
@@ -97,7 +97,7 @@ def _find_resolvers(spec: Spec) -> frozenset[str]:
 
 
 def _find_minimum_drivers(spec: Spec, lock: Lock | None, catalogue: Catalogue) -> Iterator[MinimumDriver]:
-    """The oldest driver that the spec wants to support, and the oldest that the locked CUDA runs on."""
+    """Yield the oldest driver that the spec requests to support, and the minimum driver of each locked CUDA version."""
     if spec.cuda.driver:
         yield MinimumDriver(spec.cuda.driver, "`driver` under `[cuda]`")
     found = {
@@ -109,7 +109,10 @@ def _find_minimum_drivers(spec: Spec, lock: Lock | None, catalogue: Catalogue) -
 
 
 def _find_locked_cuda(lock: Lock | None, catalogue: Catalogue) -> Iterator[tuple[str, str | None]]:
-    """CUDA and its oldest driver for each platform: as decided, or computed for a lock of an earlier release."""
+    """Yield the CUDA version and its minimum driver for each platform that uses CUDA.
+
+    They come from the decision about the base image, or are computed for a lock of an earlier release without one.
+    """
     from envcompile.base_image.locked_cuda import cuda_in_lock  # noqa: PLC0415 - not needed without a spec
     from envcompile.base_image.model import BaseImageRequest, summarize_packages  # noqa: PLC0415
     from envcompile.versions import major_version  # noqa: PLC0415

@@ -25,9 +25,9 @@ __all__ = ["EXPORTERS", "ExportInput", "export_lock", "find_export_warnings", "s
 
 
 class ExportInput(NamedTuple):
-    """The input of an export: a spec, and the lock that satisfies it with the requested platforms only.
+    """The input of an export: a spec, and its lock, which is restricted to the requested platforms.
 
-    `file_urls` maps the sha256 of pip's files to their URLs, for the formats that need them.
+    `file_urls` maps the sha256 of each file of a pip package to its URL, for the formats that need URLs.
     """
 
     spec: Spec
@@ -59,7 +59,7 @@ def export_lock(name: str, export_input: ExportInput) -> str:
 
 
 def find_export_warnings(name: str, lock: Lock) -> Iterator[tuple[str, str]]:
-    """Messages and hints about packages that the format cannot list, and about what its installer lacks."""
+    """Yield a message and a hint for each kind of packages that the format omits, and for a missing conda `pip`."""
     exporter = EXPORTERS[name]
     for kind in PACKAGE_MANAGERS:
         count = PACKAGE_LISTS[kind].count_packages(lock.platforms)
@@ -75,7 +75,10 @@ def find_export_warnings(name: str, lock: Lock) -> Iterator[tuple[str, str]]:
 
 
 def select_platform(lock: Lock, name: str | None) -> Lock:
-    """The lock restricted to one platform. Raises `InvalidInputError` if the lock does not have it."""
+    """The lock restricted to the platform `name`, or the whole lock if `name` is None.
+
+    Raises `InvalidInputError` if the lock does not have the platform.
+    """
     if name is None:
         return lock
     platform = lock.find_platform(name)

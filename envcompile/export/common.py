@@ -90,7 +90,10 @@ def describe_platforms(lock: Lock) -> str:
 
 
 def format_omitted_packages(lock: Lock, *kinds: str) -> Iterator[str]:
-    """Yield a comment about the packages of the lock that a format with these kinds of packages omits."""
+    """Yield a comment about the packages of the lock that an export omits, if there are any.
+
+    `kinds` are the names of the package managers whose packages the format can list.
+    """
     omitted = [
         each.title
         for each in PACKAGE_MANAGERS.values()
@@ -101,7 +104,10 @@ def format_omitted_packages(lock: Lock, *kinds: str) -> Iterator[str]:
 
 
 def format_pip_omissions(export_input: ExportInput) -> Iterator[str]:
-    """Yield comments about what a list of pip packages omits: other packages, and distributions in them."""
+    """Yield comments about what a list of pip packages omits.
+
+    These are the packages of other managers, and the distributions that conda packages provide or the spec excludes.
+    """
     spec, lock = export_input.spec, export_input.lock
     yield from format_omitted_packages(lock, "pip")
     provided = sorted({name for each in lock.platforms for package in each.conda for name in package.provides})
@@ -113,7 +119,7 @@ def format_pip_omissions(export_input: ExportInput) -> Iterator[str]:
 
 
 def format_requirement_omissions(export_input: ExportInput) -> Iterator[str]:
-    """Yield comments about what a list of requirements omits: other packages, and keys that affect the result."""
+    """Yield comments about what a list of requirements omits: Debian packages, and keys that affect the solution."""
     spec = export_input.spec
     yield from format_omitted_packages(export_input.lock, "conda", "pip")
     keys = {
@@ -128,7 +134,10 @@ def format_requirement_omissions(export_input: ExportInput) -> Iterator[str]:
 
 
 def parse_server_url(url: str) -> str:
-    """The URL that `--files` gives, without a slash at the end. Raises `InvalidInputError` if it is not a plain URL."""
+    """The URL in the option `--files`, without a slash at the end.
+
+    Raises `InvalidInputError` if it would not be valid as the URL of an index.
+    """
     mistakes: list[Diagnostic] = []
     clean = read_index_url(mistakes, (), url)
     for mistake in mistakes:
@@ -152,7 +161,7 @@ def derive_file_urls(lock: Lock, base_url: str) -> dict[str, str]:
 
 
 def parse_file_urls(text: str) -> dict[str, str]:
-    """The URLs by sha256 in an earlier export, without those that are invalid or contain credentials."""
+    """The URLs by sha256 in an earlier export, except those that are invalid or contain credentials."""
     return {digest: url for pattern in _EXPORTED_FILE_PATTERNS for url, digest in pattern.findall(text)}
 
 

@@ -4,8 +4,8 @@ The file follows conda-lock 4.0.3 in three details:
 
 - Dependencies of conda packages have one version for each name, without builds and channels (`solve_conda`).
 - The content hash of the requirements, with which `conda-lock --check-input-hash` recognises a current lock, is that of
-  the `environment` export: `content_hash.py` defines what is hashed, `src_parser/` how an environment.yml is read, and
-  `virtual_package.py` with `default-virtual-packages.yaml` the assumed system.
+  the `environment` export. In conda-lock, `content_hash.py` defines what is hashed, `src_parser/` how an
+  environment.yml is read, and `virtual_package.py` with `default-virtual-packages.yaml` the assumed system.
 - Markers are evaluated without a Python version, because conda-lock reads them before it knows one.
 """
 
@@ -41,8 +41,8 @@ _BRACKET_VERSION = re.compile(r"""(?:^|[, ])version=(?P<quote>["']?)(?P<version>
 # A build follows a version, never an operator, and contains no operator.
 _VERSION_AND_BUILD = re.compile(r"(?P<version>.*?[^ =<>!~,|])[ =] *(?P<build>[^ =<>!~,|]+)")
 
-# Name, version and build of the virtual packages that conda-lock assumes. It writes the build as `x86_64_0` again since
-# 3.0.3, as 2.x did.
+# Name, version and build of the virtual packages that conda-lock assumes. conda-lock 2.x and 3.0.3 or later write the
+# build of `__archspec` as `x86_64_0`.
 _VIRTUAL_PACKAGES = (
     ("__unix", "0", ""),
     ("__linux", "5.10", ""),
@@ -51,7 +51,7 @@ _VIRTUAL_PACKAGES = (
     ("__cuda", "11.4", ""),
 )
 _VIRTUAL_PACKAGE_TIMESTAMP = 1577854800000
-# conda treats the channels of its defaults as one channel.
+# conda treats its default channels as one channel, `defaults`.
 _DEFAULT_CHANNELS = ("pkgs/main", "pkgs/r")
 
 # The marker variables that conda-lock knows (`pypi_solver.PlatformEnv`). The machine is not one of them.
@@ -117,9 +117,9 @@ def _require_md5(package: CondaPackage) -> str:
 
 
 def merge_dependencies(depends: Iterable[str]) -> dict[str, str]:
-    """The versions by name, sorted by name, of the MatchSpecs in a conda record.
+    """The version constraint of each dependency in a conda record, by name and sorted by name.
 
-    Several versions for a name are joined by commas. An empty string means any version.
+    `depends` are MatchSpecs. Several constraints for a name are joined by commas. An empty string means any version.
     """
     found: dict[str, list[str]] = {}
     for text in depends:
@@ -136,7 +136,10 @@ def _split_dependency(text: str) -> tuple[str, str]:
 
 
 def _parse_version_text(rest: str) -> str:
-    """The version that follows a name: `=1.2` means 1.2.*, or 1.2 if a build follows; `==1.2` means 1.2."""
+    """The version constraint in the text after a name.
+
+    `=1.2` means 1.2.*, or 1.2 if a build follows. `==1.2` means 1.2.
+    """
     split = _VERSION_AND_BUILD.fullmatch(rest)
     version = (split["version"] if split else rest).replace(" ", "")
     number = version.removeprefix("=")
@@ -148,7 +151,7 @@ def _parse_version_text(rest: str) -> str:
 
 
 def _normalize_versions(versions: str) -> str:
-    """Writes each series with a dot before the star: `1.2*` becomes `1.2.*`."""
+    """Return a version constraint with a dot before the star of each series: `1.2*` becomes `1.2.*`."""
     return "".join(_normalize_series(each.strip()) for each in re.split("([,|])", versions))
 
 
@@ -176,7 +179,7 @@ def compute_content_hash(export_input: ExportInput, platform: str) -> str:
 
 
 def _iter_requirements(export_input: ExportInput) -> Iterator[dict[str, Any]]:
-    """The requirements in conda-lock's own form."""
+    """Yield the conda and pip requirements in the form in which conda-lock hashes them."""
     yield from (_create_conda_requirement(each) for each in collect_conda_requirements(export_input))
     packages = export_input.spec.pip.packages
     for each in packages:
@@ -192,7 +195,7 @@ def _iter_requirements(export_input: ExportInput) -> Iterator[dict[str, Any]]:
 
 def _create_conda_requirement(spec: MatchSpec) -> dict[str, Any]:
     version = spec.version or ("*" if spec.build else "")
-    # conda drops the first operator of `==1.26|==1.27` too, but only if no build follows.
+    # As in conda, a `==` at the start is dropped if no build follows, even in `==1.26|==1.27`.
     version = version if spec.build else version.removeprefix("==")
     return {
         **_create_requirement("conda", spec.name, version),
@@ -242,11 +245,11 @@ def _create_virtual_packages(platform: str) -> dict[str, dict[str, Any]]:
 
 
 def applies_on_linux(marker: Marker | None) -> bool:
-    """Whether conda-lock keeps a requirement with this marker.
+    """Whether conda-lock keeps a requirement with this marker on Linux.
 
     A comparison with a variable that is not in `_LINUX_MARKER_VALUES` counts as true.
     """
-    # packaging has no public name for the tree of a marker. Its structure has never changed.
+    # packaging has no public attribute for the tree of a marker. The structure of the private one has never changed.
     return marker is None or _evaluate_marker(marker._markers)  # noqa: SLF001
 
 
@@ -265,7 +268,8 @@ def _evaluate_comparison(comparison: tuple[Any, Any, Any]) -> bool:
     left, operator, right = (each.serialize() for each in comparison)
     if left in _LINUX_MARKER_VALUES:
         text: str = right.strip("'\"")
-        # Poetry, whose markers conda-lock uses, reads `os_name in 'posix, nt'` as a list of names, and has no order.
+        # Poetry, whose markers conda-lock uses, reads the text in `os_name in 'posix, nt'` as a list of names, and has
+        # no order of names: a comparison with `<` or `>` is false.
         is_equal = text == _LINUX_MARKER_VALUES[left]
         is_in_list = _LINUX_MARKER_VALUES[left] in re.split("[ ,|]+", text)
         results = {"==": is_equal, "!=": not is_equal, "in": is_in_list, "not in": not is_in_list}

@@ -1,1 +1,1 @@
-"""The lock: what was answered, pinned. Values, their one canonical text, and whether they answer a spec. No effects."""
+"""The lock: its values, their canonical text, and whether they satisfy a spec. The functions have no side effects."""

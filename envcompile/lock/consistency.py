@@ -1,8 +1,8 @@
 """Checks that the locked packages of a platform fit together, from facts in the lock, without a network.
 
-Every package accepts the locked Python, each dependency is locked in a version that its dependents accept, and nothing
-is there twice: no distribution from conda and from pip, and no two packages that hold the same module or library.
-`lock` checks a new lock before it writes it, and `verify --full` checks a lock again.
+Every package must accept the locked Python, each dependency must be locked in a version that its dependents accept, and
+nothing may be locked twice: no distribution from both conda and pip, and no two packages that contain the same module
+or library. `lock` checks a new lock before it writes it, and `verify --full` checks a lock again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def accepts_python(requires_python: str, version: str) -> bool:
-    """Whether a Requires-Python accepts an exact version of Python. Installers ignore an invalid one, and so do we."""
+    """Whether a Requires-Python accepts an exact version of Python. As in installers, an invalid one accepts all."""
     try:
         return SpecifierSet(requires_python).contains(version, prereleases=True)
     except InvalidSpecifier:
@@ -40,9 +40,9 @@ def accepts_python(requires_python: str, version: str) -> bool:
 
 
 def check_consistency(spec: Spec, locked: PlatformLock, overlaps: Iterable[FileOverlap] = ()) -> list[Diagnostic]:
-    """Return a diagnostic for each pair of packages that do not fit together, and each that is there twice.
+    """Return a diagnostic for each package that does not fit the others, and for content that is locked twice.
 
-    `overlaps` are the files that several pip packages install. A lock does not have them.
+    `overlaps` are the files that several pip packages install. They are known only from the wheels, not from a lock.
     """
     graph = build_graph(locked)
     found = [
@@ -76,7 +76,7 @@ def _check_python(spec: Spec, locked: PlatformLock, graph: DependencyGraph) -> I
 
 
 def _check_abi(spec: Spec, locked: PlatformLock, graph: DependencyGraph) -> Iterator[Diagnostic]:
-    """Yield the wheels that a free-threaded Python cannot load: not even those for the stable ABI (abi3)."""
+    """Yield a diagnostic for each wheel that a free-threaded Python cannot load, such as one for the ABI `abi3`."""
     abi = locked.python.abi if locked.python else ""
     for package in locked.pip if abi else ():
         with suppress(InvalidWheelFilename):
@@ -112,7 +112,7 @@ def _check_distributions(spec: Spec, locked: PlatformLock, graph: DependencyGrap
 
 
 def _check_family(spec: Spec, conflict: FamilyConflict, graph: DependencyGraph) -> list[Diagnostic]:
-    """Return one diagnostic for each requirement that leads to a package of the family."""
+    """Return one diagnostic for each requirement of the spec that leads to a package of the family."""
     family, pip, conda = conflict
     names = [package.name for package in pip]
     if set(names) & set(spec.pip.allow_overlap):
@@ -131,7 +131,7 @@ def _check_family(spec: Spec, conflict: FamilyConflict, graph: DependencyGraph) 
 
 
 def _check_overlap(spec: Spec, overlap: FileOverlap, graph: DependencyGraph) -> Iterator[Diagnostic]:
-    """Yield an error at each requirement that leads to a package, or one warning if they share no libraries."""
+    """Yield an error at each requirement that leads to one of the packages, or one warning if no file is a library."""
     if set(overlap.packages) & set(spec.pip.allow_overlap):
         return
     nodes = [PackageNode(name, "pip") for name in overlap.packages]
@@ -170,7 +170,10 @@ def _find_requirement(spec: Spec, graph: DependencyGraph, name: str) -> KeyPath:
 
 
 def _find_path(spec: Spec, graph: DependencyGraph, node: PackageNode) -> KeyPath:
-    """Return the requirement of the spec that leads to a package, the one with the fewest dependencies in between."""
+    """Return the key path of the requirement that leads to a package with the fewest dependencies in between.
+
+    If there is none, the path is that of the requirements of the package manager.
+    """
     level, seen = [node], {node}
     while level:
         for each in level:

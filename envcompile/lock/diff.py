@@ -97,7 +97,7 @@ class LockRequest(NamedTuple):
 
 
 class _PinnedValue(NamedTuple):
-    """A pinned version. For a package, everything else that identifies its file, and the name of the file."""
+    """A pinned version. For a package, `identity` is everything else that identifies its file, and `file` its name."""
 
     version: str
     identity: tuple[str | None, ...] = ()
@@ -115,7 +115,7 @@ class _ChangeKey(NamedTuple):
 
 
 def compare_locks(before: Lock, after: Lock, request: LockRequest | None = None) -> tuple[LockChange, ...]:
-    """All differences, those on every platform first. The same change on several platforms is listed once.
+    """Return all differences, those on every platform first. The same change on several platforms is listed once.
 
     A platform that was added or removed is one change. `request` is the request for the second lock, if it is known.
     """
@@ -160,7 +160,7 @@ def _format_package_count(platform: PlatformLock | None) -> str | None:
 
 
 def _merge_reasons(reasons: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """The reasons of all platforms; if they differ, each with its platform."""
+    """Return the reasons on all platforms. If they differ between platforms, each reason names its platform."""
     first, *others = reasons.values()
     if all(each == first for each in others):
         return first
@@ -168,7 +168,7 @@ def _merge_reasons(reasons: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
 
 
 def _collect_pins(lock: Lock, platform: PlatformLock) -> dict[tuple[str, str], _PinnedValue]:
-    """Everything that is pinned for a platform, by kind and name."""
+    """Return everything that is pinned for a platform, by kind and name."""
     pins = {("channel", each.name): _PinnedValue(each.url) for each in lock.channels}
     if lock.snapshot:
         pins["snapshot", ""] = _PinnedValue(lock.snapshot)
@@ -226,7 +226,10 @@ class ChangeExplainer:
         self._old_graph, self._new_graph = build_graph(before), build_graph(after)
 
     def find_reasons(self, kind: str, name: str) -> tuple[str, ...]:
-        """The reason of one change in one sentence. Empty if the change was requested or the locks show no reason."""
+        """Return the reasons of one change: at most one for a package, any number for a base image.
+
+        Empty if the change was requested or the locks show no reason.
+        """
         if kind in _BASE_IMAGE_KINDS:
             return self._explain_base_change(kind, name)
         node = PackageNode(name, kind)
@@ -252,7 +255,7 @@ class ChangeExplainer:
         return tuple(islice(chain(reasons, [_NO_REASON_MESSAGE] if self._request else []), 1))
 
     def _explain_base_change(self, kind: str, name: str) -> tuple[str, ...]:
-        """The steps about the base image in the later lock that are not in the earlier one."""
+        """Return the steps about the base image that are in the later lock and not in the earlier one."""
         before, after = (
             each.base_decision.explanation if each.base_decision else () for each in (self._before, self._after)
         )
@@ -287,7 +290,7 @@ class ChangeExplainer:
         return f"{node.name} {self._new_graph.packages[node].version}"
 
     def _has_changed(self, node: PackageNode) -> bool:
-        """Whether another file is installed, or it depends on other packages. Other facts about a file do not count."""
+        """Whether a package has another file or depends on other packages. Other facts about the file do not count."""
         old, new = self._old_graph.packages.get(node), self._new_graph.packages.get(node)
         if old is None or new is None:
             return old is not new
@@ -302,7 +305,7 @@ class ChangeExplainer:
         )
 
     def _iter_unmet_requirements(self, node: PackageNode, old: LockedPackage, manager: PackageManager) -> Iterator[str]:
-        """Requirements of the spec that the earlier package does not satisfy."""
+        """Yield the requirements of the spec that the earlier package does not satisfy."""
         for each in manager.list_requirements(self._request.spec, "packages") if self._request else ():
             if each.name == node.name and not each.allows(old):
                 yield f"the spec requests `{each}`"
@@ -310,7 +313,7 @@ class ChangeExplainer:
     def _iter_conflicting_dependents(
         self, node: PackageNode, old: LockedPackage, manager: PackageManager
     ) -> Iterator[str]:
-        """Packages that do not accept the earlier version, beginning with those that were to be upgraded."""
+        """Yield the packages that do not accept the earlier version, beginning with those that `-P` was to upgrade."""
         upgraded = self._request.upgraded if self._request and not isinstance(self._request.upgraded, bool) else ()
         for dependent in sorted(self._new_graph.dependents[node], key=lambda each: each.name not in upgraded):
             if dependent.kind != node.kind:
@@ -322,7 +325,7 @@ class ChangeExplainer:
     def _iter_conflicting_dependencies(
         self, node: PackageNode, old: LockedPackage, manager: PackageManager
     ) -> Iterator[str]:
-        """Dependencies of the earlier version that are now locked in a version it does not accept."""
+        """Yield the dependencies of the earlier version that are now locked in a version that it does not accept."""
         for each in map(manager.parse_dependency, old.depends):
             end = PackageNode(each.name, node.kind)
             new = self._new_graph.packages.get(end)
@@ -333,7 +336,7 @@ class ChangeExplainer:
                 yield f"{old.name} {old.version} needs `{each}`, and {new.name} is now {new.version}{build}"
 
     def _iter_environment_changes(self, manager: PackageManager) -> Iterator[str]:
-        """Another Python or C library, for which other files are selected."""
+        """Yield a change of the Python or the C library, because of which other files are selected."""
         before, after = self._before, self._after
         if not manager.has_distributions:
             return
@@ -343,7 +346,7 @@ class ChangeExplainer:
             yield f"glibc is now {after.build.glibc}"
 
     def _iter_related_changes(self, node: PackageNode) -> Iterator[str]:
-        """Dependents and dependencies that changed too."""
+        """Yield the dependents and dependencies that changed too."""
         for each in (*self._new_graph.dependents[node], *self._old_graph.dependents[node]):
             if self._has_changed(each) and each in self._new_graph.packages:
                 yield f"{self._format_package(each)}, which changed too, needs it"

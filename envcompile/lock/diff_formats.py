@@ -21,7 +21,10 @@ _IMAGE_DIGEST = re.compile(r"(@sha256:[0-9a-f]{12})[0-9a-f]{52}")
 
 
 def format_text(changes: Sequence[LockChange]) -> Iterator[str]:
-    """One line for each change, with its platforms unless they are all, then a line for each reason."""
+    """Yield one line for each change, then one for each of its reasons.
+
+    The line of a change names its platforms, unless the change is on all platforms.
+    """
     for change in changes:
         where = "" if change.is_everywhere else f" ({', '.join(change.platforms)})"
         yield f"  {_STATUS_MARKS[change.status]} {change.label} {_format_versions(change)}{where}"
@@ -35,7 +38,7 @@ def _format_versions(change: LockChange) -> str:
 
 
 def format_markdown(changes: Sequence[LockChange], title: str) -> Iterator[str]:
-    """A heading, and one table for each set of platforms, for a comment on a pull request."""
+    """Yield the lines of a comment on a pull request: a heading, and one table for each set of platforms."""
     yield f"### {title}: {format_summary(changes)}"
     for where, group in groupby(changes, lambda change: () if change.is_everywhere else change.platforms):
         yield ""
@@ -54,7 +57,7 @@ def format_markdown(changes: Sequence[LockChange], title: str) -> Iterator[str]:
 
 
 def format_summary(changes: Sequence[LockChange]) -> str:
-    """The number of changes of each status, such as `1 added, 2 changed`."""
+    """Return the number of changes of each status, such as `1 added, 2 changed`."""
     signs = [change.status for change in changes]
     found = [
         f"{signs.count(sign)} {'with another file' if sign == FILE_CHANGED else sign}"
@@ -83,7 +86,7 @@ def _escape_markdown(cell: str) -> str:
 
 
 def format_json(changes: Sequence[LockChange], before: str, after: str) -> str:
-    """A JSON object. `before` and `after` name the compared locks; `changes` has the order of the text."""
+    """Return the text of a JSON object. `before` and `after` name the compared locks; `changes` keep their order."""
     rows = [
         {
             "change": change.status.replace(" ", "-"),
@@ -101,7 +104,7 @@ def format_json(changes: Sequence[LockChange], before: str, after: str) -> str:
 
 
 def format_listing(lock: Lock) -> Iterator[str]:
-    """One line for each pin. `git diff` compares these lines instead of the text of the lock."""
+    """Yield one line for each pin. `git diff` compares these lines instead of the text of the lock."""
     if lock.snapshot:
         yield f"snapshot of the archive {lock.snapshot}"
     yield from (f"channel {each.name} {each.url}" for each in lock.channels)
@@ -128,7 +131,7 @@ def _format_platform(platform: PlatformLock) -> Iterator[str]:
 
 
 def format_packages(pins: PlatformLock | Pins) -> Iterator[str]:
-    """One line for each package, with the beginning of the hash to distinguish files of the same version."""
+    """Yield one line for each package, with the beginning of the hash to distinguish files of the same version."""
     for manager in PACKAGE_MANAGERS.values():
         for packages in manager.lists:
             for name, package in packages.iter_packages(pins):

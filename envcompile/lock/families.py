@@ -1,7 +1,7 @@
-"""Distributions and conda packages that hold the same module or library under different names.
+"""Distributions and conda packages that contain the same module or library under different names.
 
 Package managers know only names, so none of them notices that `opencv-python` and `opencv-python-headless` overwrite
-each other, or that conda's `nccl` and pip's `nvidia-nccl-cu12` are the same library twice.
+each other, or that conda's `nccl` and pip's `nvidia-nccl-cu12` contain the same library.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 class PackageFamily(NamedTuple):
-    """Packages of which an environment should have one.
+    """Packages of which an environment should have only one.
 
     - `content`: what they contain, for messages.
     - `pip`: a pattern of the normalised names of distributions. `conda`: a pattern of the names of conda packages.
-    - `is_module`: whether the distributions own the same files, so that one overwrites another. CUDA libraries of
-      different majors do not.
-    - `source`: where the fact is from.
+    - `is_module`: whether the distributions install the same files, so that one overwrites another. CUDA libraries
+      for different major versions of CUDA do not.
+    - `source`: the source of these facts.
     """
 
     content: str
@@ -33,7 +33,7 @@ class PackageFamily(NamedTuple):
 
 
 def _make_library_family(content: str, pip: str, conda: str) -> PackageFamily:
-    """The family of a CUDA library. Its wheels have a suffix such as `-cu12` up to CUDA 12, and none since CUDA 13."""
+    """Return the family of a CUDA library. Its wheels have a suffix such as `-cu12` up to CUDA 12, and later none."""
     return PackageFamily(
         content, rf"nvidia-{pip}(?:-cu[0-9]+)?", conda, False, "the names of NVIDIA's wheels, and conda-forge"
     )
@@ -82,7 +82,8 @@ FAMILIES = (
     _make_library_family("nvJitLink", "nvjitlink", "libnvjitlink"),
     _make_library_family("NVSHMEM", "nvshmem", "libnvshmem3?"),
     _make_library_family("cuFile", "cufile", "libcufile"),
-    # Not the CUDA runtime, which has 1 MB: conda's nvcc, which pip packages may need, depends on conda's runtime.
+    # The CUDA runtime is not listed. It has only 1 MB, and conda's nvcc, which pip packages may need, depends on the
+    # runtime from conda.
     _make_library_family("NVRTC", "cuda-nvrtc", "cuda-nvrtc"),
     _make_library_family("CUPTI", "cuda-cupti", "cuda-cupti"),
     _make_library_family("NVTX", "nvtx", "cuda-nvtx"),
@@ -98,9 +99,10 @@ class FamilyConflict(NamedTuple):
 
 
 class FileOverlap(NamedTuple):
-    """Packages that install other contents under one path, which only the wheels show.
+    """Packages that install different files at the same path, which only the wheels show, not the lock.
 
-    `packages` are their names, sorted; `path` is one of `path_count` such paths, a shared library if there is one.
+    `packages` are their names, sorted; `path` is one of `path_count` such paths, that of a shared library if one of
+    them is.
     """
 
     packages: tuple[str, ...]
@@ -112,7 +114,7 @@ class FileOverlap(NamedTuple):
 def find_family_conflicts(locked: PlatformLock) -> Iterator[FamilyConflict]:
     """Yield the families with a pip package beside a conda package, or with several pip packages of one module.
 
-    Without distributions that a conda package provides: those are not installed by pip.
+    Distributions that a conda package provides do not count, because pip does not install them.
     """
     provided = {name for package in locked.conda for name in package.provides}
     packages = [each for each in locked.pip if each.name not in provided]

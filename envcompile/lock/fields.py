@@ -14,7 +14,8 @@ from envcompile.diagnostics.errors import InvalidInputError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Python parses no number of more than 4,300 digits. Only inputs of the spec can be longer: they are compared as texts.
+# Python does not parse numbers of more than 4,300 digits. Only recorded inputs of the spec can be longer than this
+# limit, because they are compared as texts.
 MAX_STRING_LENGTH = 4_000
 _PIP_NAME = r"[a-z0-9]+(?:-[a-z0-9]+)*"
 PIP_NAME_PATTERN = re.compile(_PIP_NAME)
@@ -91,17 +92,17 @@ WHEEL_REQUIREMENT_PATTERN = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)* ==[0-9]+(?:\.[
 
 
 class LockFieldReader:
-    """Reads fields by name and type. Raises `InvalidInputError` at the first field that is missing or malformed."""
+    """Reads and checks fields. Every method raises `InvalidInputError` if a field is missing or malformed."""
 
     def __init__(self, name: str, hint: str) -> None:
         self._name, self._hint = name, hint
 
     def create_error(self, where: str, problem: str) -> InvalidInputError:
-        """The error for the field at `where`. `problem` completes the sentence."""
+        """Return the error for the field at `where`. `problem` is the end of the message, after the field."""
         return InvalidInputError(f"`{self._name}` is not a valid lock: `{where}` {problem}", self._hint)
 
     def read_table(self, value: object, where: str, keys: set[str]) -> dict[str, Any]:
-        """A table with no other keys than these."""
+        """Return a table, which may have no other keys than `keys`."""
         if not isinstance(value, dict):
             raise self.create_error(where, "is missing or not a table")
         if unknown := sorted(set(value) - keys):
@@ -109,19 +110,19 @@ class LockFieldReader:
         return value
 
     def read_array(self, value: object, where: str) -> list[object]:
-        """An array."""
+        """Return an array."""
         if not isinstance(value, list):
             raise self.create_error(where, "is missing or not an array")
         return value
 
     def read_number(self, value: object, where: str) -> int:
-        """A non-negative integer."""
+        """Return a non-negative integer."""
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise self.create_error(where, "is missing or not a non-negative integer")
         return value
 
     def read_matching(self, value: object, where: str, pattern: re.Pattern[str]) -> str:
-        """A string that matches the whole pattern, of at most `MAX_STRING_LENGTH` characters."""
+        """Return a string that matches the whole pattern and has at most `MAX_STRING_LENGTH` characters."""
         if not isinstance(value, str) or not pattern.fullmatch(value):
             raise self.create_error(where, "is missing or malformed")
         if len(value) > MAX_STRING_LENGTH and pattern is not RECORDED_INPUT_PATTERNS["values"]:
@@ -129,11 +130,11 @@ class LockFieldReader:
         return value
 
     def read_matching_array(self, value: object, where: str, pattern: re.Pattern[str]) -> tuple[str, ...]:
-        """An array of strings that each match the whole pattern."""
+        """Return the strings of an array, each of which must match the whole pattern."""
         return tuple(self.read_matching(each, where, pattern) for each in self.read_array(value, where))
 
     def read_string(self, table: Mapping[str, Any], where: str, key: str) -> str:
-        """The string at a key that has the same pattern in every table."""
+        """Return the string at a key that has the same pattern in every table."""
         return self.read_matching(table.get(key), f"{where}.{key}", _FIELD_PATTERNS[key])
 
     def read_strings(
@@ -143,5 +144,5 @@ class LockFieldReader:
         keys: tuple[str, ...],
         patterns: Mapping[str, re.Pattern[str]] = _FIELD_PATTERNS,
     ) -> list[str]:
-        """The strings at several keys. `patterns` overrides the common patterns."""
+        """Return the strings at several keys. `patterns` replaces the patterns that are the same in every table."""
         return [self.read_matching(table.get(key), f"{where}.{key}", patterns[key]) for key in keys]

@@ -1,7 +1,7 @@
 """Compares a lock with the spec: lists every requirement and every input of the spec that the lock does not satisfy.
 
 The result does not depend on digests. A requirement that was loosened, or that is written in another way, is still
-satisfied. The pip requirements are in `freshness_pip`, which imports `packaging`.
+satisfied. The pip requirements are checked in `freshness_pip`, which imports `packaging`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ InputValues = tuple[str, ...]
 def changed_inputs(spec: Spec, lock: Lock) -> Iterator[Diagnostic]:
     """Yield a diagnostic for each changed key whose new value the lock may not satisfy, sorted by key.
 
-    These keys affect the solution, but no package shows their value. So the lock records it.
+    These keys affect the solution, but the packages do not show their values, so the lock records them.
     """
     if lock.recorded_inputs is None:
         yield Diagnostic(
@@ -101,7 +101,7 @@ def _has_same_image(key: str, new: InputValues, lock: Lock) -> bool:
         )
     images = [each.build.image for each in lock.platforms] if key == "image.base" else []
     images += [tool.image for each in lock.platforms for tool in each.tools if f"tools.{tool.name}" == key]
-    # The lock does not contain an image of a tool that no package needs.
+    # The lock does not contain the image of a tool that no package needs.
     return not images or (bool(new) and all(_is_same_image(image, new[0]) for image in images))
 
 
@@ -111,7 +111,7 @@ def _is_same_image(image: str, requested: str) -> bool:
 
 
 def _collect_base_values(platform: PlatformLock) -> dict[str, str]:
-    """The facts about a base image in the lock, by the keys of `[image] base`."""
+    """Return the facts about a base image in the lock, by the keys of `[image] base`."""
     python = {"python": platform.python.version, "python-path": platform.python.path} if platform.python else {}
     return {"os": platform.build.os, "glibc": platform.build.glibc, **python}
 
@@ -155,7 +155,7 @@ def _format_values(values: Sequence[str]) -> str:
 
 
 def find_mismatches(spec: Spec, locked: PlatformLock) -> Iterator[Diagnostic]:
-    """Yield each requirement that the locked packages do not satisfy, then each package that no requirement needs."""
+    """Yield a diagnostic for each requirement that the lock does not satisfy, then for each unneeded package."""
     yield from _check_python(spec, locked)
     requirements = yield from check_conda_requirements(spec, locked)
     for name in unrequired_packages(_list_dependency_names("conda", locked), requirements):
@@ -197,7 +197,7 @@ def _check_python(spec: Spec, locked: PlatformLock) -> Iterator[Diagnostic]:
         )
 
 
-# conda's requirements against conda's pins, and the pins against each other.
+# The conda requirements are compared with the locked conda packages, and these packages with each other.
 
 
 # Virtual packages that every supported machine has. The version of `__glibc` depends on the base image.
@@ -256,15 +256,14 @@ def _format_package(package: CondaPackage) -> str:
     return f"{package.name} {package.version} {package.build} of {package.channel}/{package.subdir}"
 
 
-# The whole lock: the requirements that it does not meet.
-#
+# The whole lock: the parts of the spec that it does not satisfy.
 
 
 RELOCK_HINT = "run `envcompile lock`"
 
 
 def made_from_text(text: str, lock: Lock) -> bool:
-    """Whether the lock was made from a spec with exactly this text, which was checked at that time."""
+    """Whether the lock was made from a spec with exactly this text. Such a text was valid when the lock was made."""
     return lock.spec_text_digest == compute_text_digest(text) and lock.layout == LAYOUT_VERSION
 
 
@@ -307,7 +306,7 @@ def _iter_mismatches(spec: Spec, lock: Lock) -> Iterator[Diagnostic]:
 
 
 class Expectations(NamedTuple):
-    """What a lock can contain that was made for a spec.
+    """What a lock that was made for a spec can contain.
 
     - `channels`: the URL of each channel of the spec, by its name in the lock.
     - `images`: the names, without tags, of the base images that are chosen if the spec names none.
@@ -324,7 +323,10 @@ class Expectations(NamedTuple):
 
 
 def check_pins(spec: Spec, lock: Lock, expected: Expectations) -> list[Diagnostic]:
-    """Return a diagnostic for each pin that `lock` cannot have written for the spec, whatever the digests say."""
+    """Return a diagnostic for each pin that the command `lock` cannot have written for the spec.
+
+    The digests in the lock do not matter.
+    """
     from envcompile.lock.consistency import check_consistency  # noqa: PLC0415 - imports `packaging`
 
     hint = "restore the lock from version control, or run `envcompile lock -U`"

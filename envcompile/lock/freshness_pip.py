@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from envcompile.lock.model import CondaPackage, PlatformLock
     from envcompile.spec.model import Spec
 
-# Not anchored at the end: it matches the longest start of a conda version that is valid by PEP 440.
+# Not anchored at the end, so that it matches the longest prefix of a conda version that is valid by PEP 440.
 _PEP440_VERSION = re.compile(VERSION_PATTERN, re.VERBOSE | re.IGNORECASE)
 
 
 class _AvailableVersion(NamedTuple):
-    """The locked version of a distribution, and the package that has it in messages (`conda's numpy 2.1`)."""
+    """The locked version of a distribution, and the text that names it in messages (`conda's numpy 2.1`)."""
 
     version: str
     label: str
@@ -36,10 +36,10 @@ class _AvailableVersion(NamedTuple):
 def check_pip_requirements(
     spec: Spec, locked: PlatformLock, conda: Container[str]
 ) -> Generator[Diagnostic, None, set[str]]:
-    """Yield each pip requirement that is not satisfied. Return the names of the required distributions.
+    """Yield a diagnostic for each unsatisfied pip requirement. Return the names of the required distributions.
 
-    `conda` are the names of the conda requirements. A distribution in one of these packages must not be required from
-    pip as well.
+    `conda` are the names of the conda requirements. A pip requirement for a distribution in one of these packages also
+    causes a diagnostic.
     """
     pins = {each.name: _AvailableVersion(each.version, f"{each.name} {each.version}") for each in locked.pip}
     provided = find_provided_versions(locked.conda)
@@ -68,7 +68,7 @@ def check_pip_requirements(
 
 
 def _check_completeness(spec: Spec, locked: PlatformLock, pins: Container[str]) -> Iterator[Diagnostic]:
-    """Yield the excluded packages that are in the lock, and the dependencies that are not."""
+    """Yield the excluded packages that are in the lock, and the dependencies that are missing from it."""
     for index, name in enumerate(spec.pip.exclude):
         if any(package.name == name for package in locked.pip):
             yield Diagnostic(
@@ -83,15 +83,15 @@ def _check_completeness(spec: Spec, locked: PlatformLock, pins: Container[str]) 
 
 
 def create_marker_environment(locked: PlatformLock) -> dict[str, str]:
-    """The values of the marker variables (PEP 508) on a locked platform. Without a Python, its version is 0.0.0."""
+    """Return the marker variables (PEP 508) of a locked platform. If it has no Python, their version is 0.0.0."""
     python = locked.python.version if locked.python else "0.0.0"
     return make_marker_environment(PLATFORMS[locked.platform].machine, python)
 
 
 def find_provided_versions(packages: Iterable[CondaPackage]) -> dict[str, str]:
-    """The versions (PEP 440) of the distributions in conda packages, sorted by name.
+    """Return the versions (PEP 440) of the distributions in conda packages, sorted by name.
 
-    Of a conda version that is not valid by PEP 440, the longest valid start is used, otherwise 0.
+    If a conda version is not valid by PEP 440, its longest valid prefix is used, or 0 if there is none.
     """
     found = {each: _parse_public_version(package.version) for package in packages for each in package.provides}
     return dict(sorted(found.items()))

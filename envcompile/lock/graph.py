@@ -1,6 +1,6 @@
 """The dependency graph of the packages that a lock pins for one platform.
 
-Three uses: the graph that `tree`, `why` and `diff` show, the order in which conda packages can be installed, and the
+The module has the graph that `tree`, `why` and `diff` show, the order in which conda packages can be installed, and the
 packages that no requirement needs.
 """
 
@@ -30,7 +30,7 @@ class PackageNode(NamedTuple):
 class DependencyGraph(NamedTuple):
     """The packages, with the dependencies and the dependents of each, sorted by name.
 
-    `base_packages` are the packages that the choice of the base image requires, not the spec.
+    `base_packages` are the packages that the choice of the base image requires in addition to those of the spec.
     """
 
     packages: Mapping[PackageNode, LockedPackage]
@@ -39,22 +39,22 @@ class DependencyGraph(NamedTuple):
     base_packages: tuple[PackageNode, ...] = ()
 
     def format_label(self, node: PackageNode) -> str:
-        """The package as messages name it: `conda numpy 2.3.5`, and `numpy 2.3.5` for a pip package."""
+        """Return the package as messages name it: `conda numpy 2.3.5`, and `numpy 2.3.5` for a pip package."""
         return f"{PACKAGE_LISTS[node.kind].label.format(node.name)} {self.packages[node].version}"
 
     def find_nodes(self, name: str) -> tuple[PackageNode, ...]:
-        """Return the packages of every kind with this name, otherwise the conda package with this distribution."""
+        """Return the packages of every kind with this name, otherwise the conda packages with this distribution."""
         own = tuple(node for kind in INSTALLED_KINDS if (node := PackageNode(name, kind)) in self.packages)
         return own or tuple(node for node in self.packages if name in getattr(self.packages[node], "provides", ()))
 
     def collect_names(self) -> set[str]:
-        """The names for which `find_nodes` finds a package."""
+        """Return the names for which `find_nodes` finds a package."""
         provided = {name for each in self.packages.values() for name in getattr(each, "provides", ())}
         return {node.name for node in self.packages} | provided
 
 
 def build_graph(platform: PlatformLock) -> DependencyGraph:
-    """The graph of one platform, without dependencies that are not in the lock, such as `__glibc`."""
+    """Return the graph of one platform, without dependencies that are not in the lock, such as `__glibc`."""
     packages: dict[PackageNode, LockedPackage] = {
         PackageNode(name, kind): package
         for kind in INSTALLED_KINDS
@@ -90,7 +90,7 @@ def _find_base_packages(platform: PlatformLock) -> tuple[PackageNode, ...]:
 
 
 def find_requested_packages(spec: Spec, graph: DependencyGraph) -> tuple[PackageNode, ...]:
-    """The locked packages that the spec requests, in its order, then those that the base image requires."""
+    """Return the locked packages that the spec requests, in the order of the spec, then `base_packages`."""
     requested: list[PackageNode] = []
     for kind, manager in INSTALLED_KINDS.items():
         for each in manager.list_requirements(spec, PACKAGE_LISTS[kind].spec_key):
@@ -99,7 +99,7 @@ def find_requested_packages(spec: Spec, graph: DependencyGraph) -> tuple[Package
 
 
 def find_shortest_path(graph: DependencyGraph, start: PackageNode, end: PackageNode) -> tuple[PackageNode, ...]:
-    """The shortest path of dependencies from `start` to `end`, both included; empty if there is none."""
+    """Return the shortest path of dependencies from `start` to `end`, both included; empty if there is none."""
     previous: dict[PackageNode, PackageNode] = {}
     level: Collection[PackageNode] = (start,)
     seen = {start}
@@ -121,9 +121,9 @@ def find_shortest_path(graph: DependencyGraph, start: PackageNode, end: PackageN
 
 
 def find_used_distributions(pip: PipSpec, platform: PlatformLock) -> dict[str, CondaPackage]:
-    """Return the distributions in conda packages on which pip packages rely, with the package that contains each.
+    """Return the distributions that pip uses from conda packages: the conda package by the name of the distribution.
 
-    A pip requirement of the spec or a dependency of a pip package names them. Sorted by name.
+    A pip requirement of the spec or a dependency of a pip package names them. They are sorted by name.
     """
     providers = {name: package for package in platform.conda for name in package.provides}
     if not providers:
@@ -134,7 +134,7 @@ def find_used_distributions(pip: PipSpec, platform: PlatformLock) -> dict[str, C
 
 
 def sort_by_dependencies(packages: Iterable[CondaPackage]) -> list[CondaPackage]:
-    """Conda packages in an order in which they can be installed: each after its dependencies, ties by name.
+    """Return the packages in an order in which conda can install them: each after its dependencies, ties by name.
 
     Python and pip depend on each other; Python comes first.
     """
@@ -163,7 +163,7 @@ def _append_after_dependencies(known: Mapping[str, CondaPackage], first: str, do
 
 
 def unrequired_packages(dependencies: Mapping[str, Iterable[str]], roots: Iterable[str]) -> list[str]:
-    """The names that cannot be reached from `roots`, sorted, without the dependencies of other such names."""
+    """Return the names that cannot be reached from `roots`, except dependencies of other such names, sorted."""
     unrequired = set(dependencies) - find_reachable_packages(dependencies, roots)
     needed = {each for name in unrequired for each in dependencies[name] if each != name}
     found = sorted(unrequired - needed)
@@ -175,7 +175,7 @@ def unrequired_packages(dependencies: Mapping[str, Iterable[str]], roots: Iterab
 
 
 def find_reachable_packages(dependencies: Mapping[str, Iterable[str]], roots: Iterable[str]) -> set[str]:
-    """The known names among `roots`, and all names that can be reached from them."""
+    """Return the known names among `roots`, and all names that can be reached from them."""
     seen: set[str] = set()
     stack = [name for name in roots if name in dependencies]
     while stack:

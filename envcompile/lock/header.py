@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from envcompile.digests import compute_sha256
 
-# The versions of the lock's format, and of the layout of the Dockerfile that is generated from it. A lock for another
-# layout is outdated; `lock` updates it and keeps its packages.
+# The version of the lock's format, and that of the layout of the Dockerfile that is generated from the lock. A lock for
+# another layout is outdated; `lock` updates it and keeps its packages.
 FORMAT_VERSION = 2
 LAYOUT_VERSION = 2
 
@@ -23,8 +23,8 @@ class LockHeader:
     """The header of an intact lock of this format and layout.
 
     - `spec_digest`, `spec_text_digest`: the digests of the spec's value and of its text.
-    - `catalogue`: the date of the catalogue that decided about the base images and the start of its digest, or "".
-    - `files`: by name, the digests of the Dockerfile and of the exports that were generated from the lock.
+    - `catalogue`: the date and the start of the digest of the catalogue that decided about the base images, or "".
+    - `files`: the digests of the Dockerfile and of the exports that were generated from the lock, by file name.
     """
 
     def __init__(self, spec_digest: str, spec_text_digest: str, catalogue: str, files: dict[str, str]) -> None:
@@ -33,10 +33,10 @@ class LockHeader:
 
 
 def read_header(data: bytes) -> LockHeader | None:
-    """The header in the bytes of a lock.
+    """Return the header in the bytes of a lock.
 
-    None if the lock is not intact, has another format or layout, or does not look as this release writes it: then only
-    the full reader can tell what it is.
+    The result is None if the lock is not intact, has another format or layout, or is not written as this release writes
+    it. Then only the full reader can find out what it is.
     """
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n")
@@ -64,13 +64,16 @@ def read_header(data: bytes) -> LockHeader | None:
 
 
 def _read_value(line: bytes, key: bytes) -> str | None:
-    """The value on a line `KEY = VALUE`, as it is written; None if the line has another key."""
+    """Return the TOML text of the value on a line `KEY = VALUE`; None if the line has another key."""
     name, _, value = line.partition(b" = ")
     return value.decode() if name == key else None
 
 
 def _read_table(value: str | None) -> dict[str, str]:
-    """The digests in a table such as `{ Dockerfile = "sha256:…" }`. Raises ValueError if it is not such a table."""
+    """Return the digests in a table such as `{ Dockerfile = "sha256:…" }`, by key; empty for None.
+
+    Raises `ValueError` if the text is not such a table.
+    """
     found: dict[str, str] = {}
     if value is None:
         return found

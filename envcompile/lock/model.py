@@ -20,7 +20,7 @@ class PipPackage:
     sorted, with the extras and the versions that it accepts (`urllib3[socks] <3,>=2`); a lock of an earlier release has
     only their names. `kind` is `wheel`, or `sdist` for a file from which the build stage builds a wheel.
     `requires_python` is the range of Python versions in the metadata of the file, "" for all versions or if unknown.
-    `build_env` are the environment variables with which an sdist is built, without those that the spec states, sorted.
+    `build_env` are the environment variables with which an sdist is built, except those that the spec states, sorted.
     """
 
     name: str
@@ -37,7 +37,7 @@ class PipPackage:
 
 @dataclass(frozen=True, slots=True)
 class SdistBuild:
-    """The wheels that are installed to build the sdist `name`, sorted by name. They are not in the image."""
+    """The wheels that are installed to build the sdist `name`, sorted by name. The run image does not contain them."""
 
     name: str
     packages: tuple[PipPackage, ...]
@@ -198,11 +198,11 @@ class BaseImageDecision:
 
 @dataclass(frozen=True, slots=True)
 class PlatformLock:
-    """Everything that is locked for one platform, which has its conda name. Tools and packages are sorted by name.
+    """Everything that is locked for one platform. Tools and packages are sorted by name.
 
-    `python` is None if no package needs a Python. `apt` are the packages that are added to the image `run`, and
-    `apt_build` those that are added to `build`. `base_decision` is None in locks of early releases. `pip_build` has
-    one item for each sdist in `pip`, sorted by its name.
+    `platform` is the name that conda uses. `python` is None if no package needs a Python. `apt` are the packages that
+    are added to the image `run`, and `apt_build` those that are added to `build`. `base_decision` is None in locks of
+    early releases. `pip_build` has one item for each sdist in `pip`, sorted by its name.
     """
 
     platform: str
@@ -272,7 +272,7 @@ class Lock:
 
     @property
     def catalogue(self) -> str | None:
-        """The catalogue that decided about the base images, if it is one for all platforms."""
+        """The catalogue that decided about the base images, or None if the platforms do not have the same one."""
         known = {each.base_decision.catalogue if each.base_decision else None for each in self.platforms}
         return next(iter(known)) if len(known) == 1 else None
 

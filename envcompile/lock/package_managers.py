@@ -1,4 +1,4 @@
-"""The package managers, one row each: what diff, tree, counts, exports and the disk estimate need to know about them.
+"""The package managers, one row for each: what `diff`, `tree`, the counts, exports and the disk estimate need to know.
 
 A package manager has one table in the spec and one or more lists of packages for each platform of the lock. Code that
 works for every package manager iterates over `PACKAGE_MANAGERS` or `PACKAGE_LISTS`.
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Requirement(Protocol):
-    """A requirement of the spec or a dependency of a package. `str` returns it as written."""
+    """A requirement of the spec or a dependency of a package. `str` returns its text."""
 
     @property
     def name(self) -> str:
@@ -53,7 +53,7 @@ class PackageList(NamedTuple):
     """One list of packages of a platform.
 
     - `kind`: the key of the list in the lock, and the kind of its packages in a graph or a diff.
-    - `label`: the name of a package in messages.
+    - `label`: the form in which messages name a package; `{}` stands for its name.
     - `row_keys`: the fields of a package in the order of its row in the lock.
     - `spec_key`: the key of the list's requirements in the manager's table of the spec.
     - `is_installed`: whether the packages are installed in a stage, so that they belong in the dependency graph.
@@ -66,7 +66,7 @@ class PackageList(NamedTuple):
     is_installed: bool = True
 
     def iter_packages(self, pins: PlatformLock | Pins) -> Iterator[tuple[str, LockedPackage]]:
-        """The packages and their names, which contain the name of the sdist that a package helps to build."""
+        """Yield the name and the package. The name of a build dependency has the form `SDIST: NAME`."""
         for each in getattr(pins, self.kind.replace("-", "_"), ()):
             if isinstance(each, SdistBuild):
                 yield from ((f"{each.name}: {package.name}", package) for package in each.packages)
@@ -74,7 +74,7 @@ class PackageList(NamedTuple):
                 yield each.name, each
 
     def iter_rows(self, platform: PlatformLock) -> Iterator[TomlTable]:
-        """The packages as rows of the lock. A row of a build dependency begins with the name of the sdist."""
+        """Yield the packages as rows of the lock. The row of a build dependency begins with the name of the sdist."""
         for name, package in self.iter_packages(platform):
             sdist, colon, _ = name.partition(": ")
             row = {"sdist": sdist} if colon else {}
@@ -84,7 +84,7 @@ class PackageList(NamedTuple):
             yield {**row, **{key: None if value in ((), "") else value for key, value in values.items()}}
 
     def count_packages(self, platforms: Iterable[PlatformLock | Pins]) -> int:
-        """The number of packages in this list on all platforms."""
+        """Return the number of packages in this list on all platforms."""
         return sum(1 for platform in platforms for _ in self.iter_packages(platform))
 
 
@@ -93,10 +93,11 @@ class PackageManager(NamedTuple):
 
     - `name`: the name of its table in the spec.
     - `title`: its name in the phrase "… packages".
-    - `describe`: everything that identifies the file of a package, beginning with its build; hashes are shortened.
-    - `list_requirements`: the requirements for one list, by its key in the spec, in the order of the spec.
-    - `parse_requirement`: the requirement of a text as users write it. Raises `RequirementError`.
-    - `parse_dependency`: the requirement of an item of `depends`, and `parse_dependency_name`: only its name.
+    - `describe`: returns a text with everything that identifies the file of a package; hashes are shortened.
+    - `list_requirements`: returns the requirements for the list with this `spec_key`, in the order of the spec.
+    - `parse_requirement`: returns the requirement in a text that a user wrote. Raises `RequirementError` if the text is
+      not a requirement.
+    - `parse_dependency`: returns the requirement in an item of `depends`; `parse_dependency_name`: only its name.
     - `has_distributions`: whether the packages are Python distributions. They depend on the Python and the C library,
       and conda packages can provide them.
     - `follows_snapshot`: whether all versions come from one snapshot of an archive, so that single changes have no
@@ -116,7 +117,7 @@ class PackageManager(NamedTuple):
 
 
 def _list_conda_requirements(spec: Spec, _: str) -> tuple[CondaRequirement, ...]:
-    """With the Python of the spec, which conda installs if it installs anything."""
+    """Return the conda requirements and the Python of the spec, which conda installs if it installs anything."""
     return list_conda_requirements(spec) if spec.conda.packages else ()
 
 
@@ -202,12 +203,15 @@ INSTALLED_KINDS = {
 
 
 def count_packages(*pins: PlatformLock | Pins) -> int:
-    """The number of packages of all kinds."""
+    """Return the number of packages of all kinds."""
     return sum(each.count_packages(pins) for each in PACKAGE_LISTS.values())
 
 
 def count_by_kind(lock: Lock) -> dict[str, int]:
-    """The numbers of platforms and packages, as the header of the lock states them. Only pip's can be 0."""
+    """Return the numbers of platforms and packages for the header of the lock. Kinds without packages are left out.
+
+    The only exception is pip, whose number can be 0.
+    """
     counts = {kind: each.count_packages(lock.platforms) for kind, each in PACKAGE_LISTS.items()}
     # pip was the first package manager of the format, so its counts come first.
     first = {kind: counts.pop(kind) for kind in ("pip", "pip-build")}

@@ -85,7 +85,10 @@ class NewerLockFormatError(InvalidInputError):
 
 
 def parse_lock(text: str, name: str) -> Lock:
-    """Parse the text of a lock. `name` is the file name for messages. Raises `InvalidInputError`."""
+    """Parse the text of a lock. `name` is the file name for messages.
+
+    Raises `NewerLockFormatError` if a newer release wrote it, and `InvalidInputError` if it is damaged or invalid.
+    """
     text = text.replace("\r\n", "\n")
     hint = "run `envcompile lock`"
     if text.startswith("\N{BYTE ORDER MARK}"):
@@ -116,9 +119,9 @@ def _parse_toml(text: str, name: str, hint: str, *, is_intact: bool) -> dict[str
 
 
 def decode_lock(value: Mapping[str, Any], name: str, hint: str, *, is_intact: bool) -> Lock:
-    """The lock of a TOML value.
+    """Return the lock in a TOML value.
 
-    Raises `InvalidInputError` at the first wrong field, or if the file is not intact.
+    Raises `InvalidInputError` if a field is wrong or if the file is not intact.
     """
     reader = LockFieldReader(name, hint)
     platforms = value.get("platforms", {})
@@ -259,7 +262,10 @@ def _read_packages(
 
 
 def parse_package_row(row: object) -> PipPackage | CondaPackage:
-    """One row of a lock on its own. Only conda packages have a build. Raises `InvalidInputError`."""
+    """Return the package in one row of a lock: a conda package if the row has a build, otherwise a pip package.
+
+    Raises `InvalidInputError` if a field is missing or malformed.
+    """
     reader = LockFieldReader("a row", "")
     if isinstance(row, dict) and "build" in row:
         return _read_conda_package(reader, row, "conda")
@@ -284,7 +290,7 @@ def _read_pip_package(reader: LockFieldReader, value: object, where: str) -> Pip
 def _read_sdist_builds(
     reader: LockFieldReader, value: object, where: str, pip: tuple[PipPackage, ...]
 ) -> tuple[SdistBuild, ...]:
-    """The build requirements of each locked sdist: wheels only, in one row for each pair of sdist and wheel."""
+    """Return the wheels to build each locked sdist with. The array has one row for each pair of sdist and wheel."""
     rows: dict[str, list[object]] = {each.name: [] for each in pip if each.kind == "sdist"}
     order = []
     for row in reader.read_array(value, where):
@@ -326,7 +332,7 @@ def _read_apt_package(reader: LockFieldReader, value: object, where: str) -> Apt
 
 
 def _read_decision(reader: LockFieldReader, platform: Mapping[str, object], where: str) -> BaseImageDecision | None:
-    """The decision about the base images. None if an early release wrote the lock without one."""
+    """Return the decision about the base images; None if an early release wrote the lock without one."""
     if not any(key in platform for key in _PLATFORM_DECISION_KEYS):
         return None
     at = f"{where}.decided"
@@ -362,7 +368,7 @@ def _read_variables(reader: LockFieldReader, value: object, where: str) -> tuple
 def _read_diagnostic(reader: LockFieldReader, value: object, where: str) -> Diagnostic:
     table = reader.read_table(value, where, set(DIAGNOSTIC_PATTERNS))
     rule, message, hint = reader.read_strings(table, where, tuple(DIAGNOSTIC_PATTERNS), DIAGNOSTIC_PATTERNS)
-    # The severity is given, because another release may have rules that this one does not have.
+    # The severity is stated, because the rule may be one of another release that this release does not know.
     return Diagnostic(rule, message, hint=hint, severity="warning")
 
 
@@ -383,7 +389,7 @@ def _read_step(reader: LockFieldReader, value: object, where: str) -> Step:
 def _read_pair(
     reader: LockFieldReader, value: object, where: str, patterns: Mapping[str, re.Pattern[str]]
 ) -> tuple[str, str]:
-    """A table of two strings."""
+    """Return the values of a table of two strings."""
     table = reader.read_table(value, where, set(patterns))
     first, second = reader.read_strings(table, where, tuple(patterns), patterns)
     return first, second

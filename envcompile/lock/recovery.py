@@ -1,7 +1,7 @@
 """Recovers pins, images and the snapshot from a damaged lock, as preferences for the next resolution.
 
-The file may have merge conflict markers, be truncated, or be edited by hand. Nothing that is recovered gets into a
-lock directly: the resolver looks up every package again.
+The file may have merge conflict markers, be truncated, or be edited by hand. No recovered value is written to a lock
+directly: the resolver looks up every package again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _conda_version_key = cmp_to_key(compare_conda_versions)
 
 
 def recover_pins(text: str) -> Mapping[str, Pins]:
-    """Return the pins in the text by platform. If the text has two pins of a package, the newer one counts."""
+    """Return the pins in the text by platform. If the text has two versions of a package, the newer one is kept."""
     rows: dict[str, list[PipPackage | CondaPackage]] = {}
     platform = None
     for line in text.replace("\r\n", "\n").split("\n"):

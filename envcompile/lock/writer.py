@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def format_lock(lock: Lock) -> str:
-    """The canonical text of a lock."""
+    """Return the canonical text of a lock."""
     body = "".join(_format_body(lock))
     return f'{HEADER_COMMENT}format = {FORMAT_VERSION}\ndigest = "{compute_sha256(body.encode())}"\n{body}'
 
@@ -81,7 +81,7 @@ def _table_from_base_image(base: BaseImage) -> TomlTable:
 
 
 def _table_from_decision(decision: BaseImageDecision) -> TomlTable:
-    """Everything except the warnings and the explanation, which have rows of their own."""
+    """Return the table of a decision, without the warnings and the explanation, which have rows of their own."""
     return {
         "catalogue": decision.catalogue,
         "cuda": decision.cuda,

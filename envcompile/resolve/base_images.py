@@ -65,7 +65,7 @@ class ImageReport(Protocol):
 
 
 class ImageReader(Protocol):
-    """A registry client. Raises `UnavailableError`."""
+    """A registry client. Its methods raise `UnavailableError` if the registry cannot be read."""
 
     def resolve_digest(self, reference: str) -> str:
         """Return the digest that `name[:tag]` refers to now."""
@@ -77,7 +77,7 @@ class ImageReader(Protocol):
 class BuildContext(NamedTuple):
     """The target of the resolvers on one platform: the base image, its interpreter and the build tools.
 
-    `wheels` are pip requirements that replace libraries missing from the base image.
+    `wheels` are the pip requirements that the choice of base images adds to those of the spec.
     """
 
     base: BaseImage
@@ -111,8 +111,8 @@ def resolve_base_images(  # noqa: PLR0913
 ) -> dict[str, BuildContext]:
     """Return the build context of each platform: the base image of the spec, or else the default one.
 
-    A digest in the earlier lock is kept, unless `upgrade` is set. `recovered_images` are the images by digest in an
-    earlier lock that is damaged.
+    A digest in the earlier lock is kept, unless `upgrade` is set. `recovered_images` are the images with digests that
+    could be read from a damaged earlier lock.
 
     Raises `DiagnosticsError` if a base image cannot be used, and `UnavailableError` if a digest or the properties of an
     image cannot be read.
@@ -141,13 +141,13 @@ def resolve_base_images(  # noqa: PLR0913
 def pin_tools(
     spec: Spec, pinned_images: Mapping[str, str], images: ImageReader, *, has_standalone_python: bool = False
 ) -> tuple[ToolImage, ...]:
-    """Return the images of the build tools by digest. Raises `UnavailableError`."""
+    """Return the images of the build tools by digest. Raises `UnavailableError` if a digest cannot be read."""
     tools = find_tool_images(spec, has_standalone_python=has_standalone_python)
     return tuple(ToolImage(name, pin_image(image, pinned_images, images)) for name, image in tools)
 
 
 def collect_pinned_images(earlier: Lock | None, recovered_images: tuple[str, ...]) -> dict[str, str]:
-    """Return every image of a lock: `name:tag` to `name:tag@digest`."""
+    """Return all images of the earlier lock and `recovered_images`, as a map from `name:tag` to `name:tag@digest`."""
     platforms = earlier.platforms if earlier else ()
     stage_images = [stage.image for platform in platforms for stage in (platform.run, platform.build)]
     tool_images = [tool.image for platform in platforms for tool in platform.tools]
@@ -155,7 +155,10 @@ def collect_pinned_images(earlier: Lock | None, recovered_images: tuple[str, ...
 
 
 def pin_image(image: str, pinned_images: Mapping[str, str], images: ImageReader) -> str:
-    """Return the image with a digest: its own, a pinned one, or the registry's. Raises `UnavailableError`."""
+    """Return the image with a digest: its own, or else a pinned one, or else that in the registry.
+
+    Raises `UnavailableError` if the registry cannot be read.
+    """
     if "@" in image:
         return image
     return pinned_images.get(image) or f"{image}@{images.resolve_digest(image)}"
@@ -203,7 +206,7 @@ def _reuse_locked_image(spec: Spec, locked: PlatformLock) -> BaseImageProperties
 def choose_base_images(
     source: TomlSource, spec: Spec, platforms: Iterable[PlatformLock], inputs: BaseImageInputs
 ) -> tuple[PlatformLock, ...]:
-    """Return the platforms with the same packages and the base images that these need.
+    """Return the platforms with unchanged packages, and with the base images that the packages need.
 
     Raises `DiagnosticsError` if no base image fits the packages, and `UnavailableError` if a digest cannot be read.
     """
@@ -263,7 +266,7 @@ def _check_requested_cuda(
     decision: BaseImageResult,
     catalogue: Catalogue,
 ) -> BaseImageResult:
-    """Return the decision, rejected if the packages use another CUDA version than the spec requests, or none."""
+    """Return the decision, or reject it if the packages do not use the CUDA version that the spec requests, if any."""
     cuda = request.cuda.version
     if cuda and not decision.errors and not uses_cuda(request, packages, catalogue, surely=False):
         message = f"`cuda.version` requests CUDA {cuda}, but no package locked for `{platform.platform}` uses CUDA"
@@ -295,7 +298,7 @@ def _decide_with_python(
 def _retry_with_older_glibc(
     request: BaseImageRequest, packages: tuple[PackageSummary, ...], catalogue: Catalogue
 ) -> BaseImageResult:
-    """Return the decision. If only the tags of wheels need a newer glibc than any possible image has, ignore them.
+    """Return the decision. Ignore the tags of wheels if only these need a newer glibc than any possible image has.
 
     The next pass then resolves for the older glibc and selects other wheels.
     """

@@ -71,10 +71,11 @@ class EarlierLock(NamedTuple):
 
 
 class Solvers(NamedTuple):
-    """The resolvers, the registry client, and the effects that they may have.
+    """The resolvers, the registry client, and the `Effects` that the resolvers use.
 
     `pip` or `conda` is None if the spec has no such packages. `channels` are the conda channels of the spec with their
-    URLs. `create_apt_sources` creates the reader of the Debian archive, which few environments need.
+    URLs. `create_apt_sources` creates the readers of images and of the Debian archive, because few environments need
+    them.
     """
 
     pip: PipResolver | None
@@ -87,7 +88,10 @@ class Solvers(NamedTuple):
 
 
 class SolvedEnvironment(NamedTuple):
-    """The pins of each platform, their conda channels, and by platform the files that several pip packages install."""
+    """The pins of each platform, and the conda channels that they come from.
+
+    `overlaps` are the files that several pip packages install, by platform.
+    """
 
     platforms: tuple[PlatformLock, ...]
     channels: tuple[Channel, ...]
@@ -102,10 +106,11 @@ def solve_environment(  # noqa: PLR0913, PLR0917 - every effect is an argument
     solvers: Solvers,
     upgrade: UpgradeRequest,
 ) -> SolvedEnvironment:
-    """Return the pins of each platform, sorted by name, and the conda channels that they come from.
+    """Resolve the conda and pip packages of each platform. The platforms are sorted by name.
 
-    Raises `UnsolvableError`, `UnavailableError`, and `DiagnosticsError` if the spec requests a package from conda and
-    from pip.
+    Raises `UnsolvableError` if no packages satisfy the requirements, `UnavailableError` if a program or a service is
+    not available, and `DiagnosticsError` if the spec contradicts the resolved conda packages: for example, if it
+    requests a package from conda and from pip.
     """
     names = sorted(spec.platforms)
     conda = dict(zip(names, _solve_conda(spec, names, contexts, earlier, solvers, upgrade), strict=True))
@@ -180,7 +185,10 @@ def _check_provides(source: TomlSource, spec: Spec, conda: Mapping[str, tuple[Co
 
 
 def _check_no_duplicates(source: TomlSource, spec: Spec, conda: Mapping[str, tuple[CondaPackage, ...]]) -> None:
-    """Reject a pip requirement if a requested conda package contains the distribution, at both places."""
+    """Reject a pip requirement if a requested conda package contains its distribution.
+
+    The error marks the pip requirement and the conda requirement.
+    """
     requirements = {each.name: (index, each) for index, each in enumerate(spec.conda.packages)}
     providers = {
         distribution: package
@@ -202,7 +210,7 @@ def _check_no_duplicates(source: TomlSource, spec: Spec, conda: Mapping[str, tup
         raise DiagnosticsError(source, diagnostics)
 
 
-# The build strings of conda-forge's free-threaded Python: `h…_cp313t`, with a number for each rebuild in front.
+# The build strings of conda-forge's free-threaded Python, such as `h71033d7_2_cp313t`. The group is the ABI.
 _FREE_THREADED_BUILD = re.compile(r"(?:.*_)?(cp3[0-9]+t)")
 
 
@@ -215,7 +223,7 @@ def _find_interpreter(conda_packages: tuple[CondaPackage, ...]) -> PythonInterpr
 
 
 def _check_implementation(source: TomlSource, conda_packages: tuple[CondaPackage, ...]) -> None:
-    """Reject pip packages for PyPy: the pip resolvers solve for CPython, whose markers and wheels are others."""
+    """Reject pip packages for PyPy: the pip resolvers solve for CPython, which has other markers and wheels."""
     python = next((package for package in conda_packages if package.name == "python"), None)
     if python and "pypy" in python.build.lower():
         message = f"conda locked PyPy (`{python.build}`), and pip packages can only be locked for CPython"
@@ -278,9 +286,10 @@ def _solve_pip(  # noqa: PLR0913, PLR0917 - a request depends on all earlier dec
 def explain_unsolvable(
     error: UnsolvableError, source: TomlSource, spec: Spec, exact: Mapping[str, str]
 ) -> DiagnosticsError:
-    """Return a diagnostic for each requirement of the conflict, and the resolver's own text as the hint of the last.
+    """Return an error with a diagnostic for each requirement of the conflict.
 
-    `exact` are the versions of conda and pip packages that the command line requests.
+    The hint of the last diagnostic is the resolver's own text. `exact` maps conda and pip packages to the versions that
+    the command line requests.
     """
     message = error.message
     if exact and error.table != "apt":
@@ -320,9 +329,12 @@ def _locate_problems(error: UnsolvableError, spec: Spec) -> list[Diagnostic]:
 
 
 def _find_blamed_requirements(error: UnsolvableError, spec: Spec) -> list[KeyPath]:
-    """Return the requirements after "you require" in the reason, or else all requirements that the reason names."""
+    """Return the paths in the spec of the requirements that the resolver's text blames.
+
+    These are the names after "you require", or else all names of requirements in the text.
+    """
     manager = PACKAGE_MANAGERS[error.table]
-    # Without the requirement for Python that is added to the conda requirements: it is at another key of the spec.
+    # The requirement for Python, which is added to those of conda, is left out: it is at another key of the spec.
     requirements = manager.list_requirements(spec, "packages")[: len(getattr(spec, manager.name).packages)]
     names = [each.name for each in requirements]
     reason = " ".join(error.reason.split()).lower()

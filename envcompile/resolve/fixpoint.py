@@ -53,7 +53,7 @@ _PATCH_VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")
 class ResolvedEnvironment(NamedTuple):
     """The pins of each platform, the conda channels that they come from, and the Debian packages, if there are any.
 
-    `overlaps` are by platform the files that several pip packages install.
+    `overlaps` are the files that several pip packages install, by platform.
     """
 
     platforms: tuple[PlatformLock, ...]
@@ -75,7 +75,7 @@ class _ResolveInputs(NamedTuple):
 def resolve_until_stable(
     source: TomlSource, spec: Spec, earlier: EarlierLock, solvers: Solvers, upgrade: UpgradeRequest
 ) -> ResolvedEnvironment:
-    """Resolve a spec, and choose base images that fit the packages. Each pass is a step of the explanation.
+    """Resolve a spec, and choose base images that fit the packages. Each pass adds a step to the explanation.
 
     Raises `DiagnosticsError` if no base image fits, `UnsolvableError` if no packages satisfy the requirements,
     `UnavailableError` if a service or a program is missing, and `CheckFailedError` if a third pass would be needed.
@@ -171,9 +171,9 @@ def _run_pass(
 
 
 def _keep_earlier_decision(platform: PlatformLock, earlier: EarlierLock) -> PlatformLock:
-    """Return the platform with the earlier decision if the two differ only in the date of the catalogue.
+    """Return the platform with the earlier decision, if the new one differs only in the version of the catalogue.
 
-    So a newer catalogue alone does not change a lock.
+    A newer catalogue alone therefore does not change a lock.
     """
     locked = _find_locked_platform(earlier, platform.platform)
     if not (locked and locked.base_decision and platform.base_decision):
@@ -203,7 +203,7 @@ def _with_locked_python(platform: PlatformLock, apt: AptResolution) -> PlatformL
 def _find_changed_contexts(
     environment: ResolvedEnvironment, contexts: Mapping[str, BuildContext]
 ) -> dict[str, tuple[str, ...]]:
-    """Return the platforms whose chosen base image differs from the context that was resolved for, with the reasons."""
+    """Return the differences between the context of the pass and the chosen base image, for each changed platform."""
     reasons = {
         platform.platform: _explain_changed_base(platform, contexts[platform.platform])
         for platform in environment.platforms
@@ -212,7 +212,10 @@ def _find_changed_contexts(
 
 
 def _explain_changed_base(platform: PlatformLock, context: BuildContext) -> tuple[str, ...]:
-    """Return the differences between the chosen base image and the context that matter to the solvers."""
+    """Return a phrase for each relevant difference between the chosen base image and the context.
+
+    A difference is relevant if another pass of the solvers may select other packages.
+    """
     reasons = []
     if version_numbers(platform.run.glibc) < version_numbers(context.base.glibc):
         reasons.append(f"for glibc {platform.run.glibc}, which `{platform.run.os}` has")
@@ -248,7 +251,7 @@ def _create_pass_step(context: BuildContext, reasons: tuple[str, ...] = ()) -> S
 def _try_earlier_contexts(inputs: _ResolveInputs) -> ResolvedEnvironment | None:
     """Resolve for the base images of the earlier lock, so that an up-to-date lock needs one pass and no network.
 
-    Returns None if the earlier lock uses the default base images, or if the packages need others now.
+    Returns None if `_contexts_of_earlier_lock` finds no contexts, or if the packages need other base images now.
     """
     contexts = _contexts_of_earlier_lock(inputs)
     if not contexts:
@@ -264,7 +267,11 @@ def _try_earlier_contexts(inputs: _ResolveInputs) -> ResolvedEnvironment | None:
 
 
 def _contexts_of_earlier_lock(inputs: _ResolveInputs) -> dict[str, BuildContext]:
-    """Return the contexts of the earlier lock, or nothing if all its platforms use the default base image."""
+    """Return the contexts of the earlier lock.
+
+    They are empty if all its platforms use the default base image, if `base` in `[image]` is set or was set when it was
+    locked, if everything is to be upgraded, or if there is no earlier lock.
+    """
     spec, lock = inputs.spec, inputs.earlier.lock
     if lock is None or inputs.upgrade.names is True or spec.image.base:
         return {}
@@ -305,7 +312,7 @@ def _is_context_compatible(python: PythonInterpreter | None, spec: Spec) -> bool
 
 
 def _steps_of_earlier_lock(earlier: EarlierLock, name: str) -> tuple[Step, ...]:
-    """Return the explanation steps of the passes."""
+    """Return the explanation steps in the earlier lock that describe its passes."""
     locked = _find_locked_platform(earlier, name)
     explanation = locked.base_decision.explanation if locked and locked.base_decision else ()
     return tuple(step for step in explanation if step.step == 0)

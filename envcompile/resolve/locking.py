@@ -89,7 +89,7 @@ def _create_apt_sources(systems: DebianSystemReader, effects: Effects, warn: Cal
 
 
 def read_earlier_lock(text: str | None, name: str, warn: Callable[[str], None]) -> EarlierLock:
-    """Return the earlier lock. `text` is the content of the lock file, or None without one; `name` is the file name.
+    """Return the earlier lock. `text` is the content of the lock file, or None if there is no file; `name` is its name.
 
     If the lock is damaged, the pins that can be read are returned, and `warn` is called with a message. Raises
     `NewerLockFormatError` for a lock that a later release wrote.
@@ -131,7 +131,10 @@ def parse_upgrade_request(packages: Iterable[str], earlier: EarlierLock, *, ever
 
 
 def _normalize_locked_name(text: str, earlier: EarlierLock) -> str:
-    """Return the normalized name of a package in the earlier lock. Without an earlier lock, any name is accepted."""
+    """Return the normalized name of a package in the earlier lock. Without an earlier lock, any name is accepted.
+
+    Raises `InvalidInputError` if the lock does not have a conda or pip package of this name.
+    """
     pins = earlier.pins.values()
     locked_names = {name for platform in pins for name in platform.package_names()}
     platforms = earlier.lock.platforms if earlier.lock else ()
@@ -178,10 +181,10 @@ def _check_version(name: str, version: str, pins: Collection[Pins]) -> None:
 def keep_unchanged_lock(
     source: TomlSource, earlier: EarlierLock, catalogue: Catalogue, upgrade: UpgradeRequest
 ) -> Lock | None:
-    """Return the earlier lock with the layout of this release if nothing else can change, so that nothing is resolved.
+    """Return the earlier lock with the layout of this release, or None if the spec must be resolved.
 
-    That is so if the spec and the catalogue are those of the lock, and no upgrade is requested. Return None otherwise,
-    and for a lock of an older format, which lacks facts that are checked when it is resolved.
+    Nothing needs to be resolved if the lock was made from the same spec and catalogue, no upgrade is requested, and the
+    lock has the current format. A lock of an older format lacks facts that are checked after resolving.
     """
     from envcompile.base_image.explain import format_catalogue_version  # noqa: PLC0415 - after the other input
     from envcompile.digests import compute_text_digest, compute_value_digest  # noqa: PLC0415
@@ -209,7 +212,7 @@ def resolve_lock(  # noqa: PLR0913, PLR0917 - every effect is an argument
 ) -> Lock:
     """Resolve a spec. A pin of the earlier lock is kept if the spec allows it and `upgrade` does not name it.
 
-    `warn` is called with each warning about packages that fit together, but overwrite files of each other.
+    `warn` is called with each warning about packages that are compatible, but overwrite each other's files.
 
     Raises `DiagnosticsError` if no packages satisfy the requirements, or no base image fits the packages;
     `UnavailableError` if an index, a registry or a program is missing.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Package = TypeVar("Package", PipPackage, CondaPackage)
     Solution = TypeVar("Solution")
 
-# For networks that use a certificate authority of their own.
+# The hint for networks that use a certificate authority of their own.
 CERTIFICATE_HINT = "set SSL_CERT_FILE to a file with the certificate authorities of your network"
 _NORMALIZED_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 
@@ -39,7 +39,7 @@ class Effects:
 
 
 class RequirementProblem(NamedTuple):
-    """A requirement that cannot be satisfied whatever the others need: the package, a sentence, and a hint."""
+    """A requirement that cannot be satisfied on its own: the name of its package, a sentence, and a hint."""
 
     name: str
     message: str
@@ -87,7 +87,7 @@ class PipRequest:
     platform: Platform
     python: str  # X.Y.Z
     glibc: str  # X.Y
-    abi: str = ""  # of the wheels, if it is not the default one of CPython: cp313t
+    abi: str = ""  # of the wheels, such as cp313t; empty for the default of CPython
     exclude_newer: str | None = None  # RFC 3339 in UTC
     preferences: tuple[PipPackage, ...] = ()  # pins to keep if the requirements allow it
     upgrade: frozenset[str] | bool = frozenset()  # the names whose pins are not kept, or True for all
@@ -107,15 +107,16 @@ class PipRequest:
         return "".join(f"{line}\n" for line in (*exact, *self.extra_constraints))
 
     def kept_pins(self) -> tuple[PipPackage, ...]:
-        """Return the preferences without the packages to upgrade."""
+        """Return the preferences, except the pins of the packages to upgrade."""
         return select_kept_pins(self.preferences, self.upgrade)
 
 
 class PipSolution(NamedTuple):
     """The packages for one platform, sorted by name, each with exactly one file.
 
-    `urls` has the URL of each file by its sha256, as the index states it. Files of unknown URL are missing. Without
-    `has_dependencies`, the `depends` of the packages are empty. `overlaps` are the files that several packages install.
+    `urls` has the URL of each file by its sha256, as the index states it. Files whose URL is unknown are omitted. If
+    `has_dependencies` is false, the `depends` of the packages are empty. `overlaps` are the files that several packages
+    install.
     """
 
     packages: tuple[PipPackage, ...]
@@ -138,13 +139,14 @@ class PipResolution(NamedTuple):
 class PipResolver(Protocol):
     """A resolver for pip packages.
 
-    Raises `UnsolvableError`, and `UnavailableError` if its program or the network is not available.
+    Raises `UnsolvableError` if no packages satisfy the requirements, and `UnavailableError` if the program of the
+    resolver or the network is not available.
     """
 
     def resolve(self, request: PipRequest, effects: Effects, *, with_dependencies: bool = True) -> PipSolution:
         """Return the packages for one platform.
 
-        Without `with_dependencies`, a resolver that finds the dependencies in a step of its own may skip it.
+        If `with_dependencies` is false, a resolver that finds the dependencies in a separate step may skip that step.
         """
 
 
@@ -166,15 +168,15 @@ class CondaRequest:
     exact: Mapping[str, str] = field(default_factory=dict)  # by name: the only version allowed in the solution
 
     def kept_pins(self) -> tuple[CondaPackage, ...]:
-        """Return the preferences without the packages to upgrade."""
+        """Return the preferences, except the pins of the packages to upgrade."""
         return select_kept_pins(self.preferences, self.upgrade)
 
 
 class CondaResolver(Protocol):
     """A resolver for conda packages.
 
-    Raises `UnsolvableError`, `InvalidInputError` if a channel does not exist, and `UnavailableError` if a channel, the
-    program or the network is not available.
+    Raises `UnsolvableError` if no packages satisfy the requirements, `InvalidInputError` if a channel does not exist,
+    and `UnavailableError` if a channel, the program or the network is not available.
     """
 
     def resolve(self, requests: tuple[CondaRequest, ...], effects: Effects) -> tuple[tuple[CondaPackage, ...], ...]:
@@ -189,7 +191,7 @@ class CondaResolver(Protocol):
 
 
 def select_kept_pins(preferences: tuple[Package, ...], upgrade: frozenset[str] | bool) -> tuple[Package, ...]:
-    """Return the pins without the packages to upgrade."""
+    """Return the pins, except those of the packages to upgrade."""
     if upgrade is True:
         return ()
     names = upgrade or frozenset()
@@ -197,12 +199,12 @@ def select_kept_pins(preferences: tuple[Package, ...], upgrade: frozenset[str] |
 
 
 def allows_upgrades(upgrade: frozenset[str] | bool, exact: Mapping[str, str]) -> bool:
-    """Whether `upgrade` has a package without a version in `exact`. Then other pins may change for its new release."""
+    """Whether `upgrade` has a package without a version in `exact`. Other pins may change to fit its new release."""
     return upgrade is True or bool(upgrade and upgrade - exact.keys())
 
 
 def solve_keeping_pins(solve: Callable[[Mapping[str, str]], Solution], pins: Mapping[str, str]) -> Solution:
-    """Call `solve` with the pins (name to version), and if that fails, again without the pins in the error.
+    """Call `solve` with the pins (name to version), and if that fails, again without the pins that the error names.
 
     Raises `UnsolvableError` if there is no solution even without pins.
     """

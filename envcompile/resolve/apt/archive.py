@@ -62,7 +62,7 @@ class SignatureError(Exception):
 
 
 def parse_in_release(text: str) -> ArchiveRelease:
-    """Parse the signed part of an InRelease. Raises `ValueError`."""
+    """Parse the signed part of an InRelease. Raises `ValueError` if the text is not a valid InRelease."""
     start = text.find("\n\n", len(_SIGNED_MESSAGE_START))
     end = text.find(_SIGNATURE_START, start)
     if not text.startswith(_SIGNED_MESSAGE_START) or start < 0 or end < 0:
@@ -78,10 +78,10 @@ def parse_in_release(text: str) -> ArchiveRelease:
 
 
 def verify_signature(text: str, keyring: bytes, effects: Effects) -> bool:
-    """Check the signature, and return whether this machine has gpgv to do so. Raises `SignatureError`.
+    """Check the signature of an InRelease. Returns False if this machine has no gpgv, so that nothing is checked.
 
-    As in apt, one good signature suffices if none is bad: releases are signed with the keys of several years, and an
-    older image does not have all of them.
+    Raises `SignatureError` if the file is not signed with a key of the keyring. As in apt, one good signature suffices
+    if none is bad: releases are signed with the keys of several years, and an older image does not have all of them.
     """
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "keyring.gpg").write_bytes(keyring)
@@ -117,7 +117,10 @@ class ArchiveClient:
     def read_indexes(
         self, release: DistributionRelease, snapshot: str, architecture: str, keyring: bytes
     ) -> tuple[PackageIndex, ...]:
-        """Return the index of each suite and component for an architecture (`amd64`). Raises `UnavailableError`."""
+        """Return the index of each suite and component for an architecture, such as `amd64`.
+
+        Raises `UnavailableError` if an index cannot be downloaded, or has the wrong hash, signature or date.
+        """
         indexes = []
         for archive in release.archives:
             for suite in archive.suites:

@@ -3,7 +3,7 @@
 It follows Depends and Pre-Depends, and makes the choices of apt (`MarkInstall` in apt-pkg/depcache.cc, 2.6): an
 installed package first, then an upgrade of one, then the alternatives in their order, a real package before the
 packages that provide its name. Packages are never removed or downgraded, and Recommends are ignored. A choice is
-never undone (no backtracking): if the archive of a release needed that, the result would be an error.
+never undone (no backtracking): if only another choice could satisfy a dependency, the result is an error.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ def version_sort_key(version: str) -> VersionKey:
 
 
 def _split_runs(text: str) -> tuple[VersionPart, ...]:
-    """Return letters and numbers in turn. The last letters are empty: the end sorts after `~` and before the rest."""
+    """Return sort keys for the runs of letters and digits in turn. The last run of letters is empty.
+
+    The 0 at the end of each run of letters sorts after `~` and before all other characters.
+    """
     parts: list[VersionPart] = []
     # A missing revision equals revision 0.
     for letters, digits in _VERSION_RUNS.findall(text or "0"):
@@ -136,7 +139,7 @@ def parse_fields(paragraph: str) -> dict[str, str]:
 
 
 def parse_package(paragraph: str) -> ControlPackage | None:
-    """Return the package of a paragraph, or None if it has a Status other than installed."""
+    """Return the package of a paragraph, or None if it has no Version, or a Status other than installed."""
     fields = parse_fields(paragraph)
     if not fields.get("Status", "ok installed").endswith(" installed") or "Version" not in fields:
         return None
@@ -193,7 +196,10 @@ class UnmetDependenciesError(Exception):
 
 
 def find_candidate(indexes: Iterable[PackageIndex], name: str) -> ControlPackage | None:
-    """Return the newest version of a package in the archive. If two suites have it, the first suite wins."""
+    """Return the newest version of a package in the archive, or None if the archive does not have the package.
+
+    If several suites have this version, the first suite wins.
+    """
     versions = [version for index in indexes for version in index.find_versions(name)]
     return max(versions, key=lambda each: version_sort_key(each.version), default=None)
 
@@ -203,8 +209,8 @@ def compute_closure(
 ) -> tuple[PackageAddition, ...]:
     """Return the packages to install for the requested names, sorted by name.
 
-    A package of the base image is included only if it is upgraded. Every requested name must be in one of the indexes.
-    Raises `UnmetDependenciesError`.
+    A package of the base image is included only if it is upgraded. The caller must check that every requested name is
+    in one of the indexes. Raises `UnmetDependenciesError` if a dependency cannot be satisfied, or if packages conflict.
     """
     solver = _ClosureSolver(indexes, installed)
     solver.request_packages(sorted(requested))
@@ -268,7 +274,10 @@ class _ClosureSolver:
             self._providers.setdefault(relation.name, {})[package.name] = relation
 
     def _choose_alternative(self, name: str) -> None:
-        """Choose the newest version in the archive, unless the present one is as new, and upgrade what it breaks."""
+        """Choose the newest version of a package in the archive, and upgrade the packages that this version breaks.
+
+        Do nothing if the archive does not have the package, or if the present version is as new.
+        """
         package, before = self._find_candidate(name), self._present.get(name)
         if package is None or (before and version_sort_key(before.version) >= version_sort_key(package.version)):
             return

@@ -35,7 +35,10 @@ _TIMESTAMP = re.compile(r"([0-9-]{10}T[0-9:]{8})(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]
 
 
 class DebianSystemReader(Protocol):
-    """A registry client that reads the installed packages of an image. Raises `UnavailableError`."""
+    """A registry client that reads the installed packages of an image.
+
+    Raises `UnavailableError` if the registry cannot be read.
+    """
 
     def read_debian_system(self, reference: str, platform: str, keyring: str) -> DebianSystem:
         """Return the dpkg status and the keyring of `name[:tag]@digest` for a platform such as linux/amd64."""
@@ -74,7 +77,8 @@ def resolve_apt_packages(  # noqa: PLR0913 - every effect is an argument
     """Return the packages that the spec and the decision about the base image request, with their dependencies.
 
     The packages of the earlier lock are kept if neither the spec nor a base image has changed.
-    Raises `DiagnosticsError` for a wrong value in the spec, `UnsolvableError` and `UnavailableError`.
+    Raises `DiagnosticsError` for an unusable base image, snapshot or package name, `UnsolvableError` if dependencies
+    cannot be satisfied, and `UnavailableError` if the archive cannot be read.
     """
     if locked := None if upgrade else _reuse_earlier_lock(spec, platforms, earlier.lock):
         return locked
@@ -144,7 +148,8 @@ def _collect_inputs(inputs: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[st
 def _read_base_system(source: TomlSource, platform: str, base: BaseImage, systems: DebianSystemReader) -> DebianSystem:
     """Return the installed packages of the base image and its keyring.
 
-    Raises `DiagnosticsError` for a distribution without snapshots, and for an image without apt.
+    Raises `DiagnosticsError` if the distribution has no known snapshots, if the image cannot be read, or if it has no
+    apt.
     """
     path: KeyPath = ("image", "base")
     release = DISTRIBUTION_RELEASES.get(base.os)
@@ -170,9 +175,10 @@ def _read_base_system(source: TomlSource, platform: str, base: BaseImage, system
 def _choose_snapshot(
     source: TomlSource, spec: Spec, created: Sequence[str | None], locked: str | None, now: str
 ) -> str:
-    """Return the snapshot in the spec, or else in the lock, or else the last midnight, for which services are complete.
+    """Return the snapshot or `exclude-newer` in the spec, or else the snapshot in the lock, or else the last midnight.
 
-    The snapshot is never older than a base image, because the image would have newer packages than the archive.
+    Snapshot services are complete up to the last midnight (UTC). The snapshot is never older than a base image, because
+    the image would have newer packages than the archive. Raises `DiagnosticsError` if the time in the spec is older.
     """
     earliest = max((_normalize_timestamp(each) for each in created if each), default="")
     requested_time = spec.apt.snapshot or spec.exclude_newer

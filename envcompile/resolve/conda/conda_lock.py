@@ -38,7 +38,7 @@ _SHIM_PROGRAM = "from envcompile.resolve.conda.conda_lock_shim import main\n\nma
 
 
 class CondaLockResolver:
-    """conda-lock; see `CondaResolver`. `timeout` is the limit for one download by py-rattler in seconds."""
+    """The resolver that runs conda-lock; see `CondaResolver`. `timeout` limits a download by py-rattler, in seconds."""
 
     def __init__(self, timeout: int = 300) -> None:
         self._timeout = timeout
@@ -46,7 +46,8 @@ class CondaLockResolver:
     def resolve(self, requests: tuple[CondaRequest, ...], effects: Effects) -> tuple[tuple[CondaPackage, ...], ...]:
         """Return the packages of each request, sorted by name.
 
-        Raises `UnsolvableError`, `UnavailableError` or `InvalidInputError`.
+        Raises the errors of `CondaResolver`, and `InvalidInputError` also for a request that conda-lock or the program
+        that it runs does not support.
         """
         return tuple(run_in_threads(lambda request: self._resolve_platform(request, effects), requests))
 

@@ -2,7 +2,7 @@
 
 conda-lock gets a Python interpreter as its `--conda`, and starts it in a folder with a script `create`, which calls
 `main`: `python create --prefix P --dry-run --json --channel URL... SPEC...`. The folder also has `shim-input.json`,
-which `conda_lock` writes. `main` writes `shim-answer.json` in the format of `rattler_worker`, with two kinds of its own
+which `conda_lock` writes. `main` writes `shim-answer.json` in the format of `rattler_worker`, with two additional kinds
 (`misread-requirement` and `program-failed`), and prints what conda would print.
 
 conda-lock rewrites requirements, and drops subdirs and hashes. Requirements that it changes are rejected.
@@ -33,7 +33,7 @@ _UNSOLVABLE_EXCEPTIONS = "Unsatisfiable|Packages?NotFound"
 
 
 def main() -> None:
-    """Run the program in the folder of the script that calls this."""
+    """Solve the request in `shim-input.json`. The files are in the folder of the script that calls this function."""
     folder = Path(sys.argv[0]).resolve().parent
     shim_input = json.loads((folder / "shim-input.json").read_text("utf-8"))
     answer = _answer_solve(shim_input, sys.argv[1:])
@@ -53,7 +53,7 @@ def _answer_solve(shim_input: dict[str, Any], arguments: Sequence[str]) -> dict[
             return {"kind": "misread-requirement", "problem": "", "requirement": text, "misread_as": spec}
     if not shim_input["program"]:
         return _solve_with_rattler(shim_input)
-    # Channels by URL, because the program may know another channel by the same name.
+    # Channels are passed as URLs, because the program may know another channel by the same name.
     names = {spec: parse_match_spec(spec).name for spec in specs if "::" in spec}
     urls = {spec: f"{request['only_channel'][name]}::{spec.partition('::')[2]}" for spec, name in names.items()}
     options = arguments[: len(arguments) - len(specs)]
@@ -101,10 +101,10 @@ def _format_fetch_row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _run_conda_program(argv: Sequence[str], pins: dict[str, str]) -> dict[str, Any]:
-    """Run a conda program with the pins as requirements; if that fails, again without the pins in its error.
+    """Run a conda program with the pins as requirements; if that fails, again without the pins that its error names.
 
-    If the reason names no pin, all are dropped. A package that only a pin requires does not get into the lock, because
-    conda-lock keeps only what the requirements depend on.
+    If the error names no pin, all pins are dropped. A package that only a pin requires does not get into the lock,
+    because conda-lock keeps only what the requirements depend on.
     """
     done = subprocess.run((*argv, *pins.values()), check=False, capture_output=True, encoding="utf-8", errors="replace")
     try:

@@ -34,13 +34,13 @@ RATTLER_VARIABLES = (
     "XDG_RUNTIME_DIR DBUS_SESSION_BUS_ADDRESS RATTLER_CACHE_DIR RATTLER_AUTH_FILE PYTHONPATH PYTHONHOME VIRTUAL_ENV "
     "LD_LIBRARY_PATH"
 ).split()
-# The same as `-m`, and 3 ms faster.
+# This does the same as `-m`, and is 3 ms faster.
 _WORKER_PROGRAM = "from envcompile.resolve.conda.rattler_worker import run_worker_program; run_worker_program()"
 _LOGIN_HINT = "run `rattler auth login`, or set `RATTLER_AUTH_FILE` to a file with the credentials"
 
 
 class RattlerResolver:
-    """The solver of py-rattler; see `CondaResolver`. `timeout` is the limit for one download in seconds."""
+    """The resolver that runs py-rattler; see `CondaResolver`. `timeout` is the limit for one download in seconds."""
 
     def __init__(self, timeout: int = 300) -> None:
         self._timeout = timeout
@@ -48,7 +48,7 @@ class RattlerResolver:
     def resolve(self, requests: tuple[CondaRequest, ...], effects: Effects) -> tuple[tuple[CondaPackage, ...], ...]:
         """Return the packages of each request, sorted by name.
 
-        Raises `UnsolvableError`, `UnavailableError` or `InvalidInputError`.
+        Raises the errors of `CondaResolver`, and `InvalidInputError` also for an invalid request (`format_request`).
         """
         answers = run_worker([format_request(request) for request in requests], effects, self._timeout)
         return tuple(parse_answer(request, answer) for request, answer in zip(requests, answers, strict=True))
@@ -156,7 +156,7 @@ def _list_constraints(cuda: CudaRequest) -> list[str]:
 def parse_answer(request: CondaRequest, answer: Mapping[str, Any]) -> tuple[CondaPackage, ...]:
     """Return the packages of an answer, sorted by name.
 
-    Raises `UnsolvableError`, `UnavailableError` or `InvalidInputError`, if the answer describes a problem.
+    Raises `UnsolvableError`, `UnavailableError` or `InvalidInputError` if the answer describes a problem.
     """
     problem = redact_secrets(str(answer.get("problem", "")))
     if answer["kind"] == "unsolvable":

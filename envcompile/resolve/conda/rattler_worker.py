@@ -103,7 +103,10 @@ async def _answer_request(request: dict[str, Any], gateway: rattler.Gateway) -> 
 
 
 async def _find_channel_failure(inputs: SolveInputs) -> dict[str, Any] | None:
-    """Query each channel separately, because the messages of rattler do not always name the channel that failed."""
+    """Return the answer about a channel that cannot be read, or None if all can be read.
+
+    Each channel is queried separately, because the messages of rattler do not always name the channel that failed.
+    """
     subdirs = inputs.request["subdirs"]
     queries = (inputs._replace(channels=[channel]).query(subdirs, [_UNUSED_NAME]) for channel in inputs.channels)
     for index, result in enumerate(await asyncio.gather(*queries, return_exceptions=True)):
@@ -115,7 +118,7 @@ async def _find_channel_failure(inputs: SolveInputs) -> dict[str, Any] | None:
 
 
 def _describe_gateway_error(error: GatewayError, failed_channel: int | None = None) -> dict[str, Any]:
-    """Return an answer. `failed_channel` is the index of the channel if it is known."""
+    """Return the answer for an error. `failed_channel` is the index of the channel, or None if it is not known."""
     text = str(error)
     kind = next((kind for pattern, kind in _FAILURE_KINDS.items() if pattern in text), "channel-unreadable")
     return {"kind": kind, "problem": text, "failed_channel": failed_channel}
@@ -188,7 +191,8 @@ async def _run_rattler(inputs: SolveInputs, pins: Records, constraints: Sequence
         channel_priority=rattler.ChannelPriority.Strict,
         channel_relations="disabled",
         exclude_newer=exclude_newer,
-        # The time at which the channel received the file, or else that of the build. Files with neither are excluded.
+        # A file counts as newer by the time at which the channel received it, or else by the time of its build. A file
+        # with neither time is excluded.
         timestamp_policy="require-timestamp",
     )
 
@@ -248,7 +252,7 @@ async def select_cuda_builds(inputs: SolveInputs) -> SolveInputs:
 
 
 def _find_cuda_needs(record: rattler.RepoDataRecord) -> list[rattler.VersionSpec]:
-    """Return the CUDA versions that a build requires, of the libraries or of the driver; none for a CPU build."""
+    """Return the ranges of CUDA versions that a build requires, for libraries or driver; empty for a CPU build."""
     match_specs = [
         rattler.MatchSpec(text, strict=False)
         for text in record.depends
@@ -258,7 +262,7 @@ def _find_cuda_needs(record: rattler.RepoDataRecord) -> list[rattler.VersionSpec
 
 
 async def find_missing_names(inputs: SolveInputs, reason: str) -> dict[str, dict[str, list[str]]]:
-    """Return the names that no channel has for this platform: the `subdirs` that have them, and similar `names`."""
+    """Return for each name that no channel has for this platform the `subdirs` that have it, and similar `names`."""
     import difflib  # noqa: PLC0415 - only for missing names
 
     names = [*inputs.request["names"], *(first or second for first, second in re.findall(_NOT_FOUND_PATTERN, reason))]
@@ -280,7 +284,7 @@ async def find_missing_names(inputs: SolveInputs, reason: str) -> dict[str, dict
 
 
 def record_to_json(record: rattler.RepoDataRecord) -> dict[str, Any]:
-    """Return the fields of a record that the lock needs. `channel` is a URL; `sha256` is empty without a hash."""
+    """Return the fields of a record that the lock needs. `channel` is a URL; `sha256` is empty if unknown."""
     return {
         "name": record.name.normalized,
         "version": str(record.version),

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
+from tests.kit.effort import count_examples
 from tests.kit.network import cut_off
 
 if TYPE_CHECKING:
@@ -27,14 +28,13 @@ USING_FIXED_PORTS = {"tests/engine/test_ml.py", "tests/engine/test_benchmark.py"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# A deadline is an assertion on elapsed time, and fails on a busy machine.
-settings.register_profile("tests", parent=settings(), deadline=None)
-settings.load_profile("tests")
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--rewrite-goldens", action="store_true", help="write what the tests got into fixtures/: then read the diff"
+    )
+    parser.addoption(
+        "--long", action="store_true", help="run the tests marked `long` too, and properties on five times the examples"
     )
 
 
@@ -57,9 +57,21 @@ def pytest_configure(config: pytest.Config) -> None:
     engines = os.environ.get("ENVCOMPILE_TEST_ENGINES", "").split()
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     if engines:
-        settings = Path(engines[worker % len(engines)]).read_text("utf-8")
-        os.environ.update(dict(re.findall(r"^export (\w+)=(.*)$", settings, re.MULTILINE)))
-    del config
+        variables = Path(engines[worker % len(engines)]).read_text("utf-8")
+        os.environ.update(dict(re.findall(r"^export (\w+)=(.*)$", variables, re.MULTILINE)))
+    if config.getoption("--long"):
+        # Decorators read it while the tests are imported.
+        os.environ["ENVCOMPILE_TEST_LONG"] = "yes"
+    # A deadline is an assertion on elapsed time, and fails on a busy machine.
+    settings.register_profile("tests", parent=settings(), deadline=None, max_examples=count_examples(100))
+    settings.load_profile("tests")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--long"):
+        left_out = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.hookimpl(wrapper=True)

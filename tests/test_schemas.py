@@ -42,6 +42,7 @@ from envcompile.lock.reader import decode_lock
 from envcompile.lock.writer import format_lock
 from envcompile.project.generated_files import DOCKERFILE_NAME, EXPORT_FILES
 from envcompile.spec.decode import decode_spec
+from tests.kit.effort import count_examples
 from tests.kit.project import CASES, FIXTURES, case, parsed
 from tests.kit.spec_keys import FREE, FULL, TYPES, paths, put, without
 
@@ -209,7 +210,7 @@ def test_specs_of_the_schema(value: dict[str, Any]) -> None:
 
 
 @given(SPECS, st.data())
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=count_examples(400), suppress_health_check=list(HealthCheck))
 def test_specs_with_a_mistake(value: dict[str, Any], data: st.DataObject) -> None:
     """One thing changed somewhere: a value of another type, a key too many or too few, a character of a string."""
     changed = copy.deepcopy(value)

@@ -18,6 +18,7 @@ from envcompile.base_image.catalogue import load_default_catalogue
 from envcompile.base_image.catalogue_check import iter_schema_violations, parse_checked_catalogue
 from envcompile.diagnostics.diagnostic import DiagnosticsError, find_span
 from envcompile.diagnostics.source import JsonSource, TextSpan
+from tests.kit.effort import count_examples
 
 TEXT = files("envcompile.base_image").joinpath("data/catalogue.json").read_text("utf-8")
 DATA: dict[str, Any] = json.loads(TEXT)
@@ -127,7 +128,7 @@ PATHS = paths(FEW)
 VALUES = [None, True, 0, 1.5, "", "x", "12.8.1", [], {}, ["x"], {"x": 1}]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=count_examples(150))
 @example([(("format",), True)])
 @given(
     st.lists(st.tuples(st.sampled_from(PATHS[1:]), st.sampled_from([*VALUES, "gone", "more"])), min_size=1, max_size=3)

@@ -26,6 +26,7 @@ from envcompile.diagnostics.rules import RULES
 from envcompile.lock.model import CondaPackage, PipPackage, SizeSaving
 from envcompile.spec.model import ANY_CUDA, NO_CUDA, CudaRequest
 from envcompile.versions import minor_release
+from tests.kit.effort import count_examples
 
 ROOT = Path(__file__).parents[2]
 CASES: list[dict[str, Any]] = json.loads((ROOT / "fixtures/base/cases.json").read_text("utf-8"))["vectors"]
@@ -94,7 +95,7 @@ def first(case: dict[str, Any]) -> BaseImageResult:
     return decide_base_images(read_request(case["input"]), read_packages(case["input"]), CATALOGUE)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=count_examples(400))
 @given(questions, sets)
 def test_total(asked: BaseImageRequest, held: list[PackageSummary]) -> None:
     """A decision or its errors, never a traceback; every image that is chosen exists, for every platform asked."""
@@ -121,7 +122,7 @@ def test_total(asked: BaseImageRequest, held: list[PackageSummary]) -> None:
     assert all(row.decision and row.source for row in decision.explanation)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=count_examples(400))
 @given(questions.filter(lambda asked: asked.image is None), sets)
 def test_nothing_of_cuda_is_shipped_twice(asked: BaseImageRequest, held: list[PackageSummary]) -> None:
     """Promise 9: the smallest base that works. CUDA libraries are never shipped twice."""
@@ -139,7 +140,7 @@ def test_nothing_of_cuda_is_shipped_twice(asked: BaseImageRequest, held: list[Pa
     assert ("devel" in decision.build.flavour) <= any(row.rule == "compiled" for row in decision.explanation)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=count_examples(100))
 @given(questions, sets, st.randoms())
 def test_order_does_not_matter(asked: BaseImageRequest, held: list[PackageSummary], random: Any) -> None:
     mixed = list(held)

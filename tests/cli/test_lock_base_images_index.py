@@ -36,9 +36,10 @@ CASES = {
     "onnxruntime": ("onnxruntime-gpu", "", "nvidia/cuda:13.0.3-cudnn-runtime-ubuntu24.04"),
     "faster-whisper": ("faster-whisper", "", "nvidia/cuda:12.6.3-cudnn-runtime-ubuntu24.04"),
     "scikit-learn": ("scikit-learn", "", SLIM),
-    # 200 packages: some ten seconds.
+    # 200 packages.
     "vllm": ("vllm", "", SLIM),
 }
+LONG = {"tensorflow with its libraries", "vllm"}
 
 
 # It has no wheel, and its dependencies count as dynamic: that they hold is a known fact, and so is how it is built.
@@ -58,7 +59,10 @@ def settings() -> Iterator[str]:
         yield text
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.long if name in LONG else ()) for name in CASES],
+)
 def test_base_of_a_real_lock(name: str, tmp_path: Path, settings: str) -> None:
     requirement, cuda, image = CASES[name]
     platform = locked(tmp_path, settings, f'[pip]\npackages = ["{requirement}"]\n[cuda]\n{cuda}\n')

@@ -117,7 +117,7 @@ def test_the_lock_says_where_from_and_what_is_private_and_never_the_password(tmp
 
 
 @pytest.mark.index
-@pytest.mark.parametrize("resolver", RESOLVERS)
+@pytest.mark.parametrize("resolver", ["uv", pytest.param("pip-tools", marks=pytest.mark.long)])
 def test_the_ml_example_with_torch_for_the_cpu(tmp_path: Path, resolver: str) -> None:
     """torch from an index laid out as PyTorch's, all the rest of a large environment from the real one."""
     example = (FIXTURES.parent / "examples/ml/envcompile.toml").read_text("utf-8")

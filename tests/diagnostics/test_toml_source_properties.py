@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
 from envcompile.diagnostics.toml_source import TomlSource
+from tests.kit.effort import count_examples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -196,7 +197,7 @@ def problem_of(source: TomlSource) -> Diagnostic | None:
     return None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=count_examples(200))
 @given(table=TABLES, random=st.randoms(use_true_random=False))
 def test_spans_parse_to_key_and_value(table: dict[str, Any], random: Random) -> None:
     """The text at the span of a key parses to its name, and the text at the span of its value to the value."""
@@ -221,7 +222,7 @@ def test_spans_parse_to_key_and_value(table: dict[str, Any], random: Random) -> 
             assert names_of(value_text)[: len(names)] == names
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=count_examples(200))
 @given(table=TABLES, random=st.randoms(use_true_random=False))
 def test_broken_text_has_a_message_and_an_offset(table: dict[str, Any], random: Random) -> None:
     """A broken text gives a value, or a diagnostic with an offset in the text; no span is outside of the text."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from envcompile.emit.dockerfile import compile_dockerfile, compute_tag
 from envcompile.lock.freshness import check_freshness
+from tests.kit.effort import count_examples
 from tests.kit.project import CASES, case, parsed, spec_of
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def tag_of(spec: Spec, lock: Lock) -> str:
     return compute_tag(compile_dockerfile(spec, lock))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=count_examples(60))
 @given(st.sampled_from(CASES), st.randoms(use_true_random=False))
 def test_what_is_unordered_leaves_the_tag_alone(name: str, shuffle: random.Random) -> None:
     spec, lock = parsed(name)
@@ -70,7 +71,7 @@ def kinds(platform: PlatformLock) -> list[str]:
     ]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=count_examples(100))
 @given(st.sampled_from(CASES), st.data())
 def test_any_pin_moves_the_tag(name: str, data: st.DataObject) -> None:
     """A version, a hash, a base, a tool, the interpreter, a package less: each is another image."""

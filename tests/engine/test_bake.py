@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from envcompile.engine.build import BuildRequest, format_bake_file, format_exporter
 from tests.engine.test_dockerfile import HOSTILE, SPEC
+from tests.kit.effort import count_examples
 from tests.kit.engine import CA_BUNDLE, Engine, docker, envcompile
 from tests.kit.project import FIXTURES
 
@@ -39,7 +40,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.engine
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=count_examples(60))
 @given(st.lists(st.lists(st.sampled_from(SIGNS), max_size=8).map("".join), min_size=1, max_size=20))
 def test_every_string_arrives_as_written(engine: Engine, texts: list[str]) -> None:
     """Promise 10: nothing injects. A sign less or more would be another Dockerfile under the same tag."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tests.kit.engine import Engine
 
-pytestmark = [pytest.mark.engine, pytest.mark.index]
+pytestmark = [pytest.mark.engine, pytest.mark.index, pytest.mark.long]
 
 SPEC = """
 name = "small"

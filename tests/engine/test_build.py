@@ -102,9 +102,6 @@ def test_builds_from_nothing_have_one_digest_wherever_they_go(engine: Engine, fo
     assert (done.returncode, done.stdout) == (0, f"{tag(folder)}\n"), done.stderr
     digest = there(tag(folder))
     assert f"({digest})" in done.stderr
-    docker("image", "rm", tag(folder))
-    engine.forget()
-    assert digest in build(folder).stderr
     assert digest in build(folder, "--force").stderr
     # The same in a file, which keeps its content whenever a build fails; and by the check.
     (folder / "image.tar").write_text("old", "utf-8")

@@ -146,6 +146,7 @@ def free(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
+@pytest.mark.long
 def test_two_builds_from_nothing_give_one_digest(engine: Engine, built: Built) -> None:
     """Promise 6: same Dockerfile, same image, bit for bit."""
     engine.forget()

@@ -22,6 +22,7 @@ from envcompile.export.common import derive_file_urls
 from envcompile.export.conda_lock import compute_content_hash, merge_dependencies
 from envcompile.resolve.conda.channels import parse_channel
 from envcompile.spec.conda import CondaRequirement
+from tests.kit.effort import count_examples
 from tests.kit.project import FIXTURES, parsed, spec_of
 from tests.spec.test_conda_properties import parsed as requirement
 from tests.spec.test_conda_properties import specs
@@ -106,7 +107,7 @@ def test_a_channel_of_a_url_is_asked_for_by_its_url() -> None:
     assert '  - "https://h.invalid/team/noarch::a >1"\n  - "conda-forge::b"\n' in text
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=count_examples(150))
 @given(st.lists(specs(), min_size=1, max_size=1))
 @example(["x ==1.0|==1.1"])
 @example(["x ==1.0|==1.1 py*"])

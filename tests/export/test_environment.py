@@ -8,13 +8,14 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from envcompile.export.environment_yml import format_match_spec
+from tests.kit.effort import count_examples
 from tests.spec.test_conda_properties import parsed, specs
 
 if TYPE_CHECKING:
     from tests.export.conftest import CondaLock
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=count_examples(300))
 @given(specs(), st.sampled_from(["", "[subdir=noarch]", f"[md5={'0' * 32}]", f"[sha256={'a' * 64},subdir=linux-64]"]))
 @example("x 1.26.*|>=2,<3 py*", f"[md5={'0' * 32}]")
 @example("conda-forge/noarch::x * py*", "")

@@ -1,7 +1,11 @@
-"""Measures of work that do not depend on the load of the machine: calls of functions, and processor time."""
+"""How much work a test does, and measures of work that do not depend on the load of the machine.
+
+Those measures are calls of functions, and processor time.
+"""
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from contextlib import contextmanager
@@ -10,6 +14,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
+
+
+def count_examples(count: int) -> int:
+    """The number of examples for a property: `count` if pytest runs with `--long`, otherwise a fifth of it."""
+    return count if os.environ.get("ENVCOMPILE_TEST_LONG") else max(count // 5, 20)
 
 
 def count_calls(function: Callable[[], object]) -> int:

@@ -26,6 +26,7 @@ from envcompile.lock.reader import parse_lock
 from envcompile.lock.writer import format_lock
 from envcompile.spec.conda import parse_match_spec
 from envcompile.spec.pip import parse_requirement
+from tests.kit.effort import count_examples
 from tests.kit.project import CASES, case, parsed, spec_of
 
 if TYPE_CHECKING:
@@ -319,7 +320,7 @@ KINDS: tuple[Callable[..., Mutated], ...] = (
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=count_examples(500))
 @given(st.data())
 def test_stale_or_unreadable_exactly_when_it_is(data: st.DataObject) -> None:
     """And the mutated thing is named, without a traceback."""

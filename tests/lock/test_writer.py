@@ -16,6 +16,7 @@ from envcompile.lock.model import AptPackage, BaseImage, Lock, PipPackage, Platf
 from envcompile.lock.reader import NewerLockFormatError, parse_lock
 from envcompile.lock.recovery import recover_images, recover_pins
 from envcompile.lock.writer import format_lock
+from tests.kit.effort import count_examples
 from tests.kit.project import CASES, FIXTURES, case
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def test_truncation_at_any_byte_is_noticed() -> None:
         assert said.value.exit_code == EXIT_INVALID_INPUT
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=count_examples(300))
 @given(st.data())
 def test_any_edit_by_hand_is_noticed(data: st.DataObject) -> None:
     text = case("several")[1]

@@ -27,6 +27,7 @@ from envcompile.spec.conda import (
     parse_conda_version,
     parse_match_spec,
 )
+from tests.kit.effort import count_examples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -208,7 +209,7 @@ def test_versions_in_channel_have_the_same_order_as_in_rattler(rattler: Rattler,
     ] == rattler.ask(pairs=pairs)["order"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=count_examples(200))
 @given(numbers=st.lists(versions() | LATER, min_size=2, max_size=12))
 @example(numbers=["1.0+cu118", "1.0", "1.0.post1", "1.0rc1", "1.0dev1", "1.0_", "1.0a_", "1.0a"])
 def test_generated_versions_have_the_same_order_as_in_rattler(rattler: Rattler, numbers: list[str]) -> None:
@@ -218,7 +219,7 @@ def test_generated_versions_have_the_same_order_as_in_rattler(rattler: Rattler, 
     ] == rattler.ask(pairs=pairs)["order"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=count_examples(200))
 @given(text=st.text("012a_.-+!", max_size=8) | st.text(max_size=5))
 def test_rattler_accepts_every_accepted_version(rattler: Rattler, text: str) -> None:
     try:
@@ -228,7 +229,7 @@ def test_rattler_accepts_every_accepted_version(rattler: Rattler, text: str) -> 
     assert rattler.ask(pairs=[(text, text)])["order"] == [0]
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=count_examples(500), suppress_health_check=[HealthCheck.too_slow])
 @given(text=specs(), numbers=st.lists(versions(), min_size=1, max_size=12), build=st.sampled_from(BUILDS))
 def test_generated_requirements_match_the_same_packages(
     rattler: Rattler, text: str, numbers: list[str], build: str
@@ -254,14 +255,14 @@ SLIPS = st.sampled_from("=<>!~*.,|[]\"' 1a_-:")
 NEAR = [(number, build) for number in ("1", "1.2", "2.0", "2.0rc1", "1a1", "10") for build in ("py39_0", "0")]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=count_examples(500))
 @given(text=SOUP | PIECED | st.text(max_size=20))
 def test_random_text_is_rejected_or_read_as_in_rattler(rattler: Rattler, text: str) -> None:
     """Random text never causes a crash, and rattler accepts and reads every accepted text in the same way."""
     agree(rattler, text, NEAR)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=count_examples(500))
 @given(text=specs(), where=st.integers(0, 30), what=SLIPS, length=st.integers(0, 2))
 def test_requirement_with_a_typo_is_rejected_or_read_as_in_rattler(
     rattler: Rattler, text: str, where: int, what: str, length: int

@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from envcompile.resolve.apt.closure import version_sort_key
+from tests.kit.effort import count_examples
 
 _RUN = st.text("0123456789.+~-abzAZ", max_size=8)
 VERSIONS = st.builds(
@@ -29,7 +30,7 @@ def by_dpkg(one: str, other: str) -> int:
 
 
 @pytest.mark.skipif(shutil.which("dpkg") is None, reason="compares with the real dpkg, and this is no Debian")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=count_examples(300))
 @given(VERSIONS, VERSIONS)
 @example("1.0~rc1-1", "1.0-1")
 @example("1.0", "1.0-0")

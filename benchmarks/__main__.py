@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks import conda, dockerfile, images, lock, pip_compile, verify
+from benchmarks import conda, dockerfile, images, layers, lock, pip_compile, verify
 from benchmarks.measure import CommandFailed
 from benchmarks.setting import Setting
 from benchmarks.skipped import Skipped
@@ -37,6 +37,9 @@ COMPARISONS = {
     "lock-conda": Comparison("envcompile lock, a bare py-rattler script, conda-lock; one conda channel", conda.compare),
     "verify": Comparison("envcompile verify, a bare interpreter, conda-lock --check-input-hash", verify.compare),
     "dockerfile": Comparison("envcompile dockerfile and tag, and a process that only imports", dockerfile.compare),
+    "layers": Comparison(
+        "plans of layers for ten images: bytes in a registry and in a push, by arithmetic", layers.compare
+    ),
     "images": Comparison("envcompile build and Dockerfiles written by hand: time, size, layers", images.compare),
     "pip-compile": Comparison("envcompile lock and pip-compile, both with empty caches", pip_compile.compare),
 }

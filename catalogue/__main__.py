@@ -37,7 +37,9 @@ _DESCRIPTION = """\
 Renews what is known of nvidia/cuda images and of frameworks, and prints what changed: `+` new, `-` gone, `~` another.
 What only people know stays as it is; what they have to add is said on standard error. Registries are asked through the
 mirrors and the login of this user, the package index is uv's. The same answers give the same bytes."""
-_EPILOG = "exit codes: 0 done, or nothing to do; 1 with --check: it would change; 2 usage; 3 somebody does not answer"
+_EPILOG = """\
+exit codes: 0 done, or nothing to do; 1 with --check: it would change; 2 usage;
+3 a registry or the index does not answer"""
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
@@ -55,7 +57,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     looked = "images to look into at most, newest first (default: 30): hubs count these and not the list of tags"
     parser.add_argument("--most", metavar="N", type=int, default=30, help=looked)
     parser.add_argument("--again", action="store_true", help="read the metadata of known releases, too")
-    parser.add_argument("--gone", action="store_true", help="believe it when more than one tag in ten is gone")
+    parser.add_argument("--gone", action="store_true", help="accept that more than one tag in ten is gone")
     today = datetime.now(timezone.utc).date().isoformat()
     parser.add_argument("--date", metavar="YYYY-MM-DD", default=today, help="the date of what changes (default: today)")
     return parser.parse_args(argv)

@@ -79,7 +79,7 @@ def replay_cases(text: str, catalogue: Catalogue) -> list[ReplayResult]:
         return [_replay_case(case, catalogue) for case in cases]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidInputError(
-            f"these are no cases: {type(error).__name__} at {error}", "see docs/base.md for the form"
+            f"the file does not contain cases: {type(error).__name__} at {error}", "see docs/base.md for the form"
         ) from error
 
 
@@ -145,7 +145,7 @@ def _find_actual_value(key: str, decision: BaseImageResult) -> object:
         "apt_run": sorted(decision.apt_run),
         "apt_build": sorted(decision.apt_build),
     }
-    return {**lists, **plain, **rest}.get(key, "(nobody says)")
+    return {**lists, **plain, **rest}.get(key, "(not in the decision)")
 
 
 def _is_equal_value(key: str, told: object, found: object) -> bool:

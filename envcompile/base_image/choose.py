@@ -90,10 +90,12 @@ def _iter_requested_image_diagnostics(
     if missing and sure:
         names = [*case.needs.compiled_packages, *(each.package for each in case.needs.unmet_needs)]
         message = f"`{stage.image}` has no {' and no '.join(missing)}, which {' and '.join(names)} needs"
-        yield Diagnostic("cuda-no-image", message, hint="leave `base` out of `[image]`, and one that fits is chosen")
+        yield Diagnostic(
+            "cuda-no-image", message, hint="remove `base` from `[image]`, and envcompile chooses an image that fits"
+        )
     elif image:
         for obstacle, why in find_obstacles(case, image, "run").items():
-            yield Diagnostic(obstacle, f"`{stage.image}` does not do: {why}", hint="leave `base` out of `[image]`")
+            yield Diagnostic(obstacle, f"`{stage.image}` cannot be used: {why}", hint="remove `base` from `[image]`")
         yield from image_warnings(case, ImagePair(stage.system, None, image))
 
 

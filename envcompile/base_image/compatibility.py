@@ -133,7 +133,7 @@ def _suggest_cuda_for_compute(row: GpuArchitecture, case: DecisionInputs) -> str
     known = [
         each for each in case.catalogue.minor_releases if is_compute_in_toolkit(row.capability, each, case.catalogue)
     ]
-    hint = f"CUDA {known[0]} to {known[-1]} serves it" if known else "no CUDA that is known serves it"
+    hint = f"CUDA {known[0]} to {known[-1]} supports it" if known else "no known CUDA release supports it"
     advice = []
     if known and not case.request.cuda:
         advice.append(f'write `version = "{major_version(known[-1])}"` in `[cuda]`')
@@ -165,17 +165,18 @@ def iter_compute_errors(case: DecisionInputs) -> Iterator[Diagnostic]:
         elif toolkit and (why := explain_unsupported_compute(case, name, minor_release(toolkit))):
             yield Diagnostic(
                 "compute-unsupported",
-                f"GPU architecture {name} is not served: {why}",
+                f"GPU architecture {name} is not supported: {why}",
                 hint=_suggest_cuda_for_compute(row, case),
             )
         elif row.last_driver and major_version(case.request.driver or "") > int(row.last_driver):
             message = (
-                f"GPU architecture {name} had its last driver with R{row.last_driver}, before {case.request.driver}"
+                f"driver {case.request.driver} does not support GPU architecture {name}: "
+                f"R{row.last_driver} is the last one that does"
             )
             yield Diagnostic(
                 "compute-unsupported",
                 message,
-                hint=f'say `driver = "{row.last_driver}"`, or leave the architecture out',
+                hint=f'write `driver = "{row.last_driver}"` in `[cuda]`, or remove the architecture from `compute`',
             )
 
 
@@ -264,7 +265,7 @@ def iter_version_conflicts(case: DecisionInputs) -> Iterator[Diagnostic]:
             f"`{name}`" for name in (*case.needs.compiled_packages, *(each.package for each in case.needs.unmet_needs))
         )
         message = f"the spec excludes CUDA, but locked packages use it: {versions or needing}"
-        hint = "request builds without it: conda's `pytorch * cpu*`, or pip's from an index of such in `extra-indexes`"
+        hint = "request CPU builds: `pytorch * cpu*` from conda, or a CPU index in `extra-indexes` for pip"
         yield Diagnostic("cuda-conflict", message, hint=hint)
     elif case.requested_cuda and found and major_version(case.requested_cuda) not in found:
         message = (
@@ -314,7 +315,7 @@ def check_driver_support(case: DecisionInputs) -> Diagnostic | None:
         ]
         best = max(supported, key=version_numbers, default=None)
         hint = (
-            f'it runs CUDA {best}: take builds for that, by `version = "{best}"` in `[cuda]`'
+            f'it runs CUDA {best}: write `version = "{best}"` in `[cuda]` to select builds for it'
             if best
             else "no CUDA that is known runs on it: take a newer driver"
         )
@@ -325,7 +326,9 @@ def check_driver_support(case: DecisionInputs) -> Diagnostic | None:
     if native and is_older_driver(driver, native):
         message = f"driver {driver} is older than CUDA {toolkit}, which came with {native}"
         return Diagnostic(
-            "driver-minor-only", message, hint="it runs by minor version compatibility; PTX of it does not"
+            "driver-minor-only",
+            message,
+            hint="it runs through minor version compatibility, but code that exists only as PTX does not",
         )
     return None
 

@@ -138,8 +138,8 @@ def choose_base_image(  # noqa: PLR0913, PLR0917
     # The spec takes precedence, then the image itself, then its name.
     os, glibc = base.os or found.os or inferred.os, base.glibc or found.glibc or inferred.glibc
     if not os or not glibc:
-        message = f"`{image}` does not tell which system and C library it has"
-        return _make_base_diagnostic("base-unknown", message, f"say it: {BASE_TABLE_EXAMPLE}")
+        message = f"the system and the C library of `{image}` are unknown"
+        return _make_base_diagnostic("base-unknown", message, f"state them: {BASE_TABLE_EXAMPLE}")
     if not uses_base_python(spec):
         return BaseImage(image, os, glibc), None
     path = base.python_path or found.python_path or inferred.python_path
@@ -200,7 +200,7 @@ def _find_python_mismatch(requested: str, base: BaseImageSpec, found: BaseImageP
     tagged = parts.tag.split("-")[0] if parts and parts.tag and _is_python(parts.name) else ""
     exact = base.python or requested
     if tagged[:1].isdigit() and not is_release_of(exact, tagged) and not is_release_of(tagged, exact):
-        return f"the spec requests Python {requested}, but `{base.image}` is named for {tagged}"
+        return f"the spec requests Python {requested}, but the tag of `{base.image}` is for Python {tagged}"
     return None
 
 

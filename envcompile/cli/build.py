@@ -142,5 +142,7 @@ def _iter_bake_targets(files: list[str | None]) -> Iterator[BakeTarget]:
 def _parse_shard(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
     if found is None or not 1 <= int(found[1]) <= int(found[2]):
-        raise InvalidInputError(f"`--shard {text}` is not a part of a whole", "write `--shard 1/3`, `2/3` and `3/3`")
+        raise InvalidInputError(
+            f"`--shard {text}` is not `I/N` with I from 1 to N", "write `--shard 1/3`, `2/3` and `3/3`"
+        )
     return int(found[1]), int(found[2])

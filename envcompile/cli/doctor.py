@@ -90,7 +90,7 @@ def _check_registries(images: Iterable[str], environment: Mapping[str, str]) -> 
         if there:
             yield CheckResult("registry", "fine", f"`{image}` is there")
         else:
-            message = f"the registry does not show `{image}`"
+            message = f"the registry has no `{image}`, or does not allow access to it"
             yield CheckResult(
                 "registry", "missing", message, "`docker login` to it, or check `[mirrors]` in the settings"
             )

@@ -32,7 +32,7 @@ def format_decisions(lock: Lock, spec: Spec) -> Iterator[str]:
         yield f"  build on   {platform.build.image}"
         yield f"  run on     {platform.run.image}"
         if platform.base_decision is None:
-            yield "  why        the lock was made by a release that did not say: run `envcompile lock`"
+            yield "  why        the lock was made by a release that did not record the reasons: run `envcompile lock`"
         else:
             yield from _format_decision(platform, platform.base_decision)
         if provided := format_provided(spec, platform):

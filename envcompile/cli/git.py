@@ -42,7 +42,7 @@ def read_file_at_revision(path: Path, revision: str) -> bytes | None:
     if repository.exit_code:
         raise UnavailableError(f"git does not read this repository: {_find_error_message(repository)}")
     if run_git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}").exit_code:
-        message = f"git knows no revision `{revision}`, and there is no such file"
+        message = f"`{revision}` is neither a git revision nor a file"
         raise InvalidInputError(message, "`git log` lists revisions")
     blob = run_git("cat-file", "blob", f"{revision}:./{path.name}")
     if blob.exit_code and not any(words in blob.stderr for words in _MISSING_FILE_MESSAGES):

@@ -133,8 +133,8 @@ def read_graphs(arguments: argparse.Namespace) -> dict[str, PlatformGraph]:
     known = [each.platform for each in lock.platforms]
     only = arguments.platform
     if only is not None and only not in known:
-        hint = did_you_mean(only, known) or f"it holds {', '.join(f'`{each}`' for each in known)}"
-        raise InvalidInputError(f"the lock holds no platform `{only}`", hint)
+        hint = did_you_mean(only, known) or f"it has {', '.join(f'`{each}`' for each in known)}"
+        raise InvalidInputError(f"the lock does not have the platform `{only}`", hint)
     return {
         each.platform: _create_platform_graph(spec, each) for each in lock.platforms if only in (None, each.platform)
     }
@@ -200,7 +200,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def _parse_depth(word: str) -> int:
     if not word.isdecimal():
-        raise ArgumentTypeError(f"`{word}` is not a number of steps")
+        raise ArgumentTypeError(f"`{word}` is not a number of levels")
     return int(word)
 
 

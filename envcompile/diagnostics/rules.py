@@ -274,6 +274,17 @@ _ALL_RULES = (
     ),
     DiagnosticRule("port", "the value is not a port", "Ports are integers from 1 to 65535."),
     DiagnosticRule(
+        "signal",
+        "the value is not the name of a signal",
+        "Write the name of a signal with `SIG`, as signal(7) lists it, for example `SIGINT`.",
+    ),
+    DiagnosticRule(
+        "duration",
+        "the value is not a duration",
+        "Write numbers with the units h, m, s and ms, from the largest to the smallest, for example `30s` or `1m30s`.",
+    ),
+    DiagnosticRule("retries", "the value is not a number of retries", "Write an integer from 1 to 1000."),
+    DiagnosticRule(
         "path",
         "the value is not an absolute path",
         "Write an absolute path in the image without `..`, such as `/work`.",
@@ -444,9 +455,9 @@ _ALL_RULES = (
     DiagnosticRule(
         "cuda-sdist",
         "an sdist appears to compile CUDA code",
-        "envcompile does not know the package, but its build environment asks for CUDA (`FORCE_CUDA`, "
+        "envcompile does not know the package, but its `build-env` requests CUDA (`FORCE_CUDA`, "
         "`TORCH_CUDA_ARCH_LIST`, `CMAKE_ARGS`), or it is built with a torch that has CUDA. So the build stage has "
-        'nvcc. `FORCE_CUDA = "0"` in its `build-env` rules that out.',
+        'nvcc. `FORCE_CUDA = "0"` in its `build-env` builds it without CUDA.',
         phase="lock",
         severity="warning",
         key=_PIP_PACKAGES_KEY,

@@ -158,7 +158,7 @@ def _read_json(ask: DockerRunner, word: str) -> dict[str, Any]:
 
 
 def _format_version(part: object) -> str:
-    return str(part.get("Version") or "of no version") if isinstance(part, dict) else "of no version"
+    return str(part.get("Version") or "of unknown version") if isinstance(part, dict) else "of unknown version"
 
 
 def _check_daemon(ask: DockerRunner, versions: Mapping[str, Any]) -> CheckResult:
@@ -167,9 +167,7 @@ def _check_daemon(ask: DockerRunner, versions: Mapping[str, Any]) -> CheckResult
     version = _format_version(versions["Server"])
     found = re.match(r"[0-9]+", version)
     if found and int(found[0]) < _MIN_ENGINE_VERSION:
-        message = (
-            f"engine {version} is too old: {_MIN_ENGINE_VERSION} is the first that builds what we write, and loads it"
-        )
+        message = f"engine {version} is too old: envcompile needs {_MIN_ENGINE_VERSION} or later"
         return CheckResult("daemon", "wrong", message, f"install Docker {_MIN_ENGINE_VERSION} or later")
     return CheckResult("daemon", "fine", f"engine {version}")
 
@@ -182,7 +180,7 @@ def _check_builder(docker: DockerClient, builder: str) -> Iterator[CheckResult]:
     name, driver = _find_field(answer.stdout, "Name"), _find_field(answer.stdout, "Driver")
     called = f"builder `{name}` ({driver})"
     if not re.search(r"^Status:\s+running", answer.stdout, re.MULTILINE):
-        message = f"{called} is not running: a build starts it, and what it can do is not known before"
+        message = f"{called} is not running, so its features cannot be checked; a build starts it"
         yield CheckResult("builder", "note", message, "run `docker buildx inspect --bootstrap`, and this command again")
         return
     can = probe_builder(docker, builder, find_engine_platform(docker.run_command))

@@ -27,7 +27,7 @@ _NVIDIA_SMI_COMMAND = ("nvidia-smi", "--query-gpu=driver_version,name", "--forma
 # nvidia-smi hangs on some broken drivers.
 _PROBE_TIMEOUT = 30.0
 _DRIVER_REMEDY = (
-    "reinstall the driver, or restart the machine: after an update, kernel module and library differ until then"
+    "restart the machine if the driver was updated, because its kernel module and its library differ until then"
 )
 # Measured on examples/ml (752 MB of packages, Docker 26 with containerd's store): the build took 7.7 GB, three times
 # the unpacked packages (uv's cache, the build stage, the layers) and once the packed ones. 2.5 GB remained when the
@@ -132,7 +132,7 @@ def check_disk_space(ask: DockerRunner, info: Mapping[str, Any], wanted: DiskEst
         return CheckResult("disk", "fine", has)
     least = "" if wanted.is_complete else "at least "
     build, image = format_bytes(wanted.build_bytes), format_bytes(wanted.image_bytes)
-    message = f"{has}; to build the lock's image takes {least}{build}, about, and {image} of it stay"
+    message = f"{has}; building the image needs {least}about {build}, and the image keeps {image} of it"
     if free >= wanted.build_bytes:
         return CheckResult("disk", "fine", message)
     remedy = "`docker buildx prune` empties the builder's cache, `docker system df` lists what is large"
@@ -192,7 +192,7 @@ def _find_library_version(distribution: str) -> str | UnavailableError:
     try:
         return version(distribution)
     except PackageNotFoundError:
-        return UnavailableError(f"`{distribution}`, which the spec asks for, is not installed")
+        return UnavailableError(f"`{distribution}`, which the spec requires, is not installed")
 
 
 def _find_uv_version(environment: Mapping[str, str]) -> str | UnavailableError:

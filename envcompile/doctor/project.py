@@ -71,7 +71,7 @@ def read_project_needs(file: str | None, catalogue: Catalogue) -> ProjectNeeds:
 
 
 def _create_needs_from_error(about: str, problem: EnvcompileError, known: CheckResult) -> ProjectNeeds:
-    remedy = problem.hint or "run `envcompile lock`, which points at each"
+    remedy = problem.hint or "run `envcompile lock` to see each mistake"
     return ProjectNeeds(
         (known, result_from_error(about, problem)._replace(remedy=remedy)), images=_list_default_images()
     )

@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
+from envcompile.emit.contents import format_contents
 from envcompile.plan.planner import make_plan
 from envcompile.spec.values import CONTROL_CHARACTER
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from envcompile.lock.model import Lock
     from envcompile.plan.model import Plan
     from envcompile.spec.model import Spec
 
-HEREDOC_END = "EOF"
 _BARE_WORD = re.compile(r"[A-Za-z0-9._/:@+=-]+")
 
 
@@ -50,12 +52,12 @@ def format_exec_form(values: tuple[str, ...]) -> str:
     return json.dumps(list(values), ensure_ascii=False)
 
 
-def check_heredoc_line(value: str) -> str:
-    """Return `value` if it can be a line of a heredoc with a quoted end, in which nothing is expanded.
+def check_heredoc_line(value: str, end: str) -> str:
+    """Return `value` if it can be a line of a heredoc with the quoted end `end`, in which nothing is expanded.
 
     Raises `ValueError` for control characters other than tab, and for the end of the heredoc.
     """
-    if CONTROL_CHARACTER.search(value) or value == HEREDOC_END:
+    if CONTROL_CHARACTER.search(value) or value == end:
         raise ValueError(f"a Dockerfile cannot contain {value!r}")
     return value
 
@@ -79,37 +81,117 @@ def render_dockerfile(plan: Plan) -> str:
     """The text of the Dockerfile, with LF line ends. The same plan gives the same text on every machine."""
     several = len(plan.targets) > 1
     locked = {target.arch for target in plan.targets}
-    tools = [name for name, _ in plan.targets[0].tools]
-    template = _create_jinja_environment().get_template("Dockerfile.j2")
-    return template.render(
-        plan=plan,
-        several=several,
-        suffix=lambda target: f"-{target.arch}" if several else "",
-        # Every stage needs `--platform`: without it, a stage is for the platform of the builder.
-        platform="" if several else f"--platform={plan.targets[0].docker} ",
-        selected=[*tools, "lock", "build-base", "run-base"],
-        foreign=[arch for arch in TARGET_ARCHITECTURES if arch not in locked],
-        scripts=_list_scripts(plan),
-        script=lambda name: _create_jinja_environment().get_template(name).render().rstrip("\n"),
-        refusal=f"this Dockerfile is locked for {' and '.join(target.docker for target in plan.targets)} only",
+    # The name of the architecture in the names of stages is what `docker buildx build --check` wants to see beside
+    # `--platform`. For several platforms there are also stages without it, which TARGETARCH selects.
+    single = "" if several else f"-{plan.targets[0].arch}"
+    run_base = "base"
+    build_base = "base" if all(target.build == target.run for target in plan.targets) else "build-base"
+    checks_machine = _checks_machine_alone(plan)
+    lists = list(dict.fromkeys(file.path for target in plan.targets for file in target.files))
+    lists = [path for path in lists if path != "/machine" or checks_machine]
+    sources = {name: [path for tool, path in _TOOL_FILES if tool == name] for name, _ in plan.targets[0].tools}
+    body = (
+        _create_jinja_environment()
+        .get_template("Dockerfile.j2")
+        .render(
+            plan=plan,
+            several=several,
+            single=single,
+            suffix=lambda target: f"-{target.arch}" if several else "",
+            run_base=run_base,
+            build_base=build_base,
+            lists=lists,
+            mounted=[path for path in lists if path.startswith(("/apt/", "/conda/", "/machine"))],
+            checks_machine=checks_machine,
+            uses_credentials=_uses_credentials(plan),
+            tools=[(name, path) for name, paths in sources.items() for path in paths],
+            from_tools=lambda name: (
+                f"lock /tools/{sources[name][0].rpartition('/')[2]}"
+                if several
+                else f"{name}{single} {sources[name][0]}"
+            ),
+            selected=list(dict.fromkeys((run_base, build_base, "lock"))),
+            folders=_group_by_folder,
+            variables=_format_env(plan),
+            foreign=[arch for arch in TARGET_ARCHITECTURES if arch not in locked],
+            fetches=bool(plan.apt or plan.conda or plan.layers or plan.sdists or plan.standalone_python),
+            scripts=_list_scripts(plan),
+            installers=[f"/{name}" for name in _list_installers(plan)],
+            refusal=f"this Dockerfile is locked for {' and '.join(target.docker for target in plan.targets)} only",
+        )
     )
+    return format_contents(plan, body) + body
 
 
-def _list_scripts(plan: Plan) -> list[tuple[str, str]]:
-    """The scripts that the plan needs: their paths in the lock stage, and the names of their templates."""
-    python = ("python-install",) if plan.standalone_python else ()
-    conda = ("activated", *(("provided.py",) if plan.provided else ()), "split") if plan.conda else ()
-    pip = ("pip", "overlaps.py", "added") if plan.layers else ()
-    sdists = ("sdist-fetch", "sdist-install", "added") if plan.sdists else ()
-    slim = ("slim",) if plan.slim else ()
-    names = {"pip": "pip-install"}
-    return [
-        *([("/apt/install", "apt-install")] if plan.apt else []),
-        *(
-            (f"/install/{name}", names.get(name, name))
-            for name in dict.fromkeys((*python, *conda, *pip, *sdists, *slim))
-        ),
-    ]
+def _uses_credentials(plan: Plan) -> bool:
+    """Whether an index of any package, or of a build requirement, requires credentials."""
+    requirements = (private for layer in plan.sdists for _, private in layer.indexes)
+    sdists = (layer.private for layer in plan.sdists)
+    return any((*requirements, *sdists, *(layer.private for layer in plan.layers)))
+
+
+def _group_by_folder(paths: Iterable[str]) -> list[tuple[str, list[str]]]:
+    """Return folder -> names: one COPY instruction writes all files of a folder."""
+    found: dict[str, list[str]] = {}
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        found.setdefault(f"{folder}/", []).append(name)
+    return list(found.items())
+
+
+_LINE_WIDTH = 116
+
+
+def _format_env(plan: Plan) -> str:
+    """The ENV instruction of the final image, on as many lines as it needs."""
+    words = ['PATH="/env/bin:$PATH"'] if plan.conda or plan.python else []
+    words += [f"{name}={quote_word(value)}" for name, value in plan.start.env]
+    lines = [f"ENV {words[0]}"]
+    for word in words[1:]:
+        if len(lines[-1]) + 1 + len(word) <= _LINE_WIDTH:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(f"    {word}")
+    return " \\\n".join(lines)
+
+
+# The files that the build takes out of the images of its tools.
+_TOOL_FILES = (
+    ("uv", "/uv"),
+    ("micromamba", "/bin/micromamba"),
+    ("micromamba", "/etc/ssl/certs/ca-certificates.crt"),
+)
+
+
+def _list_scripts(plan: Plan) -> list[str]:
+    """The names of the scripts that the plan needs, in the order in which the build runs them."""
+    environment = plan.python or plan.conda
+    parts = (
+        ("install-apt", bool(plan.apt)),
+        ("install-python", plan.standalone_python),
+        ("check-machine", _checks_machine_alone(plan)),
+        ("create-venv", plan.python),
+        ("create-conda-environment", plan.conda),
+        ("activated", plan.conda),
+        ("check_provided.py", plan.provided),
+        ("split-layers", plan.conda),
+        ("explain-pip", plan.guards_pip),
+        *((name, True) for name in _list_installers(plan)),
+        ("add-user", True),
+        ("profile", environment),
+    )
+    return [name for name, used in parts if used]
+
+
+def _checks_machine_alone(plan: Plan) -> bool:
+    """Whether a base image is used in which no virtual environment is created, a step that checks the machine."""
+    return not plan.python or plan.standalone_python or any(target.build != target.run for target in plan.targets)
+
+
+def _list_installers(plan: Plan) -> list[str]:
+    """The scripts that install pip packages."""
+    wheels = ["install-wheels"] if plan.layers or any(layer.indexes for layer in plan.sdists) else []
+    return [*wheels, *(["build-sdist", "fetch-sdist"] if plan.sdists else [])]
 
 
 def compute_tag(text: str) -> str:
@@ -140,5 +222,5 @@ def _create_jinja_environment() -> Environment:
         keep_trailing_newline=True,
         newline_sequence="\n",
     )
-    environment.filters.update(word=quote_word, exec_form=format_exec_form, line=check_heredoc_line)
+    environment.filters.update(word=quote_word, exec_form=format_exec_form, heredoc_line=check_heredoc_line)
     return environment

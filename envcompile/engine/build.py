@@ -101,7 +101,7 @@ def create_build_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def check_buildx(ask: DockerRunner) -> str:
-    """Return the version of buildx, or `of no version` if it reports none.
+    """Return the version of buildx, or `of unknown version` if it reports none.
 
     Raises `UnavailableError` if buildx is missing or too old.
     """
@@ -115,7 +115,7 @@ def check_buildx(ask: DockerRunner) -> str:
     if found and (int(found[1]), int(found[2])) < _MIN_BUILDX_VERSION:
         version = found[0].lstrip("v")
         raise UnavailableError(f"buildx {version} is too old: {oldest} is the first that builds reproducibly", hint)
-    return found[0].lstrip("v") if found else "of no version"
+    return found[0].lstrip("v") if found else "of unknown version"
 
 
 def find_mirror_contexts(dockerfile: str, mirrors: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

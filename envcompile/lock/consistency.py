@@ -131,7 +131,7 @@ def _check_family(spec: Spec, conflict: FamilyConflict, graph: DependencyGraph) 
 
 
 def _check_overlap(spec: Spec, overlap: FileOverlap, graph: DependencyGraph) -> Iterator[Diagnostic]:
-    """Yield an error at each requirement that leads to one of the packages, or one warning if no file is a library."""
+    """Yield an error at each requirement that leads to one of the packages, or one warning if all packages may work."""
     if set(overlap.packages) & set(spec.pip.allow_overlap):
         return
     nodes = [PackageNode(name, "pip") for name in overlap.packages]
@@ -142,7 +142,7 @@ def _check_overlap(spec: Spec, overlap: FileOverlap, graph: DependencyGraph) -> 
     hint = f"remove one of them, or accept the files of `{last}`, which is installed last"
     hint += f': `allow-overlap = ["{last}"]` in `[pip]`'
     places = dict.fromkeys(_find_path(spec, graph, node) for node in nodes)
-    if overlap.has_libraries:
+    if overlap.is_fatal:
         yield from (Diagnostic("overlap", message, place, hint) for place in places)
     else:
         yield Diagnostic("overlap", message, next(iter(places)), hint, severity="warning")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.diagnostics.diagnostic import format_count
 from envcompile.lock.graph import PackageNode, build_graph
+from envcompile.lock.model import DEFAULT_LAYER_THRESHOLD
 from envcompile.lock.package_managers import INSTALLED_KINDS, PACKAGE_LISTS, count_packages
 from envcompile.spec.pip import DEFAULT_INDEX
 
@@ -39,6 +40,7 @@ CHANGE_LABELS = {
     "facts": "catalogue of base images",
     "tool": "image of the tool {}",
     "python": "Python",
+    "layers": "size from which a package has a layer of its own",
     "channel": "channel {}",
     "snapshot": "snapshot of the archive",
     **{kind: each.label for kind, each in PACKAGE_LISTS.items()},
@@ -175,6 +177,7 @@ def _collect_pins(lock: Lock, platform: PlatformLock) -> dict[tuple[str, str], _
     for name, base in (("build", platform.build), ("run", platform.run)):
         pins["image", name] = _PinnedValue(base.image)
         pins["system", name] = _PinnedValue(f"{base.os}, glibc {base.glibc}")
+    pins["layers", ""] = _PinnedValue(f"{platform.layer_threshold or DEFAULT_LAYER_THRESHOLD} MiB")
     if platform.base_decision:
         pins |= _collect_decision_pins(platform.base_decision)
     pins |= {("tool", each.name): _PinnedValue(each.image) for each in platform.tools}

@@ -127,6 +127,8 @@ def _format_platform(platform: PlatformLock) -> Iterator[str]:
         yield from (f"build variable {name}={value}" for name, value in decision.build_env)
         yield from (f"because {each.decision}" for each in decision.explanation)
     yield from (f"tool {each.name} {each.image}" for each in platform.tools)
+    if platform.layer_threshold:
+        yield f"own layer from {platform.layer_threshold} MiB"
     yield from format_packages(platform)
 
 

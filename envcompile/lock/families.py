@@ -101,14 +101,15 @@ class FamilyConflict(NamedTuple):
 class FileOverlap(NamedTuple):
     """Packages that install different files at the same path, which only the wheels show, not the lock.
 
-    `packages` are their names, sorted; `path` is one of `path_count` such paths, that of a shared library if one of
-    them is.
+    `packages` are their names in the order of their installation; `path` is one of `path_count` such paths, that of a
+    shared library if one of them is. `is_fatal` means that one of the packages cannot work: a path is a shared library,
+    or the file of one package is a folder of the other.
     """
 
     packages: tuple[str, ...]
     path: str
     path_count: int
-    has_libraries: bool
+    is_fatal: bool
 
 
 def find_family_conflicts(locked: PlatformLock) -> Iterator[FamilyConflict]:

@@ -11,7 +11,7 @@ from envcompile.digests import compute_sha256
 # The version of the lock's format, and that of the layout of the Dockerfile that is generated from the lock. A lock for
 # another layout is outdated; `lock` updates it and keeps its packages.
 FORMAT_VERSION = 2
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 
 HEADER_COMMENT = "# Made by `envcompile lock`; an edit by hand is noticed. Change the spec and lock again.\n"
 _HEADER_PREFIX = f'{HEADER_COMMENT}format = {FORMAT_VERSION}\ndigest = "'.encode()

@@ -196,13 +196,18 @@ class BaseImageDecision:
         return tuple(each.partition(" ")[0] for each in self.wheels)
 
 
+# The size in MiB from which a package has a layer of its own, if the packages do not need a higher one.
+DEFAULT_LAYER_THRESHOLD = 8
+
+
 @dataclass(frozen=True, slots=True)
 class PlatformLock:
     """Everything that is locked for one platform. Tools and packages are sorted by name.
 
     `platform` is the name that conda uses. `python` is None if no package needs a Python. `apt` are the packages that
     are added to the image `run`, and `apt_build` those that are added to `build`. `base_decision` is None in locks of
-    early releases. `pip_build` has one item for each sdist in `pip`, sorted by its name.
+    early releases. `pip_build` has one item for each sdist in `pip`, sorted by its name. `layer_threshold` is the size
+    in MiB from which a package has a layer of its own, None in locks of early releases.
     """
 
     platform: str
@@ -216,6 +221,7 @@ class PlatformLock:
     apt_build: tuple[AptPackage, ...] = ()
     base_decision: BaseImageDecision | None = None
     pip_build: tuple[SdistBuild, ...] = ()
+    layer_threshold: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,8 +72,9 @@ _LOCK_KEYS = {
     *("format", "digest", "layout", "spec", "catalogue", "files", "counts", "asked", "snapshot", "channels"),
     *("private-indexes", "platforms"),
 }
-_PLATFORM_KEYS = ("python", "build", "run", "tools")
+_PLATFORM_KEYS = ("python", "build", "run", "tools", "layers")
 _PLATFORM_DECISION_KEYS = ("decided", "warnings", "trail")
+_MAX_LAYER_THRESHOLD = 1 << 20
 _DECISION_VERSION_KEYS = ("cuda", "driver", "image-driver")
 _DECISION_KEYS = {
     *("catalogue", *_DECISION_VERSION_KEYS, "compute", "env", "build-env", "apt", "apt-build", "wheels", "saving")
@@ -220,7 +221,18 @@ def _read_platform(reader: LockFieldReader, platform: str, value: object) -> Pla
         apt_build=apt_build,
         base_decision=_read_decision(reader, table, where),
         pip_build=_read_sdist_builds(reader, table.get("pip-build", []), f"{where}.pip-build", pip),
+        layer_threshold=_read_layer_threshold(reader, table["layers"], f"{where}.layers")
+        if "layers" in table
+        else None,
     )
+
+
+def _read_layer_threshold(reader: LockFieldReader, value: object, where: str) -> int:
+    table = reader.read_table(value, where, {"threshold"})
+    threshold = reader.read_number(table.get("threshold"), f"{where}.threshold")
+    if not 0 < threshold <= _MAX_LAYER_THRESHOLD:
+        raise reader.create_error(f"{where}.threshold", f"is not a number from 1 to {_MAX_LAYER_THRESHOLD}")
+    return threshold
 
 
 def _read_python(reader: LockFieldReader, value: object, where: str) -> PythonInterpreter:

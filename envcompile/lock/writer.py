@@ -69,6 +69,8 @@ def _format_platform(platform: PlatformLock) -> Iterator[str]:
             yield from format_toml_rows("warnings", map(_row_from_warning, decision.warnings))
         yield from format_toml_rows("trail", map(_row_from_step, decision.explanation))
     yield from format_toml_rows("tools", ({"name": tool.name, "image": tool.image} for tool in platform.tools))
+    if platform.layer_threshold:
+        yield format_toml_pair("layers", {"threshold": platform.layer_threshold})
     for kind, packages in PACKAGE_LISTS.items():
         rows = list(packages.iter_rows(platform))
         # The array of pip packages is always present.

@@ -90,8 +90,7 @@ def find_apt_stages(lock: Lock) -> tuple[str, ...]:
 def create_apt_files(lock: Lock, platform: PlatformLock) -> tuple[LockStageFile, ...]:
     """The list of sources, and for each stage the exact versions and the sha256 of its packages. Empty without stages.
 
-    The files have a folder of their own, so that a change of the pip packages does not invalidate the apt stages in the
-    build cache.
+    Each stage has a folder of its own, so that a change of other packages does not invalidate it in the build cache.
 
     Raises `InvalidInputError` if the base image has a distribution without a snapshot archive.
     """
@@ -102,17 +101,18 @@ def create_apt_files(lock: Lock, platform: PlatformLock) -> tuple[LockStageFile,
     if release is None:
         raise InvalidInputError(f"the lock adds Debian packages to `{platform.run.os}`", "run `envcompile lock`")
     packages = {"build": platform.apt_build, "run": platform.apt}
-    return (
-        LockStageFile("/apt/sources.list", format_sources_list(release, lock.snapshot)),
-        *(each for stage in stages for each in _create_stage_files(stage, packages[stage])),
-    )
+    sources = format_sources_list(release, lock.snapshot)
+    return tuple(each for stage in stages for each in _create_stage_files(stage, packages[stage], sources))
 
 
-def _create_stage_files(stage: str, packages: tuple[AptPackage, ...]) -> tuple[LockStageFile, LockStageFile]:
+def _create_stage_files(
+    stage: str, packages: tuple[AptPackage, ...], sources: tuple[str, ...]
+) -> tuple[LockStageFile, ...]:
     return (
-        LockStageFile(f"/apt/{stage}.txt", tuple(f"{each.name}={each.version}" for each in packages)),
+        LockStageFile(f"/apt/{stage}/sources.list", sources),
+        LockStageFile(f"/apt/{stage}/list", tuple(f"{each.name}={each.version}" for each in packages)),
         LockStageFile(
-            f"/apt/{stage}.sha256", tuple(f"{each.sha256}  {_format_archive_name(each)}" for each in packages)
+            f"/apt/{stage}/sha256", tuple(f"{each.sha256}  {_format_archive_name(each)}" for each in packages)
         ),
     )
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.lock.graph import find_used_distributions, sort_by_dependencies
+from envcompile.plan.layers import find_layer, find_threshold
 from envcompile.plan.model import LockStageFile
-from envcompile.plan.pip import LAYER_GROUPS, find_layer_group
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -43,17 +43,23 @@ def _select_checksum(package: CondaPackage) -> str:
 PACKAGE_CACHE = "/root/micromamba/pkgs"
 
 
-# The layer of files that no package owns, such as the output of link scripts and the history.
-REMAINDER_LAYER = "rest"
+# The layer of files that no package owns, such as the output of link scripts and the history. It is the last one.
+REMAINDER_LAYER = "unowned"
 
 
 def find_conda_layers(lock: Lock) -> tuple[str, ...]:
-    """The layers of the conda environment: the groups of the packages on all platforms, and the layer of other files.
+    """The folders of the layers of the conda environment: those of the packages on all platforms, and the remainder.
 
     Empty if no platform has conda packages.
     """
-    used = {_find_package_group(package) for platform in lock.platforms for package in platform.conda}
-    return (*(name for name in LAYER_GROUPS if name in used), REMAINDER_LAYER) if used else ()
+    threshold = find_threshold(lock.platforms)
+    used = {
+        find_layer(each.name, each.size, threshold): _find_layer_folder(each, threshold)
+        for platform in lock.platforms
+        for each in platform.conda
+    }
+    ordered = sorted(used, key=lambda layer: layer.sort_key)
+    return (*(used[layer] for layer in ordered), REMAINDER_LAYER) if used else ()
 
 
 def create_conda_files(lock: Lock, platform: PlatformLock) -> tuple[LockStageFile, ...]:
@@ -77,14 +83,15 @@ def create_conda_files(lock: Lock, platform: PlatformLock) -> tuple[LockStageFil
     sums = (
         f"{each.sha256}  {PACKAGE_CACHE}/{each.file}" for each in sorted(packages, key=lambda package: package.file)
     )
-    groups = (
+    threshold = find_threshold(lock.platforms)
+    layers = (
         *(f"- {name}" for name in find_conda_layers(lock)),
-        *(f"{_format_record_name(each)} {_find_package_group(each)}" for each in packages),
+        *(f"{_format_record_name(each)} {_find_layer_folder(each, threshold)}" for each in packages),
     )
     return (
-        LockStageFile("/conda/explicit.txt", format_explicit_list(packages, urls)),
+        LockStageFile("/conda/explicit", format_explicit_list(packages, urls)),
         LockStageFile("/conda/sha256", tuple(sums)),
-        LockStageFile("/conda/layers", groups),
+        LockStageFile("/conda/layers", layers),
     )
 
 
@@ -101,8 +108,10 @@ def create_provided_files(pip: PipSpec, lock: Lock, platform: PlatformLock) -> t
     return (LockStageFile("/conda/provided", tuple(lines)),)
 
 
-def _find_package_group(package: CondaPackage) -> str:
-    return find_layer_group(package.name, package.size)
+def _find_layer_folder(package: CondaPackage, threshold: int) -> str:
+    """The folder of the layer of a package. Names of conda packages may have underscores, so there are two folders."""
+    layer = find_layer(package.name, package.size, threshold)
+    return f"{'shared' if layer.is_shared else 'package'}/{layer.label}"
 
 
 def _format_record_name(package: CondaPackage) -> str:

@@ -9,33 +9,17 @@ from typing import TYPE_CHECKING
 from envcompile.base_image.model import ENVIRONMENT_PATH, make_image_labels
 from envcompile.base_image.python_builds import format_install_key
 from envcompile.lock.graph import find_used_distributions
+from envcompile.lock.model import Pins
 from envcompile.plan.apt import create_apt_files, find_apt_stages
 from envcompile.plan.conda import create_conda_files, create_provided_files, find_conda_layers
-from envcompile.plan.model import LockStageFile, Plan, PlatformTarget, RuntimeConfig
+from envcompile.plan.model import HealthCheck, LockStageFile, Plan, PlatformTarget, RuntimeConfig
 from envcompile.plan.pip import create_pip_files, create_pip_layers, create_sdist_files, create_sdist_layers
 from envcompile.platforms import PLATFORMS
 from envcompile.versions import version_numbers
 
 if TYPE_CHECKING:
     from envcompile.lock.model import Lock, PlatformLock, PythonInterpreter
-    from envcompile.spec.model import ImageSpec, Spec
-
-# The label of the image that lists the removed kinds of files.
-REMOVED_FILES_LABEL = "envcompile.removed"
-
-# The kinds of files that the script `slim` of the Dockerfile can remove.
-HEADERS, STATIC_LIBRARIES, TESTS = "headers", "static-libraries", "tests"
-
-
-def select_removed_files(spec: Spec) -> tuple[str, ...]:
-    """The kinds of files that `[image] slim` removes, sorted. Empty if it is not set.
-
-    With `cuda.jit` the headers are kept, because a compiler needs them at run time.
-    """
-    if not spec.image.slim:
-        return ()
-    return (*(() if spec.cuda.jit else (HEADERS,)), STATIC_LIBRARIES, TESTS)
-
+    from envcompile.spec.model import HealthCheckSpec, ImageSpec, Spec
 
 USER_NAME = "app"
 ACTIVATION_SCRIPT = "/env/bin/activated"
@@ -52,6 +36,7 @@ def make_plan(spec: Spec, lock: Lock) -> Plan:
     shared = _find_base_settings(lock.platforms[0]) if common else ((), ())
     return Plan(
         targets=tuple(targets),
+        account=_describe_account(spec.image),
         apt=find_apt_stages(lock),
         conda=conda,
         python=python and not conda,
@@ -60,7 +45,7 @@ def make_plan(spec: Spec, lock: Lock) -> Plan:
         conda_layers=find_conda_layers(lock),
         layers=create_pip_layers(spec.pip, lock),
         sdists=create_sdist_layers(lock),
-        slim=select_removed_files(spec),
+        guards_pip=python and not any(_has_pip(platform) for platform in lock.platforms),
         start=_create_runtime_config(spec, shared, conda=conda, python=python),
     )
 
@@ -70,25 +55,54 @@ def _create_target(spec: Spec, lock: Lock, locked: PlatformLock) -> PlatformTarg
     return PlatformTarget(
         arch=platform.docker_arch,
         docker=platform.docker_platform,
+        machine=platform.machine,
         build=locked.build.image,
         run=locked.run.image,
         tools=tuple((tool.name, tool.image) for tool in locked.tools),
         env=_find_base_settings(locked)[0],
         labels=_find_base_settings(locked)[1],
         files=(
+            LockStageFile("/machine", (platform.machine,)),
             *create_apt_files(lock, locked),
             *_create_interpreter_files(lock, locked),
             *create_conda_files(lock, locked),
             *create_provided_files(spec.pip, lock, locked),
             *create_pip_files(spec.pip, lock, locked),
             *create_sdist_files(spec.pip, lock, locked),
-            *_create_account_files(spec.image),
         ),
+        summary=_describe_base(locked),
     )
 
 
+def _describe_base(locked: PlatformLock) -> str:
+    """Describe the run image and Python: `python:3.12-slim-bookworm (Debian 12, glibc 2.36), Python 3.12.12`."""
+    name, _, version = locked.run.os.partition("-")
+    python = f", Python {_describe_python(locked, locked.python)}" if locked.python else ""
+    return f"{locked.run.image.partition('@')[0]} ({name.capitalize()} {version}, glibc {locked.run.glibc}){python}"
+
+
+def _describe_python(locked: PlatformLock, python: PythonInterpreter) -> str:
+    # The version of conda's Python is that of its package.
+    found = [each.version for each in locked.conda if each.name == "python"]
+    version = next(iter(found), "") if python.source == "conda" else python.version
+    return f"{version} from {_PYTHON_SOURCES[python.source]}".strip()
+
+
+# Where the interpreter in the lock comes from.
+_PYTHON_SOURCES = {
+    "conda": "conda",
+    "apt": "Debian packages",
+    "standalone": "a standalone build",
+    **dict.fromkeys(("spec", "image", "assumed"), "the base image"),
+}
+
+
+def _has_pip(platform: PlatformLock) -> bool:
+    return "pip" in Pins(platform.pip, platform.conda).package_names()
+
+
 def _create_interpreter_files(lock: Lock, locked: PlatformLock) -> tuple[LockStageFile, ...]:
-    """Return the file with the version and the path of the Python, and the file with the standalone builds to install.
+    """Return the file with the version, path and machine of Python, and the file with the standalone builds to install.
 
     The build compares the version with the Python of the base image. If any platform has a standalone build, all
     platforms have the second file, and it is empty on those without such a build. There are no files if conda installs
@@ -99,7 +113,7 @@ def _create_interpreter_files(lock: Lock, locked: PlatformLock) -> tuple[LockSta
         return ()
     builds = ((LockStageFile("/python-builds.json", _format_python_builds(locked.platform, python))),)
     return (
-        LockStageFile("/python", (f"{python.version} {python.path}",)),
+        LockStageFile("/python", (f"{python.version} {python.path} {PLATFORMS[locked.platform].machine}",)),
         *(builds if _has_standalone_python(lock) else ()),
     )
 
@@ -141,20 +155,11 @@ def _find_home_directory(image: ImageSpec) -> str:
     return "/root" if image.user[0] == 0 else f"/home/{USER_NAME}"
 
 
-def _create_account_files(image: ImageSpec) -> tuple[LockStageFile, ...]:
-    """The files that add the user to the image: the account, the group, the home and work directories, their owner.
-
-    root and its group need no lines, because every image has them.
-    """
+def _describe_account(image: ImageSpec) -> str:
+    """The line `NAME UID GID HOME WORKDIR` from which the build adds the user to the image."""
     user, group = image.user
-    passwd = f"{USER_NAME}:x:{user}:{group}::{_find_home_directory(image)}:/bin/sh"
-    directories = dict.fromkeys((_find_home_directory(image), image.workdir or _find_home_directory(image)))
-    return (
-        LockStageFile("/account/passwd", (passwd,) if user else ()),
-        LockStageFile("/account/group", (f"{USER_NAME}:x:{group}:",) if group else ()),
-        LockStageFile("/account/owner", (f"{user}:{group}",)),
-        LockStageFile("/account/directories", tuple(directories)),
-    )
+    home = _find_home_directory(image)
+    return f"{USER_NAME} {user} {group} {home} {image.workdir or home}"
 
 
 def _create_runtime_config(
@@ -166,18 +171,30 @@ def _create_runtime_config(
 ) -> RuntimeConfig:
     image = spec.image
     user, group = image.user
-    name = USER_NAME if user else "root"
-    own = {"HOME": _find_home_directory(image), "USER": name, "LOGNAME": name}
+    # Not USER and LOGNAME: they would be wrong for any other user id, and HOME stays right for it.
+    own = {"HOME": _find_home_directory(image), "LANG": "C.UTF-8", "SHELL": "/bin/bash"}
     if conda:
         own["CONDA_PREFIX"] = ENVIRONMENT_PATH
-    removed = {REMOVED_FILES_LABEL: " ".join(select_removed_files(spec))} if image.slim else {}
+    check = image.health_check
     return RuntimeConfig(
         env=tuple(sorted({**own, **dict(of_base[0]), **dict(image.env)}.items())),
-        labels=tuple(sorted({**dict(of_base[1]), **removed, **dict(image.labels)}.items())),
+        labels=tuple(sorted({**dict(of_base[1]), **dict(image.labels)}.items())),
         user=f"{user}:{group}",
         workdir=image.workdir or _find_home_directory(image),
         expose=tuple(sorted(image.expose)),
         # The activation scripts of the packages set variables for every program that the container runs.
         entrypoint=(*((ACTIVATION_SCRIPT,) if conda else ()), *image.entrypoint),
         command=image.command or ("python" if python else "bash",),
+        stop_signal=image.stop_signal,
+        health_check=HealthCheck(_format_health_check_options(check), check.command) if check else None,
     )
+
+
+def _format_health_check_options(check: HealthCheckSpec) -> tuple[str, ...]:
+    options = {
+        "interval": check.interval,
+        "timeout": check.timeout,
+        "start-period": check.start_period,
+        "retries": check.retries,
+    }
+    return tuple(f"--{name}={value}" for name, value in options.items() if value is not None)

@@ -115,7 +115,7 @@ def resolve_until_stable(
     environment = _run_pass(inputs, contexts, systems, steps)
     if changes := _find_changed_contexts(environment, contexts):
         name, reasons = next(iter(changes.items()))
-        message = f"two passes do not settle the base image of `{name}`: a third one would resolve {reasons[0]}"
+        message = f"the base image of `{name}` still changes after two passes: a third one would resolve {reasons[0]}"
         raise CheckFailedError(message, "set `base` in `[image]`, or narrow the versions of the packages")
     return environment
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from envcompile.diagnostics.diagnostic import did_you_mean, format_count
 from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.lock.header import FORMAT_VERSION, LAYOUT_VERSION
-from envcompile.lock.model import Lock, Pins, RecordedInput
+from envcompile.lock.model import DEFAULT_LAYER_THRESHOLD, Lock, Pins, RecordedInput
 from envcompile.lock.package_managers import PACKAGE_MANAGERS, count_packages
 from envcompile.lock.reader import NewerLockFormatError, parse_lock
 from envcompile.project.settings import find_cache_folder, read_mirrors
@@ -199,7 +199,8 @@ def keep_unchanged_lock(
         or lock.spec_digest != compute_value_digest(parse_spec_value(source))
     ):
         return None
-    return replace(lock, spec_text_digest=compute_text_digest(source.text), layout=LAYOUT_VERSION)
+    kept = replace(lock, spec_text_digest=compute_text_digest(source.text), layout=LAYOUT_VERSION)
+    return record_layer_threshold(kept, earlier, upgrade)
 
 
 def resolve_lock(  # noqa: PLR0913, PLR0917 - every effect is an argument
@@ -221,6 +222,7 @@ def resolve_lock(  # noqa: PLR0913, PLR0917 - every effect is an argument
     from envcompile.diagnostics.errors import EXIT_FAILED  # noqa: PLC0415
     from envcompile.digests import compute_text_digest, compute_value_digest  # noqa: PLC0415
     from envcompile.lock.consistency import check_consistency  # noqa: PLC0415
+    from envcompile.plan.pip import sort_as_installed  # noqa: PLC0415
     from envcompile.resolve.environment import explain_unsolvable  # noqa: PLC0415
     from envcompile.resolve.fixpoint import resolve_until_stable  # noqa: PLC0415
     from envcompile.resolve.model import UnsolvableError  # noqa: PLC0415
@@ -232,13 +234,6 @@ def resolve_lock(  # noqa: PLR0913, PLR0917 - every effect is an argument
         platforms, channels, apt, overlaps = resolve_until_stable(source, spec, earlier, solvers, upgrade)
     except UnsolvableError as error:
         raise explain_unsolvable(error, source, spec, upgrade.exact) from None
-    found = dict.fromkeys(
-        each for platform in platforms for each in check_consistency(spec, platform, overlaps[platform.platform])
-    )
-    if problems := [each for each in found if each.is_error]:
-        raise DiagnosticsError(source, problems, EXIT_FAILED)
-    for warning in found:
-        warn(warning)
     lock = Lock(
         compute_value_digest(parse_spec_value(source)),
         compute_text_digest(source.text),
@@ -247,7 +242,38 @@ def resolve_lock(  # noqa: PLR0913, PLR0917 - every effect is an argument
         recorded_inputs=tuple(RecordedInput(*row) for row in recorded_inputs(spec).items()),
         private_indexes=find_private_indexes(spec.pip, platforms, solvers.effects.environment),
     )
-    return apt.apply_to_lock(lock) if apt else lock
+    lock = record_layer_threshold(apt.apply_to_lock(lock) if apt else lock, earlier, upgrade)
+    found = dict.fromkeys(
+        each
+        for platform in lock.platforms
+        for each in check_consistency(
+            spec,
+            platform,
+            (
+                overlap._replace(packages=sort_as_installed(spec.pip, lock, platform, overlap.packages))
+                for overlap in overlaps[platform.platform]
+            ),
+        )
+    )
+    if problems := [each for each in found if each.is_error]:
+        raise DiagnosticsError(source, problems, EXIT_FAILED)
+    for warning in found:
+        warn(warning)
+    return lock
+
+
+def record_layer_threshold(lock: Lock, earlier: EarlierLock, upgrade: UpgradeRequest) -> Lock:
+    """Return the lock with the size from which a package has a layer of its own.
+
+    It is never lower than that of the earlier lock, because this would move packages to other layers, except if
+    everything is upgraded.
+    """
+    from envcompile.plan.layers import choose_threshold  # noqa: PLC0415 - after the other input
+
+    known = () if upgrade.names is True or earlier.lock is None else earlier.lock.platforms
+    least = max((each.layer_threshold or 0 for each in known), default=0) or DEFAULT_LAYER_THRESHOLD
+    threshold = choose_threshold(lock.platforms, least)
+    return replace(lock, platforms=tuple(replace(each, layer_threshold=threshold) for each in lock.platforms))
 
 
 def find_changes(earlier: EarlierLock, lock: Lock, spec: Spec, upgrade: UpgradeRequest) -> tuple[LockChange, ...]:

@@ -38,7 +38,7 @@ _UNIQUE_LISTS = {
 }
 
 
-_COMMAND_KEYS = ("entrypoint", "command")
+_COMMAND_KEYS = (("entrypoint",), ("command",), ("healthcheck", "command"))
 # More patch releases than any Python X.Y has had.
 _MAX_PYTHON_PATCH = 60
 
@@ -176,7 +176,7 @@ def _check_line_lengths(value: dict[str, Any]) -> Iterator[Diagnostic]:
         for name, text in (table.items() if isinstance(table, dict) else ())
         if isinstance(text, str)
     ]
-    lines += [(("image", key), [text for _, text in _iter_strings(value, "image", key)]) for key in _COMMAND_KEYS]
+    lines += [(("image", *keys), [text for _, text in _iter_strings(value, "image", *keys)]) for keys in _COMMAND_KEYS]
     for path, texts in lines:
         # A quote, a backslash and a dollar are written with a backslash in front.
         size = sum(len(text.encode(errors="replace")) + len(re.findall(r'["\\$]', text)) + 4 for text in texts)
@@ -242,11 +242,11 @@ def _check_images(value: dict[str, Any]) -> Iterator[Diagnostic]:
 
 
 def _check_commands(value: dict[str, Any]) -> Iterator[Diagnostic]:
-    for key in ("entrypoint", "command"):
-        words = _get_value(value, "image", key)
+    for keys in _COMMAND_KEYS:
+        words = _get_value(value, "image", *keys)
         if isinstance(words, list) and words[:1] in ([], [""]):
-            path: KeyPath = ("image", key, 0) if words else ("image", key)
-            yield Diagnostic("command", f"`{key}` names no program", path, f"add a program, or remove `{key}`")
+            path: KeyPath = ("image", *keys, 0) if words else ("image", *keys)
+            yield Diagnostic("command", f"`{keys[-1]}` names no program", path, f"add a program, or remove `{keys[0]}`")
 
 
 def _check_exports(value: dict[str, Any]) -> Iterator[Diagnostic]:

@@ -19,6 +19,7 @@ from envcompile.spec.model import (
     CondaSpec,
     CudaSpec,
     ExtraIndex,
+    HealthCheckSpec,
     ImageSpec,
     PipSpec,
     SdistMetadataOverride,
@@ -41,6 +42,7 @@ from envcompile.spec.values import (
     read_boolean,
     read_cuda_request,
     read_driver_version,
+    read_duration,
     read_exact_python_version,
     read_glibc_version,
     read_gpu_architecture,
@@ -54,6 +56,8 @@ from envcompile.spec.values import (
     read_program_path,
     read_python_version,
     read_repository,
+    read_retries,
+    read_signal,
     read_string,
     read_table,
     read_timestamp,
@@ -67,6 +71,10 @@ if TYPE_CHECKING:
     from envcompile.diagnostics.source import KeyPath
     from envcompile.diagnostics.toml_source import TomlSource
     from envcompile.spec.values import Diagnostics, ValueReader
+
+
+# Fields that are not named like their keys.
+_FIELD_NAMES = {"healthcheck": "health_check"}
 
 
 def _make_struct_reader(
@@ -84,7 +92,7 @@ def _make_struct_reader(
             )
         if any(name not in values for name in required):
             return None
-        return build(**{name.replace("-", "_"): item for name, item in values.items()})
+        return build(**{_FIELD_NAMES.get(name, name.replace("-", "_")): item for name, item in values.items()})
 
     return read
 
@@ -147,6 +155,18 @@ def _read_base_image(problems: Diagnostics, path: KeyPath, value: Any) -> BaseIm
     image = read_string(problems, path, value)
     return BaseImageSpec(image) if image is not None else None
 
+
+_read_health_check = _make_struct_reader(
+    HealthCheckSpec,
+    {
+        "command": make_array_reader(read_string),
+        "interval": read_duration,
+        "timeout": read_duration,
+        "start-period": read_duration,
+        "retries": read_retries,
+    },
+    required=("command",),
+)
 
 _read_extra_index = _make_struct_reader(
     ExtraIndex,
@@ -240,7 +260,8 @@ _SPEC_READERS: dict[str, ValueReader[Any]] = {
             "expose": make_array_reader(read_port),
             "entrypoint": make_array_reader(read_string),
             "command": make_array_reader(read_string),
-            "slim": read_boolean,
+            "stop-signal": read_signal,
+            "healthcheck": _read_health_check,
         },
     ),
     "tools": make_mapping_reader(is_valid_tool_name, read_string),

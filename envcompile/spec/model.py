@@ -29,10 +29,24 @@ class BaseImageSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthCheckSpec:
+    """`[image] healthcheck`: the command that checks a running container, and how often Docker runs it.
+
+    `interval`, `timeout` and `start_period` are durations such as `1m30s`; None is Docker's default.
+    """
+
+    command: tuple[str, ...]
+    interval: str | None = None
+    timeout: str | None = None
+    start_period: str | None = None
+    retries: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ImageSpec:
     """`[image]`: the repository, base, settings and start command of the final image. Mappings are sorted by key.
 
-    `user` is (UID, GID). With `slim`, files that are not needed at run time are removed.
+    `user` is (UID, GID), and `stop_signal` the name of a signal such as `SIGINT`.
     """
 
     repository: str | None = None
@@ -44,7 +58,8 @@ class ImageSpec:
     expose: tuple[int, ...] = ()
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
-    slim: bool = False
+    stop_signal: str | None = None
+    health_check: HealthCheckSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,6 +198,15 @@ def read_boolean(problems: Diagnostics, path: KeyPath, value: Any) -> bool | Non
     return None
 
 
+# Keys of earlier releases, with the hint for a spec that still has them.
+_REMOVED_KEYS: dict[KeyPath, str] = {
+    (
+        "image",
+        "slim",
+    ): "remove the key: no files of packages are removed any more, which saved less than 10 % of an image",
+}
+
+
 def read_table(
     problems: Diagnostics, path: KeyPath, value: Any, readers: Mapping[str, ValueReader[Any]]
 ) -> dict[str, Any]:
@@ -212,7 +221,7 @@ def read_table(
         if name in readers:
             values[name] = readers[name](problems, here, each)
         elif has_clean_characters(problems, here, name, "key"):
-            hint = did_you_mean(name, readers) or format_choices(readers)
+            hint = _REMOVED_KEYS.get(here) or did_you_mean(name, readers) or format_choices(readers)
             message = f"`{display_text(name)}` is not a key of {where}"
             problems.append(Diagnostic("unknown-key", message, here, hint, "key"))
     return {name: each for name, each in values.items() if each is not None}
@@ -359,6 +368,50 @@ def read_user(problems: Diagnostics, path: KeyPath, value: Any) -> tuple[int, in
         problems.append(Diagnostic("user", f"`{display_text(string)}` is not a numeric user and group", path, hint))
         return None
     return ids
+
+
+# The signals that a Dockerfile can name, from signal(7).
+_SIGNAL = re.compile(
+    r"SIG(?:HUP|INT|QUIT|ABRT|KILL|USR1|USR2|ALRM|TERM|CONT|STOP|TSTP|WINCH|PWR|RTMIN(?:\+[1-9][0-9]?)?|RTMAX(?:-[1-9][0-9]?)?)"
+)
+# A duration of Go without fractions: `30s`, `1m30s`.
+_DURATION = re.compile(r"(?=.)(?:[0-9]{1,4}h)?(?:[0-9]{1,4}m)?(?:[0-9]{1,5}s)?(?:[0-9]{1,5}ms)?")
+_MAX_RETRIES = 1000
+
+
+def read_signal(problems: Diagnostics, path: KeyPath, value: Any) -> str | None:
+    """Read the name of a signal, such as `SIGINT`."""
+    name = read_string(problems, path, value)
+    if name is None or _SIGNAL.fullmatch(name):
+        return name
+    problems.append(
+        Diagnostic(
+            "signal", f"`{display_text(name)}` is not the name of a signal", path, "write a name such as `SIGINT`"
+        )
+    )
+    return None
+
+
+def read_duration(problems: Diagnostics, path: KeyPath, value: Any) -> str | None:
+    """Read a duration such as `30s` or `1m30s`, of at least a millisecond."""
+    text = read_string(problems, path, value)
+    if text is None or (_DURATION.fullmatch(text) and re.search("[1-9]", text)):
+        return text
+    message = f"`{display_text(text)}` is not a duration"
+    problems.append(Diagnostic("duration", message, path, "write numbers with units, such as `30s` or `1m30s`"))
+    return None
+
+
+def read_retries(problems: Diagnostics, path: KeyPath, value: Any) -> int | None:
+    """Read the number of failed health checks after which a container is unhealthy."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        report_wrong_type(problems, path, "an integer", value)
+        return None
+    if not 1 <= value <= _MAX_RETRIES:
+        message = f"{f'`{value}`' if abs(value) < 2**63 else 'this number'} is not a number of retries"
+        problems.append(Diagnostic("retries", message, path, f"write a number from 1 to {_MAX_RETRIES}"))
+        return None
+    return value
 
 
 def read_port(problems: Diagnostics, path: KeyPath, value: Any) -> int | None:

@@ -173,7 +173,7 @@ def test_what_the_build_of_an_sdist_sets_itself(name: str, folder: Path, capsys:
     path = ("pip", "metadata", "flash-attn", "build-env", name)
     assert Refused(changed(path, "x"), folder, capsys).at(path, "key") == {"env-reserved"}
     # Each of them is what the script sets: its words before any `=` of the lines that export.
-    script = (FIXTURES.parent / "envcompile/emit/scripts/sdist-install").read_text("utf-8")
+    script = (FIXTURES.parent / "envcompile/emit/scripts/build-sdist").read_text("utf-8")
     exported = {
         each for line in script.splitlines() if line.startswith("export ") for each in re.findall(r"(\w+)=", line)
     }
@@ -392,8 +392,9 @@ def test_nothing_injects(path: KeyPath) -> None:
         if path[0] != "image" or path[1] in ("base", "repository"):
             continue  # a name or a path like any other, which stands in the lock or the tag
         word = hostile if re.fullmatch(r"[\w./:@+=-]+", hostile, re.ASCII) else quoted(hostile)
-        expected = json.dumps(hostile, ensure_ascii=False) if path[1] in ("entrypoint", "command") else word
-        assert re.search(rf"(?m)[ =\[]{re.escape(expected)}(?:\]| \\)?$", text), hostile
+        in_list = path[1] in ("entrypoint", "command", "healthcheck")
+        expected = json.dumps(hostile, ensure_ascii=False) if in_list else word
+        assert re.search(rf"(?m)[ =\[]{re.escape(expected)}(?:\]| |$)", text), hostile
 
 
 def quoted(text: str) -> str:
@@ -418,7 +419,13 @@ def test_free_text_is_not_refused(path: KeyPath, text: str) -> None:
 
 def shape(text: str) -> list[str]:
     """The instructions of a Dockerfile in order: RUN and FROM whole, of all others the word."""
-    without_data = re.sub(r"(?ms)^(COPY <<'EOF' \S+)\n.*?^EOF$", r"\1", text)
-    lines = re.sub(r"\\\n", "", without_data).splitlines()
+    without_data = []
+    data = iter(text.splitlines())
+    for line in data:
+        without_data.append(line)
+        for end in re.findall(r"<<'([^']+)'", line) if line.startswith("COPY") else ():
+            while next(data) != end:
+                pass
+    lines = re.sub(r"\\\n", "", "\n".join(without_data)).splitlines()
     found = [line for line in lines if line.strip() and not line.startswith("#")]
     return [line if line.startswith(("RUN", "FROM", "COPY")) else line.split()[0] for line in found]

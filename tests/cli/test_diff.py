@@ -112,8 +112,8 @@ def test_forms(project: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["no-such-branch"], "git knows no revision `no-such-branch`, and there is no such file"),
-        (["HEAD:envcompile.lock"], "git knows no revision"),
+        (["no-such-branch"], "`no-such-branch` is neither a git revision nor a file"),
+        (["HEAD:envcompile.lock"], "is neither a git revision nor a file"),
         ([""], "`` is not a revision of git"),
         (["--", "--output=x"], "`--output=x` is not a revision of git"),
         (["HEAD", "--", "-x"], "`-x` is not a revision of git"),

@@ -232,7 +232,7 @@ def test_room(tmp_path: Path) -> None:
     done = doctor(folder, "--format", "json", docker="")
     row = found(done)["disk"]
     assert (done.returncode, row["state"]) == (1, "wrong")
-    assert "to build the lock's image takes" in row["message"]
+    assert "building the image needs" in row["message"]
     far = '[ "$1" = context ] && echo ssh://far.example.invalid && exit'
     row = found(doctor(folder, "--format", "json", docker=far))["disk"]
     assert (row["state"], "on another machine" in row["message"]) == ("note", True)
@@ -308,5 +308,5 @@ def test_registries_are_asked_only_when_told_to(tmp_path: Path, server: Server) 
     assert done.returncode == 3
     lines = [line for line in done.stdout.splitlines() if "registry" in line[:20]]
     assert lines[0] == "fine     registry    `debian:bookworm-slim` is there"
-    assert lines[1].startswith("missing  registry    the registry does not show `ghcr.io/astral-sh/uv:")
+    assert lines[1].startswith("missing  registry    the registry has no `ghcr.io/astral-sh/uv:")
     assert {each.method for each in server.seen} == {"HEAD"}

@@ -89,7 +89,7 @@ def test_an_sdist_that_compiles_cuda(tmp_path: Path, settings: str) -> None:
     assert [each.version for each in together if each.name == "torch"] == ["2.8.0", "2.8.0"]
     text = subprocess.run([*COMMAND, "dockerfile"], cwd=tmp_path, capture_output=True, check=True, text=True).stdout
     lines = "CUDA_HOME=/usr/local/cuda\nFLASH_ATTENTION_FORCE_BUILD=TRUE\nMAX_JOBS=4\nTORCH_CUDA_ARCH_LIST=8.0;9.0\n"
-    assert f"COPY <<'EOF' /sdist-1/environment.txt\n{lines}EOF\n" in text
+    assert f"COPY <<'EOF' /run/sdist/environment\n{lines}EOF\n" in text
 
 
 MMCV = """[pip]
@@ -138,7 +138,7 @@ def test_cuda_python_follows_the_major_version_of_cuda(tmp_path: Path, settings:
     [
         (
             '[pip]\npackages = ["torch"]\n[cuda]\ncompute = ["7.0"]\n',
-            "error[compute-unsupported]: GPU architecture 7.0 is not served",
+            "error[compute-unsupported]: GPU architecture 7.0 is not supported",
             'write `version = "12"` in `[cuda]`',
         ),
         (

@@ -56,7 +56,11 @@ def test_json(project: Path) -> None:
         ),
         (["why", "nothing-like-it"], "`nothing-like-it` is not in the lock", "`envcompile tree` shows what is"),
         (["why", "a b"], "`a b` is not a package name", "write only the name"),
-        (["tree", "--platform", "linux-65"], "the lock holds no platform `linux-65`", "did you mean `linux-64`?"),
+        (
+            ["tree", "--platform", "linux-65"],
+            "the lock does not have the platform `linux-65`",
+            "did you mean `linux-64`?",
+        ),
     ],
 )
 def test_not_in_the_lock(words: list[str], sentence: str, hint: str, project: Path) -> None:
@@ -66,7 +70,7 @@ def test_not_in_the_lock(words: list[str], sentence: str, hint: str, project: Pa
 
 
 def test_usage(project: Path) -> None:
-    assert "is not a number of steps" in run("tree", "--depth", "-1", folder=project).stderr
+    assert "is not a number of levels" in run("tree", "--depth", "-1", folder=project).stderr
     assert run("why", folder=project).returncode == 2
     (project / "envcompile.lock").unlink()
     assert "hint: run `envcompile lock`" in run("tree", folder=project).stderr

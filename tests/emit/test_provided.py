@@ -10,7 +10,7 @@ import pytest
 
 import envcompile
 
-SCRIPT = Path(envcompile.__file__).parent / "emit" / "scripts" / "provided.py"
+SCRIPT = Path(envcompile.__file__).parent / "emit" / "scripts" / "check_provided.py"
 
 
 def run(folder: Path, *lines: str, **installed: str) -> subprocess.CompletedProcess[str]:

@@ -238,7 +238,8 @@ def test_with_pip_and_a_build_stage(engine: Engine, work: Work) -> None:
 def test_through_a_mirror_or_a_proxy_the_image_is_the_same(engine: Engine, tini: Work) -> None:
     """The mirror is a setting of the user: no word of it is in the Dockerfile or in the image."""
     text = tini.dockerfile()
-    assert "127.0.0.1" not in text.replace(os.environ["ENVCOMPILE_TEST_DEBIAN"], "")
+    base = os.environ["ENVCOMPILE_TEST_DEBIAN"].partition("@")[0]
+    assert "127.0.0.1" not in text.replace(base, "")
     asked = len(tini.archive.asked)
     digests = [
         engine.build(text, "envcompile-test-apt-mirror", "--no-cache", *options)

@@ -203,12 +203,12 @@ def test_a_push_that_is_refused_leaves_no_tag(engine: Engine, tmp_path: Path) ->
 def test_a_step_that_fails_is_named_with_its_last_lines(engine: Engine, tmp_path: Path) -> None:
     spec = engine.stand_ins(SPEC).replace(f'python = "{engine.python}"', 'python = "3.11.99"')
     lock(tmp_path, spec)
-    sentence = f"envcompile: the base image has Python {engine.python}, and the lock was made for 3.11.99"
+    sentence = f"envcompile: the base image has Python {engine.python} x86_64, and the lock was made for 3.11.99 x86_64"
     for words in ([], ["-q"], ["--output", "type=oci,dest=image.tar"]):
         done = build(tmp_path, *words)
         assert (done.returncode, done.stdout) == (1, ""), done.stderr
-        assert sentence in done.stderr.partition("error: the build failed in `[env 2/2]`, line ")[0]
-        assert sentence in done.stderr.partition("error: the build failed in `[env 2/2]`, line ")[2]
+        assert sentence in done.stderr.partition("error: the build failed in `[prefix 2/2]`, line ")[0]
+        assert sentence in done.stderr.partition("error: the build failed in `[prefix 2/2]`, line ")[2]
     assert not there(tag(tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["envcompile.lock", "envcompile.toml"]
 
@@ -316,7 +316,7 @@ def test_on_a_terminal_buildx_draws_as_it_does_there(engine: Engine, tmp_path: P
     assert process.communicate()[0] == b""
     assert process.returncode == 1
     assert b"\x1b[1A" in seen  # the cursor moves up: lines are drawn again
-    assert b"the build failed in `[env 2/2]`, line " in seen
+    assert b"the build failed in `[prefix 2/2]`, line " in seen
     assert b"the lock was made for 3.11.99" in seen.rpartition(b"the build failed in")[2]
 
 

@@ -12,10 +12,9 @@ import pytest
 from envcompile.emit.dockerfile import compile_dockerfile
 from envcompile.lock.reader import parse_lock
 from envcompile.oci.archive import OciArchive
-from envcompile.plan.pip import find_layer_group
+from envcompile.plan.layers import Layer, find_layer
 from tests.cli.test_lock_several_indexes import envcompile
 from tests.engine.test_conda import spec as conda_spec
-from tests.kit.engine import docker
 from tests.kit.hadolint import findings
 from tests.kit.index import Index, Wheel, served
 from tests.kit.project import spec_of
@@ -36,10 +35,10 @@ SITE = "env/lib/python3.11/site-packages"
 
 
 def names(*wanted: str) -> list[str]:
-    """Names of packages that belong to these groups, and come after one another in the alphabet."""
+    """Names of packages that belong to these layers, and come after one another in the alphabet."""
     found: list[str] = []
     for number in range(1000):
-        if len(found) < len(wanted) and find_layer_group(f"p{number:03}", 0) == wanted[len(found)]:
+        if len(found) < len(wanted) and find_layer(f"p{number:03}", 0, 8).label == wanted[len(found)]:
             found.append(f"p{number:03}")
     assert len(found) == len(wanted)
     return found
@@ -53,7 +52,7 @@ def wheel(name: str, files: Mapping[str, str]) -> Wheel:
 
 def overlapping() -> tuple[Wheel, ...]:
     """The same paths in packages of one layer and of several: alike and not alike, with byte code and without."""
-    one, two, three, four = names("tiny-1", "tiny-1", "tiny-2", "tiny-3")
+    one, two, three, four = names("tiny_1", "tiny_1", "tiny_2", "tiny_3")
     alike = {"space/__init__.py": "", "space/data.txt": "data\n"}
     return (
         wheel(one, {**alike, "tests/__init__.py": "OF = 1\n", "both.py": "OF = 1\n", "README": "one\n"}),
@@ -101,7 +100,7 @@ def built(
     split = layers_of(engine, text, folder / "split.tar", "--no-cache")
     with monkeypatch.context() as patched:
         for module in ("pip", "conda"):
-            patched.setattr(f"envcompile.plan.{module}.find_layer_group", lambda *_, **__: "tiny-1")
+            patched.setattr(f"envcompile.plan.{module}.find_layer", lambda *_: Layer("tiny", 1))
         text = compile_dockerfile(spec_of(spec), lock)
     one = layers_of(engine, text, folder / "one.tar", "--no-cache")
     assert len(one) < len(split)
@@ -128,24 +127,8 @@ def test_pip_packages_in_layers_are_those_of_one_layer(
     assert tree[f"{SITE}/both.py"].sha256 == sha256("OF = 2\n")
     assert tree[f"{SITE}/README"].sha256 == sha256("four\n")
     assert tree[f"env/bin/run-{wheels[3].name}"].mode == 0o755
-    # The environment, one for each list, and what is taken from the last of several: nothing but what differs.
-    assert len(split) == 1 + 3 + 1
-    assert {path for path, entry in split[-1].items() if entry.kind != tarfile.DIRTYPE} == {
-        f"{SITE}/README",
-        f"{SITE}/tests/__init__.py",
-        f"{SITE}/tests/__pycache__/__init__.cpython-311.pyc",
-    }
-
-
-def test_a_file_that_is_another_packages_folder_fails_the_build(engine: Engine, tmp_path: Path) -> None:
-    one, two = names("tiny-1", "tiny-2")
-    wheels = (wheel(one, {"thing": "a file\n"}), wheel(two, {"thing/__init__.py": ""}))
-    with served(Index(wheels)) as index:
-        (tmp_path / "envcompile.toml").write_text(engine.stand_ins(SPEC.format(pip=pip(index, wheels))), "utf-8")
-        assert envcompile(tmp_path, "lock", **os.environ).returncode == 0
-        text = envcompile(tmp_path, "dockerfile").stdout
-        said = docker("buildx", "build", "--network=host", "--progress=plain", "-", text=text, check=False)
-    assert f"envcompile: one package has a file {SITE.removeprefix('env/')}/thing, and another has a folder" in said
+    # The empty environment, and one for each list.
+    assert len(split) == 1 + 3
 
 
 @pytest.mark.index
@@ -170,67 +153,8 @@ def test_conda_and_pip_packages_in_layers_are_those_of_one_layer(
     # The stand-in writes a CACHEDIR.TAG besides, as rattler does.
     assert {path for path, entry in rest.items() if entry.kind != tarfile.DIRTYPE} - {"env/CACHEDIR.TAG"} == {
         "env/bin/activated",
+        "env/bin/pip",
+        "env/bin/pip3",
+        f"{SITE}/pip/__main__.py",
         "env/conda-meta/history",
     }
-
-
-SLIM = {
-    "tests/test_it.py": "import pytest\n",
-    "deep/test/__init__.py": "",
-    "deep/module.py": "",
-    "include/it.h": "",
-    "include/it": "",
-    "include/__init__.py": "",
-    "src/it.hpp": "",
-    "lib/it.a": "",
-    "lib/it.so": "",
-    "lib/it.pyx": "",
-}
-
-
-def slim_files(engine: Engine, folder: Path, index: Index, wheels: tuple[Wheel, ...], *, slim: bool) -> set[str]:
-    spec = engine.stand_ins(SPEC.format(pip=pip(index, wheels)))
-    said = "slim = true\n" if slim else ""
-    (folder / "envcompile.toml").write_text(spec.replace("[image]\n", f"[image]\n{said}"), "utf-8")
-    assert envcompile(folder, "lock", **os.environ).returncode == 0
-    text = envcompile(folder, "dockerfile").stdout
-    (folder / "Dockerfile").write_text(text, "utf-8")
-    assert findings(folder / "Dockerfile") == ""
-    assert ('LABEL envcompile.removed="headers static-libraries tests"' in text) is slim
-    tree = merged(layers_of(engine, text, folder / "image.tar"))
-    return {
-        path.removeprefix(f"{SITE}/")
-        for path, entry in tree.items()
-        if path.startswith(SITE)
-        and entry.kind != tarfile.DIRTYPE
-        and not path.endswith(".pyc")
-        and "-info/" not in path
-    }
-
-
-def test_slim_takes_away_what_it_says_and_nothing_goes_without_it(engine: Engine, tmp_path: Path) -> None:
-    """But for a package that is not whole without its tests."""
-    plain = wheel("plain", {f"plain/{path}": text for path, text in SLIM.items()})
-    tests = {"tests/__init__.py": "", "tests/helper.py": ""}
-    imports = {
-        "one": "from .tests import helper\n",
-        "two": "import two.tests.helper as helper\n",
-        "three": "try:\n    from . import (tests, three)\nexcept ImportError: ...\n",
-        "four": "from four.tests.helper import test\n",
-        # These import no tests of theirs.
-        "five": "from unittest import tests\nimport test.support\n",
-        "six": "from six.tests_of import test\n'''\nfrom the tests import nothing\n'''\n",
-    }
-    others = tuple(
-        wheel(name, {f"{name}/a.py": text, **{f"{name}/{path}": content for path, content in tests.items()}})
-        for name, text in imports.items()
-    )
-    wheels = (plain, *others)
-    with served(Index(wheels)) as index:
-        whole = slim_files(engine, tmp_path, index, wheels, slim=False)
-        left = slim_files(engine, tmp_path, index, wheels, slim=True)
-    assert whole == {path for each in wheels for path, _ in each.files}
-    gone = {"tests/test_it.py", "deep/test/__init__.py", "include/it.h", "include/it", "src/it.hpp", "lib/it.a"}
-    expected = {f"plain/{path}" for path in gone} | {f"{name}/{path}" for name in ("five", "six") for path in tests}
-    assert whole - left == expected
-    assert left <= whole

@@ -78,7 +78,7 @@ def test_a_c_extension_is_built_from_the_lock(engine: Engine, tmp_path: Path) ->
         text = work.dockerfile()
         engine.forget()
         # The second build compiles again. It has the same Debian packages, which test_apt.py installs twice.
-        again = ("--no-cache-filter=sdist-1,run",)
+        again = ("--no-cache-filter=sdist-cext,env",)
         digests = [engine.build(text, "envcompile-test-sdist", *work.secret(), *each) for each in ((), again)]
     assert digests[0] == digests[1]
     assert engine.run("envcompile-test-sdist", "python", "-c", LOOK).strip() == "cext.c -D=on;  $HOME ['cext', 'six']"

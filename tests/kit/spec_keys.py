@@ -64,7 +64,14 @@ FULL: dict[str, Any] = {
         "expose": [8888],
         "entrypoint": ["tini"],
         "command": ["jupyter"],
-        "slim": True,
+        "stop-signal": "SIGINT",
+        "healthcheck": {
+            "command": ["true"],
+            "interval": "30s",
+            "timeout": "5s",
+            "start-period": "1m",
+            "retries": 3,
+        },
     },
     "tools": {
         "uv": f"registry.example.com/uv:0.13.9@{_DIGEST}",

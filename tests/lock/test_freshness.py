@@ -37,9 +37,20 @@ CHANGED: dict[str, dict[str, Any]] = {
     "cuda": {"request": CudaRequest("12"), "driver": "535", "compute": ("9.0",), "jit": True},
     "image": {"base": BaseImageSpec("other@sha256:" + 64 * "0")},
 }
-# How the image is called, starts and is made slim; what is kept beside the lock; and which program solves.
+# How the image is called and starts; what is kept beside the lock; and which program solves.
 FREE = {"free_threaded", "name", "exports", "tools", "resolver"}
-START = {"repository", "env", "labels", "user", "workdir", "expose", "entrypoint", "command", "slim"}
+START = {
+    "repository",
+    "env",
+    "labels",
+    "user",
+    "workdir",
+    "expose",
+    "entrypoint",
+    "command",
+    "stop_signal",
+    "health_check",
+}
 ROWS = [(table, key) for table, values in CHANGED.items() for key in values]
 
 

@@ -15,7 +15,7 @@ from envcompile.spec.model import PACKAGE_TABLES
 from tests.kit.project import CASES, parsed
 
 SCHEMA = json.loads(find_schema_file("lock").read_text("utf-8"))
-NOT_PACKAGES = {"platform", "python", "build", "run", "tools", "base_decision"}
+NOT_PACKAGES = {"platform", "python", "build", "run", "tools", "base_decision", "layer_threshold"}
 
 
 def test_every_table_of_packages_has_a_row() -> None:

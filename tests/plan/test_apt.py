@@ -34,10 +34,10 @@ def test_sources_of_each_distribution() -> None:
 def test_a_file_is_called_as_apt_calls_it() -> None:
     _, lock = parsed("apt")
     files = {each.path: each.lines for each in create_apt_files(lock, lock.platforms[0])}
-    assert files["/apt/run.txt"][0].startswith("git=1:")
-    name, _, version = files["/apt/run.txt"][0].partition("=")
-    assert files["/apt/run.sha256"][0].endswith(f"  {name}_{version.replace(':', '%3a')}_amd64.deb")
-    assert len(files["/apt/run.txt"]) == len(files["/apt/run.sha256"])
+    assert files["/apt/run/list"][0].startswith("git=1:")
+    name, _, version = files["/apt/run/list"][0].partition("=")
+    assert files["/apt/run/sha256"][0].endswith(f"  {name}_{version.replace(':', '%3a')}_amd64.deb")
+    assert len(files["/apt/run/list"]) == len(files["/apt/run/sha256"])
 
 
 def test_a_stage_that_one_platform_needs_is_there_for_all() -> None:
@@ -46,7 +46,7 @@ def test_a_stage_that_one_platform_needs_is_there_for_all() -> None:
     first, *others = lock.platforms
     lock = dataclasses.replace(lock, platforms=(dataclasses.replace(first, apt=(), apt_build=()), *others))
     assert find_apt_stages(lock) == ("build", "run")
-    assert {each.path: each.lines for each in create_apt_files(lock, lock.platforms[0])}["/apt/run.txt"] == ()
+    assert {each.path: each.lines for each in create_apt_files(lock, lock.platforms[0])}["/apt/run/list"] == ()
 
 
 def test_a_lock_for_a_base_without_an_archive() -> None:

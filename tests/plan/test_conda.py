@@ -28,8 +28,13 @@ def test_lists() -> None:
     assert explicit.lines[0] == "@EXPLICIT"
     assert explicit.lines[1] == f"https://example.invalid/c/noarch/b-1-0.conda#{'0' * 64}"
     assert sums.lines[0] == f"{'0' * 64}  /root/micromamba/pkgs/a-1-0.conda"
-    assert layers.lines == ("- tiny-2", "- rest", "a-1-0 tiny-2", "b-1-0 tiny-2")
-    assert find_conda_layers(made) == ("tiny-2", "rest")
+    assert layers.lines == (
+        "- shared/tiny_2",
+        "- unowned",
+        "a-1-0 shared/tiny_2",
+        "b-1-0 shared/tiny_2",
+    )
+    assert find_conda_layers(made) == ("shared/tiny_2", "unowned")
     assert create_conda_files(lock(), lock().platforms[0]) == ()
     assert find_conda_layers(lock()) == ()
     made = lock(package("a"), channel="file:///somewhere")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.lock.families import FileOverlap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from zipfile import ZipInfo
 
 # The folder `NAME-VERSION.data/KIND/` in a wheel: KIND determines where its files are installed.
@@ -69,10 +70,13 @@ def find_overlaps(
     for path, found in contents.items():
         if len(set(found.values())) > 1:
             paths.setdefault(tuple(found), []).append(path)
-    return tuple(_make_overlaps(paths))
+    folders = {str(parent): path for path in contents for parent in PurePosixPath(path).parents}
+    for path in sorted(folders.keys() & contents.keys()):
+        paths.setdefault(tuple(sorted({*contents[path], *contents[folders[path]]})), []).append(path)
+    return tuple(_make_overlaps(paths, folders))
 
 
-def _make_overlaps(paths: Mapping[tuple[str, ...], list[str]]) -> Iterator[FileOverlap]:
+def _make_overlaps(paths: Mapping[tuple[str, ...], list[str]], folders: Collection[str]) -> Iterator[FileOverlap]:
     for packages, found in sorted(paths.items()):
-        libraries = sorted(path for path in found if _LIBRARY.fullmatch(path))
-        yield FileOverlap(packages, (libraries or sorted(found))[0], len(found), has_libraries=bool(libraries))
+        fatal = sorted(path for path in found if _LIBRARY.fullmatch(path) or path in folders)
+        yield FileOverlap(packages, (fatal or sorted(found))[0], len(found), is_fatal=bool(fatal))

@@ -114,6 +114,13 @@ def test_only_packages_that_share_a_name_at_the_top_are_read() -> None:
         return files[name]
 
     tops = {name: list_top_levels(each) for name, each in files.items()}
-    assert find_overlaps(tops, read) == (FileOverlap(("a", "b", "c"), "one/x.py", 1, has_libraries=False),)
+    assert find_overlaps(tops, read) == (FileOverlap(("a", "b", "c"), "one/x.py", 1, is_fatal=False),)
     assert asked == ["a", "b", "c"]
     assert find_overlaps(tops, lambda _: None) == ()
+
+
+def test_a_file_that_is_the_folder_of_another_package() -> None:
+    """No order of installation gives both what they need."""
+    files = {"a": {"thing": FileContent(1, 1)}, "b": {"thing/x.py": FileContent(1, 2)}}
+    tops = {name: list_top_levels(each) for name, each in files.items()}
+    assert find_overlaps(tops, files.get) == (FileOverlap(("a", "b"), "thing", 1, is_fatal=True),)

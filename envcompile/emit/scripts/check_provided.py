@@ -1,6 +1,6 @@
 """Check that the conda packages contain the Python distributions on which pip packages rely, in the locked versions.
 
-provided.py LIST     each line of LIST has a distribution, its version, and the conda package that should contain it
+check_provided.py LIST   each line of LIST has a distribution, its version, and the conda package that should contain it
 """
 
 from __future__ import annotations

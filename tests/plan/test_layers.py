@@ -9,62 +9,98 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from envcompile.plan.pip import LAYER_GROUPS, find_layer_group
+from benchmarks.layers import measure, read_specs
+from envcompile.plan.layers import Layer, choose_threshold, find_layer, find_threshold
 from envcompile.plan.planner import make_plan
 from envcompile.platforms import PLATFORMS
 from envcompile.spec.pip import find_index_name
 from tests.kit.project import CASES, parsed
 
 if TYPE_CHECKING:
-    from envcompile.lock.model import CondaPackage, Lock, PipPackage
+    from envcompile.lock.model import CondaPackage, Lock, PipPackage, PlatformLock
     from envcompile.spec.model import Spec
 
 MANY = 500
 
 
 @pytest.mark.parametrize(
-    ("size", "kind"),
+    ("size", "threshold", "name"),
     [
-        (None, "tiny"),
-        (0, "tiny"),
-        ((1 << 20) - 1, "tiny"),
-        (1 << 20, "small"),
-        ((8 << 20) - 1, "small"),
-        (8 << 20, "medium"),
-        ((64 << 20) - 1, "medium"),
-        (64 << 20, "large"),
-        (3 << 30, "large"),
+        (None, 8, "tiny"),
+        (0, 8, "tiny"),
+        ((1 << 20) - 1, 8, "tiny"),
+        (1 << 20, 8, "small"),
+        ((8 << 20) - 1, 8, "small"),
+        (8 << 20, 8, "numpy"),
+        (3 << 30, 8, "numpy"),
+        (8 << 20, 16, "small"),
+        (16 << 20, 16, "numpy"),
     ],
 )
-def test_size_decides_the_kind(size: int | None, kind: str) -> None:
-    assert find_layer_group("numpy", size).startswith(f"{kind}-")
-    assert find_layer_group("numpy", size, several=False) == kind
+def test_the_size_decides_the_layer(size: int | None, threshold: int, name: str) -> None:
+    found = find_layer("numpy", size, threshold)
+    assert found.name == name
+    assert found.is_shared is (name != "numpy")
 
 
-def test_there_are_never_more_layers_than_this() -> None:
+def test_small_packages_share_five_layers() -> None:
     """And each of them gets its share."""
-    sizes = (0, 1 << 20, 8 << 20, 64 << 20)
-    found = [find_layer_group(f"package-{number}", size) for size in sizes for number in range(MANY)]
-    assert sorted(set(found)) == sorted(LAYER_GROUPS)
-    assert len(LAYER_GROUPS) == 12
-    for kind, of_kind in (("large", 4), ("medium", 3), ("small", 2), ("tiny", 3)):
+    found = [find_layer(f"package-{number}", size, 8) for size in (0, 1 << 20) for number in range(MANY)]
+    assert sorted({each.label for each in found}) == ["small_1", "small_2", "tiny_1", "tiny_2", "tiny_3"]
+    for kind, of_kind in (("small", 2), ("tiny", 3)):
         for number in range(1, of_kind + 1):
-            assert abs(found.count(f"{kind}-{number}") - MANY / of_kind) < MANY / 8
+            assert abs(found.count(Layer(kind, number)) - MANY / of_kind) < MANY / 8
 
 
-def test_these_names_stay_where_they_are() -> None:
+def test_these_packages_stay_in_their_layers() -> None:
     """What is in every lock there is: another answer here is another layout of the Dockerfile."""
-    named = {
-        name: find_layer_group(name, 16 << 20)
-        for name in ("numpy", "scipy", "pandas", "torch", "opencv-python-headless")
+    sizes = {"six": 1 << 10, "idna": 1 << 10, "attrs": 1 << 10, "pyyaml": 2 << 20, "pillow": 7 << 20, "numpy": 16 << 20}
+    assert {name: find_layer(name, size, 8).label for name, size in sizes.items()} == {
+        "six": "tiny_3",
+        "idna": "tiny_3",
+        "attrs": "tiny_2",
+        "pyyaml": "small_2",
+        "pillow": "small_1",
+        "numpy": "numpy",
     }
-    assert named == {
-        "numpy": "medium-3",
-        "scipy": "medium-3",
-        "pandas": "medium-2",
-        "torch": "medium-2",
-        "opencv-python-headless": "medium-3",
-    }
+
+
+def platforms(count: int, size: int, kind: str = "wheel") -> list[PlatformLock]:
+    locked = parsed("ml")[1].platforms[0]
+    row = dataclasses.replace(locked.pip[0], size=size, kind=kind)
+    rows = tuple(dataclasses.replace(row, name=f"p{n}") for n in range(count))
+    return [dataclasses.replace(locked, pip=rows, layer_threshold=None)]
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "kind", "threshold"),
+    [
+        (60, 8 << 20, "wheel", 8),
+        (61, 8 << 20, "wheel", 16),
+        (61, 100 << 20, "wheel", 128),
+        (61, 0, "wheel", 8),
+        (61, 100 << 20, "sdist", 128),
+    ],
+)
+def test_more_than_60_layers_double_the_threshold(count: int, size: int, kind: str, threshold: int) -> None:
+    assert choose_threshold(platforms(count, size, kind)) == threshold
+
+
+def test_the_threshold_of_a_lock_is_kept() -> None:
+    many = platforms(61, 8 << 20)
+    assert find_threshold(many) == 16
+    assert find_threshold([dataclasses.replace(many[0], layer_threshold=32)]) == 32
+    assert choose_threshold(many, 64) == 64
+
+
+def test_ten_images_share_their_large_packages() -> None:
+    """Sizes of real wheels: a registry with ten images, and what a changed package costs."""
+    specs = read_specs()
+    cost = measure(specs, lambda name, size: find_layer(name, size, 8))
+    floor = measure(specs, lambda name, _: name)
+    assert cost.registry <= 1.06 * floor.registry
+    assert cost.mean_push <= 50_000_000
+    assert cost.worst_push == max(package.size for packages in specs.values() for package in packages)
 
 
 @given(st.sampled_from([name for name in CASES if not name.startswith("apt")]), st.data())
@@ -91,13 +127,13 @@ def test_a_package_moves_nothing_but_its_own_layer(name: str, data: st.DataObjec
     after = members(spec, with_packages(lock, platform.platform, key, others), platform.platform)
     touched = [layer for layer in before.keys() | after.keys() if before.get(layer) != after.get(layer)]
     # That which it leaves and that which it comes into, when its size has become another.
-    assert len(touched) <= (2 if what == "changed" and key_of(old) != key_of(changed) else 1)
+    assert len(touched) <= (2 if what == "changed" and layer_of(old) != layer_of(changed) else 1)
     for layer in touched:
         assert len(before.get(layer, frozenset()) ^ after.get(layer, frozenset())) <= 2
 
 
-def key_of(package: PipPackage | CondaPackage) -> str:
-    return find_layer_group(package.name, package.size)
+def layer_of(package: PipPackage | CondaPackage) -> Layer:
+    return find_layer(package.name, package.size, 8)
 
 
 def members(spec: Spec, lock: Lock, platform: str) -> dict[str, frozenset[str]]:

@@ -183,7 +183,7 @@ def _explain_driver_refusal(case: DecisionInputs, image: CudaImage) -> str | Non
     return f"driver {driver} is older than {native}, and the image refuses to start on it"
 
 
-# Functions for both requested and chosen images: they make a stage from an image, and warnings (steps 6 to 8).
+# Functions for both requested and chosen images: they turn an image into a stage, and find its warnings (steps 6 to 8).
 
 
 class StageChoice(NamedTuple):

@@ -284,8 +284,7 @@ class Catalogue:
     def find_native_driver(self, release: str) -> str | None:
         """Return the oldest driver that shipped with a toolkit release (X.Y).
 
-        If it is unknown, the driver of the release before it is returned. The result is None for a release that is
-        older than all known ones.
+        For an unknown release, that is the driver of the nearest earlier release, or None if all known ones are later.
         """
         known = {
             minor_release(toolkit)

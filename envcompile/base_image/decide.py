@@ -214,7 +214,7 @@ def explain_following_wheels(wheels: tuple[str, ...]) -> Step:
     return Step(0, "follow-cuda", wheels, decision, source="docs/base.md, packages that follow CUDA")
 
 
-# What goes with the images: environment, labels, Debian packages, drivers and the saved size (step 9).
+# What the images need besides: variables, labels, Debian packages and drivers; and the space that is saved (step 9).
 
 
 _SYSTEM_CUDA_HOME = "/usr/local/cuda"

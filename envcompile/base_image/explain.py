@@ -201,10 +201,10 @@ def format_catalogue_version(catalogue: Catalogue) -> str:
 def record_decision(
     decision: BaseImageResult, known: str, python: str | None, before: tuple[Step, ...] = ()
 ) -> BaseImageDecision:
-    """Return the decision for the lock.
+    """Return the decision in the form that the lock stores.
 
-    `known` is the version of the catalogue, `python` the version (X.Y) of the environment's Python, with `t` if it is
-    free-threaded, and `before` the steps of earlier passes. Debian packages from NVIDIA's archive, which has no
+    `known` is the version of the catalogue. `python` is the version (X.Y) of the environment's Python, with `t` if it
+    is free-threaded. `before` are the steps of earlier passes. Debian packages from NVIDIA's archive, which has no
     snapshots, are left out: wheels replace them.
     """
     places = {

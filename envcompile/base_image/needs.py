@@ -1,4 +1,4 @@
-"""Determines what the locked packages need from the base images, and which needs the lock itself meets (step 2).
+"""Determines what the locked packages need from the base images, and what of that the lock has already (step 2).
 
 A need may be CUDA libraries, a compiler, a variable or a Debian package.
 

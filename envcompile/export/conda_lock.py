@@ -38,7 +38,7 @@ _PACKAGE_SORT_KEYS = ("manager", "name", "platform")
 _ROW_END: dict[str, YamlValue] = {"category": "main", "optional": False}
 
 _BRACKET_VERSION = re.compile(r"""(?:^|[, ])version=(?P<quote>["']?)(?P<version>[^"']*)(?P=quote)""")
-# A build follows a version, never an operator, and contains no operator.
+# `numpy 1.26 py312_0` or `numpy=1.26=py312_0`: a build string follows the version, and contains no operator.
 _VERSION_AND_BUILD = re.compile(r"(?P<version>.*?[^ =<>!~,|])[ =] *(?P<build>[^ =<>!~,|]+)")
 
 # Name, version and build of the virtual packages that conda-lock assumes. conda-lock 2.x and 3.0.3 or later write the

@@ -316,7 +316,7 @@ class ChangeExplainer:
     def _iter_conflicting_dependents(
         self, node: PackageNode, old: LockedPackage, manager: PackageManager
     ) -> Iterator[str]:
-        """Yield the packages that do not accept the earlier version, beginning with those that `-P` was to upgrade."""
+        """Yield the dependents that do not accept the earlier version of a package, those that `-P` names first."""
         upgraded = self._request.upgraded if self._request and not isinstance(self._request.upgraded, bool) else ()
         for dependent in sorted(self._new_graph.dependents[node], key=lambda each: each.name not in upgraded):
             if dependent.kind != node.kind:

@@ -206,7 +206,10 @@ _GLIBC_PACKAGE, _CUDA_PACKAGE = "__glibc", "__cuda"
 
 
 def check_conda_requirements(spec: Spec, locked: PlatformLock) -> Generator[Diagnostic, None, set[str]]:
-    """Yield each conda requirement and dependency that is not satisfied. Return the names of the required packages."""
+    """Yield each conda requirement and dependency that is not satisfied.
+
+    The return value of the generator is the set of the names of all packages that the requirements lead to.
+    """
     pinned = {package.name.lower(): package for package in locked.conda}
     requirements = list_conda_requirements(spec) if spec.conda.packages else ()
     roots = set()

@@ -37,7 +37,7 @@ _SIGNED_MESSAGE_START = "-----BEGIN PGP SIGNED MESSAGE-----\n"
 _SIGNATURE_START = "\n-----BEGIN PGP SIGNATURE-----\n"
 _FILE_ROW = re.compile(r"^ ([0-9a-f]{64}) +([0-9]+) +(\S+)$", re.MULTILINE)
 _MAX_IN_RELEASE_BYTES = 8 << 20
-_MAX_INDEX_BYTES = 128 << 20  # compressed; Debian's largest has 9 MB, Ubuntu's 20
+_MAX_INDEX_BYTES = 128 << 20  # of a compressed index; the largest one of Debian has 9 MB, of Ubuntu 20 MB
 _MAX_UNPACKED_BYTES = 1 << 30
 _INDEX_TIMEOUT_SECONDS = 900.0  # seconds for one index: snapshot services are slow
 

@@ -208,7 +208,7 @@ _GLIBC_PACKAGE, _CUDA_PACKAGE = "__glibc", "__cuda"
 def check_conda_requirements(spec: Spec, locked: PlatformLock) -> Generator[Diagnostic, None, set[str]]:
     """Yield each conda requirement and dependency that is not satisfied.
 
-    The return value of the generator is the set of the names of all packages that the requirements lead to.
+    The return value of the generator is the set of the names in the requirements.
     """
     pinned = {package.name.lower(): package for package in locked.conda}
     requirements = list_conda_requirements(spec) if spec.conda.packages else ()

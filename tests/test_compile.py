@@ -113,7 +113,7 @@ def test_no_string_of_the_user_or_the_lock_stands_in_a_run(name: str) -> None:
     assert runs(compile_dockerfile(other, dataclasses.replace(lock, platforms=platforms))) == runs(dockerfile_of(name))
     plain = not lock.platforms[0].conda and not lock.snapshot and not spec.pip.extra_indexes
     if plain and not spec.pip.allow_sdist and name != "standalone":
-        assert kinds_of_runs(dockerfile_of(name)) == kinds_of_runs(dockerfile_of("ml"))
+        assert set(runs(dockerfile_of(name))) == set(runs(dockerfile_of("ml")))
 
 
 def one_of_each_layer(packages: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -122,11 +122,6 @@ def one_of_each_layer(packages: tuple[Any, ...]) -> tuple[Any, ...]:
         for each in reversed(packages)
     }
     return tuple(found.values())[::-1]
-
-
-def kinds_of_runs(text: str) -> set[str]:
-    """The RUN instructions, whichever layers there are."""
-    return set(runs(text))
 
 
 def test_an_environment_whose_markers_leave_nothing_is_an_environment_still() -> None:

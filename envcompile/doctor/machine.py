@@ -130,9 +130,9 @@ def check_disk_space(ask: DockerRunner, info: Mapping[str, Any], wanted: DiskEst
     has = f"{format_bytes(free)} are free in `{root}`"
     if wanted is None:
         return CheckResult("disk", "fine", has)
-    least = "" if wanted.is_complete else "at least "
+    least = "about" if wanted.is_complete else "at least"
     build, image = format_bytes(wanted.build_bytes), format_bytes(wanted.image_bytes)
-    message = f"{has}; building the image needs {least}about {build}, and the image keeps {image} of it"
+    message = f"{has}; building the image needs {least} {build}, and the image keeps {image} of it"
     if free >= wanted.build_bytes:
         return CheckResult("disk", "fine", message)
     remedy = "`docker buildx prune` empties the builder's cache, `docker system df` lists what is large"

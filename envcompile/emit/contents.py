@@ -7,6 +7,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from envcompile.diagnostics.diagnostic import format_count
+from envcompile.emit.quoting import quote_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,11 +20,11 @@ _LABEL_WIDTH = 10
 
 def format_contents(plan: Plan, body: str) -> str:
     """Return the comment lines above the `body` of a Dockerfile. The line numbers in them count from the first one."""
-    lines = body.splitlines()
-    # Numbers of the same number of digits do not change how the lines are wrapped, so the second draft has the height
-    # of the first one.
-    height = len(_format_lines(plan, lines, height=20))
-    return "".join(f"{line}\n" for line in _format_lines(plan, lines, height))
+    lines, height = body.splitlines(), 0
+    # The numbers depend on the height of the contents, and the height on how the numbers wrap.
+    while len(contents := _format_lines(plan, lines, height)) != height:
+        height = len(contents)
+    return "".join(f"{line}\n" for line in contents)
 
 
 def _format_lines(plan: Plan, body: list[str], height: int) -> list[str]:
@@ -80,19 +81,22 @@ def _find_list(plan: Plan, body: list[str], path: str) -> list[int]:
     """Find the numbers of the lines of the body that list the packages, from 1."""
     files = (file for target in plan.targets for file in target.files if file.path.startswith(path))
     # The requirement of a single package is an argument of ENV.
-    listed = {text for file in files for line in file.lines for text in (line, f'ENV REQUIREMENT="{line}"')}
+    listed = {text for file in files for line in file.lines for text in (line, f"ENV REQUIREMENT={quote_word(line)}")}
     return [number for number, line in enumerate(body, 1) if line in listed]
 
 
 def _describe_start(plan: Plan, body: list[str], height: int) -> str:
     start = plan.start
-    first = next(number for number, line in enumerate(body, 1) if line.endswith(" AS env")) + height
-    ports = f", {format_ports(start.expose)}" if start.expose else ""
+    first = (
+        next(number for number, line in enumerate(body, 1) if line.startswith("FROM ") and line.endswith(" AS env"))
+        + height
+    )
+    ports = f", {_format_ports(start.expose)}" if start.expose else ""
     command = shlex.join((*start.entrypoint, *start.command))
     return f"{command} as {start.user} in {start.workdir}{ports}, lines {first}-{len(body) + height}"
 
 
-def format_ports(ports: tuple[int, ...]) -> str:
+def _format_ports(ports: tuple[int, ...]) -> str:
     """Return `port 8888` or `ports 6006 and 8888`."""
     *others, last = map(str, ports)
     return f"ports {', '.join(others)} and {last}" if others else f"port {last}"

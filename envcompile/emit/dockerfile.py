@@ -1,22 +1,16 @@
-"""The text of the Dockerfile, with the quoting of every string from the spec and the lock.
-
-No such string appears in a RUN instruction. Words are quoted for BuildKit's lexer, lists are JSON, and data are lines
-of a heredoc with a quoted end. No such line can end its heredoc.
-"""
+"""The text of the Dockerfile and its tag."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import re
 from functools import cache
 from typing import TYPE_CHECKING
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from envcompile.emit.contents import format_contents
+from envcompile.emit.quoting import check_heredoc_line, format_exec_form, quote_word
 from envcompile.plan.planner import make_plan
-from envcompile.spec.values import CONTROL_CHARACTER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,43 +18,6 @@ if TYPE_CHECKING:
     from envcompile.lock.model import Lock
     from envcompile.plan.model import Plan
     from envcompile.spec.model import Spec
-
-_BARE_WORD = re.compile(r"[A-Za-z0-9._/:@+=-]+")
-
-
-def quote_word(value: str) -> str:
-    """Quote one word of ENV, LABEL or WORKDIR, so that BuildKit's lexer reads it as `value`.
-
-    Inside double quotes the backslash, the double quote and the dollar sign are special; a newline cannot be written.
-
-    Raises `ValueError` for control characters other than tab, which the spec and the lock cannot contain.
-    """
-    if CONTROL_CHARACTER.search(value):
-        raise ValueError(f"a Dockerfile cannot contain {value!r}")
-    if _BARE_WORD.fullmatch(value):
-        return value
-    return '"' + re.sub(r'(["\\$])', r"\\\1", value) + '"'
-
-
-def format_exec_form(values: tuple[str, ...]) -> str:
-    """The values of CMD or ENTRYPOINT as JSON. Docker runs invalid JSON as a shell command, without a warning.
-
-    Raises `ValueError` for control characters other than tab.
-    """
-    if any(CONTROL_CHARACTER.search(value) for value in values):
-        raise ValueError(f"a Dockerfile cannot contain {values!r}")
-    return json.dumps(list(values), ensure_ascii=False)
-
-
-def check_heredoc_line(value: str, end: str) -> str:
-    """Return `value` if it can be a line of a heredoc with the quoted end `end`, in which nothing is expanded.
-
-    Raises `ValueError` for control characters other than tab, and for the end of the heredoc.
-    """
-    if CONTROL_CHARACTER.search(value) or value == end:
-        raise ValueError(f"a Dockerfile cannot contain {value!r}")
-    return value
-
 
 # 32 of 64 hexadecimal digits are 128 bits: finding two Dockerfiles with the same tag is infeasible.
 TAG_LENGTH = 32
@@ -190,8 +147,13 @@ def _checks_machine_alone(plan: Plan) -> bool:
 
 def _list_installers(plan: Plan) -> list[str]:
     """The scripts that install pip packages."""
-    wheels = ["install-wheels"] if plan.layers or any(layer.indexes for layer in plan.sdists) else []
-    return [*wheels, *(["build-sdist", "fetch-sdist"] if plan.sdists else [])]
+    parts = (
+        ("install-wheels", bool(plan.layers)),
+        ("install-build-requirements", any(layer.indexes for layer in plan.sdists)),
+        ("build-sdist", bool(plan.sdists)),
+        ("fetch-sdist", bool(plan.sdists)),
+    )
+    return [name for name, used in parts if used]
 
 
 def compute_tag(text: str) -> str:

@@ -27,7 +27,7 @@ class SizeClass(NamedTuple):
 
 
 # These numbers are part of the layout of the Dockerfile: a change moves packages of every lock to other layers.
-# Their effect on pushes and registries is measured by `python -m benchmarks layers`.
+# Their effect on pushes and registries is measured by `python -m benchmarks --only layers`.
 SHARED_LAYERS = (SizeClass("small", 1 << 20, 2), SizeClass("tiny", 0, 3))
 MOST_LAYERS = 60
 

@@ -43,14 +43,14 @@ class PlatformTarget:
 
 @dataclass(frozen=True, slots=True)
 class PipLayer:
-    """One stage that installs pip packages: its name, and the path of its requirement list in the lock.
+    """One stage that installs pip packages: its name, and the path of its requirements in the lock.
 
     It installs the packages of one `index`, several of them if it `is_shared`. `private` means that the index requires
     credentials, so the build needs them as a secret.
     """
 
     stage: str
-    list: str
+    requirements: str
     is_shared: bool
     index: str
     private: bool
@@ -91,7 +91,7 @@ class RuntimeConfig:
     entrypoint: tuple[str, ...]
     command: tuple[str, ...]
     stop_signal: str | None = None
-    health_check: HealthCheck | None = None
+    healthcheck: HealthCheck | None = None
 
 
 @dataclass(frozen=True, slots=True)

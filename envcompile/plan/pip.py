@@ -79,12 +79,13 @@ def create_pip_files(pip: PipSpec, lock: Lock, platform: PlatformLock) -> tuple[
             message = f"the lock has `{package.name}` from the index `{package.index}`, and the spec from `{named}`"
             raise InvalidInputError(message, "run `envcompile lock`")
     layers, urls = _PipLayers(pip, lock), collect_index_urls(pip)
-    packages: dict[str, list[PipPackage]] = {layer.list: [] for layer in create_pip_layers(pip, lock)}
+    packages: dict[str, list[PipPackage]] = {layer.requirements: [] for layer in create_pip_layers(pip, lock)}
     for each in select_wheels(platform):
-        packages[layers.create_layer(*layers.find_key(each)).list].append(each)
+        packages[layers.create_layer(*layers.find_key(each)).requirements].append(each)
     return tuple(
         LockStageFile(
-            layer.list, (*_format_index_option(layer.index, urls), *map(_format_requirement, packages[layer.list]))
+            layer.requirements,
+            (*_format_index_option(layer.index, urls), *map(_format_requirement, packages[layer.requirements])),
         )
         for layer in create_pip_layers(pip, lock)
     )

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from envcompile.base_image.model import ENVIRONMENT_PATH, make_image_labels
 from envcompile.base_image.python_builds import format_install_key
 from envcompile.lock.graph import find_used_distributions
-from envcompile.lock.model import Pins
 from envcompile.plan.apt import create_apt_files, find_apt_stages
 from envcompile.plan.conda import create_conda_files, create_provided_files, find_conda_layers
 from envcompile.plan.model import HealthCheck, LockStageFile, Plan, PlatformTarget, RuntimeConfig
@@ -98,7 +97,7 @@ _PYTHON_SOURCES = {
 
 
 def _has_pip(platform: PlatformLock) -> bool:
-    return "pip" in Pins(platform.pip, platform.conda).package_names()
+    return "pip" in {*(each.name for each in platform.pip), *(each.name for each in platform.conda)}
 
 
 def _create_interpreter_files(lock: Lock, locked: PlatformLock) -> tuple[LockStageFile, ...]:
@@ -175,7 +174,7 @@ def _create_runtime_config(
     own = {"HOME": _find_home_directory(image), "LANG": "C.UTF-8", "SHELL": "/bin/bash"}
     if conda:
         own["CONDA_PREFIX"] = ENVIRONMENT_PATH
-    check = image.health_check
+    check = image.healthcheck
     return RuntimeConfig(
         env=tuple(sorted({**own, **dict(of_base[0]), **dict(image.env)}.items())),
         labels=tuple(sorted({**dict(of_base[1]), **dict(image.labels)}.items())),
@@ -186,11 +185,11 @@ def _create_runtime_config(
         entrypoint=(*((ACTIVATION_SCRIPT,) if conda else ()), *image.entrypoint),
         command=image.command or ("python" if python else "bash",),
         stop_signal=image.stop_signal,
-        health_check=HealthCheck(_format_health_check_options(check), check.command) if check else None,
+        healthcheck=HealthCheck(_format_healthcheck_options(check), check.command) if check else None,
     )
 
 
-def _format_health_check_options(check: HealthCheckSpec) -> tuple[str, ...]:
+def _format_healthcheck_options(check: HealthCheckSpec) -> tuple[str, ...]:
     options = {
         "interval": check.interval,
         "timeout": check.timeout,

@@ -268,10 +268,10 @@ def record_layer_threshold(lock: Lock, earlier: EarlierLock, upgrade: UpgradeReq
     It is never lower than that of the earlier lock, because this would move packages to other layers, except if
     everything is upgraded.
     """
-    from envcompile.plan.layers import choose_threshold  # noqa: PLC0415 - after the other input
+    from envcompile.plan.layers import choose_threshold, find_threshold  # noqa: PLC0415 - after the other input
 
-    known = () if upgrade.names is True or earlier.lock is None else earlier.lock.platforms
-    least = max((each.layer_threshold or 0 for each in known), default=0) or DEFAULT_LAYER_THRESHOLD
+    keeps = earlier.lock if upgrade.names is not True else None
+    least = find_threshold(keeps.platforms) if keeps else DEFAULT_LAYER_THRESHOLD
     threshold = choose_threshold(lock.platforms, least)
     return replace(lock, platforms=tuple(replace(each, layer_threshold=threshold) for each in lock.platforms))
 

@@ -94,10 +94,8 @@ class PipRequest:
     # By name: stub versions of the distributions in conda packages. The solution must be compatible with them,
     # and must not include them.
     provided: Mapping[str, str] = field(default_factory=dict)
-    exact: Mapping[str, str] = field(
-        default_factory=dict
-    )  # package name -> the only version that the solution may have
-    index: str | None = None  # the URL of the default index; None for that of the user's settings of uv
+    exact: Mapping[str, str] = field(default_factory=dict)  # package name -> the only version that is allowed
+    index: str | None = None  # the URL of the default index; None for the one in the user's settings of uv
     indexes: tuple[ExtraIndex, ...] = ()  # each is used for the packages in its `packages`, and for no others
     extra_constraints: tuple[str, ...] = ()  # lines of a constraints file
     # By name and version: releases that have no wheel. The resolver sees a stub wheel in place of the sdist.
@@ -167,9 +165,7 @@ class CondaRequest:
     exclude_newer: str | None = None  # RFC 3339 in UTC
     preferences: tuple[CondaPackage, ...] = ()  # pins to keep if the requirements allow it
     upgrade: frozenset[str] | bool = frozenset()  # the names whose pins are not kept, or True for all
-    exact: Mapping[str, str] = field(
-        default_factory=dict
-    )  # package name -> the only version that the solution may have
+    exact: Mapping[str, str] = field(default_factory=dict)  # package name -> the only version that is allowed
 
     def kept_pins(self) -> tuple[CondaPackage, ...]:
         """Return the preferences, except the pins of the packages to upgrade."""

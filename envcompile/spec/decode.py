@@ -73,10 +73,6 @@ if TYPE_CHECKING:
     from envcompile.spec.values import Diagnostics, ValueReader
 
 
-# Fields that are not named like their keys.
-_FIELD_NAMES = {"healthcheck": "health_check"}
-
-
 def _make_struct_reader(
     build: Callable[..., Any], readers: dict[str, ValueReader[Any]], required: tuple[str, ...] = ()
 ) -> ValueReader[Any]:
@@ -92,7 +88,7 @@ def _make_struct_reader(
             )
         if any(name not in values for name in required):
             return None
-        return build(**{_FIELD_NAMES.get(name, name.replace("-", "_")): item for name, item in values.items()})
+        return build(**{name.replace("-", "_"): item for name, item in values.items()})
 
     return read
 
@@ -156,7 +152,7 @@ def _read_base_image(problems: Diagnostics, path: KeyPath, value: Any) -> BaseIm
     return BaseImageSpec(image) if image is not None else None
 
 
-_read_health_check = _make_struct_reader(
+_read_healthcheck = _make_struct_reader(
     HealthCheckSpec,
     {
         "command": make_array_reader(read_string),
@@ -261,7 +257,7 @@ _SPEC_READERS: dict[str, ValueReader[Any]] = {
             "entrypoint": make_array_reader(read_string),
             "command": make_array_reader(read_string),
             "stop-signal": read_signal,
-            "healthcheck": _read_health_check,
+            "healthcheck": _read_healthcheck,
         },
     ),
     "tools": make_mapping_reader(is_valid_tool_name, read_string),

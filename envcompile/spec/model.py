@@ -59,7 +59,7 @@ class ImageSpec:
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     stop_signal: str | None = None
-    health_check: HealthCheckSpec | None = None
+    healthcheck: HealthCheckSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,12 +198,10 @@ def read_boolean(problems: Diagnostics, path: KeyPath, value: Any) -> bool | Non
     return None
 
 
-# Keys of earlier releases, with the hint for a spec that still has them.
-_REMOVED_KEYS: dict[KeyPath, str] = {
-    (
-        "image",
-        "slim",
-    ): "remove the key: no files of packages are removed any more, which saved less than 10 % of an image",
+# Hints for keys that people write and that do not exist.
+_KEY_HINTS: dict[KeyPath, str] = {
+    ("image", "ports"): "write the ports in `expose`",
+    ("image", "slim"): "remove the key: it saved less than 10 % of an image, and no files are removed any more",
 }
 
 
@@ -221,7 +219,7 @@ def read_table(
         if name in readers:
             values[name] = readers[name](problems, here, each)
         elif has_clean_characters(problems, here, name, "key"):
-            hint = _REMOVED_KEYS.get(here) or did_you_mean(name, readers) or format_choices(readers)
+            hint = _KEY_HINTS.get(here) or did_you_mean(name, readers) or format_choices(readers)
             message = f"`{display_text(name)}` is not a key of {where}"
             problems.append(Diagnostic("unknown-key", message, here, hint, "key"))
     return {name: each for name, each in values.items() if each is not None}
@@ -232,7 +230,6 @@ def read_table(
 
 TOOL_NAMES = ("uv", "micromamba")
 _MAX_USER_ID = 2**31 - 1
-_MAX_PORT = 65535
 # `emit/scripts/sdist-install` sets these, so that an sdist gives the same wheel everywhere.
 _RESERVED_BUILD_VARIABLES = ("HOME", "LC_ALL", "PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "ZERO_AR_DATE")
 
@@ -376,7 +373,6 @@ _SIGNAL = re.compile(
 )
 # A duration of Go without fractions: `30s`, `1m30s`.
 _DURATION = re.compile(r"(?=.)(?:[0-9]{1,4}h)?(?:[0-9]{1,4}m)?(?:[0-9]{1,5}s)?(?:[0-9]{1,5}ms)?")
-_MAX_RETRIES = 1000
 
 
 def read_signal(problems: Diagnostics, path: KeyPath, value: Any) -> str | None:
@@ -402,29 +398,25 @@ def read_duration(problems: Diagnostics, path: KeyPath, value: Any) -> str | Non
     return None
 
 
-def read_retries(problems: Diagnostics, path: KeyPath, value: Any) -> int | None:
-    """Read the number of failed health checks after which a container is unhealthy."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        report_wrong_type(problems, path, "an integer", value)
-        return None
-    if not 1 <= value <= _MAX_RETRIES:
-        message = f"{f'`{value}`' if abs(value) < 2**63 else 'this number'} is not a number of retries"
-        problems.append(Diagnostic("retries", message, path, f"write a number from 1 to {_MAX_RETRIES}"))
-        return None
-    return value
+def make_integer_reader(rule: str, noun: str, most: int, hint: str) -> ValueReader[int]:
+    """Make a reader for integers from 1 to `most`. `noun` is what the value is, for messages: `a port`."""
+
+    def read(problems: Diagnostics, path: KeyPath, value: Any) -> int | None:
+        if isinstance(value, bool) or not isinstance(value, int):
+            report_wrong_type(problems, path, "an integer", value)
+            return None
+        if not 1 <= value <= most:
+            # Python cannot format an integer of more than 4,300 digits.
+            number = f"`{value}`" if abs(value) < 2**63 else "this number"
+            problems.append(Diagnostic(rule, f"{number} is not {noun}", path, hint))
+            return None
+        return value
+
+    return read
 
 
-def read_port(problems: Diagnostics, path: KeyPath, value: Any) -> int | None:
-    """Read a port number."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        report_wrong_type(problems, path, "an integer", value)
-        return None
-    if not 1 <= value <= _MAX_PORT:
-        # Python cannot format an integer of more than 4,300 digits.
-        number = f"`{value}`" if abs(value) < 2**63 else "this number"
-        problems.append(Diagnostic("port", f"{number} is not a port", path, f"ports go from 1 to {_MAX_PORT}"))
-        return None
-    return value
+read_port = make_integer_reader("port", "a port", 65535, "ports go from 1 to 65535")
+read_retries = make_integer_reader("retries", "a number of retries", 1000, "write a number from 1 to 1000")
 
 
 def read_index_url(problems: Diagnostics, path: KeyPath, value: Any) -> str | None:

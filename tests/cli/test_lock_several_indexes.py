@@ -27,10 +27,8 @@ CORP = (Wheel("acme-core", "1.0"), Wheel("nets", "9.0"), Wheel("torch", "8.0"))
 CPU = (Wheel("torch", "2.9.1+cpu", ("small",)), Wheel("nets", "8.0"))
 
 pytestmark = pytest.mark.skipif(not HERE.glibc, reason="pip-tools resolves for CPython on Linux with glibc only")
-RESOLVERS = [
-    "uv",
-    pytest.param("pip-tools", marks=pytest.mark.skipif(not find_spec("piptools"), reason="pip-tools is not installed")),
-]
+needs_pip_tools = pytest.mark.skipif(not find_spec("piptools"), reason="pip-tools is not installed")
+RESOLVERS = ["uv", pytest.param("pip-tools", marks=needs_pip_tools)]
 
 
 def spec(default: str, corp: str, cpu: str, resolver: str) -> str:
@@ -117,7 +115,7 @@ def test_the_lock_says_where_from_and_what_is_private_and_never_the_password(tmp
 
 
 @pytest.mark.index
-@pytest.mark.parametrize("resolver", ["uv", pytest.param("pip-tools", marks=pytest.mark.long)])
+@pytest.mark.parametrize("resolver", ["uv", pytest.param("pip-tools", marks=[needs_pip_tools, pytest.mark.long])])
 def test_the_ml_example_with_torch_for_the_cpu(tmp_path: Path, resolver: str) -> None:
     """torch from an index laid out as PyTorch's, all the rest of a large environment from the real one."""
     example = (FIXTURES.parent / "examples/ml/envcompile.toml").read_text("utf-8")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envcompile.emit.dockerfile import check_heredoc_line, format_exec_form, quote_word
+from envcompile.emit.quoting import check_heredoc_line, format_exec_form, quote_word
 
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 texts = st.text(st.characters(codec="utf-8"), max_size=40) | st.text("\"'\\$ `{}#=\t\n<|&;()", max_size=12)

@@ -159,6 +159,22 @@ def test_a_proxy(engine: Engine, tmp_path: Path) -> None:
     assert not any(url.encode() in blob for blob in layers("envcompile-test-proxy"))
 
 
+def test_a_bundle_replaces_the_index(engine: Engine, tmp_path: Path) -> None:
+    """The index is gone, and each file of the bundle is compared with the lock like a download."""
+    wheel, bundle = Wheel("small", "1.0"), tmp_path / "bundle" / "pip"
+    bundle.mkdir(parents=True)
+    with served(Index((wheel,))) as index:
+        dockerfile, _ = lock(engine, tmp_path / "project", f'packages = ["small"]\nindex = "{index.url()}"', {})
+    options = ("--no-cache", "--build-context", f"bundle={bundle.parent}")
+    file = bundle / wheel.file
+    file.write_bytes(wheel.content())
+    build(dockerfile, "envcompile-test-bundle", *options)
+    assert engine.run("envcompile-test-bundle", "python", "-c", VERSIONS).strip() == str(["small==1.0"])
+    file.write_bytes(Wheel("small", "1.0", files=(("other.py", ""),)).content())
+    said = build(dockerfile, "envcompile-test-bundle", *options, check=False)
+    assert "Hash mismatch for `small==1.0`" in said, said
+
+
 def test_an_index_that_only_one_platform_needs(engine: Engine, tmp_path: Path) -> None:
     """Its layer is empty on the other one, and is built all the same."""
     with served(Index((Wheel("small", "1.0"), Wheel("tiny", "1.0")))) as public, served(Index(CPU)) as cpu:

@@ -118,7 +118,7 @@ def sha256(text: str) -> str:
 def test_pip_packages_in_layers_are_those_of_one_layer(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two packages that have the same file are noticed, and it is that of the last by name."""
+    """A file that several packages have is that of the last layer, and within a layer of the last package."""
     wheels = overlapping()
     with served(Index(wheels)) as index:
         split, _ = built(engine, tmp_path, engine.stand_ins(SPEC.format(pip=pip(index, wheels))), monkeypatch)

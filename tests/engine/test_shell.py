@@ -50,7 +50,7 @@ USERS = ("", RANDOM_USER, "0")
 
 @dataclass
 class Image:
-    """A built image; `module` can be imported in it, and `variables` are those of its activation."""
+    """A built image; `module` can be imported in it."""
 
     engine: Engine
     tag: str

@@ -49,7 +49,7 @@ START = {
     "entrypoint",
     "command",
     "stop_signal",
-    "health_check",
+    "healthcheck",
 }
 ROWS = [(table, key) for table, values in CHANGED.items() for key in values]
 

@@ -12,7 +12,7 @@ from itertools import takewhile
 from pathlib import Path
 
 
-def release(text: str) -> list[int]:
+def parse_release(text: str) -> list[int]:
     """The numbers of a version without zeros at the end."""
     known = re.match(r"v?(?:[0-9]+!)?([0-9]+(?:\.[0-9]+)*)", text)
     numbers = [int(number) for number in known[1].split(".")] if known else []
@@ -31,7 +31,7 @@ def find_mistakes(lines: list[str]) -> list[str]:
             mistakes.append(f"conda's {package} {locked} does not contain the distribution {distribution}")
             continue
         # conda may have a shorter version: py-opencv 4.9.0 contains opencv-python 4.9.0.80.
-        if release(found)[: len(release(locked))] != release(locked):
+        if parse_release(found)[: len(parse_release(locked))] != parse_release(locked):
             mistakes.append(f"conda's {package} {locked} contains {distribution} {found}")
     return mistakes
 

@@ -28,6 +28,8 @@ WORLD = (
     Wheel("needs-lite", "1.0", ("engine-lite",)),
     Wheel("docs-a", "1.0", files=(("tests/conftest.py", "a"),)),
     Wheel("docs-b", "1.0", files=(("tests/conftest.py", "b"), ("tests/b.py", "b"))),
+    Wheel("file", "1.0", files=(("thing", "x"),)),
+    Wheel("folder", "1.0", files=(("thing/__init__.py", ""),)),
     Wheel("space-a", "1.0", files=(("space/__init__.py", ""), ("space/a.py", "a"))),
     Wheel("space-b", "1.0", files=(("space/__init__.py", ""), ("space/b.py", "b"))),
 )
@@ -84,6 +86,13 @@ def test_other_files_are_a_warning(tmp_path: Path) -> None:
     assert "`docs-a 1.0` and `docs-b 1.0` have different files at `tests/conftest.py`\n" in done.stderr
     assert "accept the files of `docs-b`, which is installed last" in done.stderr
     assert done.stderr.count("space-") == 2, "empty files of a namespace are alike"
+
+
+def test_a_file_and_a_folder_are_an_error_at_both_requirements(tmp_path: Path) -> None:
+    done = lock(tmp_path / "x", "file", "folder")
+    assert done.returncode == 1
+    message = "error[overlap]: `file 1.0` and `folder 1.0` have different files at `thing`\n"
+    assert done.stderr.count(message) == 2, done.stderr
 
 
 def test_where_files_are_installed() -> None:

@@ -14,15 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-from envcompile.base_image.python_builds import RELEASE_URL
 from envcompile.diagnostics.errors import UnavailableError
 from envcompile.engine.command import error_from_output, parse_build_failure
 from envcompile.engine.reproducibility import compare_archives
-from envcompile.plan.apt import DISTRIBUTION_RELEASES
 from envcompile.registry.reference import find_registry_url, locate_image
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from envcompile.engine.command import DockerClient, DockerRunner
     from envcompile.engine.reproducibility import BuildDifference
@@ -30,6 +28,8 @@ if TYPE_CHECKING:
 
 # The first version that passes SOURCE_DATE_EPOCH on and can turn attestations off (January 2023).
 _MIN_BUILDX_VERSION = (0, 10)
+# In a list of Debian archives, in the table of standalone Pythons, and in the list of conda packages.
+_ARCHIVE_URL_STARTS = (" http", '"https', "\nhttps")
 _FROM_INSTRUCTION = re.compile(r"^FROM (?:--platform=\S+ )?(\S+@sha256:[0-9a-f]{64}) AS ", re.MULTILINE)
 # The `$` or `%` before the `{` that starts a template in HCL. All repetitions are matched, because HCL reads a repeated
 # one as an escape (`$${`).
@@ -82,10 +82,14 @@ def format_exporter(kind: str, compression: str, dest: str | None = None) -> str
 
     It selects OCI media types, because docker's own have no name for zstd. So an image has the same digest
     whether it is loaded, pushed or written (measured with BuildKit 0.13).
+
+    A builder reuses layers that it has packed with another compression, unless `force-compression` is set. That would
+    also pack the layers of the base image again, which almost always have gzip: with zstd they would be pushed anew.
     """
     parts = [f"type={kind}"]
-    if kind != "tar":
+    if kind not in {"tar", "local"}:
         parts += [f"compression={compression}", "oci-mediatypes=true"]
+        parts += ["force-compression=true"] if compression == "gzip" else []
     if dest is not None:
         parts.append(f"dest={dest}")
     # A row of CSV, as buildx reads it.
@@ -134,16 +138,14 @@ def find_mirror_contexts(dockerfile: str, mirrors: Mapping[str, str]) -> tuple[t
 
 
 def format_archive_mirrors(dockerfile: str, mirrors: Mapping[str, str]) -> str:
-    """Return a line `HOST URL` for each archive of Debian packages and of standalone Pythons that has a mirror.
+    """Return a line `HOST URL` for each host of Debian archives, standalone Pythons and conda channels with a mirror.
 
-    Archives whose host is not in the Dockerfile are left out. Raises `InvalidInputError` if a mirror is invalid.
+    Hosts that are not in the Dockerfile are left out. Raises `InvalidInputError` if a mirror is invalid.
     """
-    hosts = {archive.host for release in DISTRIBUTION_RELEASES.values() for archive in release.archives}
-    hosts.add(urlsplit(RELEASE_URL).netloc)
     return "".join(
         f"{host} {find_registry_url(host, mirrors)}\n"
-        for host in sorted(hosts)
-        if host in mirrors and (f" http://{host}/" in dockerfile or f'"https://{host}/' in dockerfile)
+        for host in sorted(mirrors)
+        if any(f"{start}://{host}/" in dockerfile for start in _ARCHIVE_URL_STARTS)
     )
 
 
@@ -265,6 +267,25 @@ def is_pushed(registry: TagRegistry, tag: str, platforms: Collection[str], *, on
     except UnavailableError as problem:
         raise UnavailableError(problem.message, "start it or check the name, or build without `--push`") from None
     return all(any(f"{each}/".startswith(f"{platform}/") for each in pushed) for platform in platforms)
+
+
+# The instructions of the last stage. Each of them is one step in the history of the image.
+_INSTRUCTION = re.compile(
+    r"^(?:CMD|COPY|ENTRYPOINT|ENV|EXPOSE|HEALTHCHECK|LABEL|RUN|STOPSIGNAL|USER|WORKDIR) ", re.MULTILINE
+)
+
+
+def find_other_compression(
+    dockerfile: str, compression: str, types: Sequence[str], config: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """Return the media types of those layers that the build has added with another compression.
+
+    `types` are the media types of all layers of the image, from the lowest one up, and `config` is its configuration.
+    """
+    last_stage = dockerfile.rpartition("\nFROM ")[2]
+    steps = config.get("history", ())[-len(_INSTRUCTION.findall(last_stage)) :]
+    count = sum(not each.get("empty_layer") for each in steps)
+    return tuple(each for each in types[len(types) - count :] if not each.endswith(f"+{compression}"))
 
 
 class BuildTarget(NamedTuple):

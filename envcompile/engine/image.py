@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from envcompile.diagnostics.diagnostic import BuildLog
-from envcompile.diagnostics.errors import InvalidInputError
+from envcompile.diagnostics.diagnostic import BuildLog, format_count
+from envcompile.diagnostics.errors import CheckFailedError, InvalidInputError
 from envcompile.engine.build import (
     BuildRequest,
     BuildTarget,
@@ -16,6 +16,7 @@ from envcompile.engine.build import (
     create_build_environment,
     find_engine_platform,
     find_mirror_contexts,
+    find_other_compression,
     format_archive_mirrors,
     format_bake_file,
     format_exporter,
@@ -23,15 +24,16 @@ from envcompile.engine.build import (
     is_pushed,
 )
 from envcompile.engine.command import DockerClient, error_from_output
+from envcompile.oci.archive import OciArchive
 from envcompile.platforms import PLATFORM_ALIASES, PLATFORMS
 from envcompile.project.files import atomic_replacement
 from envcompile.project.settings import read_mirrors
 from envcompile.registry import create_unmirrored_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
-    from typing import BinaryIO
+    from typing import Any, BinaryIO
 
     from envcompile.diagnostics.diagnostic import Event
     from envcompile.engine.reproducibility import BuildDifference
@@ -152,16 +154,36 @@ def find_existing_image(build: ImageBuild) -> bool:
 def run_build(build: ImageBuild) -> str | None:
     """Build the image. Returns its digest (of the index, for several platforms), or None if the builder reports none.
 
-    A failed build leaves neither a tag nor a partial file. Raises `CheckFailedError` if a step fails or the file cannot
-    be written, `UnavailableError` if docker, the builder or a registry is not available, and `InvalidInputError` for an
-    unknown option.
+    A failed build leaves neither a tag nor a partial file. Raises `CheckFailedError` if a step fails, the file cannot
+    be written or layers do not have the requested compression, `UnavailableError` if docker, the builder or a registry
+    is not available, and `InvalidInputError` for an unknown option.
     """
     output = build.options.output
     if output is None:
-        return build_image(build.target, build.request, build.dockerfile)
+        digest = build_image(build.target, build.request, build.dockerfile)
+        if build.options.push:
+            registry = create_unmirrored_registry(build.environment)
+            for platform in build.request.platforms:
+                _check_compression(build, *registry.read_layer_types(build.tag, platform))
+        return digest
     with atomic_replacement(output.path) as new:
         exporter = format_exporter(output.kind, build.options.compression, str(new))
-        return build_image(build.target, replace(build.request, output=exporter), build.dockerfile)
+        digest = build_image(build.target, replace(build.request, output=exporter), build.dockerfile)
+        if output.kind == "oci":
+            with OciArchive(new) as archive:
+                for image in archive.read_images():
+                    _check_compression(build, [kind for _, kind in image.layers], image.config)
+    return digest
+
+
+def _check_compression(build: ImageBuild, types: Sequence[str], config: Mapping[str, Any]) -> None:
+    """Raise `CheckFailedError` if another build on the same builder has packed some of the layers of the image."""
+    other = find_other_compression(build.dockerfile, build.options.compression, types, config)
+    if other:
+        count = format_count(len(other), "layer")
+        message = f"the builder has {count} of this image with another compression, so its digest is another one"
+        hint = "build with `--force -- --no-cache`, or on a builder whose other builds have the same `--compression`"
+        raise CheckFailedError(message, hint)
 
 
 def compare_builds(build: ImageBuild, notify: Callable[[str], None]) -> tuple[str, BuildDifference | None]:

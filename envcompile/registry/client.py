@@ -309,6 +309,17 @@ class RegistryClient:
             return frozenset(find_platform_entries(image, manifest))
         return frozenset({format_platform(self._fetch_config(image, manifest))})
 
+    def read_layer_types(self, reference: str, platform: str) -> tuple[tuple[str, ...], dict[str, Any]]:
+        """The media types of the layers of an image, from the lowest one up, and its configuration.
+
+        Raises `UnavailableError` if the image cannot be read.
+        """
+        image = locate_image(reference, self._mirrors)
+        manifest = self._fetch_platform_manifest(image, image.tag_or_digest, platform)
+        layers = check_objects(image, manifest.get("layers"))
+        types = tuple(str(each.get("mediaType", "")) for each in layers)
+        return types, self._fetch_platform_config(image, manifest, platform)
+
     def list_tags(self, repository: str) -> tuple[str, ...]:
         """All tags of a repository, sorted. Raises `UnavailableError` if they cannot be read or have too many pages."""
         image = locate_image(repository, self._mirrors)

@@ -164,6 +164,44 @@ def test_a_push_and_a_push_again(engine: Engine, tmp_path: Path) -> None:
     assert f"sha256:{hashlib.sha256(whole.encode()).hexdigest()}" in newest
 
 
+def test_of_two_builds_at_once_each_has_its_digest_or_an_error(
+    engine: Engine, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """BuildKit shares packed layers between builds: a build with zstd may get layers of one with gzip."""
+    names = {
+        kind: f"{os.environ['ENVCOMPILE_TEST_REGISTRY']}/envcompile-test/{kind}-{time.time_ns()}"
+        for kind in ("gzip", "zstd")
+    }
+    expected = {}
+    for kind, name in names.items():
+        folder = tmp_path / kind
+        folder.mkdir()
+        spec = engine.stand_ins(SPEC).replace("[image]", f'[image]\nrepository = "{name}"')
+        lock(folder, spec.replace('"six"', '"six", "setuptools", "pip"'))
+        engine.forget()
+        done = build(folder, "--push", "-t", f"{name}:alone", "--compression", kind)
+        assert done.returncode == 0, done.stderr
+        expected[kind] = docker("buildx", "imagetools", "inspect", "--raw", f"{name}:alone")
+    for _ in range(10 if request.config.getoption("--long") else 2):
+        engine.forget()
+        builds = {
+            kind: subprocess.Popen(
+                [*COMMAND, "--push", "--force", "-t", f"{name}:both", "--compression", kind, *HERE],
+                cwd=tmp_path / kind,
+                stderr=subprocess.PIPE,
+                encoding="utf-8",
+            )
+            for kind, name in names.items()
+        }
+        said = {kind: process.communicate()[1] for kind, process in builds.items()}
+        assert builds["gzip"].returncode == 0, said["gzip"]
+        for kind, name in names.items():
+            if builds[kind].returncode == 0:
+                assert docker("buildx", "imagetools", "inspect", "--raw", f"{name}:both") == expected[kind]
+        if builds["zstd"].returncode:
+            assert "of this image with another compression, so its digest is another one" in said["zstd"]
+
+
 def test_all_locked_platforms_are_pushed_and_the_engines_own_is_loaded(engine: Engine, tmp_path: Path) -> None:
     needs_arm64("linux/arm64")
     name = f"{os.environ['ENVCOMPILE_TEST_REGISTRY']}/envcompile-test/several-{time.time_ns()}"

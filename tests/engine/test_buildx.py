@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,7 @@ from envcompile.engine.build import (
     command_line,
     create_build_environment,
     find_mirror_contexts,
+    find_other_compression,
     format_archive_mirrors,
     format_exporter,
 )
@@ -208,3 +210,14 @@ def test_an_interrupt_is_passed_on_and_waited_for(tmp_path: Path, monkeypatch: p
     with pytest.raises(KeyboardInterrupt):
         DockerClient(os.environ).run_build(("buildx", "build"), "FROM scratch\n", Screen())  # type: ignore[arg-type]
     assert (tmp_path / "ended").read_text("utf-8") == "FROM scratch\n"
+
+
+def test_layers_with_another_compression_are_those_that_the_build_added() -> None:
+    text = dockerfile_of("ml")
+    steps = len(re.findall(r"^[A-Z]+ ", text.rpartition("\nFROM ")[2], re.MULTILINE))
+    base = [{"created_by": "base"}, {"created_by": "base", "empty_layer": True}]
+    config = {"history": [*base, *({"empty_layer": number < 2} for number in range(steps))]}
+    types = ["tar+gzip", *["tar+zstd"] * (steps - 2)]
+    assert find_other_compression(text, "zstd", types, config) == ()
+    assert find_other_compression(text, "zstd", [*types[:-1], "tar+gzip"], config) == ("tar+gzip",)
+    assert len(find_other_compression(text, "gzip", types, config)) == steps - 2

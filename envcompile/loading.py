@@ -189,7 +189,12 @@ def check_lock_fully(
     Raises `DiagnosticsError` with the mistakes of the spec.
     """
     from envcompile.base_image.decide import VARIABLES  # noqa: PLC0415 - only for `verify --full`
-    from envcompile.base_image.default import PYTHON_IMAGE, PYTHON_PATH, find_tool_images  # noqa: PLC0415
+    from envcompile.base_image.default import (  # noqa: PLC0415
+        PYTHON_IMAGE,
+        PYTHON_PATH,
+        find_conda_installer,
+        find_tool_images,
+    )
     from envcompile.base_image.python_builds import check_standalone_python  # noqa: PLC0415
     from envcompile.diagnostics.diagnostic import Diagnostic  # noqa: PLC0415
     from envcompile.emit.dockerfile import compile_dockerfile  # noqa: PLC0415 - imports the template engine
@@ -206,6 +211,11 @@ def check_lock_fully(
         tools=dict(find_tool_images(spec, has_standalone_python=bool(standalone))),
         variables=VARIABLES,
         python_paths=frozenset({PYTHON_PATH, CONDA_PYTHON_PATH}),
+        installers=frozenset(
+            (each.name, each.version, each.sha256)
+            for name in spec.platforms
+            for each in find_conda_installer(spec, name)
+        ),
     )
     unknown_pythons = (check_standalone_python(python, name) for name, python in standalone.items())
     found = [

@@ -64,3 +64,11 @@ def test_a_package_says_what_lives_in_it() -> None:
         module for module, tree in MODULES.items() if module.endswith("__init__.py") and not ast.get_docstring(tree)
     ]
     assert silent == []
+
+
+def test_the_page_about_the_architecture_names_modules_that_exist() -> None:
+    text = (ROOT / "docs/architecture.md").read_text("utf-8")
+    section = text[text.index("## The packages") : text.index("## Pure packages")]
+    named = set(re.findall(r"`([a-z_]+)/?`", section)) - {"asked", "packaging"}
+    folders = [*(ROOT / "envcompile").rglob("*"), *ROOT.iterdir()]
+    assert named <= {path.stem for path in folders}

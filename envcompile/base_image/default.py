@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.base_image.python_builds import find_standalone_python
 from envcompile.diagnostics.diagnostic import Diagnostic
-from envcompile.lock.model import BaseImage, PythonInterpreter
+from envcompile.lock.model import BaseImage, PipPackage, PythonInterpreter
 from envcompile.spec.model import BaseImageSpec
+from envcompile.spec.pip import find_index_name
 from envcompile.spec.values import split_image_reference
 from envcompile.versions import is_release_of, minor_release
 
@@ -56,12 +57,30 @@ PYTHON_PATH = "/usr/local/bin/python3"
 # The default base image of environments that do not use its Python: it has everything else, such as the C library.
 PLAIN_IMAGE = "debian:bookworm-slim"
 
-# Images that contain one static program. The digests were copied from other public projects that pin these images
-# (2026-11-22, one project for each image), not read from a registry.
+# The images of the build tools. The digests were copied from public projects that pin these images (uv 2026-11-22, one
+# project; Python 2026-11-28, eight projects, on amd64 and on arm64), not read from a registry.
 TOOL_IMAGES = {
-    "micromamba": "mambaorg/micromamba:2.0.5-ubuntu24.04"
-    "@sha256:1c62a28916ad7a4533555a542a5410e55ea2ed2c1e29f00c8fc3f1c8add111d5",
+    # Python 3.10 or later, in which py-rattler installs the conda packages.
+    "python": "python:3.13.14-slim-bookworm@sha256:67a1e1f215ccda113cfc024e8639049257e88f273898f595b61476d128d387e8",
     "uv": "ghcr.io/astral-sh/uv:0.12.7@sha256:95f2aa1fe59274951cfe9b0cbc7972e879ff1004bc8945d130a32eb0dbd85945",
+}
+
+
+# py-rattler, which installs the conda packages: the wheel of each platform, from the package index (2026-11-28). It
+# depends on no other package, and one wheel is for all versions of Python from 3.10. The program of the build that uses
+# it, `emit/scripts/install_conda.py`, is tested with this version.
+CONDA_INSTALLER_VERSION = "0.28.0"
+_CONDA_INSTALLER_FILES = {
+    "linux-64": (
+        "manylinux_2_17_x86_64.manylinux2014_x86_64",
+        "4f4ab1d34d5394e7ce130a86e59009c95ace4f5757d9c3af04de1351bcea47eb",
+        24874516,
+    ),
+    "linux-aarch64": (
+        "manylinux_2_28_aarch64",
+        "61b24202374188e72130f1b3dc63b455befaafc3e49e5481a38b6a6c8828c1e0",
+        26589741,
+    ),
 }
 
 
@@ -104,14 +123,33 @@ def uses_base_python(spec: Spec) -> bool:
 
 
 def find_tool_images(spec: Spec, *, has_standalone_python: bool = False) -> tuple[tuple[str, str], ...]:
-    """Return the build tools that the spec needs and their images, sorted by name. A standalone Python needs uv.
+    """Return the build tools that the spec needs and their images, sorted by name.
+
+    uv installs pip packages, a standalone Python, and py-rattler into the Python that installs conda packages.
 
     The image of the spec takes precedence over the default one.
     """
-    needs_uv = bool(spec.pip.packages) or has_standalone_python
-    needed = [*(["micromamba"] if spec.conda.packages else []), *(["uv"] if needs_uv else [])]
+    has_conda = bool(spec.conda.packages)
+    needs_uv = has_conda or bool(spec.pip.packages) or has_standalone_python
+    needed = [*(["python"] if has_conda else []), *(["uv"] if needs_uv else [])]
     images = {**TOOL_IMAGES, **dict(spec.tools)}
     return tuple((name, images[name]) for name in needed)
+
+
+def find_conda_installer(
+    spec: Spec, platform: str, locked: tuple[PipPackage, ...] | None = None
+) -> tuple[PipPackage, ...]:
+    """Return the wheels that install conda packages on a platform: the `locked` ones, otherwise those of this release.
+
+    Empty if the spec has no conda packages.
+    """
+    if not spec.conda.packages or locked:
+        return locked or ()
+    name, version = "py-rattler", CONDA_INSTALLER_VERSION
+    tag, sha256, size = _CONDA_INSTALLER_FILES[platform]
+    file = f"py_rattler-{version}-cp310-abi3-{tag}.whl"
+    index = find_index_name(name, spec.pip.extra_indexes)
+    return (PipPackage(name, version, file, sha256, size, index, requires_python=">=3.10"),)
 
 
 def needs_inspection(spec: Spec) -> bool:

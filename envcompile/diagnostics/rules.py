@@ -246,7 +246,7 @@ _ALL_RULES = (
         "be consistent with each other.",
         phase="spec",
     ),
-    DiagnosticRule("tool", "the build has no such tool", "The tools of the build are uv and micromamba."),
+    DiagnosticRule("tool", "the build has no such tool", "The tools of the build are Python and uv."),
     DiagnosticRule(
         "cuda-version", "the value is not a CUDA version", "Write X or X.Y in quotes, or `false` to exclude CUDA."
     ),

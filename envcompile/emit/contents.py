@@ -34,7 +34,7 @@ def _format_lines(plan: Plan, body: list[str], height: int) -> list[str]:
         "#",
         *(line for label, text in _iter_entries(plan, body, height) for line in _format_entry(label, text)),
         "#",
-        "# Everything else is the same in all Dockerfiles of this kind.",
+        "# The rest installs these packages. It is not needed to know what the image contains.",
         f"# hadolint global ignore={ignored}",
         "",
     ]
@@ -49,10 +49,12 @@ def _iter_entries(plan: Plan, body: list[str], height: int) -> Iterator[tuple[st
     """Yield the label and the text of each entry."""
     for number, target in enumerate(plan.targets):
         yield "" if number else "base", f"{target.summary}, {target.docker}"
+    gpus = dict.fromkeys(target.gpu for target in plan.targets)
+    yield "gpu", " and ".join(gpus)
     conda = [each.removeprefix("package/") for each in plan.conda_layers if each.startswith("package/")]
     pip = [layer.stage.removeprefix("pip-") for layer in plan.layers if not layer.is_shared]
     packages: tuple[tuple[str, str, int, list[str]], ...] = (
-        ("conda", "/conda/explicit", len(plan.conda_layers), conda),
+        ("conda", "/conda/packages", len(plan.conda_layers), conda),
         ("pip", "/pip/", len(plan.layers), pip),
         ("sdists", "/sdist/", len(plan.sdists), [layer.stage.removeprefix("sdist-") for layer in plan.sdists]),
         ("apt", "/apt/run/list", 1, []),
@@ -63,25 +65,30 @@ def _iter_entries(plan: Plan, body: list[str], height: int) -> Iterator[tuple[st
             continue
         count = format_count(min(counts), "package") if len(counts) == 1 else f"{min(counts)} to {max(counts)} packages"
         numbers = _find_list(plan, body, path)
-        own = f"; with a layer of its own: {', '.join(names)}" if names else ""
+        own = f"; each in its own layer: {', '.join(names)}" if names else ""
         where = f"lines {numbers[0] + height}-{numbers[-1] + height}"
         yield label, f"{count} in {format_count(layer_count, 'layer')}, {where}{own}"
     yield "start", _describe_start(plan, body, height)
     yield "pinned", "every image by its digest, every package by its sha256; the build resolves nothing"
+    yield (
+        "options",
+        "--secret id=ca,src=FILE for a proxy's certificates, --build-context bundle=FOLDER without a network",
+    )
 
 
 def _count_packages(target: PlatformTarget, path: str) -> int:
     if path == "/sdist/":
         return sum(file.path.endswith("/sdist") for file in target.files)
     lines = (line for file in target.files if file.path.startswith(path) for line in file.lines)
-    return sum(not line.startswith(("--index-url ", "@EXPLICIT")) for line in lines)
+    return sum(not line.startswith(("--index-url ", "- ")) for line in lines)
 
 
 def _find_list(plan: Plan, body: list[str], path: str) -> list[int]:
     """Find the numbers of the lines of the body that list the packages, from 1."""
     files = (file for target in plan.targets for file in target.files if file.path.startswith(path))
     # The requirement of a single package is an argument of ENV.
-    listed = {text for file in files for line in file.lines for text in (line, f"ENV REQUIREMENT={quote_word(line)}")}
+    packages = (line for file in files for line in file.lines if not line.startswith("- "))
+    listed = {text for line in packages for text in (line, f"ENV REQUIREMENT={quote_word(line)}")}
     return [number for number, line in enumerate(body, 1) if line in listed]
 
 

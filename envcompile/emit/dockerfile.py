@@ -67,12 +67,15 @@ def render_dockerfile(plan: Plan) -> str:
                 if several
                 else f"{name}{single} {sources[name][0]}"
             ),
-            selected=list(dict.fromkeys((run_base, build_base, "lock"))),
+            selected=list(dict.fromkeys((run_base, build_base, *(["python"] if plan.conda else []), "lock"))),
             folders=_group_by_folder,
             variables=_format_env(plan),
             foreign=[arch for arch in TARGET_ARCHITECTURES if arch not in locked],
             fetches=bool(plan.apt or plan.conda or plan.layers or plan.sdists or plan.standalone_python),
             scripts=_list_scripts(plan),
+            conda_scripts=[f"/{name}" for name in _list_conda_scripts(plan)],
+            # Wheels need no more than a Python; what compiles code needs the base image of the build.
+            compiles=bool(plan.sdists or "build" in plan.apt),
             installers=[f"/{name}" for name in _list_installers(plan)],
             refusal=f"this Dockerfile is locked for {' and '.join(target.docker for target in plan.targets)} only",
         )
@@ -84,7 +87,7 @@ def _uses_credentials(plan: Plan) -> bool:
     """Whether an index of any package, or of a build requirement, requires credentials."""
     requirements = (private for layer in plan.sdists for _, private in layer.indexes)
     sdists = (layer.private for layer in plan.sdists)
-    return any((*requirements, *sdists, *(layer.private for layer in plan.layers)))
+    return any((plan.private_installer, *requirements, *sdists, *(layer.private for layer in plan.layers)))
 
 
 def _group_by_folder(paths: Iterable[str]) -> list[tuple[str, list[str]]]:
@@ -113,11 +116,7 @@ def _format_env(plan: Plan) -> str:
 
 
 # The files that the build takes out of the images of its tools.
-_TOOL_FILES = (
-    ("uv", "/uv"),
-    ("micromamba", "/bin/micromamba"),
-    ("micromamba", "/etc/ssl/certs/ca-certificates.crt"),
-)
+_TOOL_FILES = (("uv", "/uv"),)
 
 
 def _list_scripts(plan: Plan) -> list[str]:
@@ -128,16 +127,27 @@ def _list_scripts(plan: Plan) -> list[str]:
         ("install-python", plan.standalone_python),
         ("check-machine", _checks_machine_alone(plan)),
         ("create-venv", plan.python),
-        ("create-conda-environment", plan.conda),
-        ("activated", plan.conda),
-        ("check_provided.py", plan.provided),
-        ("split-layers", plan.conda),
-        ("explain-pip", plan.guards_pip),
+        ("install-rattler", plan.conda),
+        *((name, True) for name in _list_conda_scripts(plan)),
+        ("explain-pip", plan.guards_pip and not plan.conda),
         *((name, True) for name in _list_installers(plan)),
         ("add-user", True),
         ("profile", environment),
     )
     return [name for name, used in parts if used]
+
+
+def _list_conda_scripts(plan: Plan) -> list[str]:
+    """The scripts that create the environment from conda packages."""
+    parts = (
+        ("create-conda-environment", True),
+        ("install_conda.py", True),
+        ("activated", True),
+        ("explain-pip", plan.guards_pip),
+        ("check_provided.py", plan.provided),
+        ("split_layers.py", True),
+    )
+    return [name for name, used in parts if used and plan.conda]
 
 
 def _checks_machine_alone(plan: Plan) -> bool:

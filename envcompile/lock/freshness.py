@@ -316,6 +316,7 @@ class Expectations(NamedTuple):
     - `tools`: the image of each build tool, from the spec or the default one.
     - `variables`: the environment variables that the choice of a base image can set.
     - `python_paths`: the paths of the interpreter in these base images.
+    - `installers`: the name, version and sha256 of each wheel with which this release installs conda packages.
     """
 
     channels: Mapping[str, str]
@@ -323,6 +324,7 @@ class Expectations(NamedTuple):
     tools: Mapping[str, str]
     variables: frozenset[str]
     python_paths: frozenset[str]
+    installers: frozenset[tuple[str, str, str]]
 
 
 def check_pins(spec: Spec, lock: Lock, expected: Expectations) -> list[Diagnostic]:
@@ -339,6 +341,7 @@ def check_pins(spec: Spec, lock: Lock, expected: Expectations) -> list[Diagnosti
         found += _check_images(spec, platform, expected)
         found += _check_file_names(platform)
         found += _check_interpreter(spec, platform, expected)
+        found += _check_installer(platform, expected)
     return [replace(each, hint=each.hint or hint) for each in dict.fromkeys(found)]
 
 
@@ -378,6 +381,20 @@ def _check_images(spec: Spec, platform: PlatformLock, expected: Expectations) ->
                 yield Diagnostic("stale", message, ())
 
 
+def _check_installer(platform: PlatformLock, expected: Expectations) -> Iterator[Diagnostic]:
+    """Check the wheels that install conda packages. The hashes of those of another release are unknown."""
+    known = {(name, version) for name, version, _ in expected.installers}
+    for package in platform.conda_installer:
+        identity = (package.name, package.version)
+        if package.name not in {name for name, _ in known} or (
+            identity in known and (*identity, package.sha256) not in expected.installers
+        ):
+            message = (
+                f"the lock installs conda packages with another {package.name} {package.version} than this release"
+            )
+            yield Diagnostic("stale", message, ("conda", "packages"))
+
+
 def _has_same_name(image: str, other: str) -> bool:
     """Whether two references have the same name. The default image of a tool has another digest in each release."""
     names = [parts.name if parts else None for parts in map(split_image_reference, (image, other))]
@@ -388,7 +405,8 @@ def _check_file_names(platform: PlatformLock) -> Iterator[Diagnostic]:
     """Compare the name and the version of each package with those in the name of its file."""
     from envcompile.lock.freshness_pip import read_file_name  # noqa: PLC0415 - imports `packaging`
 
-    for package in (*platform.pip, *(each for build in platform.pip_build for each in build.packages)):
+    builds = (each for build in platform.pip_build for each in build.packages)
+    for package in (*platform.pip, *platform.conda_installer, *builds):
         if read_file_name(package.file) not in ((package.name, package.version), None):
             message = f"the lock has {package.name} {package.version} in the file `{package.file}` of another package"
             yield Diagnostic("stale", message, ("pip", "packages"))

@@ -206,8 +206,9 @@ class PlatformLock:
 
     `platform` is the name that conda uses. `python` is None if no package needs a Python. `apt` are the packages that
     are added to the image `run`, and `apt_build` those that are added to `build`. `base_decision` is None in locks of
-    early releases. `pip_build` has one item for each sdist in `pip`, sorted by its name. `layer_threshold` is the size
-    in MiB from which a package has a layer of its own, None in locks of early releases.
+    early releases. `pip_build` has one item for each sdist in `pip`, sorted by its name. `conda_installer` are the
+    wheels that install the conda packages in a build stage. `layer_threshold` is the size in MiB from which a package
+    has a layer of its own, None in locks of early releases.
     """
 
     platform: str
@@ -221,6 +222,7 @@ class PlatformLock:
     apt_build: tuple[AptPackage, ...] = ()
     base_decision: BaseImageDecision | None = None
     pip_build: tuple[SdistBuild, ...] = ()
+    conda_installer: tuple[PipPackage, ...] = ()
     layer_threshold: int | None = None
 
 

@@ -173,6 +173,7 @@ PACKAGE_MANAGERS = {
             (
                 PackageList("pip", "{}", _PIP_ROW_KEYS),
                 PackageList("pip-build", "build dependency of {}", _PIP_ROW_KEYS, is_installed=False),
+                PackageList("conda-installer", "installer of conda packages {}", _PIP_ROW_KEYS, is_installed=False),
             ),
             describe=_describe_distribution,
             list_requirements=_list_pip_requirements,

@@ -221,6 +221,9 @@ def _read_platform(reader: LockFieldReader, platform: str, value: object) -> Pla
         apt_build=apt_build,
         base_decision=_read_decision(reader, table, where),
         pip_build=_read_sdist_builds(reader, table.get("pip-build", []), f"{where}.pip-build", pip),
+        conda_installer=_read_packages(
+            reader, table.get("conda-installer", []), f"{where}.conda-installer", _read_pip_package
+        ),
         layer_threshold=_read_layer_threshold(reader, table["layers"], f"{where}.layers")
         if "layers" in table
         else None,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _SNAPSHOT_LINE = re.compile(r'^snapshot = "([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)"$', re.MULTILINE)
 _PLATFORM_HEADER = re.compile(r"\[platforms\.([a-z0-9-]+)\]")
+_ARRAY_START = re.compile(r"([a-z-]+) = \[")
 _PACKAGE_ROW = re.compile(r"    (\{ name = .* \}),")
 _PINNED_IMAGE = re.compile(r'image = "([^"\s]+@sha256:[0-9a-f]{64})"')
 _conda_version_key = cmp_to_key(compare_conda_versions)
@@ -34,10 +35,14 @@ _conda_version_key = cmp_to_key(compare_conda_versions)
 def recover_pins(text: str) -> Mapping[str, Pins]:
     """Return the pins in the text by platform. If the text has two versions of a package, the newer one is kept."""
     rows: dict[str, list[PipPackage | CondaPackage]] = {}
-    platform = None
+    platform = array = None
     for line in text.replace("\r\n", "\n").split("\n"):
         if header := _PLATFORM_HEADER.fullmatch(line):
             platform = header[1] if header[1] in PLATFORMS else None
+        elif start := _ARRAY_START.fullmatch(line):
+            array = start[1]
+        elif array == "conda-installer":
+            continue  # not packages of the environment
         elif platform and (row := _PACKAGE_ROW.fullmatch(line)) and (package := _parse_package(row[1])):
             rows.setdefault(platform, []).append(package)
     return {

@@ -1,14 +1,14 @@
-"""conda packages: the `@EXPLICIT` list (CEP 23), the hash of each archive, and the layers of the environment."""
+"""conda packages: the list that the build installs, the layers of the environment, and `@EXPLICIT` lists (CEP 23)."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.lock.graph import find_used_distributions, sort_by_dependencies
 from envcompile.plan.layers import find_layer, find_threshold
 from envcompile.plan.model import LockStageFile
+from envcompile.plan.pip import format_requirements
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -35,12 +35,8 @@ def format_archive_url(package: CondaPackage, urls: Mapping[str, str]) -> str:
 def _select_checksum(package: CondaPackage) -> str:
     # All versions of conda, mamba and rattler read an md5. conda reads a sha256 since 24.9 (conda/conda#14048), and
     # mamba since 2.1 (mamba-org/mamba#3866), but mamba does not accept the prefix `sha256:`. So a sha256 is written
-    # only if the channel publishes no md5. The Dockerfile checks every archive against its sha256 in a separate list.
+    # only if the channel publishes no md5. The Dockerfile has a list of its own, with the sha256 of every archive.
     return package.md5 or package.sha256
-
-
-# The folder in which micromamba keeps downloaded archives, below the root prefix that the Dockerfile sets.
-PACKAGE_CACHE = "/root/micromamba/pkgs"
 
 
 # The layer of files that no package owns, such as the output of link scripts and the history. It is the last one.
@@ -62,11 +58,10 @@ def find_conda_layers(lock: Lock) -> tuple[str, ...]:
     return (*(used[layer] for layer in ordered), REMAINDER_LAYER) if used else ()
 
 
-def create_conda_files(lock: Lock, platform: PlatformLock) -> tuple[LockStageFile, ...]:
-    """The `@EXPLICIT` list, the sha256 of every archive, and the layer of every package. Empty without conda packages.
+def create_conda_files(pip: PipSpec, lock: Lock, platform: PlatformLock) -> tuple[LockStageFile, ...]:
+    """The requirement of the program that installs conda packages, and their list. Empty without conda packages.
 
-    The list of layers has a line `- LAYER` for each layer, and a line `RECORD LAYER` for each package. RECORD is the
-    name of the package's file in `conda-meta`, without `.json`.
+    The list has a line `URL#SHA256 LAYER` for each package, and a line `- LAYER` for a layer that none of them is in.
 
     Raises `InvalidInputError` for a channel in a local folder, which the build cannot read.
     """
@@ -80,18 +75,18 @@ def create_conda_files(lock: Lock, platform: PlatformLock) -> tuple[LockStageFil
         raise InvalidInputError(
             message, "serve the folder over HTTP, write its URL in `channels`, and run `envcompile lock`"
         )
-    sums = (
-        f"{each.sha256}  {PACKAGE_CACHE}/{each.file}" for each in sorted(packages, key=lambda package: package.file)
-    )
     threshold = find_threshold(lock.platforms)
-    layers = (
-        *(f"- {name}" for name in find_conda_layers(lock)),
-        *(f"{_format_record_name(each)} {_find_layer_folder(each, threshold)}" for each in packages),
-    )
+    layers = {each.name: _find_layer_folder(each, threshold) for each in packages}
+    unused = [each for each in find_conda_layers(lock) if each not in layers.values()]
     return (
-        LockStageFile("/conda/explicit", format_explicit_list(packages, urls)),
-        LockStageFile("/conda/sha256", tuple(sums)),
-        LockStageFile("/conda/layers", layers),
+        LockStageFile("/conda/installer", format_requirements(pip, platform.conda_installer)),
+        LockStageFile(
+            "/conda/packages",
+            (
+                *(f"{format_archive_url(each, urls)}#{each.sha256} {layers[each.name]}" for each in packages),
+                *(f"- {name}" for name in unused),
+            ),
+        ),
     )
 
 
@@ -112,8 +107,3 @@ def _find_layer_folder(package: CondaPackage, threshold: int) -> str:
     """The folder of the layer of a package. Names of conda packages may have underscores, so there are two folders."""
     layer = find_layer(package.name, package.size, threshold)
     return f"{'shared' if layer.is_shared else 'package'}/{layer.label}"
-
-
-def _format_record_name(package: CondaPackage) -> str:
-    """The name of the package's file in `conda-meta`, without `.json`."""
-    return re.sub(r"\.(?:conda|tar\.bz2)$", "", package.file)

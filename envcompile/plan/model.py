@@ -33,6 +33,7 @@ class PlatformTarget:
     tools: tuple[tuple[str, str], ...]
     files: tuple[LockStageFile, ...]
     summary: str
+    gpu: str
     env: tuple[tuple[str, str], ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
 
@@ -105,6 +106,7 @@ class Plan:
     - `python`: whether the environment is a virtual environment of a Python that conda does not install. If neither is
       set, there is no environment.
     - `standalone_python`: whether a platform has a standalone Python, which the build installs.
+    - `private_installer`: whether the index of the program that installs conda packages requires credentials.
     - `provided`: whether pip packages rely on distributions in conda packages.
     - `conda_layers`: the labels of the layers into which the conda environment is split.
     - `layers`, `sdists`: the stages that install pip packages.
@@ -118,6 +120,7 @@ class Plan:
     conda: bool
     python: bool
     standalone_python: bool
+    private_installer: bool
     provided: bool
     conda_layers: tuple[str, ...]
     layers: tuple[PipLayer, ...]

@@ -91,6 +91,13 @@ def create_pip_files(pip: PipSpec, lock: Lock, platform: PlatformLock) -> tuple[
     )
 
 
+def format_requirements(pip: PipSpec, packages: tuple[PipPackage, ...]) -> tuple[str, ...]:
+    """The lines of a list of packages from one index: the URL of the index, if it is known, and the requirements."""
+    urls = collect_index_urls(pip)
+    options = dict.fromkeys(option for each in packages for option in _format_index_option(each.index, urls))
+    return (*options, *map(_format_requirement, packages))
+
+
 def _format_requirement(package: PipPackage) -> str:
     return f"{package.name}=={package.version} --hash=sha256:{package.sha256}"
 

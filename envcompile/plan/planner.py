@@ -40,6 +40,7 @@ def make_plan(spec: Spec, lock: Lock) -> Plan:
         conda=conda,
         python=python and not conda,
         standalone_python=_has_standalone_python(lock),
+        private_installer=any(each.index in lock.private_indexes for p in lock.platforms for each in p.conda_installer),
         provided=any(find_used_distributions(spec.pip, platform) for platform in lock.platforms),
         conda_layers=find_conda_layers(lock),
         layers=create_pip_layers(spec.pip, lock),
@@ -64,12 +65,13 @@ def _create_target(spec: Spec, lock: Lock, locked: PlatformLock) -> PlatformTarg
             LockStageFile("/machine", (platform.machine,)),
             *create_apt_files(lock, locked),
             *_create_interpreter_files(lock, locked),
-            *create_conda_files(lock, locked),
+            *create_conda_files(spec.pip, lock, locked),
             *create_provided_files(spec.pip, lock, locked),
             *create_pip_files(spec.pip, lock, locked),
             *create_sdist_files(spec.pip, lock, locked),
         ),
         summary=_describe_base(locked),
+        gpu=_describe_cuda(locked),
     )
 
 
@@ -78,6 +80,14 @@ def _describe_base(locked: PlatformLock) -> str:
     name, _, version = locked.run.os.partition("-")
     python = f", Python {_describe_python(locked, locked.python)}" if locked.python else ""
     return f"{locked.run.image.partition('@')[0]} ({name.capitalize()} {version}, glibc {locked.run.glibc}){python}"
+
+
+def _describe_cuda(locked: PlatformLock) -> str:
+    """Describe what a GPU needs: `CUDA 12.8, NVIDIA driver 525.60.13 or newer`."""
+    decided = locked.base_decision
+    if decided is None or decided.cuda is None:
+        return "the packages use no CUDA"
+    return f"CUDA {decided.cuda}" + (f", NVIDIA driver {decided.driver} or newer" if decided.driver else "")
 
 
 def _describe_python(locked: PlatformLock, python: PythonInterpreter) -> str:

@@ -7,10 +7,12 @@ module also turns an `UnsolvableError` into diagnostics at the requirements in t
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.base_image.compatibility import make_cuda_constraints
+from envcompile.base_image.default import find_conda_installer
 from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError, did_you_mean
 from envcompile.diagnostics.errors import EXIT_FAILED
 from envcompile.lock.model import Pins, PlatformLock, PythonInterpreter
@@ -126,7 +128,9 @@ def solve_environment(  # noqa: PLR0913, PLR0917 - every effect is an argument
             pip = _solve_pip(source, spec, name, context, python, conda_packages, earlier, solvers, upgrade)
         base, tools = context.base, context.tools
         locked = PlatformLock(name, python, base, base, tools, pip.packages, conda_packages, pip_build=pip.builds)
-        return locked, pip.overlaps
+        kept = earlier.lock.find_platform(name) if earlier.lock and upgrade.names is not True else None
+        installer = find_conda_installer(spec, name, kept.conda_installer if kept else None)
+        return replace(locked, conda_installer=installer), pip.overlaps
 
     solved = run_in_threads(solve_platform, names)
     used_channels = {package.channel for packages in conda.values() for package in packages}

@@ -228,7 +228,7 @@ def read_table(
 # Readers for names, versions, URLs, paths, users and ports.
 
 
-TOOL_NAMES = ("uv", "micromamba")
+TOOL_NAMES = ("python", "uv")
 _MAX_USER_ID = 2**31 - 1
 # `emit/scripts/sdist-install` sets these, so that an sdist gives the same wheel everywhere.
 _RESERVED_BUILD_VARIABLES = ("HOME", "LC_ALL", "PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "ZERO_AR_DATE")
@@ -477,10 +477,15 @@ def is_valid_label_name(problems: Diagnostics, path: KeyPath, name: str) -> bool
     return True
 
 
+_REMOVED_TOOLS = {
+    "micromamba": "remove it: py-rattler installs the conda packages, with the Python of the image in `tools.python`"
+}
+
+
 def is_valid_tool_name(problems: Diagnostics, path: KeyPath, name: str) -> bool:
     """Whether a key is one of `TOOL_NAMES`; reports it if not."""
     if name in TOOL_NAMES or not has_clean_characters(problems, path, name, "key"):
         return name in TOOL_NAMES
-    hint = did_you_mean(name, TOOL_NAMES) or format_choices(TOOL_NAMES)
+    hint = _REMOVED_TOOLS.get(name) or did_you_mean(name, TOOL_NAMES) or format_choices(TOOL_NAMES)
     problems.append(Diagnostic("tool", f"`{display_text(name)}` is not a tool of the build", path, hint, "key"))
     return False

@@ -123,7 +123,7 @@ def test_tools() -> None:
     """Those that the build needs, and no others."""
     pip, conda = PipSpec((PipRequirement("six"),)), CondaSpec(("conda-forge",), (CondaRequirement("numpy"),))
     assert [name for name, _ in find_tool_images(Spec("x", "3.12", pip=pip))] == ["uv"]
-    assert [name for name, _ in find_tool_images(Spec("x", conda=conda))] == ["micromamba"]
-    assert [name for name, _ in find_tool_images(Spec("x", "3.12", pip=pip, conda=conda))] == ["micromamba", "uv"]
-    own = Spec("x", "3.12", pip=pip, tools=(("uv", "mine@x"), ("micromamba", "theirs@x")))
+    assert [name for name, _ in find_tool_images(Spec("x", conda=conda))] == ["python", "uv"]
+    assert [name for name, _ in find_tool_images(Spec("x", "3.12", pip=pip, conda=conda))] == ["python", "uv"]
+    own = Spec("x", "3.12", pip=pip, tools=(("uv", "mine@x"), ("python", "theirs@x")))
     assert find_tool_images(own) == (("uv", "mine@x"),)

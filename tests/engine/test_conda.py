@@ -1,7 +1,7 @@
 """conda environments on the real engine, from a small real channel on loopback.
 
-micromamba is a stand-in here (tests/engine/micromamba): it installs the same list through py-rattler. So is the base
-`debian:bookworm-slim`: Debian's own minimal system.
+The images are stand-ins: the base `debian:bookworm-slim` is Debian's own minimal system, and the Python image in which
+py-rattler runs has Debian's Python.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envcompile.lock.reader import parse_lock
-from tests.kit.engine import docker, envcompile
+from tests.cli.test_lock_several_indexes import CANARY, found
+from tests.engine.test_indexes import layers
+from tests.kit.built_channel import serve
+from tests.kit.engine import CA_BUNDLE, docker, envcompile
 from tests.kit.hadolint import findings
 
 if TYPE_CHECKING:
@@ -37,13 +40,14 @@ print(json.dumps({
     "env": {key: value for key, value in os.environ.items() if key.startswith(("SETTINGS", "CONDA"))},
     "greeting": subprocess.run(["greeting"], capture_output=True, text=True, check=True).stdout,
     "greeter": subprocess.run(["greeter"], capture_output=True, text=True, check=True).stdout,
+    "linked": sorted(os.listdir("/env/share/linked")),
     "uid": os.getuid(),
 }))
 """
 
 
 def spec(engine: Engine, channel: str, conda: str, pip: str = "", python: str = 'python = "3.11"') -> str:
-    debian, micromamba = os.environ["ENVCOMPILE_TEST_DEBIAN"], os.environ["ENVCOMPILE_TEST_MICROMAMBA"]
+    debian = os.environ["ENVCOMPILE_TEST_DEBIAN"]
     return f"""
 name = "c"
 {python}
@@ -54,7 +58,7 @@ packages = [{conda}]
 [image]
 base = {{ image = "{debian}", os = "debian-12", glibc = "2.36" }}
 [tools]
-micromamba = "{micromamba}"
+python = "{engine.base}"
 uv = "{engine.uv}"
 """
 
@@ -77,9 +81,11 @@ def test_what_is_locked_is_what_runs(engine: Engine, conda_channel: Channel, tmp
     digests = [engine.build(text, tag, "--no-cache") for _ in range(2)]
     assert digests[0] == digests[1]
     assert_contains(engine, tag, locked)
-    leftovers = "ls -d /root/micromamba /root/.conda /usr/local/bin/micromamba /run/conda /layers 2>/dev/null; true"
+    leftovers = (
+        "ls -d /root/.cache /root/.conda /env/CACHEDIR.TAG /usr/local/bin/uv /run/conda /layers 2>/dev/null; true"
+    )
     # What activation scripts print goes to standard error, which docker() reads too.
-    assert engine.run(tag, "sh", "-c", leftovers) == "settings: activated\n"
+    assert engine.run(tag, "sh", "-c", leftovers).splitlines()[0] == "settings: activated"
 
 
 def assert_contains(engine: Engine, tag: str, locked: PlatformLock) -> None:
@@ -91,6 +97,7 @@ def assert_contains(engine: Engine, tag: str, locked: PlatformLock) -> None:
     assert inside["env"]["SETTINGS_HOME"] == "/env/share/settings"
     assert inside["env"]["SETTINGS_TEXT"] == 'two words, "quoted", $unexpanded'
     assert inside["greeting"].startswith("hello from libgreeting 1.2.3, installed below /env/share/greeting")
+    assert inside["linked"] == ["empty", "greeting", "link", "where"]
     assert inside["greeter"] == "hello from greeter 0.4.0 in /env\n"
     assert inside["uid"] == 1000
 
@@ -113,16 +120,41 @@ def test_an_archive_with_other_bytes_fails_the_build(engine: Engine, conda_chann
     docker("buildx", "prune", "--all", "--force", "--filter", "type=exec.cachemount")
     try:
         archive.write_bytes(whole + b"\0")
-        said = docker("buildx", "build", "--no-cache", "--network=host", "-", text=text, check=False)
+        options = ("--no-cache", "--network=host", "--secret", f"id=ca,src={CA_BUNDLE}")
+        said = docker("buildx", "build", *options, "-", text=text, check=False)
     finally:
         archive.write_bytes(whole)
-    assert "incorrect MD5" in said
+    assert f"envcompile: {conda_channel.url}/linux-64/{archive.name} is not the locked file" in said
     assert "ERROR: failed to solve" in said
-    # And when micromamba itself does not notice, the list of sha256 does.
-    sums = "\n".join(line for line in text.splitlines() if "/root/micromamba/pkgs/greeting" in line)
-    wrong = text.replace(sums, f"{'0' * 64}{sums[64:]}")
-    said = docker("buildx", "build", "--no-cache", "--network=host", "-", text=wrong, check=False)
-    assert "computed checksum did NOT match" in said
+    assert "installed below" not in said
+
+
+def test_a_channel_that_requires_credentials(
+    engine: Engine, conda_channel: Channel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise 10: nothing leaks. The password is in no file, no message, no layer and no cache."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text(f"machine 127.0.0.1 login me password {CANARY}\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    folder = tmp_path / "project"
+    folder.mkdir()
+    tag = "envcompile-test-private-channel"
+    with serve(conda_channel.folder, f"me:{CANARY}") as url:
+        lock(folder, spec(engine, url, '"greeting"', python=""))
+        text = (folder / "Dockerfile").read_text("utf-8")
+        options = ("--progress=plain", "--network=host", "--secret", f"id=ca,src={CA_BUNDLE}", "--tag", tag)
+        said = docker("buildx", "build", "--no-cache", *options, "-", text=text, check=False)
+        assert "cannot be downloaded" in said
+        assert "for a channel that requires credentials, with --secret id=netrc,src=FILE" in said
+        said += docker("buildx", "build", *options, "--secret", f"id=netrc,src={netrc}", "-", text=text)
+    assert "hello from libgreeting 1.2.3" in engine.run(tag, "greeting")
+    said += docker("history", "--no-trunc", tag) + docker("image", "inspect", tag)
+    assert not found(text + said)
+    assert not any(found(path.read_bytes()) for path in folder.rglob("*") if path.is_file())
+    blobs = list(layers(tag))
+    assert any(b"conda-meta/greeting-1.2.3" in blob for blob in blobs)
+    assert not any(map(found, blobs))
 
 
 def test_a_local_channel_is_locked_and_not_built(engine: Engine, conda_channel: Channel, tmp_path: Path) -> None:

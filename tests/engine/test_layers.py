@@ -138,20 +138,28 @@ def test_conda_and_pip_packages_in_layers_are_those_of_one_layer(
     """Each file is in the layer of the package whose record lists it, and what nobody lists is in the last."""
     wheels = (*overlapping(), wheel("more", {"greeter/__init__.py": "FROM_PIP = True\n"}))
     with served(Index(wheels)) as index:
-        spec = conda_spec(engine, conda_channel.url, '"everything"', pip(index, wheels))
+        # The default index has the wheel that installs the conda packages.
+        names = ", ".join(f'"{each.name}"' for each in wheels)
+        extra = f'extra-indexes = [{{ name = "made", url = "{index.url()}", packages = [{names}] }}]'
+        spec = conda_spec(engine, conda_channel.url, '"everything"', f"[pip]\npackages = [{names}]\n{extra}")
         split, lock = built(engine, tmp_path, spec, monkeypatch)
     assert merged(split)[f"{SITE}/greeter/__init__.py"].sha256 == sha256("FROM_PIP = True\n")
     for package in lock.platforms[0].conda:
         record = f"env/conda-meta/{package.name}-{package.version}-{package.build}.json"
         (home,) = [layer for layer in split if record in layer]
         archive = conda_channel.folder / package.subdir / package.file
-        with tarfile.open(archive) as files:
-            own = [name for name in files.getnames() if not name.startswith("info/")]
+        if package.name == "linked":
+            own = ["bin/.linked-post-link.sh", "share/linked/link", "share/linked/where"]
+        else:
+            with tarfile.open(archive) as files:
+                own = [name for name in files.getnames() if not name.startswith("info/")]
         expected = {f"{SITE}/{name.partition('/')[2]}" if name.startswith("site-") else f"env/{name}" for name in own}
         assert expected <= home.keys(), package.name
     (rest,) = [layer for layer in split if "env/conda-meta/history" in layer]
-    # The stand-in writes a CACHEDIR.TAG besides, as rattler does.
-    assert {path for path, entry in rest.items() if entry.kind != tarfile.DIRTYPE} - {"env/CACHEDIR.TAG"} == {
+    # A folder and a file that a link script makes, and what belongs to no package.
+    assert "env/share/linked/empty" in rest
+    assert {path for path, entry in rest.items() if entry.kind != tarfile.DIRTYPE} == {
+        "env/share/linked/greeting",
         "env/bin/activated",
         "env/bin/pip",
         "env/bin/pip3",

@@ -1,4 +1,4 @@
-"""A real, small conda channel: six packages that install and run, in linux-64 and noarch, served on loopback.
+"""A real, small conda channel: seven packages that install and run, in linux-64 and noarch, served on loopback.
 
     python       CPython out of the stand-in base image (Debian's own), made a conda package: its libraries beside it,
                  found by `$ORIGIN/../lib`; the prefix is written into it when it is installed
@@ -6,6 +6,7 @@
     greeting     a program linked to it, which also holds the prefix in its binary
     greeter      a noarch Python package with an entry point
     settings     a package whose activation script sets variables, one of them a path that grows
+    linked       a `.conda` archive made by py-rattler-build; its post-link script runs `greeting` and makes a folder
     everything   nothing but what it depends on: all the others
 
 The same sources give the same bytes: fixed times, sorted entries, one compressor.
@@ -13,6 +14,7 @@ The same sources give the same bytes: fixed times, sorted entries, one compresso
 
 from __future__ import annotations
 
+import base64
 import bz2
 import hashlib
 import http.server
@@ -27,6 +29,7 @@ import tempfile
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -183,7 +186,8 @@ def sha256(content: bytes) -> str:
 def build(folder: Path, root: Path) -> None:
     """The channel in a folder, its Python out of an unpacked Debian root file system."""
     packages = [python(root), *compiled(), greeter(), settings()]
-    packages.append(Package("everything", "1.0", tuple(package.name for package in packages), noarch="generic"))
+    names = (*(package.name for package in packages), "linked")
+    packages.append(Package("everything", "1.0", names, noarch="generic"))
     for subdir in ("linux-64", "noarch"):
         (folder / subdir).mkdir(parents=True)
         index = {}
@@ -197,7 +201,7 @@ def build(folder: Path, root: Path) -> None:
         data = {
             "info": {"subdir": subdir},
             "packages": index,
-            "packages.conda": {},
+            "packages.conda": linked(folder) if subdir == "linux-64" else {},
             "removed": [],
             "repodata_version": 1,
         }
@@ -348,6 +352,39 @@ def settings() -> Package:
     )
 
 
+POST_LINK = """\
+#!/bin/sh
+set -eu
+mkdir -p "$PREFIX/share/linked/empty"
+"$PREFIX/bin/greeting" > "$PREFIX/share/linked/greeting"
+"""
+
+
+def linked(channel: Path) -> dict[str, dict[str, Any]]:
+    """Build the archive of a package into its folder of the channel. Return its row of the index."""
+    from rattler_build import FileEntry, assemble_package
+
+    with tempfile.TemporaryDirectory() as scratch:
+        files = Path(scratch)
+        script = files / ".post-link"
+        script.write_text(POST_LINK, "utf-8")
+        script.chmod(0o755)
+        (files / "share/linked").mkdir(parents=True)
+        (files / "share/linked/where").write_text("Here.\n", "utf-8")
+        (files / "share/linked/link").symlink_to("where")
+        made = assemble_package(
+            *("linked", "1.0", "linux-64", "0", channel / "linux-64"),
+            files_dir=files,
+            files=[FileEntry.from_paths(script, "bin/.linked-post-link.sh")],  # hidden files are not taken otherwise
+            depends=["greeting"],
+            compression_level=1,
+            timestamp=datetime.fromtimestamp(TIME, timezone.utc),
+        )
+    content = Path(made.path).read_bytes()
+    row = {"name": "linked", "version": "1.0", "build": "0", "build_number": 0, "depends": ["greeting"]}
+    return {Path(made.path).name: {**row, "subdir": "linux-64", "sha256": sha256(content), "size": len(content)}}
+
+
 def run(*command: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
     done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, f"{command}: {done.stderr}"
@@ -355,16 +392,26 @@ def run(*command: str, cwd: Path | None = None, env: dict[str, str] | None = Non
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
-    """Files of a folder, without a line per request."""
+    """Files of a folder, without a line per request. With `credentials` (`user:password`), only with these."""
+
+    credentials = ""
+
+    def do_GET(self) -> None:
+        expected = f"Basic {base64.b64encode(self.credentials.encode()).decode()}"
+        if self.credentials and self.headers.get("Authorization") != expected:
+            self.send_error(401)
+        else:
+            super().do_GET()
 
     def log_message(self, *_: object) -> None:
         """Nothing."""
 
 
 @contextmanager
-def serve(folder: Path) -> Iterator[str]:
+def serve(folder: Path, credentials: str = "") -> Iterator[str]:
     """The folder over HTTP on loopback, for as long as the block runs; its URL."""
-    handler: Callable[..., Quiet] = partial(Quiet, directory=str(folder))
+    kind = type("Handler", (Quiet,), {"credentials": credentials})
+    handler: Callable[..., Quiet] = partial(kind, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
@@ -386,7 +433,8 @@ class Channel:
         """What repodata.json says, by file name."""
         found: dict[str, dict[str, Any]] = {}
         for path in sorted(self.folder.glob("*/repodata.json")):
-            found.update(json.loads(path.read_text("utf-8"))["packages"])
+            index = json.loads(path.read_text("utf-8"))
+            found.update({**index["packages"], **index["packages.conda"]})
         return found
 
 

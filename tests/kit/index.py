@@ -261,14 +261,14 @@ def proxy(hosts: Mapping[str, str]) -> Iterator[tuple[str, list[str]]]:
             server.shutdown()
 
 
-def certificates(folder: Path) -> tuple[Path, Path]:
-    """An authority of one's own, as companies have, and a key with a certificate by it for 127.0.0.1: two PEM files."""
+def certificates(folder: Path, names: str = "IP:127.0.0.1") -> tuple[Path, Path]:
+    """An authority of one's own, as companies have, and a key with a certificate by it for `names`: two PEM files."""
     authority, server, key = folder / "authority.pem", folder / "server.pem", folder / "key.pem"
     plain = ("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2")
     itself = ("-keyout", str(key), "-out", str(authority), "-subj", "/CN=authority")
     subprocess.run([*plain, *itself], check=True, capture_output=True)
     by = ("-CA", str(authority), "-CAkey", str(key), "-subj", "/CN=127.0.0.1", "-addext", "basicConstraints=CA:FALSE")
-    for_it = ("-keyout", str(server), "-out", str(folder / "leaf.pem"), "-addext", "subjectAltName=IP:127.0.0.1")
+    for_it = ("-keyout", str(server), "-out", str(folder / "leaf.pem"), "-addext", f"subjectAltName={names}")
     subprocess.run([*plain, *by, *for_it], check=True, capture_output=True)
     server.write_text(server.read_text() + (folder / "leaf.pem").read_text())
     return authority, server

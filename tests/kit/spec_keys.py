@@ -75,7 +75,7 @@ FULL: dict[str, Any] = {
     },
     "tools": {
         "uv": f"registry.example.com/uv:0.13.9@{_DIGEST}",
-        "micromamba": f"registry.example.com/micromamba:2.0.5@{_DIGEST}",
+        "python": f"registry.example.com/python:3.13-slim-bookworm@{_DIGEST}",
     },
     "lock": {"exports": ["requirements.txt"]},
 }

@@ -176,7 +176,7 @@ KEYS: list[tuple[str, str, str, int, str]] = [
     ("conda", "[pip]", '[cuda]\nversion = "12"\n[pip]', EXIT_FAILED, "without `cuda.version`, and the spec has `12`"),
     ("conda", "[pip]", "[cuda]\nversion = false\n[pip]", EXIT_FAILED, "`cuda.version`"),
     ("conda", '"pip"]', '"pip"]\nresolver = "rattler"', EXIT_OK, ""),
-    ("conda", "[pip]", "[tools]\nmicromamba = 'other:1'\n[pip]", EXIT_FAILED, "`tools.micromamba`"),
+    ("conda", "[pip]", "[tools]\npython = 'other:1'\n[pip]", EXIT_FAILED, "`tools.python`"),
     ("several", "2026-11-01", "2026-10-01", EXIT_FAILED, "`2026-10-01T00:00:00Z`"),
     ("several", "2026-11-01", "2026-11-02", EXIT_OK, ""),
     ("several", "exclude-newer = 2026-11-01T00:00:00Z", "", EXIT_OK, ""),

@@ -240,8 +240,8 @@ def test_a_tool_image_is_the_locked_one() -> None:
     assert findings(spec("uv", "uv:1"), lock) == []
     assert findings(spec("uv", "uv:2"), lock) == [(("tools", "uv"), ["tools.uv", f"uv:1@sha256:{HEX}", "uv:2"])]
     assert findings(PIP, lock) == [(("tools", "uv"), ["tools.uv", f"uv:1@sha256:{HEX}", "tools.uv"])]
-    # The lock has no micromamba, because no conda package is installed.
-    assert findings(spec("micromamba", "micromamba:2"), pip_lock(PIP)) == []
+    # The lock has no such image, because no conda package is installed.
+    assert findings(spec("python", "python:3.13"), pip_lock(PIP)) == []
 
 
 # Python

@@ -48,12 +48,12 @@ def test_every_package_is_counted_once(name: str) -> None:
     lock = parsed(name)[1]
     built = [package for platform in lock.platforms for each in platform.pip_build for package in each.packages]
     lists = [each for platform in lock.platforms for each in (platform.conda, platform.pip, platform.apt)]
-    lists += [platform.apt_build for platform in lock.platforms]
+    lists += [each for platform in lock.platforms for each in (platform.apt_build, platform.conda_installer)]
     assert count_packages(*lock.platforms) == sum(map(len, lists)) + len(built)
 
 
-def test_only_build_dependencies_of_sdists_are_not_installed() -> None:
-    assert set(PACKAGE_LISTS) - set(INSTALLED_KINDS) == {"pip-build"}
+def test_packages_of_build_stages_are_not_installed() -> None:
+    assert set(PACKAGE_LISTS) - set(INSTALLED_KINDS) == {"pip-build", "conda-installer"}
 
 
 @pytest.mark.parametrize("name", EXPORTERS)

@@ -92,7 +92,7 @@ def test_one_package_per_line(name: str) -> None:
     lock = parse_lock(case(name)[1], "x.lock")
     rows = [line for line in case(name)[1].splitlines() if 'kind = "' in line]
     builds = sum(len(build.packages) for each in lock.platforms for build in each.pip_build)
-    assert len(rows) == sum(len(each.pip) for each in lock.platforms) + builds
+    assert len(rows) == sum(len(each.pip) + len(each.conda_installer) for each in lock.platforms) + builds
 
 
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)

@@ -9,6 +9,7 @@ import pytest
 from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.lock.model import Channel, CondaPackage, Lock
 from envcompile.plan.conda import create_conda_files, find_conda_layers
+from envcompile.spec.model import PipSpec
 from tests.kit.project import parsed
 
 
@@ -24,19 +25,16 @@ def lock(*packages: CondaPackage, channel: str = "https://example.invalid/c") ->
 
 def test_lists() -> None:
     made = lock(package("a", "b"), package("b"))
-    explicit, sums, layers = create_conda_files(made, made.platforms[0])
-    assert explicit.lines[0] == "@EXPLICIT"
-    assert explicit.lines[1] == f"https://example.invalid/c/noarch/b-1-0.conda#{'0' * 64}"
-    assert sums.lines[0] == f"{'0' * 64}  /root/micromamba/pkgs/a-1-0.conda"
-    assert layers.lines == (
-        "- shared/tiny_2",
+    installer, packages = create_conda_files(PipSpec(), made, made.platforms[0])
+    assert installer.lines[0].startswith("py-rattler==")
+    assert packages.lines == (
+        f"https://example.invalid/c/noarch/a-1-0.conda#{'0' * 64} shared/tiny_2",
+        f"https://example.invalid/c/noarch/b-1-0.conda#{'0' * 64} shared/tiny_2",
         "- unowned",
-        "a-1-0 shared/tiny_2",
-        "b-1-0 shared/tiny_2",
     )
     assert find_conda_layers(made) == ("shared/tiny_2", "unowned")
-    assert create_conda_files(lock(), lock().platforms[0]) == ()
+    assert create_conda_files(PipSpec(), lock(), lock().platforms[0]) == ()
     assert find_conda_layers(lock()) == ()
     made = lock(package("a"), channel="file:///somewhere")
     with pytest.raises(InvalidInputError, match="is a local folder"):
-        create_conda_files(made, made.platforms[0])
+        create_conda_files(PipSpec(), made, made.platforms[0])

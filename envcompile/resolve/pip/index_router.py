@@ -102,7 +102,8 @@ def find_private_indexes(
     `UnavailableError` if an index does not answer.
     """
     known = collect_index_urls(pip)
-    packages = {package.index: package.name for each in platforms for package in each.pip if package.index in known}
+    locked = (package for each in platforms for package in (*each.conda_installer, *each.pip))
+    packages = {package.index: package.name for package in locked if package.index in known}
     if not packages:
         return ()
     from envcompile.resolve.pip.simple_index import SimpleIndex  # noqa: PLC0415 - imports `ssl` and `http`

@@ -158,7 +158,7 @@ packages = {list(PIP)}
 base = {{ image = "x@sha256:{DIGEST}", os = "debian-12", glibc = "2.36" }}
 [tools]
 uv = "x@sha256:{DIGEST}"
-micromamba = "x@sha256:{DIGEST}"
+python = "x@sha256:{DIGEST}"
 """,
             "utf-8",
         )

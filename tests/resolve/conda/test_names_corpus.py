@@ -88,7 +88,7 @@ os = "debian-12"
 glibc = "2.36"
 [tools]
 uv = "uv@sha256:{digest}"
-micromamba = "micromamba@sha256:{digest}"
+python = "python@sha256:{digest}"
 """
         folder = tmp_path / "x"
         folder.mkdir()

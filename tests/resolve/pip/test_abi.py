@@ -62,7 +62,7 @@ os = "debian-12"
 glibc = "2.36"
 [tools]
 uv = "uv@sha256:{DIGEST}"
-micromamba = "micromamba@sha256:{DIGEST}"
+python = "python@sha256:{DIGEST}"
 """
         (folder / "envcompile.toml").write_text(text, "utf-8")
         home = {"HOME": str(folder), "XDG_CACHE_HOME": str(folder / "cache"), "PATH": os.environ["PATH"]}

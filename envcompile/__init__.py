@@ -21,9 +21,11 @@ if TYPE_CHECKING:
         check_reproducibility,
         diff,
         dockerfile,
+        estimate_push,
         export,
         load,
         lock,
+        size,
         tag,
         verify,
     )
@@ -58,9 +60,11 @@ __all__ = [
     "check_reproducibility",
     "diff",
     "dockerfile",
+    "estimate_push",
     "export",
     "load",
     "lock",
+    "size",
     "tag",
     "verify",
 ]

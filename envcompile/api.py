@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from envcompile.lock.diff import LockChange
     from envcompile.lock.model import Lock
     from envcompile.net.process import ProcessResult, ProcessRunner
+    from envcompile.plan.sizes import PlatformSize, PushCost
 
 
 def load(file: Path | str | None = None, *, folder: Path | str | None = None) -> Project:
@@ -447,6 +448,34 @@ def diff(
     from envcompile.lock.diff import compare_locks  # noqa: PLC0415 - only to compare
 
     return compare_locks(_get_lock_value(before), _get_lock_value(after))
+
+
+def estimate_push(
+    before: Project | ProjectLock | Lock | None, after: Project | ProjectLock | Lock | None
+) -> tuple[PushCost, ...]:
+    """What a push of the image costs on each platform of the lock `after`, if a registry has the image of `before`.
+
+    The sizes are those of the locked archives, to which the layers of the image are similar. None stands for an empty
+    lock. Raises the errors of `diff`.
+    """
+    from envcompile.plan.sizes import estimate_push_costs  # noqa: PLC0415 - only to compare
+
+    return estimate_push_costs(_get_lock_value(before), _get_lock_value(after))
+
+
+def size(source: Project | ProjectLock | Lock, *, platform: str | None = None) -> tuple[PlatformSize, ...]:
+    """The sizes of the layers and packages of a lock, by platform. `platform` selects one, such as `linux-64`.
+
+    For a project, its lock file is read. Raises `InvalidInputError` if that file does not exist or cannot be read, or
+    if the lock does not have the platform.
+    """
+    from envcompile.export import select_platform  # noqa: PLC0415 - only for sizes
+    from envcompile.plan.sizes import compute_sizes  # noqa: PLC0415
+
+    value = _get_lock_value(source)
+    names = {each.platform for each in select_platform(value, platform).platforms}
+    # The threshold of the layers depends on all platforms.
+    return tuple(each for each in compute_sizes(value) if each.platform in names)
 
 
 def _get_lock_value(source: Project | ProjectLock | Lock | None) -> Lock:

@@ -49,14 +49,18 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if old is None and new is None:
         raise InvalidInputError(f"neither `{before}` nor `{after}` exists", "run `envcompile lock`")
     changes = api.diff(old, new)
+    costs = api.estimate_push(old, new)
     from envcompile.lock.diff_formats import format_json, format_markdown, format_text  # noqa: PLC0415 - after the checks
+    from envcompile.plan.sizes import describe_push_costs, format_push_costs  # noqa: PLC0415
 
+    cost = (format_push_costs(costs),) if changes and costs else ()
     if arguments.form == "json":
-        write_stdout(f"{format_json(changes, before, after)}\n")
+        write_stdout(f"{format_json(changes, before, after, describe_push_costs(costs))}\n")
     elif arguments.form == "markdown":
-        write_stdout(_join_lines(format_markdown(changes, f"`{path.name}`")))
+        table = format_markdown(changes, f"`{path.name}`")
+        write_stdout(_join_lines((*table, "", *cost) if cost else table))
     else:
-        write_stdout(_join_lines(format_text(changes)))
+        write_stdout(_join_lines((*format_text(changes), *cost)))
         if not changes:
             reporter.show_result(f"no pin changed from `{before}` to `{after}`")
     return EXIT_FAILED if changes and arguments.exit_code else EXIT_OK

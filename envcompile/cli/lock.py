@@ -66,7 +66,22 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
             raise CheckFailedError(f"{name} would change", "run `envcompile lock`")
         sizes = f": {_format_sizes(result)} ({seconds:.1f} s)" if path == lock_path else ""
         reporter.show_result(f"{'would write' if arguments.dry_run else 'wrote'} {name}{sizes}")
+    if lock_path in result.changed_files:
+        _show_summaries(result, reporter)
     return EXIT_OK
+
+
+def _show_summaries(result: LockResult, reporter: Reporter) -> None:
+    """Show the size, CUDA and the base image, in one line for platforms with the same ones."""
+    if not reporter.shows_progress:
+        return
+    from envcompile.plan.sizes import summarize_platform  # noqa: PLC0415 - only if the lock has changed
+
+    platforms: dict[str, list[str]] = {}
+    for size, each in zip(api.size(result.lock), result.lock.platforms, strict=True):
+        platforms.setdefault(summarize_platform(size, each), []).append(each.platform)
+    for summary, names in platforms.items():
+        reporter.show_result(summary if len(platforms) == 1 else f"{' and '.join(names)}: {summary}")
 
 
 def _show_provided(result: LockResult, reporter: Reporter) -> None:

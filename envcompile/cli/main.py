@@ -47,6 +47,7 @@ COMMANDS = {
     "diff": Command("Show the changes of the lock since a git revision, or between two locks", "diff"),
     "tree": Command("Show the dependency tree of the lock", "tree"),
     "why": Command("Show why a package is in the lock", "tree", "add_why_options", "run_why"),
+    "size": Command("Show the sizes of layers and packages, and compare them with a budget", "size"),
     "doctor": Command("Check Docker, the resolvers and the NVIDIA driver of this machine", "doctor"),
     "explain": Command("Explain the choice of the base images, or an error code", "explain"),
     "schema": Command(

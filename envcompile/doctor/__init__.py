@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
 # The states of a result and their exit codes. A note is only information, so `doctor` succeeds.
 EXIT_CODE_BY_STATE = {"fine": EXIT_OK, "note": EXIT_OK, "wrong": EXIT_FAILED, "missing": EXIT_UNAVAILABLE}
-_BYTES_PER_GB = 1e9
 
 
 class CheckResult(NamedTuple):
@@ -27,10 +26,3 @@ def result_from_error(about: str, problem: EnvcompileError) -> CheckResult:
     """The result that describes an error."""
     state = "missing" if isinstance(problem, UnavailableError) else "wrong"
     return CheckResult(about, state, problem.message, problem.hint)
-
-
-def format_bytes(count: float) -> str:
-    """A number of bytes for people, such as `1.2 GB`."""
-    return (
-        f"{count / _BYTES_PER_GB:.1f} GB" if count >= _BYTES_PER_GB / 10 else f"{count / _BYTES_PER_GB * 1000:.0f} MB"
-    )

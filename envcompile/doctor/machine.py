@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from envcompile.diagnostics.errors import UnavailableError
-from envcompile.doctor import CheckResult, format_bytes, result_from_error
+from envcompile.doctor import CheckResult, result_from_error
 from envcompile.doctor.docker import uses_containerd_store
 from envcompile.lock.package_managers import INSTALLED_KINDS, PACKAGE_LISTS
 from envcompile.net.process import ProgramNotFoundError, run_process
+from envcompile.plan.sizes import format_bytes
 from envcompile.resolve.pip.uv import find_uv
 from envcompile.versions import version_numbers
 

@@ -11,7 +11,7 @@ from envcompile.lock.diff import ADDED, CHANGE_STATUSES, CHANGED, FILE_CHANGED, 
 from envcompile.lock.package_managers import PACKAGE_MANAGERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from envcompile.lock.diff import LockChange
     from envcompile.lock.model import Lock, Pins, PlatformLock
@@ -85,8 +85,11 @@ def _escape_markdown(cell: str) -> str:
     return "".join(plain).replace("|", "\\|")
 
 
-def format_json(changes: Sequence[LockChange], before: str, after: str) -> str:
-    """Return the text of a JSON object. `before` and `after` name the compared locks; `changes` keep their order."""
+def format_json(changes: Sequence[LockChange], before: str, after: str, push: Mapping[str, object]) -> str:
+    """Return the text of a JSON object. `before` and `after` name the compared locks; `changes` keep their order.
+
+    `push` is what a push costs, from `plan.sizes`.
+    """
     rows = [
         {
             "change": change.status.replace(" ", "-"),
@@ -100,7 +103,8 @@ def format_json(changes: Sequence[LockChange], before: str, after: str) -> str:
         }
         for change in changes
     ]
-    return json.dumps({"before": before, "after": after, "changes": rows}, indent=2, ensure_ascii=False)
+    value = {"before": before, "after": after, "changes": rows, "push": push}
+    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def format_listing(lock: Lock) -> Iterator[str]:

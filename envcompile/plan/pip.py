@@ -50,15 +50,20 @@ class _PipLayers:
         self._private = set(lock.private_indexes)
 
     def find_key(self, package: PipPackage) -> tuple[int, Layer]:
-        """Return the number of the index and the layer. An extra index has few packages, and one shared layer."""
+        """Return the number of the index and the layer."""
         number = self._numbers.get(package.index, 0)
-        layer = find_layer(package.name, package.size, self._threshold)
-        return number, Layer("index", number) if number and layer.is_shared else layer
+        return number, find_wheel_layer(package, self._threshold, number)
 
     def create_layer(self, number: int, layer: Layer) -> PipLayer:
         """Return the layer of the packages with this key."""
         index = self._names[number]
         return PipLayer(f"pip-{layer.label}", f"/pip/{layer.label}", layer.is_shared, index, index in self._private)
+
+
+def find_wheel_layer(package: PipPackage, threshold: int, index_number: int) -> Layer:
+    """Return the layer of a wheel. An extra index, whose number is above 0, has few packages and one shared layer."""
+    layer = find_layer(package.name, package.size, threshold)
+    return Layer("index", index_number) if index_number and layer.is_shared else layer
 
 
 def select_wheels(platform: PlatformLock) -> tuple[PipPackage, ...]:

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,7 +71,11 @@ def move(path: Path, version: str = "9999") -> None:
 def test_against_revisions_and_files(project: Path, tmp_path: Path) -> None:
     done = run("diff", folder=project)
     line = done.stdout
-    assert (done.returncode, line.startswith("  ~ "), line.endswith(" -> 9999\n"), done.stderr) == (0, True, True, "")
+    assert (done.returncode, line.startswith("  ~ "), done.stderr) == (0, True, "")
+    change, cost = line.splitlines()
+    assert change.endswith(" -> 9999")
+    # The version is another one, but the file is the same.
+    assert re.fullmatch(r"nothing to push, [0-9.]+ [kM]B unchanged", cost)
     for words in (["HEAD"], ["main"], ["before"], ["HEAD", "envcompile.lock"], ["HEAD^{commit}"]):
         assert run("diff", *words, folder=project).stdout == line
     assert run("diff", "-C", str(project), folder=tmp_path).stdout == line
@@ -83,7 +88,7 @@ def test_against_revisions_and_files(project: Path, tmp_path: Path) -> None:
     assert run("diff", folder=project).stdout == ""
     assert run("diff", "before", "main", folder=project).stdout == line
     back = run("diff", "main", "before", folder=project).stdout
-    assert back.split() == [line.split()[0], line.split()[1], "9999", "->", line.split()[2]]
+    assert back.splitlines()[0].split() == [change.split()[0], change.split()[1], "9999", "->", change.split()[2]]
 
 
 def test_a_revision_without_a_lock(project: Path) -> None:
@@ -107,6 +112,30 @@ def test_forms(project: Path) -> None:
     git(project, "checkout", "-q", ".")
     assert run("diff", "--as", "markdown", folder=project).stdout == "### `envcompile.lock`: nothing changed\n"
     assert json.loads(run("diff", "--as", "json", folder=project).stdout)["changes"] == []
+
+
+def test_what_a_change_costs(project: Path) -> None:
+    """Promise of `size`: the changed layer is pushed, in every form; the last line says so, and JSON by platform."""
+    lock = parse_lock((project / "envcompile.lock").read_text("utf-8"), "x")
+    first, *rest = lock.platforms
+    numpy = next(each for each in first.pip if each.name == "numpy")
+    pip = tuple(replace(each, sha256="0" * 64) if each is numpy else each for each in first.pip)
+    changed = replace(lock, platforms=(replace(first, pip=pip), *rest))
+    (project / "envcompile.lock").write_text(format_lock(changed), "utf-8")
+    (text, markdown, document) = (
+        run("diff", "--as", form, folder=project).stdout for form in ("text", "markdown", "json")
+    )
+    *_, last = text.splitlines()
+    assert last.startswith("17 MB to push (linux-64 17 MB, linux-aarch64 nothing), ")
+    assert markdown.endswith(f"|\n\n{last}\n")
+    push = json.loads(document)["push"]
+    total = sum(each.size or 0 for each in first.pip)
+    assert push["linux-64"] == {
+        "push": {"known": numpy.size, "unknown": []},
+        "unchanged": {"known": total - (numpy.size or 0), "unknown": []},
+        "new-images": [],
+    }
+    assert push["linux-aarch64"]["push"] == {"known": 0, "unknown": []}
 
 
 @pytest.mark.parametrize(
@@ -158,7 +187,7 @@ def test_marks_of_a_conflict(project: Path) -> None:
     done = run("diff", folder=project)
     assert (done.returncode, "contains merge conflict markers in line" in done.stderr) == (2, True)
     assert "hint: run `envcompile lock`" in done.stderr
-    assert run("diff", "HEAD", "MERGE_HEAD", folder=project).stdout.endswith(" 9998 -> 9999\n")
+    assert run("diff", "HEAD", "MERGE_HEAD", folder=project).stdout.splitlines()[0].endswith(" 9998 -> 9999")
     assert run("diff", "before", "MERGE_HEAD", folder=project).stdout == line
 
 
@@ -202,7 +231,7 @@ def test_git_diff_through_the_textconv_of_the_docs(project: Path, textconv: Call
     assert all(re.fullmatch(r"[-+]linux-(64|aarch64) pip [a-z0-9-]+ \S+ [0-9a-f]{12}", line) for line in moved)
     assert textconv("log", "-p", "--", "envcompile.lock").count("+linux-64 pip ") > 0
     # Ours do not pass through it.
-    assert run("diff", folder=project).stdout.count("\n") == 1
+    assert run("diff", folder=project).stdout.count("\n") == 2
 
 
 def test_the_textconv_never_stops_git(project: Path, textconv: Callable[..., str]) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from envcompile.lock.diff import LockChange, LockRequest, compare_locks
 from envcompile.lock.diff_formats import format_json, format_listing, format_markdown, format_summary, format_text
 from envcompile.lock.model import AptPackage, Channel, CondaPackage, Lock, PipPackage, PlatformLock, ToolImage
+from envcompile.plan.sizes import describe_push_costs, estimate_push_costs
 from tests.kit.project import FIXTURES, parsed, spec_of
 
 if TYPE_CHECKING:
@@ -94,17 +95,18 @@ def before_and_after() -> tuple[Lock, Lock]:
 def test_every_form(form: str, golden: Golden) -> None:
     before, after = before_and_after()
     found = compare_locks(before, after)
+    push = describe_push_costs(estimate_push_costs(before, after))
     written = {
         "text": "\n".join(format_text(found)),
         "md": "\n".join(format_markdown(found, "`envcompile.lock`")),
-        "json": format_json(found, "HEAD:envcompile.lock", "envcompile.lock"),
+        "json": format_json(found, "HEAD:envcompile.lock", "envcompile.lock", push),
     }
     golden(FIXTURES / "diff" / f"changes.{form}", written[form] + "\n")
 
 
 def test_the_document_says_all_that_the_lines_say() -> None:
     found = compare_locks(*before_and_after())
-    rows = json.loads(format_json(found, "a", "b"))["changes"]
+    rows = json.loads(format_json(found, "a", "b", {}))["changes"]
     assert [(each["kind"], each["name"], each["before"], each["after"]) for each in rows] == [
         (each.kind, each.name, each.before, each.after) for each in found
     ]

@@ -17,6 +17,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.diagnostics.diagnostic import format_count
+from envcompile.lock.package_managers import PACKAGE_LISTS
 from envcompile.plan.layers import find_layer, find_threshold
 from envcompile.plan.pip import find_wheel_layer, select_wheels
 from envcompile.spec.conda import parse_dependency_name
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
     PackageT = TypeVar("PackageT", CondaPackage, PipPackage)
 
+# The kinds of layers of the image: a standalone Python, wheels that are built from sdists, and lists of packages.
+_IMAGE_KINDS = frozenset({"python", "conda", "pip", "sdist", "apt"})
 _UNITS = {"MB": 10**6, "GB": 10**9, "MiB": 1 << 20, "GiB": 1 << 30}
 _BYTE_COUNT = re.compile(rf"([0-9]{{1,9}}(?:\.[0-9]{{1,9}})?) ?({'|'.join(_UNITS)})")
 _MAX_LISTED_NAMES = 3
@@ -69,9 +72,9 @@ class ArchiveSize(NamedTuple):
 class LayerSize:
     """A layer of the image on one platform, or a group of packages that only the build installs.
 
-    - `kind`: `python` (a standalone one), `conda`, `pip`, `sdist` or `apt` for a layer of the image; `pip-build` (the
-      requirements to build the sdist `name`) or `apt-build` for the build.
-    - `name`: the name of the package, or that of the shared layer, such as `small_1`.
+    - `kind`: one of `_IMAGE_KINDS` for a layer of the image; another key of `PACKAGE_LISTS` for the build.
+    - `name`: the name of the package, or that of the shared layer, such as `small_1`. For build dependencies, it is the
+      name of the sdist.
     - `is_shared`: whether the layer is not that of a single package.
     - `archives`: the largest one first.
     - `content`: everything that determines the bytes of the layer. Equal contents are one blob in a registry.
@@ -86,15 +89,14 @@ class LayerSize:
     @property
     def is_in_image(self) -> bool:
         """Whether the image contains the packages."""
-        return not self.kind.endswith("-build")
+        return self.kind in _IMAGE_KINDS
 
     @property
     def label(self) -> str:
-        """The layer for people: `pip numpy`, `conda small_1`, `build requirements of docopt`."""
-        if self.kind == "pip-build":
-            return f"build requirements of {self.name}"
-        labels = {"python": "standalone Python", "apt": "apt", "apt-build": "apt (build stage)"}
-        return labels.get(self.kind) or f"{self.kind} {self.name}"
+        """The layer for people: `pip numpy`, `conda small_1`, `build dependency of docopt`."""
+        if not self.is_in_image:
+            return PACKAGE_LISTS[self.kind].label.format("" if self.name == self.kind else self.name).strip()
+        return {"python": "standalone Python", "apt": "apt"}.get(self.kind) or f"{self.kind} {self.name}"
 
     @property
     def download(self) -> ByteSum:
@@ -220,13 +222,16 @@ def _iter_layers(lock: Lock, platform: PlatformLock) -> Iterator[LayerSize]:
     for sdist in (each for each in platform.pip if each.kind == "sdist"):
         inputs = (layout, python, *_iter_build_inputs(platform, sdist))
         yield _make_layer("sdist", sdist.name, (sdist,), inputs, is_shared=False)
-    for row in platform.pip_build:
-        if row.packages:
-            yield _make_layer("pip-build", row.name, row.packages)
     if platform.apt:
         yield _make_layer("apt", "apt", platform.apt, (layout, platform.run.image))
-    if platform.apt_build:
-        yield _make_layer("apt-build", "apt-build", platform.apt_build)
+    for kind in PACKAGE_LISTS.keys() - _IMAGE_KINDS:
+        groups: dict[str, list[LockedPackage]] = defaultdict(list)
+        for label, package in PACKAGE_LISTS[kind].iter_packages(platform):
+            # The label of a build dependency of an sdist is `SDIST: NAME`.
+            origin, colon, _ = label.partition(": ")
+            groups[origin if colon else kind].append(package)
+        for name, packages in groups.items():
+            yield _make_layer(kind, name, packages)
 
 
 def _iter_conda_layers(platform: PlatformLock, threshold: int, layout: str, python: str) -> Iterator[LayerSize]:

@@ -98,7 +98,7 @@ def test_what_only_the_build_installs_is_not_in_the_image() -> None:
     assert layers_of(size) == {
         "sdist docopt": (25_901, ["docopt"]),
         "pip tiny_3": (11_050, ["six"]),
-        "build requirements of docopt": (1_039_539, ["setuptools", "packaging", "wheel"]),
+        "build dependency of docopt": (1_039_539, ["setuptools", "packaging", "wheel"]),
     }
     assert [each.is_in_image for each in size.layers] == [True, True, False]
     assert size.image_download == ByteSum(36_951)

@@ -315,7 +315,11 @@ def test_lock(name: str) -> None:
 def _sdist(package: PipPackage) -> dict[str, Any]:
     """A package as an sdist, built with itself as a wheel."""
     package = dataclasses.replace(
-        package, requires_python="<3.14,>=3.10", depends=("numpy", "urllib3[socks] >=2"), build_env=(("A", "1"),)
+        package,
+        requires_python="<3.14,>=3.10",
+        depends=("numpy", "urllib3[socks] >=2"),
+        build_env=(("A", "1"),),
+        unpacked=12345,
     )
     sdist = dataclasses.replace(package, kind="sdist", file=f"{package.name}.tar.gz")
     return {"pip": (sdist,), "pip_build": (SdistBuild(package.name, (package,)),)}
@@ -353,7 +357,7 @@ def everything() -> dict[str, Any]:
         *("ffmpeg", "7.1.1", "gpl_h127656b_106", "corp", "linux-64", "ffmpeg-7.1.1-gpl_h127656b_106.conda", 64 * "a"),
         *(32 * "b", 1234, ("libgcc >=13", "python_abi 3.12.* *_cp312"), ("ffmpeg-python",)),
     )
-    apt = (AptPackage("git", "1:2.39.5-0+deb12u3", "amd64", 64 * "c", 7264380, ("perl",)),)
+    apt = (AptPackage("git", "1:2.39.5-0+deb12u3", "amd64", 64 * "c", 7264380, ("perl",), 46 << 20),)
     platforms = tuple(
         dataclasses.replace(
             each, python=PYTHON, conda=(conda,), **_sdist(each.pip[-1]), apt=apt, apt_build=apt, base_decision=DECIDED

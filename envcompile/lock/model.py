@@ -21,6 +21,7 @@ class PipPackage:
     only their names. `kind` is `wheel`, or `sdist` for a file from which the build stage builds a wheel.
     `requires_python` is the range of Python versions in the metadata of the file, "" for all versions or if unknown.
     `build_env` are the environment variables with which an sdist is built, except those that the spec states, sorted.
+    `unpacked` is the size in bytes of the files in a wheel, None if the index does not show its table of contents.
     """
 
     name: str
@@ -33,6 +34,7 @@ class PipPackage:
     kind: str = "wheel"
     requires_python: str = ""
     build_env: tuple[tuple[str, str], ...] = ()
+    unpacked: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,8 @@ class AptPackage:
     """One locked Debian package, from the archive at the snapshot of the lock.
 
     `architecture` is Debian's name for it (`amd64`, or `all`), `sha256` is hexadecimal, and `size` is in bytes.
-    `depends` are the names of the packages of the same list that this one needs, sorted.
+    `depends` are the names of the packages of the same list that this one needs, sorted. `unpacked` is the size in
+    bytes of the installed files by the Installed-Size of the archive (Debian Policy 5.6.20), None if it states none.
     """
 
     name: str
@@ -88,6 +91,7 @@ class AptPackage:
     sha256: str
     size: int
     depends: tuple[str, ...] = ()
+    unpacked: int | None = None
 
 
 class PythonBuild(NamedTuple):

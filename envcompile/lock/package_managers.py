@@ -149,9 +149,10 @@ _CONDA_ROW_KEYS = (
     *("name", "version", "build", "channel", "subdir", "file", "sha256", "md5", "size", "depends", "provides"),
 )
 _PIP_ROW_KEYS = (
-    *("name", "version", "kind", "file", "sha256", "size", "index", "requires-python", "depends", "build-env"),
+    *("name", "version", "kind", "file", "sha256", "size", "unpacked", "index", "requires-python", "depends"),
+    "build-env",
 )
-_APT_ROW_KEYS = ("name", "version", "architecture", "sha256", "size", "depends")
+_APT_ROW_KEYS = ("name", "version", "architecture", "sha256", "size", "unpacked", "depends")
 
 # In the order in which the lock lists their packages.
 PACKAGE_MANAGERS = {

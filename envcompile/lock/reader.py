@@ -289,17 +289,21 @@ def parse_package_row(row: object) -> PipPackage | CondaPackage:
 
 def _read_pip_package(reader: LockFieldReader, value: object, where: str) -> PipPackage:
     keys = ("name", "version", "file", "sha256", "index", "kind")
-    table = reader.read_table(value, where, {*keys, "size", "depends", "requires-python", "build-env"})
+    table = reader.read_table(value, where, {*keys, "size", "unpacked", "depends", "requires-python", "build-env"})
     name, version, file, sha256, index, kind = reader.read_strings(table, where, keys)
     if file.endswith(".whl") != (kind == "wheel"):
         raise reader.create_error(f"{where}.kind", "does not match the file")
-    size = None if table.get("size") is None else reader.read_number(table["size"], f"{where}.size")
+    size, unpacked = (_read_optional_number(reader, table, where, key) for key in ("size", "unpacked"))
     depends = reader.read_matching_array(table.get("depends", []), f"{where}.depends", PIP_DEPENDENCY_PATTERN)
     python = ""
     if "requires-python" in table:
         python = reader.read_matching(table["requires-python"], f"{where}.requires-python", SPECIFIER_PATTERN)
     env = _read_variables(reader, table.get("build-env", []), f"{where}.build-env")
-    return PipPackage(name, version, file, sha256, size, index, depends, kind, python, env)
+    return PipPackage(name, version, file, sha256, size, index, depends, kind, python, env, unpacked)
+
+
+def _read_optional_number(reader: LockFieldReader, table: Mapping[str, object], where: str, key: str) -> int | None:
+    return None if table.get(key) is None else reader.read_number(table[key], f"{where}.{key}")
 
 
 def _read_sdist_builds(
@@ -331,7 +335,7 @@ def _read_conda_package(reader: LockFieldReader, value: object, where: str) -> C
     return CondaPackage(
         *(name, version, build, channel, subdir, file, sha256),
         md5=None if table.get("md5") is None else reader.read_matching(table["md5"], f"{where}.md5", MD5_PATTERN),
-        size=None if table.get("size") is None else reader.read_number(table["size"], f"{where}.size"),
+        size=_read_optional_number(reader, table, where, "size"),
         depends=reader.read_matching_array(table.get("depends", []), f"{where}.depends", MATCH_SPEC_PATTERN),
         provides=reader.read_matching_array(table.get("provides", []), f"{where}.provides", PIP_NAME_PATTERN),
     )
@@ -339,11 +343,12 @@ def _read_conda_package(reader: LockFieldReader, value: object, where: str) -> C
 
 def _read_apt_package(reader: LockFieldReader, value: object, where: str) -> AptPackage:
     keys = ("name", "version", "architecture", "sha256")
-    table = reader.read_table(value, where, {*keys, "size", "depends"})
+    table = reader.read_table(value, where, {*keys, "size", "unpacked", "depends"})
     name, version, architecture, sha256 = reader.read_strings(table, where, keys, APT_PATTERNS)
     size = reader.read_number(table.get("size"), f"{where}.size")
     depends = reader.read_matching_array(table.get("depends", []), f"{where}.depends", APT_PATTERNS["name"])
-    return AptPackage(name, version, architecture, sha256, size, depends)
+    unpacked = _read_optional_number(reader, table, where, "unpacked")
+    return AptPackage(name, version, architecture, sha256, size, depends, unpacked)
 
 
 def _read_decision(reader: LockFieldReader, platform: Mapping[str, object], where: str) -> BaseImageDecision | None:

@@ -17,6 +17,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.diagnostics.diagnostic import format_count
+from envcompile.lock.model import CondaPackage
 from envcompile.lock.package_managers import PACKAGE_LISTS
 from envcompile.plan.layers import find_layer, find_threshold
 from envcompile.plan.pip import find_wheel_layer, select_wheels
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import TypeVar
 
-    from envcompile.lock.model import CondaPackage, Lock, PipPackage, PlatformLock
+    from envcompile.lock.model import Lock, PipPackage, PlatformLock
     from envcompile.lock.package_managers import LockedPackage
 
     PackageT = TypeVar("PackageT", CondaPackage, PipPackage)
@@ -274,7 +275,14 @@ def _make_layer(
     """Make a layer. Its content are the hashes of its packages and other `inputs` of the steps that create it."""
     members = tuple(packages)
     origin = "pip" if kind == "sdist" else kind
-    archives = (ArchiveSize(origin, each.name, each.version, each.sha256, each.size) for each in members)
+    archives = (
+        ArchiveSize(
+            *(origin, each.name, each.version, each.sha256, each.size),
+            # The records of conda channels do not have the size of the files.
+            unpacked=None if isinstance(each, CondaPackage) else each.unpacked,
+        )
+        for each in members
+    )
     largest_first = sorted(archives, key=lambda each: (-(each.download or 0), each.name))
     return LayerSize(kind, name, is_shared, tuple(largest_first), (*inputs, *sorted(each.sha256 for each in members)))
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from io import BytesIO
 from typing import TYPE_CHECKING
+from zipfile import ZipFile
 
 import pytest
 
@@ -116,7 +118,7 @@ def test_a_lock_is_needed(project: Path) -> None:
     assert "hint: run `envcompile lock`" in done.stderr
 
 
-# The line at the end of `lock`.
+# What `lock` records, and the line at its end.
 
 SPEC = """
 name = "x"
@@ -178,3 +180,25 @@ def test_platforms_with_the_same_size_have_one_line(tmp_path: Path, index: Index
     *_, last = done.stderr.splitlines()
     assert last == f"{len(LEAF.content())} bytes to download, no CUDA, python:3.12-slim-bookworm"
     assert done.stderr.count("to download") == 1
+
+
+@pytest.mark.parametrize("has_ranges", [True, False])
+def test_the_lock_has_the_unpacked_size_of_wheels(tmp_path: Path, index: Index, *, has_ranges: bool) -> None:
+    """An index that serves parts of files shows the tables of contents. Another one shows those of small files."""
+    index.ranges = has_ranges
+    index.beside = not has_ranges
+    environment = {"UV_CACHE_DIR": str(tmp_path / "cache"), "XDG_CACHE_HOME": str(tmp_path), "NO_PROXY": "127.0.0.1"}
+    run("lock", folder=tmp_path, **environment)
+    text = (tmp_path / "envcompile.lock").read_text("utf-8")
+    first, _ = parse_lock(text, "x").platforms
+    leaf, top = (sum(each.file_size for each in ZipFile(BytesIO(one.content())).infolist()) for one in (LEAF, TOP))
+    assert top > 3_000_000
+    assert [each.unpacked for each in first.pip] == [leaf, top if has_ranges else None]
+    _, title, *_, total = run("size", "--platform", "linux-64", folder=tmp_path).stdout.splitlines()
+    assert title.split() == ["to", "download", "unpacked"]
+    unpacked = ["3.0", "MB"] if has_ranges else ["at", "least", str(leaf), "bytes"]
+    assert total.split() == ["3.0", "MB", *unpacked, "sum", "of", "2", "layers"]
+    # The metadata is in the cache now, and the lock stays the same.
+    (tmp_path / "envcompile.lock").unlink()
+    run("lock", folder=tmp_path, **environment)
+    assert (tmp_path / "envcompile.lock").read_text("utf-8") == text

@@ -80,9 +80,9 @@ PLATFORM: dict[str, Any] = {
             "index": "corp",
             "depends": ["numpy", "torch"],
         },
-        {**WHEEL, "name": "torch", "size": 0},
+        {**WHEEL, "name": "torch", "size": 0, "unpacked": 7},
     ],
-    "pip-build": [{"sdist": "flash-attn", **WHEEL, "size": 30, "depends": ["numpy"]}],
+    "pip-build": [{"sdist": "flash-attn", **WHEEL, "size": 30, "unpacked": 8, "depends": ["numpy"]}],
     "apt": [
         {
             "name": "git",
@@ -90,11 +90,20 @@ PLATFORM: dict[str, Any] = {
             "architecture": "amd64",
             "sha256": HEX,
             "size": 40,
+            "unpacked": 9,
             "depends": ["libc6"],
         },
     ],
     "apt-build": [
-        {"name": "gcc", "version": "12", "architecture": "all", "sha256": HEX, "size": 50, "depends": ["libc6"]},
+        {
+            "name": "gcc",
+            "version": "12",
+            "architecture": "all",
+            "sha256": HEX,
+            "size": 50,
+            "unpacked": 6,
+            "depends": ["libc6"],
+        },
     ],
 }
 VALUE: dict[str, Any] = {
@@ -118,9 +127,12 @@ REMOVABLE = {
     *(f"platforms.linux-64.decided.{key}" for key in PLATFORM["decided"] if key != "catalogue"),
     *(f"platforms.linux-64.trail.{key}" for key in ("inputs", "rejected", "source")),
     *(f"platforms.linux-64.conda[0].{key}" for key in ("md5", "size", "depends", "provides")),
-    *(f"platforms.linux-64.pip[{index}].{key}" for index, key in ((0, "size"), (0, "depends"), (1, "size"))),
-    *(f"platforms.linux-64.pip-build[0].{key}" for key in ("size", "depends")),
-    *(f"platforms.linux-64.{key}[0].depends" for key in ("apt", "apt-build")),
+    *(
+        f"platforms.linux-64.pip[{index}].{key}"
+        for index, key in ((0, "size"), (0, "depends"), (1, "size"), (1, "unpacked"))
+    ),
+    *(f"platforms.linux-64.pip-build[0].{key}" for key in ("size", "unpacked", "depends")),
+    *(f"platforms.linux-64.{key}[0].{field}" for key in ("apt", "apt-build") for field in ("unpacked", "depends")),
 }
 
 Path = tuple[str | int, ...]

@@ -38,6 +38,7 @@ packages = st.builds(
     size=st.none() | st.integers(0, 10**10),
     index=names,
     depends=st.lists(names, max_size=4).map(lambda each: tuple(sorted(each))),
+    unpacked=st.none() | st.integers(0, 10**10),
 )
 sorted_packages = st.lists(packages, max_size=6, unique_by=lambda each: each.name).map(
     lambda each: tuple(sorted(each, key=lambda package: package.name))
@@ -50,6 +51,7 @@ debian = st.builds(
     sha256=sha256,
     size=st.integers(0, 10**10),
     depends=st.just(()) | st.just(("libc6", "zlib1g")),
+    unpacked=st.none() | st.integers(0, 10**10),
 )
 sorted_debian = st.lists(debian, max_size=3, unique_by=lambda each: each.name).map(
     lambda each: tuple(sorted(each, key=lambda package: package.name))

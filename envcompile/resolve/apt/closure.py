@@ -81,6 +81,7 @@ class ControlPackage:
 
     `depends` includes Pre-Depends, and `conflicts` includes Breaks. `provides` are names with optional versions. `path`
     (relative to the root of the archive), `size` (bytes) and `sha256` are empty in the status file of dpkg.
+    `installed_size` is in bytes.
     """
 
     name: str
@@ -93,6 +94,7 @@ class ControlPackage:
     path: str = ""
     size: int | None = None
     sha256: str = ""
+    installed_size: int | None = None
 
 
 class PackageIndex:
@@ -148,6 +150,7 @@ def parse_package(paragraph: str) -> ControlPackage | None:
         name=fields["Package"],
         version=fields["Version"],
         architecture=fields.get("Architecture", ""),
+        installed_size=_parse_installed_size(fields.get("Installed-Size", "")),
         depends=(*_parse_clauses(fields.get("Pre-Depends", "")), *_parse_clauses(fields.get("Depends", ""))),
         conflicts=(*_parse_relations(fields.get("Conflicts", "")), *_parse_relations(fields.get("Breaks", ""))),
         provides=_parse_relations(fields.get("Provides", "")),
@@ -156,6 +159,11 @@ def parse_package(paragraph: str) -> ControlPackage | None:
         size=int(fields["Size"]) if fields.get("Size", "").isdecimal() else None,
         sha256=fields.get("SHA256", ""),
     )
+
+
+def _parse_installed_size(text: str) -> int | None:
+    """Return the bytes of an Installed-Size, which is in units of 1,024 bytes (Debian Policy 5.6.20)."""
+    return int(text) << 10 if re.fullmatch("[0-9]{1,15}", text) else None
 
 
 def _parse_clauses(text: str) -> tuple[Alternatives, ...]:

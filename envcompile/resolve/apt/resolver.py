@@ -265,4 +265,7 @@ def _pin_package(added: PackageAddition) -> AptPackage:
         pattern.fullmatch(str(getattr(package, name))) for name, pattern in APT_PATTERNS.items()
     ):
         raise UnavailableError(f"the index of the archive has an invalid or incomplete entry for `{package.name}`")
-    return AptPackage(package.name, package.version, package.architecture, package.sha256, package.size, added.depends)
+    return AptPackage(
+        *(package.name, package.version, package.architecture, package.sha256, package.size, added.depends),
+        unpacked=package.installed_size,
+    )

@@ -163,7 +163,7 @@ def _reuse_facts(
         names = sorted(map(parse_dependency_name, package.depends))
         is_same = names == sorted(map(parse_dependency_name, earlier.depends))
         depends = earlier.depends if is_same else package.depends
-        yield replace(package, requires_python=earlier.requires_python, depends=depends)
+        yield replace(package, requires_python=earlier.requires_python, depends=depends, unpacked=earlier.unpacked)
 
 
 def _with_problems(
@@ -314,7 +314,9 @@ def _add_facts(
             ranges = _format_dependencies([each for each in active if normalize_name(each.name) != package.name])
             names = needs[package.name] if solution.has_dependencies else ranges.keys()
             depends = tuple(sorted(ranges.get(name, name) for name in names))
-        yield replace(package, depends=depends, requires_python=python)
+        found = metadata.get(package.sha256)
+        unpacked = found.unpacked if found else package.unpacked
+        yield replace(package, depends=depends, requires_python=python, unpacked=unpacked)
 
 
 def _find_requires(

@@ -45,13 +45,15 @@ class WheelMetadata(NamedTuple):
     """The Requires-Python of a wheel ("" without one), and its Requires-Dist as written.
 
     `files` are the files that the wheel installs, or None if they are unknown or not read. `top_levels` are the names
-    of the modules and folders at the top level of these files.
+    of the modules and folders at the top level of these files, and `unpacked` is the size of all files of the wheel in
+    bytes, None if it is unknown.
     """
 
     requires_python: str
     requires: tuple[str, ...]
     files: WheelFiles | None = None
     top_levels: tuple[str, ...] = ()
+    unpacked: int | None = None
 
 
 def parse_metadata(text: str) -> WheelMetadata:
@@ -93,8 +95,9 @@ def _read_wheel(file: _RemoteFile, project: str) -> WheelMetadata:
             if wheel.getinfo(name).file_size > MAX_METADATA_BYTES:
                 raise UnavailableError(f"the metadata of `{project}` has more than {MAX_METADATA_BYTES >> 20} MiB")
             files = list_installed_files(wheel.infolist())
+            unpacked = sum(each.file_size for each in wheel.infolist())
             metadata = parse_metadata(wheel.read(name).decode(errors="replace"))
-            return metadata._replace(files=files, top_levels=list_top_levels(files))
+            return metadata._replace(files=files, top_levels=list_top_levels(files), unpacked=unpacked)
     except (zipfile.BadZipFile, StopIteration, NotImplementedError, OSError):
         raise UnavailableError(f"a file of `{project}` is not a wheel with metadata") from None
 
@@ -244,7 +247,8 @@ class MetadataReader:
             value = json.loads(self._find_cache_file("metadata", sha256).read_text("utf-8"))
             lists = (tuple(map(str, value[key])) for key in ("requires-dist", "top-levels"))
             requires, top_levels = lists
-            return WheelMetadata(str(value["requires-python"]), requires, top_levels=top_levels)
+            unpacked = None if value["unpacked"] is None else int(value["unpacked"])
+            return WheelMetadata(str(value["requires-python"]), requires, top_levels=top_levels, unpacked=unpacked)
         except (OSError, ValueError, KeyError, TypeError):
             return None  # an absent or damaged entry is read again
 
@@ -254,6 +258,7 @@ class MetadataReader:
             "requires-python": metadata.requires_python,
             "requires-dist": metadata.requires,
             "top-levels": metadata.top_levels,
+            "unpacked": metadata.unpacked,
         }
         # The file list is written first, so that each wheel with metadata in the cache also has a file list there. An
         # unknown file list is written as null.

@@ -414,6 +414,19 @@ def test_fields_that_are_missing_or_malformed() -> None:
     assert found
     assert (found.architecture, found.path, found.size, found.sha256, found.priority) == ("", "", None, "", 4)
     assert found.depends == ((PackageRelation("one"),),)
+    for text in (
+        "",
+        "Installed-Size: \n",
+        "Installed-Size: -1\n",
+        "Installed-Size: 1 kB\n",
+        f"Installed-Size: {'9' * 5000}\n",
+    ):
+        unknown = parse_package(f"Package: a\nVersion: 1\n{text}")
+        assert unknown
+        assert unknown.installed_size is None
+    known = parse_package("Package: a\nVersion: 1\nInstalled-Size: 44906\n")
+    assert known
+    assert known.installed_size == 44906 * 1024
     blank = parse_package("Package: a\nVersion: 1\nDepends: one,  , two\n")
     assert blank
     assert blank.depends == ((PackageRelation("one"),), (PackageRelation("two"),))

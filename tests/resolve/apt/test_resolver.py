@@ -73,7 +73,7 @@ class Work:
 def archive() -> Iterator[MadeArchive]:
     with made_archive() as found:
         found.suites["bookworm"] = [
-            paragraph("git", Depends="libc6 (>= 1.0), libcurl | curl, mail", Recommends="less"),
+            paragraph("git", Depends="libc6 (>= 1.0), libcurl | curl, mail", Recommends="less", Installed_Size="47"),
             paragraph("libcurl", Pre_Depends="zlib"),
             *map(paragraph, ("curl", "less", "zlib", "libc6", "libc6-dev")),
             paragraph("postfix", Provides="mail"),
@@ -95,6 +95,7 @@ def test_what_the_base_has_not_is_locked(work: Work) -> None:
     assert work.names() == dict.fromkeys(("exim", "git", "libcurl", "zlib"), "1.0")
     git = lock.platforms[0].apt[1]
     assert (git.architecture, git.size, git.depends) == ("amd64", 1000, ("exim", "libcurl"))
+    assert [each.unpacked for each in lock.platforms[0].apt] == [None, 47 * 1024, None, None]
     assert re.search(f"^SHA256: {git.sha256}$", work.archive.suites["bookworm"][0], re.MULTILINE)
     assert {moment for moment, _ in work.archive.asked} == {"20260201T000000Z"}
     asked = len(work.archive.asked)

@@ -96,7 +96,7 @@ def _format_platform(size: PlatformSize) -> Iterator[str]:
     """
     shows_unpacked = size.unpacked.known > 0
     layer_count = format_count(sum(each.is_in_image for each in size.layers), "layer")
-    remark = "" if shows_unpacked else ", unpacked size unknown"
+    remark = ", unpacked size unknown" if size.unpacked.unknown and not shows_unpacked else ""
     rows = [("to download", "unpacked", "")]
     rows += [row for layer in size.layers for row in _iter_layer_rows(layer)]
     rows += [("unknown", "unknown", f"{each.label} {remove_digest(each.image)}") for each in size.images]

@@ -1,7 +1,7 @@
 """The sizes of the layers of an image, and what a push of a changed lock costs: arithmetic on the sizes in the lock.
 
-The lock has the size of each archive. A layer that is made of archives is compressed in another way, so its size in a
-registry is similar, but not equal. Layers without packages, such as the one with the user, count as empty.
+The lock has the size of each archive. The layers in a registry have another compression and byte code besides, so their
+sizes are similar, but not equal. Layers without packages, such as the one with the user, count as empty.
 
 The lock has neither the sizes of images nor that of a wheel that the build makes from an sdist. Sums name what they
 lack.

@@ -364,6 +364,7 @@ def everything() -> dict[str, Any]:
         )
         for each in lock.platforms
     )
+    platforms = tuple(dataclasses.replace(each, conda_installer=each.pip_build[0].packages) for each in platforms)
     channels = (Channel("corp", "https://channels.example.com/corp"),)
     whole = dataclasses.replace(lock, platforms=platforms, channels=channels, private_indexes=("corp",))
     files = tuple(GeneratedFile(name, f"sha256:{64 * 'd'}") for name in sorted((DOCKERFILE_NAME, *EXPORT_FILES)))

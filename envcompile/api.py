@@ -107,6 +107,7 @@ def lock(  # noqa: PLR0913 - the options of the command
     from envcompile.base_image.explain import collect_warnings  # noqa: PLC0415
     from envcompile.resolve import locking  # noqa: PLC0415
     from envcompile.resolve.model import Effects  # noqa: PLC0415
+    from envcompile.resolve.upgrade import find_fixed_parts, parse_upgrade_request  # noqa: PLC0415
 
     environment = os.environ if environment is None else environment
     warnings: list[WarningIssued] = []
@@ -128,7 +129,9 @@ def lock(  # noqa: PLR0913 - the options of the command
         spec, path = project.spec, project.lock_path
         text = read_lock_text(path)
         earlier = locking.read_earlier_lock(text, display_path(path), warn)
-        request = locking.parse_upgrade_request(upgrade_packages, earlier, everything=upgrade)
+        request = parse_upgrade_request(upgrade_packages, earlier, everything=upgrade)
+        for message, hint in find_fixed_parts(spec, request):
+            issue(WarningIssued(message, hint))
         count = sum(map(len, (spec.conda.packages, spec.pip.packages, spec.apt.packages, spec.apt.build)))
         on_event(StepStarted(f"resolving {format_count(count, 'requirement')} for {', '.join(spec.platforms)}"))
         known = load_catalogue(catalogue, environment)

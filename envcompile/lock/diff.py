@@ -92,10 +92,14 @@ class LockChange:
 
 
 class LockRequest(NamedTuple):
-    """The request that led to a lock: the spec, and the packages to upgrade, or True for all packages."""
+    """The request that led to a lock: the spec, and the packages to upgrade, or True for all packages and parts.
+
+    `parts` are the parts to upgrade, as `-P` names them: `base`, `apt`, `tools` or `python`.
+    """
 
     spec: Spec
     upgraded: frozenset[str] | bool = frozenset()
+    parts: frozenset[str] = frozenset()
 
 
 class _PinnedValue(NamedTuple):

@@ -7,6 +7,7 @@ after them: it applies the rules of `envcompile.base_image` to the locked packag
 from __future__ import annotations
 
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from envcompile.base_image.decide import (
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from envcompile.base_image.model import BaseImageResult, PackageSummary, StageImage
     from envcompile.diagnostics.toml_source import TomlSource
     from envcompile.lock.model import BaseImageDecision, Lock, PlatformLock
+    from envcompile.resolve.upgrade import UpgradeRequest
     from envcompile.spec.model import Spec
 
 
@@ -95,6 +97,8 @@ class BaseImageInputs(NamedTuple):
     systems: Mapping[str, str]  # by platform: the system that an earlier pass chose, which must not change
     earlier_steps: Mapping[str, tuple[Step, ...]]  # by platform: the explanation steps of earlier passes
     requested_wheels: Mapping[str, tuple[str, ...]]  # by platform: `BuildContext.wheels`
+    # By platform: the standalone Python of the earlier lock, unless it is to be upgraded.
+    standalone_pythons: Mapping[str, PythonInterpreter] = MappingProxyType({})
 
 
 # Before the solvers run: the build context.
@@ -106,26 +110,25 @@ def resolve_base_images(  # noqa: PLR0913
     earlier: Lock | None,
     images: ImageReader,
     *,
-    upgrade: bool,
+    upgrade: UpgradeRequest,
     recovered_images: tuple[str, ...] = (),
 ) -> dict[str, BuildContext]:
     """Return the build context of each platform: the base image of the spec, or else the default one.
 
-    A digest in the earlier lock is kept, unless `upgrade` is set. `recovered_images` are the images with digests that
-    could be read from a damaged earlier lock.
+    The digests and the Python of the earlier lock are kept, unless `upgrade` includes them. `recovered_images` are the
+    images with digests that could be read from a damaged earlier lock.
 
     Raises `DiagnosticsError` if a base image cannot be used, and `UnavailableError` if a digest or the properties of an
     image cannot be read.
     """
-    pinned_images = {} if upgrade else collect_pinned_images(earlier, recovered_images)
     base = find_base_image(spec)
-    image = pin_image(base.image, pinned_images, images)
+    image = pin_image(base.image, collect_pinned_images(earlier, recovered_images, upgrade), images)
     choices: dict[str, tuple[BaseImage, PythonInterpreter | None]] = {}
     diagnostics: list[Diagnostic] = []
     for platform in spec.platforms:
-        locked = earlier.find_platform(platform) if earlier and not upgrade else None
+        locked = earlier.find_platform(platform) if earlier and upgrade.names is not True else None
         properties = _inspect_image(source, spec, image, locked, images, platform)
-        python = locked.python if locked else None
+        python = locked.python if locked and not upgrade.includes("python") else None
         choice = choose_base_image(spec, base, image, properties, platform, python)
         if isinstance(choice, Diagnostic):
             diagnostics.append(choice)
@@ -134,24 +137,68 @@ def resolve_base_images(  # noqa: PLR0913
     if diagnostics:
         raise DiagnosticsError(source, dict.fromkeys(diagnostics))
     has_standalone_python = any(python and python.build for _, python in choices.values())
-    tools = pin_tools(spec, pinned_images, images, has_standalone_python=has_standalone_python)
+    pinned_tools = collect_pinned_tools(earlier, recovered_images, upgrade)
+    tools = pin_tools(spec, pinned_tools, images, has_standalone_python=has_standalone_python)
     return {platform: BuildContext(*choice, tools) for platform, choice in choices.items()}
 
 
+class PinnedTools(NamedTuple):
+    """The tool images of the earlier lock that are kept: by the name of the tool, and by `name:tag`."""
+
+    by_tool: Mapping[str, str]
+    by_tag: Mapping[str, str]
+
+
 def pin_tools(
-    spec: Spec, pinned_images: Mapping[str, str], images: ImageReader, *, has_standalone_python: bool = False
+    spec: Spec, pinned: PinnedTools, images: ImageReader, *, has_standalone_python: bool = False
 ) -> tuple[ToolImage, ...]:
-    """Return the images of the build tools by digest. Raises `UnavailableError` if a digest cannot be read."""
-    tools = find_tool_images(spec, has_standalone_python=has_standalone_python)
-    return tuple(ToolImage(name, pin_image(image, pinned_images, images)) for name, image in tools)
+    """Return the images of the build tools by digest. Raises `UnavailableError` if a digest cannot be read.
+
+    A tool that the spec does not name keeps its locked image, because each release has another default image.
+    """
+    requested = dict(spec.tools)
+    tools = []
+    for name, image in find_tool_images(spec, has_standalone_python=has_standalone_python):
+        locked = pinned.by_tool.get(name)
+        is_kept = locked is not None and name not in requested and _has_same_name(locked, image)
+        tools.append(ToolImage(name, locked if locked and is_kept else pin_image(image, pinned.by_tag, images)))
+    return tuple(tools)
 
 
-def collect_pinned_images(earlier: Lock | None, recovered_images: tuple[str, ...]) -> dict[str, str]:
-    """Return all images of the earlier lock and `recovered_images`, as a map from `name:tag` to `name:tag@digest`."""
+def _has_same_name(image: str, other: str) -> bool:
+    parts, other_parts = split_image_reference(image), split_image_reference(other)
+    return parts is not None and other_parts is not None and parts.name == other_parts.name
+
+
+def collect_pinned_images(
+    earlier: Lock | None, recovered_images: tuple[str, ...], upgrade: UpgradeRequest
+) -> dict[str, str]:
+    """Return the base images to keep as a map from `name:tag` to `name:tag@digest`.
+
+    They are from the earlier lock, or recovered from a damaged one.
+    An image that is upgraded on one platform is upgraded on all, so that they have the same digest.
+    """
     platforms = earlier.platforms if earlier else ()
-    stage_images = [stage.image for platform in platforms for stage in (platform.run, platform.build)]
-    tool_images = [tool.image for platform in platforms for tool in platform.tools]
-    return {remove_digest(image): image for image in (*recovered_images, *stage_images, *tool_images)}
+    found = {} if upgrade.includes("base") else {remove_digest(image): image for image in recovered_images}
+    found |= {remove_digest(image): image for platform in platforms for image in _list_base_images(platform)}
+    for platform in filter(upgrade.includes_base, platforms):
+        for image in _list_base_images(platform):
+            found.pop(remove_digest(image), None)
+    return found
+
+
+def _list_base_images(platform: PlatformLock) -> tuple[str, str]:
+    return platform.run.image, platform.build.image
+
+
+def collect_pinned_tools(
+    earlier: Lock | None, recovered_images: tuple[str, ...], upgrade: UpgradeRequest
+) -> PinnedTools:
+    """Return the tool images to keep: those of the earlier lock and the recovered ones, or none with `-P tools`."""
+    if upgrade.includes("tools"):
+        return PinnedTools({}, {})
+    by_tool = {tool.name: tool.image for platform in (earlier.platforms if earlier else ()) for tool in platform.tools}
+    return PinnedTools(by_tool, {remove_digest(image): image for image in (*recovered_images, *by_tool.values())})
 
 
 def pin_image(image: str, pinned_images: Mapping[str, str], images: ImageReader) -> str:
@@ -216,7 +263,8 @@ def choose_base_images(
         decision, wheels = _decide_with_wheels(spec, platform, inputs)
         diagnostics += [locate_in_spec(error, spec) for error in decision.errors]
         if decision.build and decision.run:
-            with_python = _add_standalone_python(spec, platform, decision)
+            locked_python = inputs.standalone_pythons.get(platform.platform)
+            with_python = _add_standalone_python(spec, platform, decision, locked_python)
             if isinstance(with_python, Diagnostic):
                 diagnostics.append(with_python)
             else:
@@ -350,12 +398,18 @@ def _apply_decision(
     return replace(platform, build=build, run=run, base_decision=record)
 
 
-def _add_standalone_python(spec: Spec, platform: PlatformLock, decision: BaseImageResult) -> PlatformLock | Diagnostic:
-    """Return the platform with a standalone Python, if the decision needs one: the locked one, or else the newest."""
+def _add_standalone_python(
+    spec: Spec, platform: PlatformLock, decision: BaseImageResult, locked: PythonInterpreter | None
+) -> PlatformLock | Diagnostic:
+    """Return the platform with a standalone Python, if the decision needs one.
+
+    It is that of an earlier pass, or else that of the earlier lock (`locked`), or else the newest.
+    """
     if not uses_base_python(spec) or decision.run is None or decision.run.python_source != "standalone":
         return platform
     release = spec.python or ""
-    found = find_standalone_python(release, platform.platform, free_threaded=spec.free_threaded, locked=platform.python)
+    python = platform.python if platform.python and platform.python.build else locked
+    found = find_standalone_python(release, platform.platform, free_threaded=spec.free_threaded, locked=python)
     return found if isinstance(found, Diagnostic) else replace(platform, python=found)
 
 

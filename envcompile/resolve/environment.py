@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.base_image.compatibility import make_cuda_constraints
@@ -25,34 +24,21 @@ from envcompile.spec.pip import PipRequirement, find_index_name
 from envcompile.spec.solver_inputs import list_conda_requirements
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from envcompile.base_image.catalogue import Catalogue
     from envcompile.diagnostics.source import KeyPath
     from envcompile.diagnostics.toml_source import TomlSource
     from envcompile.lock.families import FileOverlap
-    from envcompile.lock.model import Channel, CondaPackage, Lock, PipPackage
+    from envcompile.lock.model import Channel, CondaPackage, Lock
     from envcompile.resolve.apt.resolver import AptSources
     from envcompile.resolve.base_images import BuildContext, ImageReader
     from envcompile.resolve.model import CondaResolver, Effects, PipResolver, UnsolvableError
+    from envcompile.resolve.upgrade import UpgradeRequest
     from envcompile.spec.model import Spec
 
 # The interpreter of a conda environment in the image.
 CONDA_PYTHON_PATH = "/env/bin/python"
-
-
-class UpgradeRequest(NamedTuple):
-    """The packages that need not keep their pins: `names`, or True for all packages.
-
-    `exact` maps a name to the version that it must have.
-    """
-
-    names: frozenset[str] | bool = frozenset()
-    exact: Mapping[str, str] = MappingProxyType({})
-
-    def exact_versions(self, pins: Iterable[PipPackage | CondaPackage]) -> dict[str, str]:
-        """Return the exact versions of the packages in `pins`, which are those of one package manager."""
-        return {pin.name: self.exact[pin.name] for pin in pins if pin.name in self.exact}
 
 
 class EarlierLock(NamedTuple):
@@ -128,7 +114,7 @@ def solve_environment(  # noqa: PLR0913, PLR0917 - every effect is an argument
             pip = _solve_pip(source, spec, name, context, python, conda_packages, earlier, solvers, upgrade)
         base, tools = context.base, context.tools
         locked = PlatformLock(name, python, base, base, tools, pip.packages, conda_packages, pip_build=pip.builds)
-        kept = earlier.lock.find_platform(name) if earlier.lock and upgrade.names is not True else None
+        kept = earlier.lock.find_platform(name) if earlier.lock and not upgrade.includes("tools") else None
         installer = find_conda_installer(spec, name, kept.conda_installer if kept else None)
         return replace(locked, conda_installer=installer), pip.overlaps
 

@@ -24,6 +24,7 @@ from envcompile.resolve.base_images import (
     BuildContext,
     choose_base_images,
     collect_pinned_images,
+    collect_pinned_tools,
     pin_tools,
     resolve_base_images,
 )
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
     from envcompile.lock.families import FileOverlap
     from envcompile.lock.model import Channel, PlatformLock
     from envcompile.resolve.apt.resolver import AptResolution
-    from envcompile.resolve.environment import EarlierLock, Solvers, UpgradeRequest
+    from envcompile.resolve.environment import EarlierLock, Solvers
+    from envcompile.resolve.upgrade import UpgradeRequest
     from envcompile.spec.model import Spec
 
 # Locks hold these names, and the texts of the steps below: do not change them.
@@ -89,7 +91,7 @@ def resolve_until_stable(
         spec,
         earlier.lock,
         solvers.images,
-        upgrade=upgrade.names is True,
+        upgrade=upgrade,
         recovered_images=earlier.recovered_images,
     )
     steps: dict[str, tuple[Step, ...]] = {name: (_create_pass_step(each),) for name, each in contexts.items()}
@@ -148,13 +150,13 @@ def _run_pass(
     `systems` are the systems that the choice must keep, and `steps` the explanation steps so far, both by platform.
     """
     source, spec, earlier, solvers, upgrade = inputs
-    upgrades_all = upgrade.names is True
     platforms, channels, overlaps = solve_environment(source, spec, contexts, earlier, solvers, upgrade)
-    pinned_images = {} if upgrades_all else collect_pinned_images(earlier.lock, earlier.recovered_images)
+    pinned_images = collect_pinned_images(earlier.lock, earlier.recovered_images, upgrade)
     context_images = (image for platform in platforms for image in (platform.build.image, platform.run.image))
     pinned_images |= {remove_digest(image): image for image in context_images}
     wheels = {name: context.wheels for name, context in contexts.items()}
-    choice_inputs = BaseImageInputs(solvers.catalogue, solvers.images, pinned_images, systems, steps, wheels)
+    pythons = {} if upgrade.includes("python") else _collect_standalone_pythons(earlier)
+    choice_inputs = BaseImageInputs(solvers.catalogue, solvers.images, pinned_images, systems, steps, wheels, pythons)
     platforms = tuple(
         _keep_earlier_decision(platform, earlier)
         for platform in choose_base_images(source, spec, platforms, choice_inputs)
@@ -165,9 +167,15 @@ def _run_pass(
         return ResolvedEnvironment(platforms, channels, None, overlaps)
     from envcompile.resolve.apt.resolver import resolve_apt_packages  # noqa: PLC0415 - for Debian packages only
 
-    apt = resolve_apt_packages(source, spec, platforms, earlier, solvers.create_apt_sources(), upgrade=upgrades_all)
+    apt = resolve_apt_packages(source, spec, platforms, earlier, solvers.create_apt_sources(), upgrade=upgrade)
     platforms = tuple(_with_locked_python(platform, apt) for platform in platforms)
     return ResolvedEnvironment(platforms, channels, apt, overlaps)
+
+
+def _collect_standalone_pythons(earlier: EarlierLock) -> dict[str, PythonInterpreter]:
+    """Return the standalone Pythons of the earlier lock, by platform."""
+    platforms = earlier.lock.platforms if earlier.lock else ()
+    return {each.platform: each.python for each in platforms if each.python and each.python.build}
 
 
 def _keep_earlier_decision(platform: PlatformLock, earlier: EarlierLock) -> PlatformLock:
@@ -270,10 +278,10 @@ def _contexts_of_earlier_lock(inputs: _ResolveInputs) -> dict[str, BuildContext]
     """Return the contexts of the earlier lock.
 
     They are empty if all its platforms use the default base image, if `base` in `[image]` is set or was set when it was
-    locked, if everything is to be upgraded, or if there is no earlier lock.
+    locked, if the base images or the Python are to be upgraded, or if there is no earlier lock.
     """
-    spec, lock = inputs.spec, inputs.earlier.lock
-    if lock is None or inputs.upgrade.names is True or spec.image.base:
+    spec, lock, upgrade = inputs.spec, inputs.earlier.lock, inputs.upgrade
+    if lock is None or upgrade.includes("base") or upgrade.includes("python") or spec.image.base:
         return {}
     if any(recorded.key == "image.base" for recorded in lock.recorded_inputs or ()):
         return {}
@@ -283,7 +291,7 @@ def _contexts_of_earlier_lock(inputs: _ResolveInputs) -> dict[str, BuildContext]
         if locked and _uses_other_base(locked, spec) and _is_context_compatible(locked.python, spec):
             tools = pin_tools(
                 spec,
-                collect_pinned_images(lock, ()),
+                collect_pinned_tools(lock, (), upgrade),
                 inputs.solvers.images,
                 has_standalone_python=bool(locked.python and locked.python.build),
             )
@@ -293,7 +301,7 @@ def _contexts_of_earlier_lock(inputs: _ResolveInputs) -> dict[str, BuildContext]
     if not contexts or not other_names:
         return contexts
     other_spec = replace(spec, platforms=other_names)
-    return contexts | resolve_base_images(inputs.source, other_spec, lock, inputs.solvers.images, upgrade=False)
+    return contexts | resolve_base_images(inputs.source, other_spec, lock, inputs.solvers.images, upgrade=upgrade)
 
 
 def _uses_other_base(locked: PlatformLock, spec: Spec) -> bool:

@@ -10,18 +10,19 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from envcompile.diagnostics.diagnostic import did_you_mean, format_count
+from envcompile.diagnostics.diagnostic import format_count
 from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.lock.header import FORMAT_VERSION, LAYOUT_VERSION
 from envcompile.lock.model import DEFAULT_LAYER_THRESHOLD, Lock, Pins, RecordedInput
-from envcompile.lock.package_managers import PACKAGE_MANAGERS, count_packages
+from envcompile.lock.package_managers import count_packages
 from envcompile.lock.reader import NewerLockFormatError, parse_lock
 from envcompile.project.settings import find_cache_folder, read_mirrors
 from envcompile.registry import create_registry
-from envcompile.resolve.environment import EarlierLock, Solvers, UpgradeRequest
+from envcompile.resolve.environment import EarlierLock, Solvers
+from envcompile.resolve.upgrade import UpgradeRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable
     from pathlib import Path
 
     from envcompile.base_image.catalogue import Catalogue
@@ -85,7 +86,7 @@ def _create_apt_sources(systems: DebianSystemReader, effects: Effects, warn: Cal
     return AptSources(systems, archives, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
 
 
-# The earlier lock, and the packages to upgrade.
+# The earlier lock.
 
 
 def read_earlier_lock(text: str | None, name: str, warn: Callable[[str], None]) -> EarlierLock:
@@ -109,70 +110,6 @@ def read_earlier_lock(text: str | None, name: str, warn: Callable[[str], None]) 
         return EarlierLock(None, pins, snapshot=recover_snapshot(text), recovered_images=recover_images(text))
     pins = {platform.platform: Pins(platform.pip, platform.conda) for platform in lock.platforms}
     return EarlierLock(lock, pins, snapshot=lock.snapshot)
-
-
-def parse_upgrade_request(packages: Iterable[str], earlier: EarlierLock, *, everything: bool = False) -> UpgradeRequest:
-    """Return the request to upgrade `packages`, or all packages with `everything`.
-
-    Each package is written `NAME`, for its newest version, or `NAME==VERSION`. Raises `InvalidInputError` for a package
-    that is not in the earlier lock, and for an invalid version.
-    """
-    exact: dict[str, str] = {}
-    names: set[str] = set()
-    for argument in packages:
-        text, equals, version = (part.strip() for part in argument.partition("=="))
-        name = _normalize_locked_name(text, earlier)
-        names.add(name)
-        if equals:
-            exact[name] = version
-    for name, version in exact.items():
-        _check_version(name, version, earlier.pins.values())
-    return UpgradeRequest(everything or frozenset(names), exact)
-
-
-def _normalize_locked_name(text: str, earlier: EarlierLock) -> str:
-    """Return the normalized name of a package in the earlier lock. Without an earlier lock, any name is accepted.
-
-    Raises `InvalidInputError` if the lock does not have a conda or pip package of this name.
-    """
-    pins = earlier.pins.values()
-    locked_names = {name for platform in pins for name in platform.package_names()}
-    platforms = earlier.lock.platforms if earlier.lock else ()
-    debian_packages = (package for platform in platforms for package in (*platform.apt, *platform.apt_build))
-    if text not in locked_names and any(package.name == text for package in debian_packages):
-        message = f"`{text}` is a Debian package, and Debian packages can only be upgraded all together"
-        raise InvalidInputError(message, "run `envcompile lock -U`, or write a later `snapshot` in `[apt]`")
-    from envcompile.diagnostics.diagnostic import RequirementError  # noqa: PLC0415 - only to upgrade single packages
-    from envcompile.spec.pip import parse_package_name  # noqa: PLC0415
-
-    try:
-        # Names of conda packages are not normalized: some start with a character that PEP 503 does not allow.
-        name = text.lower() if text.lower() in locked_names else parse_package_name(text)
-    except RequirementError as error:
-        raise InvalidInputError(error.message, "write `-P NAME` or `-P NAME==VERSION`") from None
-    if pins and name not in locked_names:
-        providers = [package.name for platform in pins for package in platform.conda if name in package.provides]
-        hint = did_you_mean(name, locked_names)
-        if providers:
-            hint = f"a conda package provides it: write `-P {providers[0]}`"
-        raise InvalidInputError(f"`{name}` is not in the lock, so it cannot be upgraded", hint)
-    return name
-
-
-def _check_version(name: str, version: str, pins: Collection[Pins]) -> None:
-    """Raise `InvalidInputError` if the version is invalid for a package manager that locked the package."""
-    from envcompile.diagnostics.diagnostic import RequirementError  # noqa: PLC0415 - only for an exact version
-
-    if not pins:
-        message = f"there is no lock yet, so `{name}` cannot be upgraded"
-        raise InvalidInputError(message, "write the version in the spec")
-    try:
-        for manager in PACKAGE_MANAGERS.values():
-            locked_names = (locked for platform in pins for locked, _ in manager.lists[0].iter_packages(platform))
-            if name in locked_names:
-                manager.parse_requirement(f"{name} =={version}")
-    except RequirementError as error:
-        raise InvalidInputError(error.message, f"write `-P {name}==VERSION`") from None
 
 
 # The new lock.
@@ -291,4 +228,4 @@ def find_changes(earlier: EarlierLock, lock: Lock, spec: Spec, upgrade: UpgradeR
                 pins = earlier.pins_for(platform.platform)
                 recovered.append(replace(platform, pip=pins.pip, conda=pins.conda))
         old_lock = replace(lock, platforms=tuple(recovered), snapshot=earlier.snapshot or lock.snapshot)
-    return compare_locks(old_lock, lock, LockRequest(spec, upgrade.names))
+    return compare_locks(old_lock, lock, LockRequest(spec, upgrade.names, upgrade.parts))

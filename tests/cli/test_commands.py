@@ -105,7 +105,7 @@ def test_a_debian_package_is_not_upgraded_by_its_name(tmp_path: Path) -> None:
     done = run("lock", "-P", "libcurl3-gnutls", folder=tmp_path / "project")
     assert (done.returncode, done.stdout) == (2, "")
     assert "`libcurl3-gnutls` is a Debian package, and Debian packages can only be upgraded all together" in done.stderr
-    assert "run `envcompile lock -U`, or write a later `snapshot` in `[apt]`" in done.stderr
+    assert "run `envcompile lock -P apt`, or write a later `snapshot` in `[apt]`" in done.stderr
 
 
 @pytest.mark.parametrize(

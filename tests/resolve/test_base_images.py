@@ -14,6 +14,7 @@ from envcompile.diagnostics.errors import EXIT_FAILED, UnavailableError
 from envcompile.diagnostics.toml_source import TomlSource
 from envcompile.lock.model import BaseImage, CondaPackage, Lock, PipPackage, PlatformLock
 from envcompile.resolve.base_images import BaseImageInputs, BuildContext, choose_base_images, resolve_base_images
+from envcompile.resolve.upgrade import UpgradeRequest
 from envcompile.spec.decode import parse_spec
 
 DIGEST = "sha256:" + "1" * 64
@@ -40,7 +41,9 @@ class Registry:
 
 def laid(text: str, registry: Registry, earlier: Lock | None = None, *, upgrade: bool = False) -> BuildContext:
     source = TomlSource("envcompile.toml", f'name = "x"\n{text}')
-    (context,) = resolve_base_images(source, parse_spec(source), earlier, registry, upgrade=upgrade).values()
+    (context,) = resolve_base_images(
+        source, parse_spec(source), earlier, registry, upgrade=UpgradeRequest(upgrade)
+    ).values()
     return context
 
 
@@ -87,7 +90,7 @@ def test_the_digests_of_a_broken_lock_are_kept() -> None:
     for upgrade in (False, True):
         registry = Registry()
         contexts = resolve_base_images(
-            source, parse_spec(source), None, registry, upgrade=upgrade, recovered_images=(there, other)
+            source, parse_spec(source), None, registry, upgrade=UpgradeRequest(upgrade), recovered_images=(there, other)
         )
         (context,) = contexts.values()
         assert (context.base.image == there) is not upgrade

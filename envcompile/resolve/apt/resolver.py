@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from envcompile.resolve.apt.archive import ArchiveClient
     from envcompile.resolve.apt.closure import PackageAddition
     from envcompile.resolve.environment import EarlierLock
+    from envcompile.resolve.upgrade import UpgradeRequest
     from envcompile.spec.model import Spec
 
 _TIMESTAMP_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
@@ -72,23 +73,26 @@ def resolve_apt_packages(  # noqa: PLR0913 - every effect is an argument
     earlier: EarlierLock,
     apt: AptSources,
     *,
-    upgrade: bool,
+    upgrade: UpgradeRequest,
 ) -> AptResolution:
     """Return the packages that the spec and the decision about the base image request, with their dependencies.
 
-    The packages of the earlier lock are kept if neither the spec nor a base image has changed.
+    The packages of the earlier lock are kept if neither the spec nor a base image has changed, and `upgrade` does not
+    include them.
     Raises `DiagnosticsError` for an unusable base image, snapshot or package name, `UnsolvableError` if dependencies
     cannot be satisfied, and `UnavailableError` if the archive cannot be read.
     """
-    if locked := None if upgrade else _reuse_earlier_lock(spec, platforms, earlier.lock):
+    upgrades = upgrade.includes_apt(earlier.lock)
+    if locked := None if upgrades else _reuse_earlier_lock(spec, platforms, earlier.lock):
         return locked
     _check_not_in_future(source, spec, apt.now)
     bases = {(each.platform, base) for each in platforms for base in (each.run, each.build)}
     systems = {
         (name, base): _read_base_system(source, name, base, apt.systems) for name, base in sorted(bases, key=str)
     }
-    locked_snapshot = None if upgrade else earlier.snapshot
-    snapshot = _choose_snapshot(source, spec, [each.created for each in systems.values()], locked_snapshot, apt.now)
+    created = [each.created for each in systems.values()]
+    locked_snapshot = None if upgrade.names is True else earlier.snapshot
+    snapshot = _choose_snapshot(source, spec, created, locked_snapshot, apt.now, upgrade=upgrades)
     packages = {}
     for each in platforms:
         stages = ((each.run, _collect_names(spec, each, "packages")), (each.build, _collect_names(spec, each, "build")))
@@ -172,18 +176,22 @@ def _read_base_system(source: TomlSource, platform: str, base: BaseImage, system
     return system
 
 
-def _choose_snapshot(
-    source: TomlSource, spec: Spec, created: Sequence[str | None], locked: str | None, now: str
+def _choose_snapshot(  # noqa: PLR0913 - every effect is an argument
+    source: TomlSource, spec: Spec, created: Sequence[str | None], locked: str | None, now: str, *, upgrade: bool
 ) -> str:
     """Return the snapshot or `exclude-newer` in the spec, or else the snapshot in the lock, or else the last midnight.
 
-    Snapshot services are complete up to the last midnight (UTC). The snapshot is never older than a base image, because
-    the image would have newer packages than the archive. Raises `DiagnosticsError` if the time in the spec is older.
+    With `upgrade`, it is the last midnight, or the snapshot in the lock if that is later. Snapshot services are
+    complete up to the last midnight (UTC). The snapshot is never older than a base image, because the image would have
+    newer packages than the archive. Raises `DiagnosticsError` if the time in the spec is older.
     """
     earliest = max((_normalize_timestamp(each) for each in created if each), default="")
     requested_time = spec.apt.snapshot or spec.exclude_newer
     if requested_time is None:
-        return locked if locked and locked >= earliest else max(f"{now[:10]}T00:00:00Z", earliest)
+        newest = max(f"{now[:10]}T00:00:00Z", earliest)
+        if upgrade:
+            return max(newest, locked or "")
+        return locked if locked and locked >= earliest else newest
     path: KeyPath = ("apt", "snapshot") if spec.apt.snapshot else ("exclude-newer",)
     if requested_time < earliest:
         message = f"the snapshot {requested_time} is older than the base image, which was built at {earliest}"

@@ -2,7 +2,8 @@
 
 A conda package records the versions of its dependencies, so a version that no longer fits is a reason. A pip package
 records only the names of its dependencies, so the reason is a dependency or a dependent that changed too. Debian
-packages change with the snapshot of the archive and with the base image, which are changes of their own.
+packages change with the snapshot of the archive and with the base image, which are changes of their own;
+`part_reasons` has their reasons.
 
 `diff_formats` formats the changes.
 """
@@ -17,6 +18,7 @@ from envcompile.diagnostics.diagnostic import format_count
 from envcompile.lock.graph import PackageNode, build_graph
 from envcompile.lock.model import DEFAULT_LAYER_THRESHOLD
 from envcompile.lock.package_managers import INSTALLED_KINDS, PACKAGE_LISTS, count_packages
+from envcompile.lock.part_reasons import PartExplainer
 from envcompile.spec.pip import DEFAULT_INDEX
 
 if TYPE_CHECKING:
@@ -51,7 +53,6 @@ ADDED, REMOVED, CHANGED, FILE_CHANGED = CHANGE_STATUSES = ("added", "removed", "
 # The fields of a package that identify its file, besides its version.
 _IDENTITY_KEYS = frozenset({"kind", "build", "channel", "subdir", "file", "sha256", "md5", "architecture"})
 _MAX_LISTED_DEPENDENTS = 3
-_BASE_IMAGE_KINDS = ("cuda", "image")
 _NO_REASON_MESSAGE = "the locks do not show the reason"
 
 
@@ -130,8 +131,10 @@ def compare_locks(before: Lock, after: Lock, request: LockRequest | None = None)
         old, new = before.find_platform(name), after.find_platform(name)
         if old and new:
             explainer = ChangeExplainer(old, new, request)
+            part_explainer = PartExplainer(before, after, old, new, request.parts if request else None)
             for key in _iter_changed_pins(_collect_pins(before, old), _collect_pins(after, new)):
-                found.setdefault(key, {})[name] = explainer.find_reasons(key.kind, key.name)
+                reasons = part_explainer.find_reasons(key.kind, key.name) or explainer.find_reasons(key.kind, key.name)
+                found.setdefault(key, {})[name] = reasons
         else:
             found[_ChangeKey("platform", name, _format_package_count(old), _format_package_count(new))] = {name: ()}
     common = {each.platform for each in before.platforms} & {each.platform for each in after.platforms}
@@ -226,19 +229,17 @@ def _iter_changed_pins(
 
 
 class ChangeExplainer:
-    """Finds the reasons of changes on one platform, from its packages in both locks."""
+    """Finds the reasons of changes of packages on one platform, from its packages in both locks."""
 
     def __init__(self, before: PlatformLock, after: PlatformLock, request: LockRequest | None) -> None:
         self._before, self._after, self._request = before, after, request
         self._old_graph, self._new_graph = build_graph(before), build_graph(after)
 
     def find_reasons(self, kind: str, name: str) -> tuple[str, ...]:
-        """Return the reasons of one change: at most one for a package, any number for a base image.
+        """Return the reason of the change of a package.
 
-        Empty if the change was requested or the locks show no reason.
+        Empty if the change was requested or the locks show no reason, and for everything but packages.
         """
-        if kind in _BASE_IMAGE_KINDS:
-            return self._explain_base_change(kind, name)
         node = PackageNode(name, kind)
         old, new = self._old_graph.packages.get(node), self._new_graph.packages.get(node)
         if old is None:
@@ -260,20 +261,6 @@ class ChangeExplainer:
         )
         # `lock` states that there is no known reason; `diff` leaves the line out.
         return tuple(islice(chain(reasons, [_NO_REASON_MESSAGE] if self._request else []), 1))
-
-    def _explain_base_change(self, kind: str, name: str) -> tuple[str, ...]:
-        """Return the steps about the base image that are in the later lock and not in the earlier one."""
-        before, after = (
-            each.base_decision.explanation if each.base_decision else () for each in (self._before, self._after)
-        )
-        rule = {"cuda": "bundled", "image": "image"}[kind]
-        steps = [step for step in after if step.rule.partition(".")[0] == rule and step not in before]
-        others = set() if kind == "cuda" else {"build", "run"} - {name}
-        return tuple(
-            f"{step.decision} ({', '.join(step.inputs)})" if step.inputs else step.decision
-            for step in steps
-            if step.decision and step.rule.partition(".")[2] not in others
-        )
 
     def _explain_removal(self, node: PackageNode, manager: PackageManager) -> str:
         if self._request and node.name in getattr(getattr(self._request.spec, manager.name), "exclude", ()):

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from envcompile.lock.model import Lock
     from envcompile.net.process import ProcessResult, ProcessRunner
     from envcompile.plan.sizes import PlatformSize, PushCost
+    from envcompile.resolve.outdated import OutdatedReport
 
 
 def load(file: Path | str | None = None, *, folder: Path | str | None = None) -> Project:
@@ -150,6 +151,69 @@ def lock(  # noqa: PLR0913 - the options of the command
             write_text(file, content)
     changes = () if is_current else locking.find_changes(earlier, made.value, spec, request)
     return LockResult(made, changes, tuple(warnings), tuple(changed))
+
+
+@dataclass(frozen=True, slots=True)
+class OutdatedResult:
+    """The result of `outdated`: the lock, the report, and the time (RFC 3339 in UTC) at which it was made.
+
+    `is_outdated` is True if `lock(upgrade=True)` would change a pin. A version that the spec excludes does not count.
+    """
+
+    lock: ProjectLock
+    report: OutdatedReport
+    time: str
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether upgrading would change a package, an image, a tool, the Python or the snapshot."""
+        return bool(self.report.changes)
+
+
+def outdated(
+    project: Project,
+    *,
+    catalogue: Path | str | None = None,
+    environment: Mapping[str, str] | None = None,
+    on_event: Callable[[Event], None] = ignore_event,
+) -> OutdatedResult:
+    """Find out what `lock(upgrade=True)` would change, what the spec holds back, and how old the base images are.
+
+    Resolves in memory and writes no file of the project. The parameters are those of `lock`.
+
+    Raises the errors of `lock`; `InvalidInputError` if there is no lock; `DiagnosticsError` if it does not satisfy the
+    spec.
+    """
+    import time  # noqa: PLC0415 - only for ages
+
+    from envcompile.registry import create_registry  # noqa: PLC0415
+    from envcompile.resolve import locking  # noqa: PLC0415
+    from envcompile.resolve.model import Effects  # noqa: PLC0415
+    from envcompile.resolve.outdated import find_outdated  # noqa: PLC0415
+
+    environment = os.environ if environment is None else environment
+    current = read_project_lock(project)
+    effects = Effects(_create_loading_runner(), environment)
+    solvers = locking.create_solvers(
+        current.spec,
+        project.path.parent,
+        effects,
+        lambda message: on_event(WarningIssued(message)),
+        catalogue=load_catalogue(catalogue, environment),
+    )
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    report = find_outdated(
+        project.source,
+        current.spec,
+        current.value,
+        solvers,
+        create_registry(environment),
+        now,
+        lambda message: on_event(StepStarted(message)),
+    )
+    for problem in report.problems:
+        on_event(WarningIssued(problem))
+    return OutdatedResult(current, report, now)
 
 
 def _create_loading_runner() -> ProcessRunner:

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from envcompile.cli.output import add_catalogue_option
@@ -25,7 +26,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format", choices=("text", "json"), default=argparse.SUPPRESS, help="The output format (default: text)"
     )
-    parser.add_argument("--network", action="store_true", help="Also check the registries of the locked images")
+    parser.add_argument(
+        "--network",
+        action="store_true",
+        help="Also check the registries of the locked images, whether tags have moved, and the age of base images",
+    )
     parser.add_argument(
         "--builder", metavar="NAME", default="", help="The buildx builder to check (default: the current one)"
     )
@@ -71,6 +76,12 @@ def _run_checks(
     yield from check_resolvers(wanted.resolvers, environment)
     if arguments.network:
         yield from _check_registries(wanted.images, environment)
+        if wanted.locked:
+            from envcompile.doctor.updates import check_updates  # noqa: PLC0415 - reads images from registries
+            from envcompile.registry import create_registry  # noqa: PLC0415
+
+            now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            yield from check_updates(*wanted.locked, create_registry(environment), now)
 
 
 def _check_registries(images: Iterable[str], environment: Mapping[str, str]) -> Iterator[CheckResult]:

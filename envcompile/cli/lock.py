@@ -26,22 +26,37 @@ _MAX_REPORTED_CHANGES = 40
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("-U", "--upgrade", action="store_true", help="Upgrade all packages, base images and tools")
+    parser.add_argument(
+        *("-U", "--upgrade"),
+        action="store_true",
+        help="Upgrade all packages, base images, tools, and the Python",
+    )
     parser.add_argument(
         *("-P", "--upgrade-package"),
         metavar="NAME[==V]",
         action="append",
         default=[],
-        help="Upgrade a package to its newest version, or to V; can be repeated",
+        help="Upgrade a package to its newest version or to V, or one part: `base` (the base images), `apt` (all "
+        "Debian packages), `tools` (the images of build tools) or `python`; can be repeated",
     )
     parser.add_argument("--offline", action="store_true", help="Use the caches of the resolvers only, not the network")
     parser.add_argument("--check", action="store_true", help="Change nothing, and exit with 1 if the lock would change")
     parser.add_argument("--dry-run", action="store_true", help="Change nothing, and show what would change")
+    parser.add_argument(
+        "--outdated",
+        action="store_true",
+        help="Change nothing, print what -U would change, what the spec holds back and how old the images are, and "
+        "exit with 1 if something is outdated; with `--format json`, print one JSON object",
+    )
     add_catalogue_option(parser)
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     """Lock the spec, and report the changes and the files."""
+    if arguments.outdated:
+        from envcompile.cli.outdated import run_outdated  # noqa: PLC0415 - writes no lock
+
+        return run_outdated(arguments, reporter)
     started = time.monotonic()
     result = api.lock(
         api.load(arguments.file),

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class ProjectNeeds(NamedTuple):
     """Resolvers by their names in the spec, disk space for an image, minimum drivers, and one image of each registry.
 
-    `results` are the results of the checks of the catalogue, the spec and the lock.
+    `locked` are the spec and the lock, None if one of them cannot be read. `results`
+    are the results of the checks of the catalogue, the spec and the lock.
     """
 
     results: tuple[CheckResult, ...] = ()
@@ -30,6 +31,7 @@ class ProjectNeeds(NamedTuple):
     disk_estimate: DiskEstimate | None = None
     minimum_drivers: tuple[MinimumDriver, ...] = ()
     images: tuple[str, ...] = ()
+    locked: tuple[Spec, Lock] | None = None
 
 
 def read_project_needs(file: str | None, catalogue: Catalogue) -> ProjectNeeds:
@@ -67,7 +69,9 @@ def read_project_needs(file: str | None, catalogue: Catalogue) -> ProjectNeeds:
         "fine",
         f"`{display_path(find_lock_path(path))}` for {', '.join(each.platform for each in lock.platforms)}",
     )
-    return ProjectNeeds((known, finding), _find_resolvers(spec), largest, floors, _find_registry_images(lock))
+    return ProjectNeeds(
+        (known, finding), _find_resolvers(spec), largest, floors, _find_registry_images(lock), (spec, lock)
+    )
 
 
 def _create_needs_from_error(about: str, problem: EnvcompileError, known: CheckResult) -> ProjectNeeds:

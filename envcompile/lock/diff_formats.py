@@ -68,8 +68,13 @@ def format_summary(changes: Sequence[LockChange]) -> str:
 
 
 def _format_cell(version: str | None, file: str = "") -> str:
-    short = _IMAGE_DIGEST.sub(r"\1…", version or "")
+    short = abbreviate_digest(version or "")
     return f"{short} ({file})" if file else short
+
+
+def abbreviate_digest(image: str) -> str:
+    """Return an image reference with the beginning of its digest. Other texts are unchanged."""
+    return _IMAGE_DIGEST.sub(r"\1…", image)
 
 
 def _format_reasons(change: LockChange) -> tuple[str]:
@@ -90,7 +95,13 @@ def format_json(changes: Sequence[LockChange], before: str, after: str, push: Ma
 
     `push` is what a push costs, from `plan.sizes`.
     """
-    rows = [
+    value = {"before": before, "after": after, "changes": make_json_rows(changes), "push": push}
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def make_json_rows(changes: Sequence[LockChange]) -> list[dict[str, object]]:
+    """Return the changes as JSON objects, in their order."""
+    return [
         {
             "change": change.status.replace(" ", "-"),
             "kind": change.kind,
@@ -103,8 +114,6 @@ def format_json(changes: Sequence[LockChange], before: str, after: str, push: Ma
         }
         for change in changes
     ]
-    value = {"before": before, "after": after, "changes": rows, "push": push}
-    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def format_listing(lock: Lock) -> Iterator[str]:

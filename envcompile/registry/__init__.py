@@ -43,6 +43,11 @@ class OfflineRegistry:
         del platform
         return self._refuse(reference)
 
+    def read_creation_time(self, reference: str, platform: str) -> str | None:
+        """See `RegistryClient`."""
+        del platform
+        return self._refuse(reference)
+
     def read_debian_system(self, reference: str, platform: str, keyring: str) -> DebianSystem:
         """See `RegistryClient`."""
         del platform, keyring
@@ -71,6 +76,10 @@ class LazyRegistry:
     def read_image(self, reference: str, platform: str) -> ImageProperties:
         """See `RegistryClient`."""
         return self._load_client().read_image(reference, platform)
+
+    def read_creation_time(self, reference: str, platform: str) -> str | None:
+        """See `RegistryClient`."""
+        return self._load_client().read_creation_time(reference, platform)
 
     def read_debian_system(self, reference: str, platform: str, keyring: str) -> DebianSystem:
         """See `RegistryClient`."""

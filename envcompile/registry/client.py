@@ -264,6 +264,15 @@ class RegistryClient:
             created=read_creation_time(config),
         )
 
+    def read_creation_time(self, reference: str, platform: str) -> str | None:
+        """The time (RFC 3339) at which a `name[:tag]@sha256:...` was created, None if the image states none.
+
+        Reads no layer. Raises `UnavailableError` if the image cannot be read.
+        """
+        image = locate_image(reference, self._mirrors)
+        manifest = self._fetch_platform_manifest(image, image.tag_or_digest, platform)
+        return read_creation_time(self._fetch_platform_config(image, manifest, platform))
+
     def read_debian_system(self, reference: str, platform: str, keyring: str) -> DebianSystem:
         """The state that apt would find in a `name[:tag]@sha256:...`: dpkg's status, and the keyring at that path.
 

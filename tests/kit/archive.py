@@ -43,11 +43,14 @@ def status(*names: str, version: str = "1.0", **more: str) -> str:
 class MadeArchive:
     """`suites` are paragraphs by suite; what is not there is empty. `date` is that of every suite.
 
+    `newer` are other paragraphs for all moments from `newer_from` on (`20260131T000000Z`).
     `asked` are the moments and paths asked for; `rewrite` edits an InRelease after it was signed.
     """
 
     home: Path
     suites: dict[str, list[str]] = field(default_factory=dict)
+    newer: dict[str, list[str]] = field(default_factory=dict)
+    newer_from: str = "20260131T000000Z"
     date: str = "Thu, 01 Jan 2026 00:00:00 UTC"
     asked: list[tuple[str, str]] = field(default_factory=list)
     rewrite: tuple[str, str] = ("Origin", "Origin")
@@ -72,7 +75,7 @@ class MadeArchive:
         moment, suite, file = found.groups()
         self.asked.append((moment, f"{suite}/{file}"))
         lists = {
-            f"{each}/binary-{architecture}/Packages.xz": lzma.compress(self._of(suite, each, architecture))
+            f"{each}/binary-{architecture}/Packages.xz": lzma.compress(self._of(moment, suite, each, architecture))
             for each in _COMPONENTS
             for architecture in ("amd64", "arm64")
         }
@@ -85,8 +88,9 @@ class MadeArchive:
         signed = self._gpg("--clear-sign", data=text.encode())
         return signed.replace(self.rewrite[0].encode(), self.rewrite[1].encode(), 1)
 
-    def _of(self, suite: str, component: str, architecture: str) -> bytes:
-        packages = self.suites.get(suite, []) if component == "main" else []
+    def _of(self, moment: str, suite: str, component: str, architecture: str) -> bytes:
+        suites = self.suites | self.newer if moment >= self.newer_from else self.suites
+        packages = suites.get(suite, []) if component == "main" else []
         return "\n".join(packages).replace("amd64", architecture).encode()
 
     def image(self, installed: str, *, keyring: bytes | None = None, created: str = "2025-12-01T00:00:00Z") -> str:

@@ -20,6 +20,7 @@ PATCHES = {"3.10": "3.10.19", "3.11": "3.11.14", "3.12": "3.12.12", "3.13": "3.1
 DEBIAN = ("gcc", "libc6-dev", "g++")
 NOBLE = {"python3.12": "3.12.3-1ubuntu0.8", "python3.12-dev": "3.12.3-1ubuntu0.8"}
 JAMMY = {"python3.10": "3.10.12-1~22.04.11", "python3.10-dev": "3.10.12-1~22.04.11"}
+CREATED = "2025-12-01T00:00:00Z"
 _TAG = re.compile(r"python:([0-9.]+)-slim")
 
 
@@ -29,7 +30,13 @@ class Hub(registry_server.Server):
     def __init__(self, archive: MadeArchive) -> None:
         super().__init__()
         self.tags: list[str] = []
-        self.manifests = _Made(self, archive)
+        self.archive = archive
+        self._made = _Made(self, archive)
+        self.manifests = self._made
+
+    def move(self, name: str, tag: str, python: str = "", created: str = CREATED) -> None:
+        """Let a tag refer to a new image, with another Python if one is given."""
+        self._made.make(name, tag, python, created)
 
 
 class _Made(dict[tuple[str, str], tuple[str, bytes]]):
@@ -42,27 +49,31 @@ class _Made(dict[tuple[str, str], tuple[str, bytes]]):
     def get(self, key: tuple[str, str], default: object = None) -> tuple[str, bytes]:
         del default
         if key not in self:
-            name, tag = key
-            reference = f"{name.removeprefix('library/')}:{tag}"
-            self._hub.tags.append(reference)
-            found = _TAG.match(reference)
-            env = (f"PYTHON_VERSION={PATCHES.get(found[1], found[1])}", "PATH=/usr/local/bin:/usr/bin") if found else ()
-            files: dict[str, str | bytes] = {"var/lib/dpkg/status": status("libc6", "zlib1g"), "usr/local/x": reference}
-            files |= dict.fromkeys((KEYRING, UBUNTU), self._archive.keyring)
-            if found:
-                files["usr/local/bin/python3"] = "python"
-            layers = [registry_server.layer(files)]
-            rows = [
-                {
-                    "mediaType": registry_server.MANIFEST,
-                    "digest": self._hub.image(layers, env, name, architecture, "2025-12-01T00:00:00Z"),
-                    "size": 1,
-                    "platform": {"os": "linux", "architecture": architecture},
-                }
-                for architecture in ("amd64", "arm64")
-            ]
-            self._hub.document(name, tag, registry_server.INDEX, {"manifests": rows})
+            self.make(*key)
         return self[key]
+
+    def make(self, name: str, tag: str, python: str = "", created: str = CREATED) -> None:
+        reference = f"{name.removeprefix('library/')}:{tag}"
+        self._hub.tags.append(reference)
+        found = _TAG.match(reference)
+        version = python or (PATCHES.get(found[1], found[1]) if found else "")
+        env = (f"PYTHON_VERSION={version}", "PATH=/usr/local/bin:/usr/bin") if found else ()
+        files: dict[str, str | bytes] = {"var/lib/dpkg/status": status("libc6", "zlib1g")}
+        files["usr/local/x"] = f"{reference} {len(self._hub.tags)}"
+        files |= dict.fromkeys((KEYRING, UBUNTU), self._archive.keyring)
+        if found:
+            files["usr/local/bin/python3"] = "python"
+        layers = [registry_server.layer(files)]
+        rows = [
+            {
+                "mediaType": registry_server.MANIFEST,
+                "digest": self._hub.image(layers, env, name, architecture, created),
+                "size": 1,
+                "platform": {"os": "linux", "architecture": architecture},
+            }
+            for architecture in ("amd64", "arm64")
+        ]
+        self._hub.document(name, tag, registry_server.INDEX, {"manifests": rows})
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from envcompile.cli.output import add_catalogue_option
 from envcompile.diagnostics.diagnostic import redact_secrets
 from envcompile.doctor import EXIT_CODE_BY_STATE, CheckResult, result_from_error
-from envcompile.doctor.project import ProjectNeeds, read_project_needs
+from envcompile.doctor.project import ProjectNeeds, check_updates, read_project_needs
 from envcompile.loading import load_catalogue
 
 if TYPE_CHECKING:
@@ -77,7 +77,6 @@ def _run_checks(
     if arguments.network:
         yield from _check_registries(wanted.images, environment)
         if wanted.locked:
-            from envcompile.doctor.updates import check_updates  # noqa: PLC0415 - reads images from registries
             from envcompile.registry import create_registry  # noqa: PLC0415
 
             now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -10,7 +10,7 @@ from envcompile.cli.output import format_warning_line, write_stdout
 from envcompile.diagnostics.diagnostic import format_count
 from envcompile.diagnostics.errors import EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, InvalidInputError
 from envcompile.lock.diff_formats import abbreviate_digest, format_text, make_json_rows
-from envcompile.resolve.image_age import count_days
+from envcompile.resolve.outdated import count_days
 
 if TYPE_CHECKING:
     import argparse
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
     from envcompile.api import OutdatedResult
     from envcompile.cli.output import Reporter
-    from envcompile.resolve.image_age import ImageState
-    from envcompile.resolve.outdated import HeldBack
+    from envcompile.resolve.outdated import HeldBack, ImageState
 
 
 def run_outdated(arguments: argparse.Namespace, reporter: Reporter) -> int:
@@ -55,7 +54,8 @@ def _format_report(result: OutdatedResult, *, quiet: bool) -> Iterator[str]:
         yield from format_text(report.changes)
     if report.held_back:
         yield "newer, but excluded by the spec:"
-        yield from (line for each in report.held_back for line in _format_held_back(each))
+        everywhere = tuple(each.platform for each in result.lock.platforms)
+        yield from (line for each in report.held_back for line in _format_held_back(each, everywhere))
     if quiet:
         return
     if not report.changes:
@@ -65,8 +65,8 @@ def _format_report(result: OutdatedResult, *, quiet: bool) -> Iterator[str]:
         yield f"snapshot of the archive {report.snapshot}: {_format_age(report.snapshot, result.time)}"
 
 
-def _format_held_back(each: HeldBack) -> Iterator[str]:
-    where = f" ({', '.join(each.platforms)})" if len(each.platforms) == 1 else ""
+def _format_held_back(each: HeldBack, everywhere: tuple[str, ...]) -> Iterator[str]:
+    where = "" if each.platforms in ((), everywhere) else f" ({', '.join(each.platforms)})"
     yield f"  ! {each.label} {abbreviate_digest(each.allowed)}, newest {abbreviate_digest(each.newest)}{where}"
     yield f"      {each.reason}"
 

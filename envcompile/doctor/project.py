@@ -1,9 +1,10 @@
-"""The needs of a spec and its lock: resolvers, disk space, drivers and registries, as far as they can be read."""
+"""The needs of a spec and its lock: resolvers, disk space, drivers and registries; and the age of its images."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from envcompile.diagnostics.diagnostic import format_count
 from envcompile.diagnostics.errors import EnvcompileError, InvalidInputError
 from envcompile.doctor import CheckResult, result_from_error
 from envcompile.doctor.machine import DiskEstimate, MinimumDriver, estimate_disk_usage
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from envcompile.base_image.catalogue import Catalogue
     from envcompile.lock.model import Lock
+    from envcompile.resolve.outdated import ImageAgeReader, ImageState
     from envcompile.spec.model import Spec
 
 
@@ -145,3 +147,38 @@ def _list_default_images() -> tuple[str, ...]:
     from envcompile.base_image.default import PLAIN_IMAGE, TOOL_IMAGES  # noqa: PLC0415 - where there is no lock
 
     return (PLAIN_IMAGE, TOOL_IMAGES["uv"])
+
+
+# With `--network`: the age of the images and of the snapshot, and moved tags.
+
+
+def check_updates(spec: Spec, lock: Lock, images: ImageAgeReader, now: str) -> Iterator[CheckResult]:
+    """Yield a result for each base image, for each tool image that the spec names, and for the snapshot.
+
+    `now` is the current time (RFC 3339 in UTC). A tag that has moved is only a note: the locked image still works.
+    """
+    from envcompile.resolve.outdated import count_days, read_image_states  # noqa: PLC0415 - only with `--network`
+
+    for state in read_image_states(spec, lock, images):
+        about = "tool" if state.tool else "base"
+        if state.problem:
+            remedy = "check the network and `[mirrors]` in the settings"
+            yield CheckResult(about, "missing", state.problem, remedy)
+            continue
+        age = f" is {format_count(count_days(state.created, now), 'day')} old" if state.created else ""
+        if state.has_moved:
+            message = f"`{state.image}`{age}{' and' if age else ''} is no longer the image of its tag"
+            yield CheckResult(about, "note", message, _format_remedy(state))
+        elif state.newest or age:
+            unchanged = "is still the image of its tag" if state.newest else ""
+            words = f"{age}{' and' if age and unchanged else ''} {unchanged}".rstrip()
+            yield CheckResult(about, "fine", f"`{state.image}`{words}")
+    if lock.snapshot:
+        age = format_count(count_days(lock.snapshot, now), "day")
+        yield CheckResult("snapshot", "fine", f"the snapshot of the archive, {lock.snapshot}, is {age} old")
+
+
+def _format_remedy(state: ImageState) -> str:
+    if state.is_fixed:
+        return f"write the new digest in the spec: `{state.newest}`"
+    return f"run `envcompile lock -P {'tools' if state.tool else 'base'}`"

@@ -96,10 +96,11 @@ def lock(  # noqa: PLR0913 - the options of the command
     """Resolve a spec, and write the lock and the files of `[lock] exports` that differ.
 
     The packages of an existing lock keep their versions if the spec allows it. `upgrade` selects the newest versions of
-    all packages; `upgrade_packages` are written `NAME`, for the newest version of one package, or `NAME==VERSION`. With
-    `offline`, only the caches of the resolvers are used. With `write=False`, no file changes. `catalogue` is a file
-    with facts about CUDA that replaces the shipped catalogue. The spec is read again if it has changed since `load`.
-    If another process locks the same spec, `lock` waits for it.
+    all packages, images and tools. `upgrade_packages` are written `NAME`, for the newest version of one package, or
+    `NAME==VERSION`, or are parts of the lock: `base`, `apt`, `tools` or `python`. With `offline`, only the caches of
+    the resolvers are used. With `write=False`, no file changes. `catalogue` is a file with facts about CUDA that
+    replaces the shipped catalogue. The spec is read again if it has changed since `load`. If another process locks the
+    same spec, `lock` waits for it.
 
     Raises `DiagnosticsError` for a spec that is invalid or cannot be resolved; `InvalidInputError` for an unknown
     package, a channel that does not exist, or an export whose existing file envcompile did not write;
@@ -131,7 +132,7 @@ def lock(  # noqa: PLR0913 - the options of the command
         text = read_lock_text(path)
         earlier = locking.read_earlier_lock(text, display_path(path), warn)
         request = parse_upgrade_request(upgrade_packages, earlier, everything=upgrade)
-        for message, hint in find_fixed_parts(spec, request):
+        for message, hint in find_fixed_parts(spec, request, earlier.lock):
             issue(WarningIssued(message, hint))
         count = sum(map(len, (spec.conda.packages, spec.pip.packages, spec.apt.packages, spec.apt.build)))
         on_event(StepStarted(f"resolving {format_count(count, 'requirement')} for {', '.join(spec.platforms)}"))

@@ -89,7 +89,7 @@ class PartExplainer(NamedTuple):
         elif self._find_input(self.new_lock, f"tools.{name}"):
             yield from self._explain_moved_tag(after)
         else:
-            yield "the release of envcompile that upgraded the tools has another default"
+            yield "it is the default image of another release of envcompile"
 
     def _explain_snapshot(self, _: str) -> Iterator[str]:
         if self.old_lock.snapshot is None or self.new_lock.snapshot is None:

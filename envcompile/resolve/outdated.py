@@ -17,14 +17,14 @@ from envcompile.base_image.default import PYTHON_PATCHES
 from envcompile.base_image.python_builds import find_standalone_python
 from envcompile.diagnostics.diagnostic import DiagnosticsError
 from envcompile.diagnostics.errors import UnavailableError
-from envcompile.lock.diff import compare_locks
+from envcompile.lock.diff import LockRequest, compare_locks
 from envcompile.lock.model import PythonInterpreter
 from envcompile.lock.package_managers import PACKAGE_MANAGERS
 from envcompile.platforms import PLATFORMS
 from envcompile.resolve.base_images import BuildContext
 from envcompile.resolve.environment import EarlierLock, solve_environment
 from envcompile.resolve.model import UnsolvableError
-from envcompile.resolve.upgrade import UpgradeRequest
+from envcompile.resolve.upgrade import UPGRADABLE_PARTS, UpgradeRequest
 from envcompile.spec.conda import CondaRequirement, compare_conda_versions, parse_conda_version
 from envcompile.spec.pip import PipRequirement
 from envcompile.spec.values import remove_digest, split_image_reference
@@ -134,7 +134,8 @@ def find_outdated(  # noqa: PLR0913, PLR0917 - every effect is an argument
 
     start_step("resolving the newest versions")
     newest = resolve_lock(source, spec, EarlierLock(lock, {}), solvers, UpgradeRequest(True), lambda _: None)
-    changes = tuple(each for each in compare_locks(lock, newest) if each.kind not in _DERIVED_KINDS)
+    request = LockRequest(spec, upgraded=True, parts=frozenset(UPGRADABLE_PARTS))
+    changes = tuple(each for each in compare_locks(lock, newest, request) if each.kind not in _DERIVED_KINDS)
     start_step("looking for newer versions that the spec excludes")
     held_back: list[HeldBack] = []
     problems: list[str] = []

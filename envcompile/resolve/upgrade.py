@@ -193,23 +193,30 @@ def _check_version(name: str, version: str, pins: Collection[Pins]) -> None:
         raise InvalidInputError(error.message, f"write `-P {name}==VERSION`") from None
 
 
-def find_fixed_parts(spec: Spec, request: UpgradeRequest) -> Iterator[tuple[str, str]]:
+def find_fixed_parts(spec: Spec, request: UpgradeRequest, earlier: Lock | None) -> Iterator[tuple[str, str]]:
     """Yield a message and a hint for each part of `-P` that the spec fixes, so that upgrading it has no effect."""
     image = spec.image.base.image if spec.image.base else ""
+    pythons = (each.python for each in earlier.platforms) if earlier else ()
+    is_in_image = any(python and python.source in _IMAGE_PYTHON_SOURCES for python in pythons)
+    digest_hint = "remove the digest, or write that of a newer image"
     if "base" in request.parts and _has_digest(image):
         message = f"`-P base` has no effect, because `base` in `[image]` has a digest: `{image}`"
-        yield message, "remove the digest, or write that of a newer image"
+        yield message, digest_hint
     if "python" in request.parts and spec.python and spec.python != minor_release(spec.python):
         message = f"`-P python` has no effect, because `python` in the spec is the exact version {spec.python}"
         yield message, f'write `python = "{minor_release(spec.python)}"` for the newest patch version'
+    elif "python" in request.parts and is_in_image and _has_digest(image):
+        message = "`-P python` has no effect, because it is in the base image, and `base` in `[image]` has a digest"
+        yield message, digest_hint
     time = spec.apt.snapshot or spec.exclude_newer
-    if "apt" in request.parts and time:
+    if request.parts and request.includes_apt(earlier) and time:
         key = "`snapshot` in `[apt]`" if spec.apt.snapshot else "`exclude-newer`"
-        yield f"`-P apt` stays at the snapshot {time}, because the spec sets {key}", f"write a later time as {key}"
+        message = f"the Debian packages stay at the snapshot {time}, because the spec sets {key}"
+        yield message, f"write a later time as {key}"
     fixed = [f"`{tool}`" for tool, image in spec.tools if _has_digest(image)]
     if "tools" in request.parts and fixed:
         message = f"`-P tools` keeps the images that `[tools]` names by digest: {', '.join(fixed)}"
-        yield message, "remove the digest, or write that of a newer image"
+        yield message, digest_hint
 
 
 def _has_digest(image: str) -> bool:

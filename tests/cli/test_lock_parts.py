@@ -112,7 +112,7 @@ def test_one_part_moves_alone_and_diff_says_why(machine: Machine, index: Index, 
         assert reasons["snapshot"] == "the Debian packages were upgraded, with `-P apt` or `-U`"
     else:
         assert new.tools == (ToolImage("uv", TOOL_IMAGES["uv"]),)
-        assert "another default" in reasons["tool"]
+        assert "default image of another release" in reasons["tool"]
     machine.run("verify", "-q", "--full")
     machine.lock(["tiny"], APT, "--check")
 
@@ -265,8 +265,11 @@ def test_a_part_that_the_spec_fixes_is_a_warning(machine: Machine) -> None:
     assert machine.lock(["tiny"], spec, *words, python="3.12.12") == before
     for text in (
         "warning: `-P base` has no effect, because `base` in `[image]` has a digest",
-        f"warning: `-P apt` stays at the snapshot {OLD_SNAPSHOT}, because the spec sets `snapshot` in `[apt]`",
+        f"the Debian packages stay at the snapshot {OLD_SNAPSHOT}, because the spec sets `snapshot` in `[apt]`",
         "warning: `-P tools` keeps the images that `[tools]` names by digest: `uv`",
         "warning: `-P python` has no effect, because `python` in the spec is the exact version 3.12.12",
     ):
         assert text in machine.said
+    before = machine.lock(["tiny"], spec)
+    assert machine.lock(["tiny"], spec, "-P", "python") == before
+    assert "because it is in the base image, and `base` in `[image]` has a digest" in machine.said

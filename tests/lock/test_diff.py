@@ -195,7 +195,7 @@ def test_bases_and_tools_move_too() -> None:
         f"  ~ run image {run.image} -> {image}",
         f"  ~ operating system of the run image {run.os}, glibc {run.glibc} -> {run.os}, glibc 2.41",
         f"  ~ image of the tool {tool.name} {tool.image} -> {image}",
-        "      the release of envcompile that upgraded the tools has another default",
+        "      it is the default image of another release of envcompile",
     ]
 
 

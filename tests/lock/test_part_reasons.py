@@ -77,7 +77,7 @@ def test_a_tool_moves_with_the_spec_its_tag_or_the_release() -> None:
     key = f"tools.{tool.name}"
     named = change(lock, inputs={key: "uv:1"}, tools=moved)
     assert why(change(lock), change(lock, tools=moved), "tool") == (
-        "the release of envcompile that upgraded the tools has another default",
+        "it is the default image of another release of envcompile",
     )
     assert why(change(lock), named, "tool") == ("the spec names `uv:1`",)
     assert why(named, change(lock), "tool") == (f"the spec names no image of `{tool.name}` any more",)

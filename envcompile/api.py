@@ -104,7 +104,8 @@ def lock(  # noqa: PLR0913 - the options of the command
 
     Raises `DiagnosticsError` for a spec that is invalid or cannot be resolved; `InvalidInputError` for an unknown
     package, a channel that does not exist, or an export whose existing file envcompile did not write;
-    `UnavailableError` if an index, registry or resolver is missing; `CheckFailedError` if a file cannot be written.
+    `UnavailableError` if an index, registry or resolver is missing or sends nonsense; `CheckFailedError` if a file
+    cannot be written.
     """
     from envcompile.base_image.explain import collect_warnings  # noqa: PLC0415
     from envcompile.resolve import locking  # noqa: PLC0415
@@ -147,6 +148,8 @@ def lock(  # noqa: PLR0913 - the options of the command
             warn_about(each)
         exports = {each.path: each.text for each in files if not each.is_current()}
         is_current = text is not None and text.replace("\r\n", "\n") == made.text
+        if not is_current:
+            locking.check_lock_text(made.text, display_path(path))
         changed = exports if is_current else {path: made.text, **exports}
         for file, content in changed.items() if write else ():
             write_text(file, content)

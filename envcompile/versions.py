@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 
-_NUMBERS_PATTERN = re.compile(r"[0-9]+(?:\.[0-9]+)*")
+# Python cannot read a number of more than 4,300 digits, and no version has one of more than 18.
+_NUMBER = r"[0-9]{1,18}(?![0-9])"
+_NUMBERS_PATTERN = re.compile(rf"{_NUMBER}(?:\.{_NUMBER})*")
 
 
 def version_numbers(version: str) -> tuple[int, ...]:

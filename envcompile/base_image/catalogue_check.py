@@ -47,6 +47,9 @@ def parse_checked_catalogue(name: str, text: str, schema: Mapping[str, Any]) -> 
         message = f"`{name}` is not JSON: {error.msg[:1].lower()}{error.msg[1:]}"
         found = Diagnostic("catalogue", message, hint=_SCHEMA_HINT, offset=error.pos)
         raise DiagnosticsError(source, [found]) from None
+    except ValueError:  # Python refuses to read more than 4,300 decimal digits
+        found = Diagnostic("catalogue", f"a number in `{name}` has too many digits", hint=_SCHEMA_HINT, offset=0)
+        raise DiagnosticsError(source, [found]) from None
     except RecursionError:
         found = Diagnostic("catalogue", f"`{name}` is nested too deeply", hint=_SCHEMA_HINT, offset=0)
         raise DiagnosticsError(source, [found]) from None

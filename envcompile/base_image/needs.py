@@ -211,8 +211,8 @@ def find_cuda_sign(variables: Iterable[tuple[str, str]]) -> bool | None:
         return True
     if "TORCH_CUDA_ARCH_LIST" in known or "CUDA_HOME" in known:
         return True
-    found = re.search(rf"-D\w*CUDA\w*{_CMAKE_TRUE_PATTERN}", known.get("CMAKE_ARGS", ""), re.IGNORECASE)
-    return True if found else None
+    options = re.findall(rf"-D(\w+){_CMAKE_TRUE_PATTERN}", known.get("CMAKE_ARGS", ""), re.IGNORECASE)
+    return True if any("CUDA" in name.upper() for name in options) else None
 
 
 def _apply_signs_of_cuda(needs: ImageNeeds, package: PackageSummary, context: NeedContext) -> None:

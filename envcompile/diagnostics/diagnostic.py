@@ -1,7 +1,7 @@
 """Diagnostics: their data class, the errors that carry them, their format on a terminal, and the events of a command.
 
 A check names a rule and a key path. The position in the text is found only when the diagnostic is formatted.
-`redact_secrets` masks credentials in messages, hints and excerpts.
+`redact_secrets` masks credentials, and `escape_unprintable` escapes what a terminal would not show as it is.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from envcompile.diagnostics.rules import Severity
     from envcompile.diagnostics.source import KeyPath, SourceText, TextPosition
 
-# Possible secrets: `user:password` between `//` and `@` (the password may contain a slash, but `host:8080/path@v1` has
-# no password); anything else between `//` and `@`; a password in a URL without `https://`; and a conda channel's token.
-_SECRET_PATTERN = re.compile(
-    r"""(?<=//)[^/\s:@]*:(?![0-9]+/)(?:(?!//)\S)+(?=@)"""
-    r"""|(?<=//)[^/\s]+(?=@)"""
-    r"""|(?<=[\w.-]:)[^\s/@:"']+(?=@(?!sha256:))"""
-    r"""|(?<=/t/)[^/\s"']+"""
-)
+# The password in a URL without `https://`. `image:tag@sha256:` has none.
+_BARE_PASSWORD = re.compile(r"""(?<=[\w.-]:)[^\s/@:"']+(?=@(?!sha256:))""")
+# The token of a conda channel without `https://`: the text before it is the name of a host.
+_BARE_TOKEN = re.compile(r"(?<![\w./-])(?:[\w-]+\.)+[A-Za-z]{2,}(?::[0-9]+)?/t/([^/\s\"'`]+)")
+_PORT_AND_PATH = re.compile(r"[0-9]+/")
+_QUERY_VALUE = re.compile(r"[^&;]+")
+# Closing quotes, brackets and punctuation behind a URL in a sentence or a TOML text do not belong to its query.
+_CLOSING_CHARACTERS = "\"'`.,:;)]}>"
 _MAX_LINE_WIDTH = 160
 # The maximum for one file, because a broken file may contain thousands of mistakes.
 _MAX_DIAGNOSTICS = 100
@@ -102,15 +102,83 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
 
 @lru_cache(maxsize=8)  # a line is redacted once for all of its mistakes
 def redact_secrets(text: str) -> str:
-    """Replace each character of user names, passwords and tokens in URLs by `*`, so that columns stay the same."""
-    if "@" not in text and "/t/" not in text:
+    """Replace each character of the credentials in URLs by `*`, so that columns stay the same.
+
+    Credentials are a user name and a password, the values of a query, and the token of a conda channel (`/t/TOKEN/`).
+    Texts that are not URLs, such as the paths of files, do not change.
+    """
+    return _redact(text, with_queries=True)
+
+
+def contains_credentials(text: str) -> bool:
+    """Whether a text contains a URL with a user name, a password or a token. Queries do not count."""
+    return _redact(text, with_queries=False) != text
+
+
+def _redact(text: str, *, with_queries: bool) -> str:
+    if "//" not in text and "@" not in text and "/t/" not in text:
         return text
-    return _SECRET_PATTERN.sub(lambda found: "*" * len(found.group()), text)
+    first, *others = text.split("//")
+    parts = [first]
+    for before, part in zip((first, *others), others, strict=False):
+        end = next((index for index, char in enumerate(part) if char.isspace()), len(part))
+        is_web = before.endswith(("http:", "https:"))
+        parts.append(_redact_url(part[:end], is_web=is_web, with_query=with_queries) + part[end:])
+    text = _BARE_PASSWORD.sub(_mask_match, "//".join(parts))
+    return _BARE_TOKEN.sub(lambda found: found[0].removesuffix(found[1]) + _mask(found[1]), text)
 
 
-def replace_unprintable(text: str) -> str:
-    """Replace control and invisible characters, except tabs and newlines, so that columns stay the same."""
-    return "".join(c if c.isprintable() or c in "\t\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+def _redact_url(url: str, *, is_web: bool, with_query: bool) -> str:
+    """Redact a URL without its scheme. It ends before the next blank. `is_web` is true for the scheme http or https."""
+    authority = url.partition("/")[0]
+    user, colon, _ = authority.partition(":")
+    end = authority.rfind("@")
+    # A password may contain a slash, but `host:8080/path@v1` has no password.
+    if colon and "@" not in user and not _PORT_AND_PATH.match(url, len(user) + 1) and url.rfind("@") > len(user) + 1:
+        end = url.rfind("@")
+    if end > 0:
+        url = _mask(url[:end]) + url[end:]
+    marks = [index for index in (url.find("?"), url.find("#")) if index >= 0]
+    if marks and with_query:
+        start, closing = min(marks) + 1, len(url.rstrip(_CLOSING_CHARACTERS))
+        url = url[:start] + _QUERY_VALUE.sub(_mask_query_value, url[start:closing]) + url[max(start, closing) :]
+    folder, mark, token = url.partition("/t/")
+    if is_web and mark:
+        length = next((index for index, char in enumerate(token) if char in "/\"'`"), len(token))
+        url = f"{folder}{mark}{_mask(token[:length])}{token[length:]}"
+    return url
+
+
+def _mask(text: str) -> str:
+    return "*" * len(text)
+
+
+def _mask_match(found: re.Match[str]) -> str:
+    return _mask(found[0])
+
+
+def _mask_query_value(found: re.Match[str]) -> str:
+    """Mask `key=value` behind the `=`, and a value without a key completely. The hash of a file is no secret."""
+    key, equals, value = found[0].partition("=")
+    if key in ("sha256", "md5"):
+        return found[0]
+    return f"{key}={_mask(value)}" if equals else _mask(key)
+
+
+def escape_unprintable(text: str) -> str:
+    """Escape everything that a terminal does not show as one character, except tabs and newlines.
+
+    These are control characters, which start the commands of a terminal, and invisible characters, such as those that
+    change the direction of a text. All text for people goes through this function where it is written.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\t\n" else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def clean_message(text: str) -> str:
+    """Redact the secrets in a text for people, and escape its unprintable characters."""
+    return escape_unprintable(redact_secrets(text))
 
 
 def find_span(diagnostic: Diagnostic, source: SourceText) -> TextSpan:
@@ -139,15 +207,14 @@ def format_diagnostic(diagnostic: Diagnostic, source: SourceText, colors: ColorS
     """Format a diagnostic: message, file:line:column, the line with carets, and the hint. Ends with a newline."""
     span = find_span(diagnostic, source)
     place = source.locate_offset(span.start)
-    message = replace_unprintable(redact_secrets(diagnostic.message))
-    lines = [f"{colors.error}{diagnostic.severity}[{diagnostic.rule}]{colors.end}: {message}"]
+    rule = escape_unprintable(diagnostic.rule)
+    lines = [f"{colors.error}{diagnostic.severity}[{rule}]{colors.end}: {clean_message(diagnostic.message)}"]
     gutter = " " * len(str(place.line))
-    lines.append(f"{gutter}{colors.location}-->{colors.end} {source.name}:{place.line}:{place.column}")
+    name = escape_unprintable(source.name)
+    lines.append(f"{gutter}{colors.location}-->{colors.end} {name}:{place.line}:{place.column}")
     lines.extend(_format_excerpt(source, span, place, colors))
     if diagnostic.hint:
-        lines.append(
-            f"{gutter} {colors.hint}= hint:{colors.end} {replace_unprintable(redact_secrets(diagnostic.hint))}"
-        )
+        lines.append(f"{gutter} {colors.hint}= hint:{colors.end} {clean_message(diagnostic.hint)}")
     return "\n".join(lines) + "\n"
 
 
@@ -159,10 +226,11 @@ def _format_excerpt(source: SourceText, span: TextSpan, place: TextPosition, col
     gutter = " " * len(number)
     # Of a very long line, only the part around the mistake is shown.
     first = max(0, place.column - 1 - _MAX_LINE_WIDTH // 2) if len(text) > _MAX_LINE_WIDTH else 0
-    shown = replace_unprintable(redact_secrets(text)[first : first + _MAX_LINE_WIDTH])
+    part = redact_secrets(text)[first : first + _MAX_LINE_WIDTH]
     start = place.column - 1 - first
-    before = "".join("\t" if c == "\t" else " " for c in shown[:start])
-    width = max(1, min(span.end - span.start, len(shown) - start))
+    shown, marked = escape_unprintable(part), escape_unprintable(part[start : start + span.end - span.start])
+    before = "".join("\t" if c == "\t" else " " for c in escape_unprintable(part[:start]))
+    width = max(1, len(marked))
     return (
         f"{gutter} {bar}",
         f"{number} {bar} {shown}",

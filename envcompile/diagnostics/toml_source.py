@@ -180,6 +180,8 @@ class TomlScanner:
 
 
 SAFE_INTEGER_DIGITS = 640  # Python parses any integer with at most this many digits
+# Python reads hexadecimal, octal and binary numbers of any length, but cannot format them as decimal numbers.
+_LONG_PREFIXED_NUMBER = re.compile(rf"0[xob][0-9A-Fa-f_]{{{SAFE_INTEGER_DIGITS}}}")
 
 
 @dataclass(frozen=True)
@@ -206,6 +208,8 @@ class TomlSource(SourceText):
             raise self._create_error("the value is nested too deeply", self._scanner.deepest_position) from None
         except ValueError:  # Python refuses to read more than 4,300 decimal digits
             raise self._create_error("a number has too many digits", _find_long_number(self.text)) from None
+        if _LONG_PREFIXED_NUMBER.search(self.text) and (offset := _find_long_number(self.text)) < len(self.text):
+            raise self._create_error("a number has too many digits", offset)
         if long_key is not None:
             raise self._create_error(f"the key has more than {MAX_KEY_PARTS} parts", long_key.start)
         return value
@@ -253,15 +257,22 @@ def _restore_carriage_returns(text: str, position: int) -> int:
 
 def _format_tomli_message(reason: str) -> str:
     """Rewrite an error message of tomli: dotted keys instead of Python tuples, and a lower-case first letter."""
-    reason = re.sub(r"\((['\"].*),?\)", lambda found: found[1].rstrip(",").replace("', '", "."), reason)
+    start, end = reason.find("("), reason.rfind(")")
+    if 0 <= start < end and reason[start + 1] in "'\"":
+        names = reason[start + 1 : end].rstrip(",").replace("', '", ".")
+        reason = f"{reason[:start]}{names}{reason[end + 1 :]}"
     reason = reason.replace(r"character '\n'", "end of line")
     return reason[:1].lower() + reason[1:]
 
 
 def _find_long_number(text: str) -> int:
-    """The offset of the first decimal integer that Python refuses to read, or the end of the text if there is none."""
+    """The offset of the first integer that Python refuses to read or to format, or the end of the text."""
     for found in re.finditer(rf"#[^\n]*|{SCALAR_PATTERN}", text, re.DOTALL):
-        if len(found[0]) > SAFE_INTEGER_DIGITS and found[0].lstrip("+-").replace("_", "").isdecimal():
+        if len(found[0]) <= SAFE_INTEGER_DIGITS:
+            continue
+        if _LONG_PREFIXED_NUMBER.match(found[0]):
+            return found.start()
+        if found[0].lstrip("+-").replace("_", "").isdecimal():
             try:
                 int(found[0])
             except ValueError:

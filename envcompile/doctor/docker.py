@@ -165,7 +165,7 @@ def _check_daemon(ask: DockerRunner, versions: Mapping[str, Any]) -> CheckResult
     if not isinstance(versions.get("Server"), dict):
         return result_from_error("daemon", error_from_output(ask("version").stderr))
     version = _format_version(versions["Server"])
-    found = re.match(r"[0-9]+", version)
+    found = re.match(r"[0-9]{1,9}", version)
     if found and int(found[0]) < _MIN_ENGINE_VERSION:
         message = f"engine {version} is too old: envcompile needs {_MIN_ENGINE_VERSION} or later"
         return CheckResult("daemon", "wrong", message, f"install Docker {_MIN_ENGINE_VERSION} or later")

@@ -33,7 +33,7 @@ _ARCHIVE_URL_STARTS = (" http", '"https', "\nhttps")
 _FROM_INSTRUCTION = re.compile(r"^FROM (?:--platform=\S+ )?(\S+@sha256:[0-9a-f]{64}) AS ", re.MULTILINE)
 # The `$` or `%` before the `{` that starts a template in HCL. All repetitions are matched, because HCL reads a repeated
 # one as an escape (`$${`).
-_HCL_TEMPLATE = re.compile(r"[$%]+(?=\{)")
+_HCL_TEMPLATE = re.compile(r"(?<![$%])[$%]+(?=\{)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ def check_buildx(ask: DockerRunner) -> str:
     if answer.exit_code:
         raise UnavailableError("docker has no `buildx`, which does the building", hint)
     # A buildx that was built from its sources reports a commit. It is accepted.
-    found = re.search(r"\bv?([0-9]+)\.([0-9]+)\.[0-9]+", answer.stdout)
+    found = re.search(r"\bv?([0-9]{1,9})\.([0-9]{1,9})\.[0-9]{1,9}", answer.stdout)
     if found and (int(found[1]), int(found[2])) < _MIN_BUILDX_VERSION:
         version = found[0].lstrip("v")
         raise UnavailableError(f"buildx {version} is too old: {oldest} is the first that builds reproducibly", hint)

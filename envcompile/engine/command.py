@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _ESCAPE_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-# The summary at the end of buildx's output: the failing step, and the last ten lines of its output.
-_STEP_SUMMARY = re.compile(r"^-{6}\n > (?P<step>.+?):\n(?P<lines>(?:.*\n)*?)-{6}$", re.MULTILINE)
+# The line above and below the summary of buildx: the failing step, and the last ten lines of its output.
+_SUMMARY_BORDER = "------"
 _ERROR_LINE = re.compile(r"^(?:ERROR: )(?:failed to (?:build|solve): )?(?P<text>.+)$", re.MULTILINE)
 _MAX_MESSAGE_LENGTH = 200
+_MAX_LINE_LENGTH = 2_000
 
 
 class BuildFailure(NamedTuple):
@@ -133,23 +134,40 @@ _FAILURE_PATTERNS = (
 def parse_build_failure(output: str) -> BuildFailure:
     """Return the failed step and the error at the end of the output of buildx, in any of its progress formats."""
     text = _ESCAPE_SEQUENCE.sub("", output.replace("\r\n", "\n"))
-    summaries = list(_STEP_SUMMARY.finditer(text))
+    output_lines = text.split("\n")
+    summary = _find_last_summary(output_lines)
     errors = _ERROR_LINE.findall(text)
     # An error before the build begins has no such line: docker prints the error first, then where to read about it.
     error = errors[-1] if errors else text.strip()
-    if not summaries:
+    if summary is None:
         return BuildFailure("", "", (), error)
-    last = summaries[-1]
+    start, end = summary
+    step = output_lines[start + 1].removeprefix(" > ").removesuffix(":")
     # Each line starts with the seconds since the start of the step.
-    lines = tuple(re.sub(r"^[0-9]+\.[0-9]+ ", "", line) for line in last["lines"].splitlines())
-    line = re.search(r"^Dockerfile:([0-9]+)$", text[last.end() :], re.MULTILINE)
-    return BuildFailure(last["step"], line[1] if line else "", lines, error)
+    lines = tuple(re.sub(r"^[0-9]+\.[0-9]+ ", "", line) for line in output_lines[start + 2 : end])
+    line = re.search(r"^Dockerfile:([0-9]+)$", "\n".join(output_lines[end + 1 :]), re.MULTILINE)
+    return BuildFailure(step, line[1] if line else "", lines, error)
+
+
+def _find_last_summary(lines: list[str]) -> tuple[int, int] | None:
+    """Return the indexes of the two borders around the last summary of a failed step, or None."""
+    found = start = None
+    for index, line in enumerate(lines):
+        if line != _SUMMARY_BORDER:
+            continue
+        following = lines[index + 1] if index + 1 < len(lines) else ""
+        if start is not None:
+            found, start = (start, index), None
+        elif following.startswith(" > ") and following.endswith(":"):
+            start = index
+    return found
 
 
 def error_from_output(output: str) -> EnvcompileError:
     """Return the error for a docker command that failed, from its output."""
     failed = parse_build_failure(output)
-    text = "\n".join((*failed.lines, failed.error))
+    # A line of a build may have any length, and some patterns take quadratic time.
+    text = "\n".join(line[:_MAX_LINE_LENGTH] for line in (*failed.lines, *failed.error.split("\n")))
     for row in _FAILURE_PATTERNS:
         if found := re.search(row.pattern, text):
             names = {key: _shorten_text(value) for key, value in found.groupdict().items()}

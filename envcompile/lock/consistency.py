@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from envcompile.diagnostics.diagnostic import Diagnostic
@@ -35,7 +35,7 @@ def accepts_python(requires_python: str, version: str) -> bool:
     """Whether a Requires-Python accepts an exact version of Python. As in installers, an invalid one accepts all."""
     try:
         return SpecifierSet(requires_python).contains(version, prereleases=True)
-    except InvalidSpecifier:
+    except ValueError:  # InvalidSpecifier; or the specifier has a number of more than 4,300 digits
         return True
 
 

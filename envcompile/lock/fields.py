@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 # Python does not parse numbers of more than 4,300 digits. Only recorded inputs of the spec can be longer than this
 # limit, because they are compared as texts.
 MAX_STRING_LENGTH = 4_000
+# As in TOML. Python cannot format a number of more than 4,300 digits, which hexadecimal notation can express.
+_MAX_NUMBER = (1 << 63) - 1
 _PIP_NAME = r"[a-z0-9]+(?:-[a-z0-9]+)*"
 PIP_NAME_PATTERN = re.compile(_PIP_NAME)
 # Version specifiers of PEP 440: `>=1.22,<3`.
-SPECIFIER_PATTERN = re.compile(r"(?:[<>=!~]=?=?[A-Za-z0-9.*+!_-]+,)*[<>=!~]=?=?[A-Za-z0-9.*+!_-]+")
+SPECIFIER_PATTERN = re.compile(r"[<>=!~]={0,2}[A-Za-z0-9.*+!_-]+(?:,[<>=!~]={0,2}[A-Za-z0-9.*+!_-]+)*")
 # `numpy`, `numpy <3,>=1.22`, `urllib3[socks] >=2`
 PIP_DEPENDENCY_PATTERN = re.compile(
     rf"{_PIP_NAME}(?:\[{_PIP_NAME}(?:,{_PIP_NAME})*\])?(?: {SPECIFIER_PATTERN.pattern})?"
@@ -32,7 +34,7 @@ SNAPSHOT_PATTERN = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-
 # Keys that have the same pattern in every table.
 _FIELD_PATTERNS = {
     "name": PIP_NAME_PATTERN,
-    "version": re.compile(r"[0-9]+(?:![0-9]+)?[a-z0-9.+]*"),
+    "version": re.compile(r"[0-9]+(?:![0-9]+)?(?:[a-z.+][a-z0-9.+]*)?"),
     "file": re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*\.(?:whl|tar\.gz|zip)"),
     "sha256": _SHA256_PATTERN,
     "index": PIP_NAME_PATTERN,
@@ -116,17 +118,19 @@ class LockFieldReader:
         return value
 
     def read_number(self, value: object, where: str) -> int:
-        """Return a non-negative integer."""
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        """Return a non-negative integer of at most 63 bits."""
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MAX_NUMBER:
             raise self.create_error(where, "is missing or not a non-negative integer")
         return value
 
     def read_matching(self, value: object, where: str, pattern: re.Pattern[str]) -> str:
         """Return a string that matches the whole pattern and has at most `MAX_STRING_LENGTH` characters."""
+        # The length is checked first, so that no pattern is matched with a text of megabytes.
+        is_limited = pattern is not RECORDED_INPUT_PATTERNS["values"]
+        if isinstance(value, str) and len(value) > MAX_STRING_LENGTH and is_limited:
+            raise self.create_error(where, f"has more than {MAX_STRING_LENGTH:,} characters")
         if not isinstance(value, str) or not pattern.fullmatch(value):
             raise self.create_error(where, "is missing or malformed")
-        if len(value) > MAX_STRING_LENGTH and pattern is not RECORDED_INPUT_PATTERNS["values"]:
-            raise self.create_error(where, f"has more than {MAX_STRING_LENGTH:,} characters")
         return value
 
     def read_matching_array(self, value: object, where: str, pattern: re.Pattern[str]) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ _MAX_TOKEN_BYTES = 1 << 20
 # The user name that a helper returns if the secret is an identity token.
 _IDENTITY_TOKEN_USER = "<token>"  # noqa: S105 - a fixed word of the protocol
 _NOT_FOUND_MESSAGE = "credentials not found"
-_CHALLENGE_PARAMETER = re.compile(r'([A-Za-z_]+)\s*=\s*(?:"([^"]*)"|([^\s,"]+))')
+_CHALLENGE_PARAMETER = re.compile(r'(?<![A-Za-z_])([A-Za-z_]+)\s*=\s*(?:"([^"]*)"|([^\s,"]+))')
 _CHALLENGE_SCHEME = re.compile(r"(?:^|,)\s*(Bearer|Basic)(?:\s+|$)", re.IGNORECASE)
 
 

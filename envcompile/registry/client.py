@@ -177,7 +177,7 @@ _EXACT_PYTHON_VERSION = re.compile(r"3\.[0-9]{1,2}\.[0-9]{1,2}")
 _TAGS_PER_PAGE = 1000  # a registry may send fewer
 _MAX_PAGES = 1000
 _MAX_PAGE_BYTES = 8 << 20
-_NEXT_LINK = re.compile(r"<([^>]*)>[^,]*;\s*rel=\"?next\"?")
+_NEXT_LINK = re.compile(r"<([^<>]*)>[^,<]*;\s*rel=\"?next\"?")
 
 
 class TagContents(NamedTuple):

@@ -26,7 +26,7 @@ _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _DPKG_STATUS_PATH = "var/lib/dpkg/status"
 _DPKG_STATUS_FOLDER = "var/lib/dpkg/status.d/"  # images without dpkg itself (distroless): one file per package
 _OS_RELEASE_PATHS = ("etc/os-release", "usr/lib/os-release")  # the first is used unless it is a link
-_LIBC_PATH = re.compile(r"(?:usr/)?lib(?:64)?/(?:[^/]+-linux-gnu[^/]*/)?libc(?:\.so\.6|-2\.[0-9]+\.so)")
+_LIBC_PATH = re.compile(r"(?:usr/)?lib(?:64)?/(?:[^/-]+-linux-gnu[^/]*/)?libc(?:\.so\.6|-2\.[0-9]+\.so)")
 _LIBC_BANNER = re.compile(rb"GNU C Library [^\n]{0,200}release version (2\.[0-9]{1,2})\b")
 _PYTHON_PATH = "usr/bin/python3"
 _PACKAGE_NAMES = re.compile(r"libc6|python3|python3-minimal|python3\.[0-9]{1,2}-minimal")
@@ -214,7 +214,8 @@ def _parse_installed_packages(text: str) -> dict[str, str]:
     """Package -> version in a dpkg status file (Debian policy, control files), for installed `_PACKAGE_NAMES` only."""
     packages: dict[str, str] = {}
     for paragraph in text.split("\n\n"):
-        fields = dict(re.findall(r"^(Package|Version|Status): *(.*?) *$", paragraph, re.MULTILINE))
+        rows = re.findall(r"^(Package|Version|Status):(.*)$", paragraph, re.MULTILINE)
+        fields = {name: value.strip(" ") for name, value in rows}
         is_installed = fields.get("Status", "ok installed").endswith("ok installed")
         if is_installed and _PACKAGE_NAMES.fullmatch(fields.get("Package", "")):
             packages.setdefault(fields["Package"], fields.get("Version", ""))

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from envcompile.diagnostics.diagnostic import format_count
-from envcompile.diagnostics.errors import InvalidInputError
+from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
 from envcompile.lock.header import FORMAT_VERSION, LAYOUT_VERSION
 from envcompile.lock.model import DEFAULT_LAYER_THRESHOLD, Lock, Pins, RecordedInput
 from envcompile.lock.package_managers import count_packages
@@ -113,6 +113,22 @@ def read_earlier_lock(text: str | None, name: str, warn: Callable[[str], None]) 
 
 
 # The new lock.
+
+
+def check_lock_text(text: str, name: str) -> None:
+    """Check that a new lock can be read again, before it replaces the earlier one. `name` is its file.
+
+    Most values of a lock come from indexes, channels and registries. The reader has the patterns for all of them.
+    Raises `UnavailableError` if a value is not valid in a lock.
+    """
+    try:
+        parse_lock(text, name)
+    except InvalidInputError as error:
+        problem = error.message.partition(": ")[2] or error.message
+        message = f"an index, a channel or a registry sent a value that no lock can contain: {problem}"
+        raise UnavailableError(
+            message, "request another release of the package, or report it to that server"
+        ) from error
 
 
 def keep_unchanged_lock(

@@ -10,7 +10,7 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from envcompile.diagnostics.diagnostic import Diagnostic, RequirementError, redact_secrets
+from envcompile.diagnostics.diagnostic import Diagnostic, RequirementError, contains_credentials
 from envcompile.project.generated_files import EXPORT_FILES, EXPORTERS
 from envcompile.spec.conda import allows_version, parse_match_spec
 from envcompile.spec.model import PACKAGE_TABLES
@@ -139,7 +139,7 @@ def _check_conda(value: dict[str, Any]) -> Iterator[Diagnostic]:
         if parsed.name == "python":
             yield from _check_both_pythons(value.get("python"), parsed, path)
     for path, text in _iter_strings(value, "conda", "channels"):
-        if redact_secrets(text) != text:
+        if contains_credentials(text):
             hint = "remove them, and store them with `rattler auth login` (for the resolver `rattler`)"
             yield Diagnostic("userinfo", "this channel contains a user name, a password or a token", path, hint)
         elif not re.fullmatch(r"(?:https?://|file:///|\.{0,2}/)?[A-Za-z0-9](?:[A-Za-z0-9._~%+/-]|:(?!//))*", text):

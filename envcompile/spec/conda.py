@@ -16,7 +16,7 @@ from functools import cache, cached_property
 from itertools import zip_longest
 from typing import NamedTuple, NoReturn, Protocol
 
-from envcompile.diagnostics.diagnostic import RequirementError, redact_secrets
+from envcompile.diagnostics.diagnostic import RequirementError, contains_credentials
 from envcompile.platforms import PLATFORMS
 from envcompile.spec.values import (
     ARCHIVE_SUFFIXES,
@@ -124,7 +124,7 @@ _VERSION_PATTERN = rf"(?:[0-9]+!)?[0-9]{_VERSION_WORDS_PATTERN}_?(?:\+[0-9A-Za-z
 _CONSTRAINT_PATTERN = rf"(?P<operator>==|!=|~=|>=|<=|>|<|=)?(?P<version>{_VERSION_PATTERN}|\*)(?P<star>\.?\*)?"
 _BUILD_PATTERN = r"(?!.*\*\*)[A-Za-z0-9_.*+]+"
 _BRACKET_PAIR_PATTERN = r"""(?P<key>[a-z_0-9]+)=(?:"(?P<double>[^"]+)"|'(?P<single>[^']+)'|(?P<bare>[^][=,'"\s]+))"""
-_BRACKET_ITEM_PATTERN = rf"{_BRACKET_PAIR_PATTERN}(?: *, *(?=[a-z])|$)"
+_BRACKET_ITEM_PATTERN = rf"(?<![a-z_0-9]){_BRACKET_PAIR_PATTERN}(?: *, *(?=[a-z])|$)"
 _SUBDIRS = (*PLATFORMS, "noarch")
 _BRACKET_VALUE_PATTERNS = {
     "version": r"[^ ].*[^ ]|[^ ]",
@@ -289,7 +289,7 @@ def _reject_foreign_syntax(stripped: str, quoted: str) -> None:
         raise RequirementError(
             "requirement-option", f"{quoted} is an option, not a requirement", "write a name and a version range"
         )
-    if redact_secrets(stripped) != stripped:
+    if contains_credentials(stripped):
         hint = "remove them, and store them with `rattler auth login` (for the resolver `rattler`)"
         raise RequirementError("userinfo", f"{quoted} contains a user name, a password or a token", hint)
     if "#" in stripped:
@@ -360,7 +360,7 @@ def _split_version_and_build(rest: str, quoted: str) -> tuple[str | None, str | 
         if re.search(r"[,|] +=(?!=)", rest):
             glued = re.sub(r"([,|]) +=", r"\1=", rest)
             _reject(f"{quoted} has a space before an `=`", f"write `{display_text(glued)}`")
-        rest = re.sub(r" *([,|]) *", r"\1", re.sub(r"([=<>!~]=|[=<>]) +(?![=<>!~])", r"\1", rest))
+        rest = _strip_around_separators(re.sub(r"([=<>!~]=|[=<>]) +(?![=<>!~])", r"\1", rest))
     words = [word for word in rest.split(" ") if word]
     if len(words) == 1 and (split := re.fullmatch(r"(.*[^=<>!~,|])=([^=<>!~,|]+)", words[0])):
         words = [split[1], split[2]]
@@ -377,9 +377,13 @@ def _split_version_and_build(rest: str, quoted: str) -> tuple[str | None, str | 
     return words[0], build
 
 
+def _strip_around_separators(text: str) -> str:
+    return re.sub("([,|]) +", r"\1", re.sub("(?<! ) +([,|])", r"\1", text))
+
+
 def _normalize_version(text: str, quoted: str, build: str | None = None, *, bare: bool = True) -> str:
     """The normalised version. If a `build` follows, `=1.26` means `==1.26`. `bare` is False for one in brackets."""
-    parts = re.split(r" *([,|]) *", text)
+    parts = re.split("([,|])", _strip_around_separators(text))
     if build is not None and re.fullmatch(rf"={_VERSION_PATTERN}", text):
         return _normalize_constraint(f"={text}", quoted)
     for index, part in enumerate(parts):

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from envcompile.diagnostics.diagnostic import Diagnostic, RequirementError, redact_secrets
+from envcompile.diagnostics.diagnostic import Diagnostic, RequirementError, contains_credentials
 from envcompile.spec.model import ExtraIndex
 from envcompile.spec.values import (
     ARCHIVE_SUFFIXES,
@@ -169,7 +169,7 @@ def _reject_other_syntax(text: str, stripped: str, quoted: str) -> None:
     if stripped.startswith("-") and not re.match(r"-e\b|--editable\b", stripped):
         hint = "write a name and a version range, such as `numpy >=2`; set indexes with `index` and `extra-indexes`"
         raise RequirementError("requirement-option", f"{quoted} is an option of pip, not a requirement", hint)
-    if redact_secrets(stripped) != stripped:
+    if contains_credentials(stripped):
         hint = "remove the URL, and store the credentials where the package client reads them, such as in netrc"
         raise RequirementError("userinfo", f"{quoted} contains a user name or a password", hint)
     is_path = stripped.startswith((".", "/", "~", "file:", "-e", "--editable")) or re.match(r"[A-Za-z]:\\", stripped)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from envcompile.diagnostics.diagnostic import Diagnostic, did_you_mean, redact_secrets, replace_unprintable
+from envcompile.diagnostics.diagnostic import Diagnostic, clean_message, contains_credentials, did_you_mean
 from envcompile.platforms import PLATFORM_ALIASES, PLATFORMS
 from envcompile.spec.model import NO_CUDA, CudaRequest
 
@@ -152,8 +152,8 @@ def make_pattern_reader(pattern: str, rule: str, expected: str, hint: str | None
 
 
 def display_text(string: str) -> str:
-    """A text to quote in a message: secrets are masked, unprintable characters replaced, and long texts shortened."""
-    safe = replace_unprintable(redact_secrets(string)) or '""'
+    """A text to quote in a message: secrets are masked, unprintable characters escaped, and long texts shortened."""
+    safe = clean_message(string) or '""'
     return safe if len(safe) <= 80 else safe[:77] + "..."  # noqa: PLR2004 - a line of a terminal
 
 
@@ -424,7 +424,7 @@ def read_index_url(problems: Diagnostics, path: KeyPath, value: Any) -> str | No
     string = read_string(problems, path, value)
     if string is None:
         return None
-    if redact_secrets(string) != string:
+    if contains_credentials(string):
         hint = "remove them, and store credentials where the package client reads them, such as in netrc"
         problems.append(Diagnostic("userinfo", "this URL contains a user name, a password or a token", path, hint))
         return None

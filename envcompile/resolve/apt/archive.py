@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _SIGNED_MESSAGE_START = "-----BEGIN PGP SIGNED MESSAGE-----\n"
 _SIGNATURE_START = "\n-----BEGIN PGP SIGNATURE-----\n"
-_FILE_ROW = re.compile(r"^ ([0-9a-f]{64}) +([0-9]+) +(\S+)$", re.MULTILINE)
+_FILE_ROW = re.compile(r"^ ([0-9a-f]{64}) +([0-9]{1,18}) +(\S+)$", re.MULTILINE)
 _MAX_IN_RELEASE_BYTES = 8 << 20
 _MAX_INDEX_BYTES = 128 << 20  # of a compressed index; the largest one of Debian has 9 MB, of Ubuntu 20 MB
 _MAX_UNPACKED_BYTES = 1 << 30

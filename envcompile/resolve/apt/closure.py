@@ -16,16 +16,19 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-VersionPart: TypeAlias = "int | tuple[int, ...]"
-VersionKey: TypeAlias = "tuple[int, tuple[VersionPart, ...], tuple[VersionPart, ...]]"
+# A number is the count of its digits and the digits, because Python cannot read numbers of more than 4,300 digits.
+VersionNumber: TypeAlias = "tuple[int, str]"
+VersionPart: TypeAlias = "VersionNumber | tuple[int, ...]"
+VersionKey: TypeAlias = "tuple[VersionNumber, tuple[VersionPart, ...], tuple[VersionPart, ...]]"
 
 _VERSION_RUNS = re.compile(r"([^0-9]*)([0-9]*)")
 _NON_LETTER_OFFSET = 256
 _RELATION_PATTERN = re.compile(
-    r"\s*([a-z0-9][a-z0-9.+-]*)(?::[a-z0-9-]+)?\s*(?:\(\s*(<<|<=|=|>=|>>|<|>)\s*([^\s)]+)\s*\))?\s*(?:\[[^\]]*\])?\s*",
+    r"([a-z0-9][a-z0-9.+-]*)(?::[a-z0-9-]+)? ?(?:\( ?(<<|<=|=|>=|>>|<|>) ?([^ )]+) ?\))? ?(?:\[[^\]]*\])?",
     re.IGNORECASE,
 )
 _FIELD_PATTERN = re.compile(r"^([A-Za-z][A-Za-z0-9-]*):[ \t]*(.*(?:\n[ \t].*)*)", re.MULTILINE)
+_SIZE_PATTERN = re.compile(r"[0-9]{1,18}")
 _PRIORITIES = ("required", "important", "standard", "optional")
 
 
@@ -33,10 +36,10 @@ _PRIORITIES = ("required", "important", "standard", "optional")
 def version_sort_key(version: str) -> VersionKey:
     """Return a key that sorts `[epoch:]upstream[-revision]` as `dpkg --compare-versions` does; see deb-version(7)."""
     epoch, colon, rest = version.partition(":")
-    if not (colon and epoch.isdecimal()):
-        epoch, rest = "0", version
+    if not (colon and epoch.isascii() and epoch.isdecimal()):
+        epoch, rest = "", version
     upstream, dash, revision = rest.rpartition("-")
-    return (int(epoch), _split_runs(upstream if dash else rest), _split_runs(revision if dash else ""))
+    return (_number_sort_key(epoch), _split_runs(upstream if dash else rest), _split_runs(revision if dash else ""))
 
 
 def _split_runs(text: str) -> tuple[VersionPart, ...]:
@@ -47,9 +50,14 @@ def _split_runs(text: str) -> tuple[VersionPart, ...]:
     parts: list[VersionPart] = []
     # A missing revision equals revision 0.
     for letters, digits in _VERSION_RUNS.findall(text or "0"):
-        parts += [(*map(_character_weight, letters), 0), int(digits or 0)]
+        parts += [(*map(_character_weight, letters), 0), _number_sort_key(digits)]
     # The last match of the regular expression is empty.
     return tuple(parts[:-1])
+
+
+def _number_sort_key(digits: str) -> VersionNumber:
+    significant = digits.lstrip("0")
+    return len(significant), significant
 
 
 def _character_weight(letter: str) -> int:
@@ -141,9 +149,9 @@ def parse_fields(paragraph: str) -> dict[str, str]:
 
 
 def parse_package(paragraph: str) -> ControlPackage | None:
-    """Return the package of a paragraph, or None if it has no Version, or a Status other than installed."""
+    """Return the package of a paragraph, or None if it has no Package or Version, or a Status other than installed."""
     fields = parse_fields(paragraph)
-    if not fields.get("Status", "ok installed").endswith(" installed") or "Version" not in fields:
+    if not fields.get("Status", "ok installed").endswith(" installed") or not fields.keys() >= {"Package", "Version"}:
         return None
     priority = fields.get("Priority", "")
     return ControlPackage(
@@ -156,7 +164,7 @@ def parse_package(paragraph: str) -> ControlPackage | None:
         provides=_parse_relations(fields.get("Provides", "")),
         priority=_PRIORITIES.index(priority) if priority in _PRIORITIES else len(_PRIORITIES),
         path=fields.get("Filename", ""),
-        size=int(fields["Size"]) if fields.get("Size", "").isdecimal() else None,
+        size=int(fields["Size"]) if _SIZE_PATTERN.fullmatch(fields.get("Size", "")) else None,
         sha256=fields.get("SHA256", ""),
     )
 
@@ -177,9 +185,11 @@ def _parse_relations(text: str) -> tuple[PackageRelation, ...]:
 
 
 def _parse_relation(text: str) -> PackageRelation:
+    # Runs of blanks are replaced first, so that the pattern has one way to match each blank.
+    text = " ".join(text.split())
     found = _RELATION_PATTERN.fullmatch(text)
     if found is None:
-        return PackageRelation(text.strip())
+        return PackageRelation(text)
     # `<` and `>` are obsolete forms of `<=` and `>=`.
     operator = {"<": "<=", ">": ">="}.get(found[2], found[2])
     return PackageRelation(found[1], operator, found[3])

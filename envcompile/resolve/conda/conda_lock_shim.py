@@ -109,7 +109,7 @@ def _run_conda_program(argv: Sequence[str], pins: dict[str, str]) -> dict[str, A
     done = subprocess.run((*argv, *pins.values()), check=False, capture_output=True, encoding="utf-8", errors="replace")
     try:
         # Some programs print text before and after the JSON.
-        output = json.loads(re.sub(r"^[^{]*|[^}]*$", "", done.stdout))
+        output = json.loads(done.stdout[done.stdout.find("{") : done.stdout.rfind("}") + 1])
     except ValueError:
         output = {}
     if done.returncode == 0 and "actions" in output:

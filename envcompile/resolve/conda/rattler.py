@@ -190,7 +190,8 @@ def _format_reason(request: CondaRequest, problem: str, missing: Mapping[str, Ma
         else:
             similar = f"; similar names: {', '.join(alternatives['names'])}" if alternatives["names"] else ""
             lines.append(f"No channel has {name} for {platform}{similar}.")
-    if re.search("__cuda [^\n]*no candidates were found", problem) and not request.cuda:
+    is_cuda_missing = any("no candidates were found" in each.partition("__cuda ")[2] for each in problem.split("\n"))
+    if is_cuda_missing and not request.cuda:
         lines.append("__cuda is available if `version` in `[cuda]` is set.")
     return "\n".join(lines)
 

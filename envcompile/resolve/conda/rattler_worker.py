@@ -51,7 +51,6 @@ _FAILURE_KINDS = {
     "403 Forbidden": "credentials-required",
 }
 _KNOWN_SUBDIRS = ("linux-64", "linux-aarch64", "osx-64", "osx-arm64", "win-64")
-_NOT_FOUND_PATTERN = r"candidates were found for ([\w.-]+)|─ ([\w.-]+)[^\n]*, for which no candidates were found"
 # Every CUDA build depends on one of these: conda-forge's package for the CUDA version, or the driver.
 _CUDA_DEPENDENCIES = frozenset({"cuda-version", "__cuda"})
 
@@ -261,11 +260,22 @@ def _find_cuda_needs(record: rattler.RepoDataRecord) -> list[rattler.VersionSpec
     return [rattler.VersionSpec(match_spec.version or "*") for match_spec in match_specs]
 
 
+def find_names_without_candidates(reason: str) -> list[str]:
+    """Return the names in the lines of the solver's explanation that say that no candidates were found."""
+    names = []
+    for line in reason.split("\n"):
+        names += re.findall(r"candidates were found for ([\w.-]+)", line)
+        before, mark, _ = line.partition(", for which no candidates were found")
+        if mark and (found := re.search(r"─ ([\w.-]+)", before)):
+            names.append(found[1])
+    return names
+
+
 async def find_missing_names(inputs: SolveInputs, reason: str) -> dict[str, dict[str, list[str]]]:
     """Return for each name that no channel has for this platform the `subdirs` that have it, and similar `names`."""
     import difflib  # noqa: PLC0415 - only for missing names
 
-    names = [*inputs.request["names"], *(first or second for first, second in re.findall(_NOT_FOUND_PATTERN, reason))]
+    names = [*inputs.request["names"], *find_names_without_candidates(reason)]
     missing: dict[str, dict[str, list[str]]] = {}
     # The names are only additional help: if a channel cannot be queried, they are left out.
     with suppress(GatewayError):

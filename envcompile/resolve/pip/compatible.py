@@ -13,10 +13,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
 from envcompile.lock.consistency import accepts_python
@@ -346,7 +345,7 @@ def _parse_requirements(texts: Iterable[str], names: set[str], *, is_extra_reque
         found = _REQUIREMENT_NAME.match(text)
         if found and normalize_name(found[0]) in names:
             # Invalid requirements are skipped, as uv does with those that it cannot correct.
-            with suppress(InvalidRequirement):
+            with suppress(InvalidRequirement, RecursionError):
                 yield Requirement(text)
 
 
@@ -389,7 +388,7 @@ def _is_true(marker: Marker, environment: dict[str, str]) -> bool:
     """Whether a marker of a package is true. One that cannot be evaluated counts as true, as for uv."""
     try:
         return marker.evaluate(environment)
-    except (UndefinedComparison, UndefinedEnvironmentName, InvalidVersion):
+    except ValueError:  # undefined comparisons and variables, invalid versions, and numbers of thousands of digits
         return True
 
 
@@ -413,5 +412,5 @@ def _format_specifier(text: str) -> str:
     """Return a version specifier with sorted parts, or "" for an invalid one, which installers ignore."""
     try:
         return ",".join(sorted(str(each) for each in SpecifierSet(text)))
-    except InvalidSpecifier:
+    except ValueError:  # InvalidSpecifier, or a number of more than 4,300 digits
         return ""

@@ -38,13 +38,13 @@ if TYPE_CHECKING:
 INSTALL_HINT = "run `pip install 'envcompile[engines]'`"
 _LOG_TIMESTAMP = re.compile(r"^\d{4}-\d\d-\d\dT[\d:,]+ ?", re.MULTILINE)
 _USERINFO = re.compile(r"(?<=://)[^/\s@]+(?=@)")
-_SKIPPED_PAGE = re.compile(r"Could not fetch URL \S*?([^/\s]+)/?: (.+?)(?: - skipping)?$", re.MULTILINE)
+_SKIPPED_PAGE = re.compile(r"Could not fetch URL (\S+): (.+)")
 _IGNORED_LINE = re.compile(r"The repository located at (\S+) is not a trusted or secure host and is being ignored")
-_NOT_A_PAGE = re.compile(r"Skipping page \S*?([^/\s]+)/? because (.+?)\.", re.MULTILINE)
+_NOT_A_PAGE = re.compile(r"Skipping page (\S+) because [^.\n]{1,300}\.")
 _REASON_START = re.compile(r"ERROR: (?=Could not find a version|Cannot install)")
-_REASON_END = re.compile(r"^\s*(?:To fix this you could try|Removed build tracker)", re.MULTILINE)
+_REASON_END = re.compile(r"^[ \t]*(?:To fix this you could try|Removed build tracker)", re.MULTILINE)
 _REASON_LINE = re.compile(r"-r requirements\.in \(line (\d+)\)")
-_VERSION_LIST = re.compile(r"\(from versions: (?P<list>[^)]*)\)")
+_VERSION_LIST = re.compile(r"\(from versions: (?P<list>[^()]*)\)")
 _NETWORK_ERROR = re.compile(r"NetworkConnectionError|ConnectionFailedError|ConnectionTimeoutError|ProxyConnectionError")
 _MAX_SHOWN_VERSIONS = 3
 _PIP_INDEX_PROGRAM = "import sys; from pip._internal.models.index import PyPI; sys.stderr.write(PyPI.simple_url)"
@@ -257,14 +257,20 @@ def create_skipped_page_error(log: str) -> UnavailableError | None:
     packages that do not need the project. A missing page (404) is not an error: the project does not exist.
     """
     log = _USERINFO.sub("***", log)
-    for project, reason in _SKIPPED_PAGE.findall(log):
+    for url, reason in _SKIPPED_PAGE.findall(log):
         if not reason.startswith("404"):
-            return create_no_answer_error(reason.split(" for url:")[0], project)
+            return create_no_answer_error(
+                reason.removesuffix(" - skipping").split(" for url:")[0], _project_from_page_url(url)
+            )
     if found := _NOT_A_PAGE.search(log):
-        return create_no_page_error(found[1])
+        return create_no_page_error(_project_from_page_url(found[1]))
     if found := _IGNORED_LINE.search(log):
         return UnavailableError(f"pip ignores `{found[1]}`, because its URL is not https", "use an index with https")
     return None
+
+
+def _project_from_page_url(url: str) -> str:
+    return url.removesuffix("/").rpartition("/")[2]
 
 
 def create_failure(log: str, errors: str, request: PipRequest, requirements: tuple[str, ...]) -> EnvcompileError:
@@ -278,7 +284,8 @@ def create_failure(log: str, errors: str, request: PipRequest, requirements: tup
     text = _LOG_TIMESTAMP.sub("", _USERINFO.sub("***", log))
     if parts := _REASON_START.split(text)[1:]:
         reason = _REASON_LINE.sub(lambda found: requirements[int(found[1]) - 1], _REASON_END.split(parts[-1])[0])
-        missing = dict.fromkeys(name for name, response in _SKIPPED_PAGE.findall(text) if response.startswith("404"))
+        pages = [url for url, response in _SKIPPED_PAGE.findall(text) if response.startswith("404")]
+        missing = dict.fromkeys(map(_project_from_page_url, pages))
         notes = [f"{_format_index_name(name, request)} has no package {name}." for name in missing]
         return UnsolvableError(request.platform.name, "\n".join([*_clean_lines(reason), *notes]))
     return _create_unexpected_error(_USERINFO.sub("***", errors), request)

@@ -37,7 +37,7 @@ _PUBLISHED_ELSEWHERE = {
     "cudf": "RAPIDS publishes wheels as `cudf-cu12` and `cudf-cu13`",
     "cuml": "RAPIDS publishes wheels as `cuml-cu12` and `cuml-cu13`",
 }
-_CPYTHON_TAG = re.compile(r"cp3([0-9]+)")
+_CPYTHON_TAG = re.compile(r"cp3([0-9]{1,3})")
 
 
 class _Release(NamedTuple):

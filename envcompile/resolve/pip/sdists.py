@@ -21,7 +21,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tomli
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 from packaging.utils import InvalidSdistFilename, parse_sdist_filename
 
 from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError, RequirementError
@@ -63,7 +63,7 @@ _DEFAULT_BUILD_REQUIREMENTS = ("setuptools", "wheel")
 _DYNAMIC_FIELDS = frozenset(("requires-dist", "requires-python", "provides-extra"))
 _READ_ERRORS = (
     *(OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile),
-    *(KeyError, TypeError, AttributeError),  # a value of the wrong type in pyproject.toml
+    *(KeyError, TypeError, AttributeError, RecursionError),  # a value of the wrong type or depth in pyproject.toml
 )
 _OLD_METADATA_VERSIONS = ("1.0", "1.1", "1.2", "2.0", "2.1")
 # A build environment need not have the versions of these in the conda packages, because sdists may need other ones.
@@ -162,8 +162,8 @@ def _parse_requires_txt(text: str) -> Iterator[str]:
     """Yield the PEP 508 requirements in a requires.txt. A section `[EXTRA:MARKER]` applies to the lines below it."""
     extra = marker = ""
     for line in map(str.strip, text.splitlines()):
-        if section := re.fullmatch(r"\[([^:\]]*):?(.*)\]", line):
-            extra, marker = section[1], section[2]
+        if section := re.fullmatch(r"\[([^:\]]*)(?::(.*))?\]", line):
+            extra, marker = section[1], section[2] or ""
         elif line:
             requirement = f"{line} ; {marker}" if marker else line
             yield _add_extra_marker(requirement, extra) if extra else requirement
@@ -343,7 +343,7 @@ def _create_sdist_metadata(
     if override and override.requires_dist is not None:
         requires = tuple(each.text for each in override.requires_dist)
     python = (override.requires_python if override else None) or known.requires_python
-    with suppress(InvalidSpecifier):
+    with suppress(ValueError):  # InvalidSpecifier, or a number of more than 4,300 digits
         SpecifierSet(python)
         return SdistMetadata(file.name, file.sha256, file.size, requires, python, known.extras)
     return SdistMetadata(file.name, file.sha256, file.size, requires, "", known.extras)

@@ -38,7 +38,8 @@ _RETRY_POLICY = RetryPolicy(timeout=60.0)
 _PAGE_TIMEOUT = 300.0
 _MAX_PAGE_BYTES = 64 << 20  # three times the largest pages of public indexes
 _MAX_FILE_BYTES = 1 << 30
-_CONTENT_RANGE = re.compile(r"bytes [0-9]+-[0-9]+/([0-9]+)")
+_MAX_FIELD_LENGTH = 4_000  # characters of a file name, a hash, a time or a Requires-Python
+_CONTENT_RANGE = re.compile(r"bytes [0-9]+-[0-9]+/([0-9]{1,18})")
 # Some file servers return 403 for a file that does not exist.
 _MISSING_STATUSES = (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 _THREADS = 4
@@ -199,7 +200,7 @@ class SimpleIndex:
         media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         parse_page = parse_json_page if media_type.endswith("+json") else parse_html_page
         try:
-            return tuple(parse_page(response.value, response.url))
+            return tuple(map(_check_file, parse_page(response.value, response.url)))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise create_no_page_error(project) from None
 
@@ -221,6 +222,18 @@ class SimpleIndex:
             message = f"the package index sent more than {limit >> 20} MiB for `{project}`"
             raise UnavailableError(message, "check the URL of the index")
         return response
+
+
+def _check_file(file: IndexFile) -> IndexFile:
+    """Return the file. Raises `ValueError` if a field of it has another type or is absurdly long.
+
+    `packaging` fails on versions of thousands of digits, and no file system has such names.
+    """
+    texts: tuple[object, ...] = (file.name, file.sha256, file.uploaded, file.requires_python)
+    is_size = file.size is None or (type(file.size) is int and 0 <= file.size < 1 << 63)
+    if not is_size or not all(isinstance(text, str) and len(text) <= _MAX_FIELD_LENGTH for text in texts):
+        raise ValueError(file.name[:80])
+    return file
 
 
 def parse_json_page(body: bytes, page_url: str) -> Iterable[IndexFile]:

@@ -48,13 +48,13 @@ _NO_SOLUTION_LINE = "No solution found"
 _NETWORK_DISABLED = "network was disabled"
 # The status 403 is not included, because some indexes return it for a package that does not exist.
 _CREDENTIALS_REFUSED = "authentication credentials (401"
-_MISSING_PROJECT = re.compile(r"(\S+)\s+was\s+not\s+found\s+in\s+the\s+package\s+registry")
+_MISSING_PROJECT = re.compile(r"(?<!\S)(\S+)\s+was\s+not\s+found\s+in\s+the\s+package\s+registry")
 # The hint of uv names an option of uv. It is replaced by a hint that names the key of the spec.
 _NO_WHEEL_LINE = re.compile(r"hint:\s+Wheels\s+are\s+required\s+for\s+`([^`]+)`\s+because[^\n]*")
 _SDIST_HINT = r'hint: `allow-sdist = ["\1"]` in `[pip]` builds the package from its sdist when the image is built'
 _NETWORK_ERROR = re.compile(r"dns error|error trying to connect|Failed to fetch|network|timed out", re.IGNORECASE)
 # Only the help of uv names its default index.
-_DEFAULT_URL_LINE = re.compile(r"default package index \(by default: <(https://[^>]+)>\)")
+_DEFAULT_URL_LINE = re.compile(r"default package index \(by default: <(https://[^<>]+)>\)")
 
 
 class UvSettings(NamedTuple):

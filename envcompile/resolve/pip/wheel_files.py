@@ -35,7 +35,9 @@ def list_installed_files(contents: Iterable[ZipInfo]) -> WheelFiles:
     """
     files = {}
     for each in contents:
-        path = _DATA_FOLDER.sub(lambda found: _DATA_TARGETS[found[1]], each.filename, count=1)
+        path = each.filename
+        if found := _DATA_FOLDER.match(path):
+            path = f"{_DATA_TARGETS[found[1]]}{path[found.end() :]}"
         if not path.endswith("/") and ".dist-info/" not in path:
             files[path] = FileContent(each.file_size, each.CRC)
     return files

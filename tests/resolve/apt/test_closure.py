@@ -267,11 +267,27 @@ def test_two_spellings_of_one_version_are_equal(one: str, other: str) -> None:
 
 
 def test_a_colon_without_an_epoch_belongs_to_the_version() -> None:
-    assert version_sort_key("1:2:3")[0] == 1
-    assert version_sort_key("a:1")[0] == 0
+    assert version_sort_key("1:2:3")[0] == (1, "1")
+    assert version_sort_key("a:1")[0] == (0, "")
     assert version_sort_key("a:1") != version_sort_key("1")
     assert version_sort_key("3:1.0-2-1") == version_sort_key("3:1.0-2-01")
-    assert version_sort_key("3:1.0-2-1")[0] == 3
+    assert version_sort_key("3:1.0-2-1")[0] == (1, "3")
+
+
+def test_numbers_of_any_length_are_compared() -> None:
+    """Python reads numbers of at most 4,300 digits. dpkg has no limit."""
+    long = "1" + 5_000 * "0"
+    assert version_sort_key("9") < version_sort_key(long) < version_sort_key(f"{long}1") < version_sort_key("1:0")
+    assert version_sort_key(f"{long}:1") > version_sort_key("9:1")
+
+
+def test_paragraphs_without_a_name_or_with_an_absurd_size_are_not_packages() -> None:
+    found = index(
+        "Pack-ge: b\nVersion: 1\n", "Package: #|  1), c |~d:any\nProvideS: x (= 1)\n", paragraph("a", Size=5_000 * "9")
+    )
+    assert parse_package("Pack-ge: b\nVersion: 1\n") is None
+    assert [each.size for each in found.find_versions("a")] == [None]
+    assert [name for name in found.list_names() if found.find_versions(name)] == ["a"]
 
 
 def test_the_candidate_is_the_newest_version_of_all_suites_and_the_first_of_equal_ones() -> None:

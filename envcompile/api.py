@@ -111,6 +111,8 @@ def lock(  # noqa: PLR0913 - the options of the command
     from envcompile.resolve import locking  # noqa: PLC0415
     from envcompile.resolve.model import Effects  # noqa: PLC0415
     from envcompile.resolve.upgrade import find_fixed_parts, parse_upgrade_request  # noqa: PLC0415
+    from envcompile.spec.decode import parse_spec_value  # noqa: PLC0415
+    from envcompile.spec.warnings import find_spec_warnings  # noqa: PLC0415 - only to lock
 
     environment = os.environ if environment is None else environment
     warnings: list[WarningIssued] = []
@@ -130,6 +132,8 @@ def lock(  # noqa: PLR0913 - the options of the command
         current = read_project(project.path)
         project = project if project.source.text == current.source.text else current
         spec, path = project.spec, project.lock_path
+        for each in find_spec_warnings(parse_spec_value(project.source)):
+            warn_about(each)
         text = read_lock_text(path)
         earlier = locking.read_earlier_lock(text, display_path(path), warn)
         request = parse_upgrade_request(upgrade_packages, earlier, everything=upgrade)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envcompile import api
-from envcompile.cli.output import write_stdout
+from envcompile.cli.output import write_lines, write_stdout
 from envcompile.diagnostics.errors import EXIT_FAILED, EXIT_OK, InvalidInputError
 from envcompile.loading import decode_lock_text, find_lock_path, find_spec, read_lock, read_lock_text
 from envcompile.lock.reader import parse_lock
@@ -14,7 +14,7 @@ from envcompile.project.files import display_path
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from envcompile.cli.output import Reporter
     from envcompile.lock.model import Lock
@@ -42,7 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     """Show the changes between two locks."""
     if arguments.textconv is not None:
-        write_stdout(_join_lines(_list_packages(Path(arguments.textconv))))
+        write_lines(_list_packages(Path(arguments.textconv)))
         return EXIT_OK
     path = find_lock_path(find_spec(arguments.file))
     (before, old), (after, new) = _read_lock(arguments.before, path), _read_lock(arguments.after, path)
@@ -58,9 +58,9 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         write_stdout(f"{format_json(changes, before, after, describe_push_costs(costs))}\n")
     elif arguments.form == "markdown":
         table = format_markdown(changes, f"`{path.name}`")
-        write_stdout(_join_lines((*table, "", *cost) if cost else table))
+        write_lines((*table, "", *cost) if cost else table)
     else:
-        write_stdout(_join_lines((*format_text(changes), *cost)))
+        write_lines((*format_text(changes), *cost))
         if not changes:
             reporter.show_result(f"no pin changed from `{before}` to `{after}`")
     return EXIT_FAILED if changes and arguments.exit_code else EXIT_OK
@@ -92,7 +92,3 @@ def _list_packages(file: Path) -> Iterator[str]:
     except InvalidInputError as problem:
         yield f"# {problem.message}"
         yield from (f"{name} {line}" for name, pins in recover_pins(text).items() for line in format_packages(pins))
-
-
-def _join_lines(lines: Iterable[str]) -> str:
-    return "".join(f"{line}\n" for line in lines)

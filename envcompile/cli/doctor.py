@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from envcompile.cli.output import add_catalogue_option
-from envcompile.diagnostics.diagnostic import redact_secrets
+from envcompile.diagnostics.diagnostic import clean_message, redact_secrets
 from envcompile.doctor import EXIT_CODE_BY_STATE, CheckResult, result_from_error
 from envcompile.doctor.project import ProjectNeeds, check_updates, read_project_needs
 from envcompile.loading import load_catalogue
@@ -110,6 +110,6 @@ def _format_results(found: Iterable[CheckResult], *, quiet: bool) -> Iterator[st
     for each in found:
         if quiet and EXIT_CODE_BY_STATE[each.state] == 0:
             continue
-        yield f"{each.state:<7}  {each.about:<10}  {redact_secrets(each.message)}\n"
+        yield f"{each.state:<7}  {each.about:<10}  {clean_message(each.message)}\n"
         if each.remedy:
-            yield f"{'':<21}= {redact_secrets(each.remedy)}\n"
+            yield f"{'':<21}= {clean_message(each.remedy)}\n"

@@ -48,7 +48,9 @@ def _run_to_exit_code() -> int:
     except Exception:  # noqa: BLE001 - any other exception is a bug
         import traceback  # noqa: PLC0415
 
-        traceback.print_exc()
+        from envcompile.diagnostics.diagnostic import clean_message  # noqa: PLC0415
+
+        sys.stderr.write(clean_message(traceback.format_exc()))
         sys.stderr.write("error: this is a bug in envcompile; please report it with the lines above\n")
         return EXIT_BUG
     return code

@@ -7,7 +7,7 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING
 
-from envcompile.cli.output import write_stdout
+from envcompile.cli.output import write_lines
 from envcompile.diagnostics.diagnostic import did_you_mean
 from envcompile.diagnostics.errors import EXIT_OK, InvalidInputError
 from envcompile.diagnostics.rules import RULES
@@ -98,7 +98,7 @@ def format_decisions_json(lock: Lock, spec: Spec) -> str:
             "decided": decided and _convert_decision(decided),
             "from-conda": {name: each.name for name, each in find_used_distributions(spec.pip, platform).items()},
         }
-    return json.dumps({"platforms": found}, indent=2, ensure_ascii=False)
+    return json.dumps({"platforms": found}, indent=2)
 
 
 def describe_base_image(platform: PlatformLock, stage: str) -> dict[str, str]:
@@ -169,5 +169,5 @@ def _explain_base_images(arguments: argparse.Namespace) -> int:
     lock = read_lock(find_lock_path(path))
     spec = parse_spec(read_source(path))
     lines = [format_decisions_json(lock, spec)] if arguments.form == "json" else format_decisions(lock, spec)
-    write_stdout("".join(f"{line}\n" for line in lines))
+    write_lines(lines)
     return EXIT_OK

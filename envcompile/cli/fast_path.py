@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 _MAX_KEY_DOTS = 16
 # A spec with one of these may have `[lock] exports`. A backslash may be part of an escaped key.
 _EXPORTS_MARKERS = (b"exports", b"\\")
+# A spec with one of these, or with characters that are not ASCII, may cause a warning of `spec.warnings`.
+_SECRET_MARKERS = (b"apikey", b"auth", b"credential", b"key", b"passw", b"pword", b"secret", b"token", b"\\")
 _WARNINGS_LINE = b"\nwarnings = [\n"
 _CATALOGUE_FILE = os.path.join(os.path.dirname(__file__), "..", "base_image", "data", "catalogue.json")
 _DIGEST_PREFIX_LENGTH = len("sha256:") + 12
@@ -55,8 +57,12 @@ def are_all_fresh(words: list[str]) -> bool:
             return False
     except (OSError, ValueError, LookupError):
         return False
+    messages = list(map(format_fresh_message, specs))
+    # Unprintable characters in a path must be escaped.
+    if not all(message.removesuffix("\n").isprintable() for message in messages):
+        return False
     if not quiet:
-        sys.stderr.write("".join(map(format_fresh_message, specs)))
+        sys.stderr.write("".join(messages))
     return True
 
 
@@ -71,16 +77,22 @@ def is_nothing_to_lock(words: list[str]) -> bool:
     try:
         (spec,) = find_specs([])
         lock = _read_lock(spec)
-        if _names_catalogue(os.environ) or not _is_unchanged(spec, lock, _is_shipped):
+        if _names_catalogue(os.environ) or not _is_unchanged(spec, lock, _is_shipped) or _may_warn(spec):
             return False
         warnings = _format_warnings(lock)
     except (OSError, ValueError, LookupError):
         return False
-    if quiet and warnings:
+    if (quiet and warnings) or not spec.isprintable():
         return False
     if not quiet:
         sys.stderr.write(f"{warnings}`{lock_path_from_spec(spec)}` is current\n")
     return True
+
+
+def _may_warn(spec: str) -> bool:
+    with open(spec, "rb") as file:
+        text = file.read(MAX_SPEC_BYTES + 1).lower()
+    return not text.isascii() or any(word in text for word in _SECRET_MARKERS)
 
 
 def _format_warnings(lock: bytes) -> str:

@@ -6,11 +6,12 @@ import argparse
 import os
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from envcompile import __version__
 from envcompile.cli.output import Reporter
-from envcompile.diagnostics.errors import EXIT_CODES, EnvcompileError, InvalidInputError
+from envcompile.diagnostics.diagnostic import did_you_mean
+from envcompile.diagnostics.errors import EXIT_CODES, EXIT_INVALID_INPUT, EnvcompileError, InvalidInputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -66,9 +67,29 @@ _DEFAULT_OPTIONS = {
 }
 
 
-def create_parser(words: Collection[str]) -> argparse.ArgumentParser:
+class CommandLineParser(argparse.ArgumentParser):
+    """A parser that raises `InvalidInputError` with a hint, instead of printing the usage and ending the process."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the error of argparse."""
+        raise InvalidInputError(message, f"run `{self.prog} --help`")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Raise an error with a similar word for a value that is not one of the choices."""
+        if action.choices is None or value in action.choices:
+            return
+        known = [str(each) for each in action.choices]
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - argparse has no public name for it
+            hint = did_you_mean(value, known) or "run `envcompile --help`, which lists the commands"
+            raise InvalidInputError(f"`{value}` is not a command of envcompile", hint)
+        hint = did_you_mean(str(value), known) or f"use one of {', '.join(f'`{each}`' for each in known)}"
+        name = "/".join(action.option_strings) or action.metavar or action.dest
+        raise InvalidInputError(f"`{value}` is not a value of `{name}`", hint)
+
+
+def create_parser(words: Collection[str]) -> CommandLineParser:
     """The parser of the command line. Imports the modules of commands that occur in `words`, and no others."""
-    shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    shared = CommandLineParser(add_help=False, argument_default=argparse.SUPPRESS)
     shared.add_argument("-h", "--help", action="help", help="Show this help and exit")
     general = shared.add_argument_group("global options")
     general.add_argument("-C", "--directory", metavar="DIR", help="Run as if started in DIR")
@@ -80,12 +101,12 @@ def create_parser(words: Collection[str]) -> argparse.ArgumentParser:
     general.add_argument("-q", "--quiet", action="store_true", help="Show warnings and errors only")
     general.add_argument("-v", "--verbose", action="store_true", help="Show more details")
     general.add_argument("--color", choices=("auto", "always", "never"), help="Use colors in messages (default: auto)")
-    formatted = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    formatted = CommandLineParser(add_help=False, argument_default=argparse.SUPPRESS)
     formatted.add_argument_group("global options").add_argument(
         "--format", choices=("text", "json", "github"), help="The format of warnings and errors (default: text)"
     )
     codes = "\n".join(f"  {code:<4} {meaning}" for code, meaning in EXIT_CODES.items())
-    top = argparse.ArgumentParser(
+    top = CommandLineParser(
         prog="envcompile",
         description=_DESCRIPTION,
         epilog=f"exit codes:\n{codes}",
@@ -97,7 +118,7 @@ def create_parser(words: Collection[str]) -> argparse.ArgumentParser:
     top.add_argument(
         "--version", action="version", version=f"envcompile {__version__}", help="Show the version and exit"
     )
-    commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands", required=True)
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name, command in COMMANDS.items():
         sub = commands.add_parser(
             name,
@@ -114,7 +135,19 @@ def create_parser(words: Collection[str]) -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     """Run one command and return its exit code. All messages go to standard error."""
-    arguments = create_parser(argv).parse_args(argv, argparse.Namespace(**_DEFAULT_OPTIONS))
+    parser = create_parser(argv)
+    arguments = argparse.Namespace(**_DEFAULT_OPTIONS)
+    try:
+        _, unknown = parser.parse_known_args(argv, arguments)
+        if unknown:
+            raise _create_argument_error(arguments.command, unknown)
+    except InvalidInputError as error:
+        # The namespace has the options in front of the mistake.
+        Reporter(sys.stderr, os.environ, arguments).show_error(error)
+        return error.exit_code
+    if arguments.command is None:
+        parser.print_help(sys.stderr)
+        return EXIT_INVALID_INPUT
     reporter = Reporter(sys.stderr, os.environ, arguments)
     try:
         if arguments.directory is not None:
@@ -124,6 +157,13 @@ def main(argv: list[str]) -> int:
     except EnvcompileError as error:
         reporter.show_error(error)
         return error.exit_code
+
+
+def _create_argument_error(command: str | None, words: list[str]) -> InvalidInputError:
+    called = f"envcompile {command}" if command else "envcompile"
+    spec = next((word for word in words if word.endswith(".toml")), None)
+    hint = f"name the spec with `-f {spec}`" if spec else f"run `{called} --help`"
+    return InvalidInputError(f"`{called}` has no argument `{words[0]}`", hint)
 
 
 def _load_function(module: str, name: str) -> Callable[..., Any]:

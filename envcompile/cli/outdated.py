@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from envcompile import api
-from envcompile.cli.output import format_warning_line, write_stdout
+from envcompile.cli.output import format_warning_line, write_lines, write_stdout
 from envcompile.diagnostics.diagnostic import format_count
 from envcompile.diagnostics.errors import EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, InvalidInputError
 from envcompile.lock.diff_formats import abbreviate_digest, format_text, make_json_rows
@@ -36,11 +36,11 @@ def run_outdated(arguments: argparse.Namespace, reporter: Reporter) -> int:
     result = api.outdated(api.load(arguments.file), catalogue=arguments.catalogue, on_event=reporter.show_event)
     reporter.clear_step()
     if arguments.format == "json":
-        write_stdout(f"{json.dumps(_make_document(result), indent=2, ensure_ascii=False)}\n")
+        write_stdout(f"{json.dumps(_make_document(result), indent=2)}\n")
     elif arguments.format == "github":
         write_stdout("".join(_format_annotations(result)))
     else:
-        write_stdout("".join(f"{line}\n" for line in _format_report(result, quiet=arguments.quiet)))
+        write_lines(_format_report(result, quiet=arguments.quiet))
     if result.is_outdated:
         return EXIT_FAILED
     return EXIT_UNAVAILABLE if result.report.problems else EXIT_OK

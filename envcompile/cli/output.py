@@ -17,6 +17,8 @@ from envcompile.diagnostics.diagnostic import (
     DiagnosticsError,
     Notice,
     StepStarted,
+    clean_message,
+    escape_unprintable,
     find_span,
     format_count,
     format_diagnostic,
@@ -28,7 +30,7 @@ from envcompile.project.generated_files import format_mismatch_message
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from envcompile.diagnostics.diagnostic import Diagnostic, Event
     from envcompile.diagnostics.errors import EnvcompileError
@@ -104,6 +106,11 @@ def write_stdout(text: str) -> None:
     sys.stdout.buffer.write(text.encode())
 
 
+def write_lines(lines: Iterable[str]) -> None:
+    """Write text for people to standard output, with unprintable characters escaped."""
+    write_stdout(escape_unprintable("".join(f"{line}\n" for line in lines)))
+
+
 class Reporter:
     """Shows messages on a stream: text for people, or warnings and errors only, in a format for programs.
 
@@ -128,7 +135,7 @@ class Reporter:
     def show_step(self, text: str) -> None:
         """Show what the command is doing, in a line that the next message replaces. Only on a terminal."""
         if self._is_terminal and not self._quiet:
-            self._write(f"{_CLEAR_LINE}{text} ...")
+            self._write(f"{_CLEAR_LINE}{clean_message(text)} ...")
             self._has_step = True
 
     def clear_step(self) -> None:
@@ -141,7 +148,7 @@ class Reporter:
         """Show a result, unless `--quiet` is set."""
         if self.shows_progress:
             self.clear_step()
-            self._write(f"{text}\n")
+            self._write(f"{clean_message(text)}\n")
 
     def show_detail(self, text: str) -> None:
         """Show a message if `--verbose` is set."""
@@ -156,7 +163,7 @@ class Reporter:
             self.show_result(event.message)
         elif isinstance(event, BuildLog):
             if self._format == "text":
-                self._write("".join(f"{line}\n" for line in event.lines))
+                self._write("".join(f"{clean_message(line)}\n" for line in event.lines))
         elif event.diagnostic and event.source:
             self._show_diagnostic(event.diagnostic, event.source)
         elif self._format == "text":
@@ -177,7 +184,8 @@ class Reporter:
             shown = len(error.diagnostics)
             if error.total > 1:
                 first = f", the first {shown} are shown" if error.total > shown else ""
-                self._write(f"\n{format_count(error.total, 'mistake')} in `{error.source.name}`{first}\n")
+                name = escape_unprintable(error.source.name)
+                self._write(f"\n{format_count(error.total, 'mistake')} in `{name}`{first}\n")
 
     def _show_diagnostic(self, diagnostic: Diagnostic, source: SourceText) -> None:
         self.clear_step()
@@ -189,9 +197,9 @@ class Reporter:
     def _show_message(self, level: str, text: str, hint: str | None) -> None:
         self.clear_step()
         colors = self._colors
-        self._write(f"{colors.error}{level}{colors.end}: {redact_secrets(text)}\n")
+        self._write(f"{colors.error}{level}{colors.end}: {clean_message(text)}\n")
         if hint:
-            self._write(f"  {colors.hint}= hint:{colors.end} {redact_secrets(hint)}\n")
+            self._write(f"  {colors.hint}= hint:{colors.end} {clean_message(hint)}\n")
 
     def _write(self, text: str) -> None:
         # Characters that the encoding of the stream lacks are escaped.
@@ -249,7 +257,7 @@ def _format_annotation(row: _Row) -> str:
 
 def _escape_data(text: str) -> str:
     """Escape the message of a workflow command."""
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return escape_unprintable(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _escape_property(text: str) -> str:

@@ -7,7 +7,7 @@ from argparse import ArgumentTypeError
 from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile import api
-from envcompile.cli.output import write_stdout
+from envcompile.cli.output import write_lines, write_stdout
 from envcompile.diagnostics.diagnostic import WarningIssued, format_count
 from envcompile.diagnostics.errors import EXIT_OK, CheckFailedError
 from envcompile.loading import find_lock_path, find_spec, read_lock
@@ -60,9 +60,10 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     sizes = api.size(lock, platform=arguments.platform)
     if arguments.form == "json":
         value = {"platforms": {each.platform: describe_platform_size(each) for each in sizes}}
-        write_stdout(f"{json.dumps(value, indent=2, ensure_ascii=False)}\n")
+        write_stdout(f"{json.dumps(value, indent=2)}\n")
     else:
-        write_stdout("\n".join("".join(f"{line}\n" for line in _format_platform(each)) for each in sizes))
+        for number, each in enumerate(sizes):
+            write_lines(([""] if number else []) + [*_format_platform(each)])
     if arguments.budget:
         _check_budget(sizes, arguments.budget, reporter)
     return EXIT_OK

@@ -12,7 +12,7 @@ from argparse import ArgumentTypeError
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from envcompile.diagnostics.diagnostic import did_you_mean
+from envcompile.diagnostics.diagnostic import did_you_mean, escape_unprintable
 from envcompile.diagnostics.errors import EXIT_OK, InvalidInputError
 from envcompile.loading import find_lock_path, find_spec, read_lock, read_source
 from envcompile.lock.graph import build_graph, find_requested_packages, find_shortest_path
@@ -184,7 +184,7 @@ def write_by_platform(drawn: Iterable[str], lines: Callable[[str], Iterable[str]
     for platform in drawn:
         same.setdefault(tuple(lines(platform)), []).append(platform)
     blocks = (f"{', '.join(platforms)}\n" + "".join(f"{line}\n" for line in each) for each, platforms in same.items())
-    sys.stdout.write("\n".join(blocks))
+    sys.stdout.write(escape_unprintable("\n".join(blocks)))
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

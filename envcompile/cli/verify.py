@@ -12,7 +12,7 @@ from envcompile.diagnostics.errors import EXIT_OK, EnvcompileError, InvalidInput
 from envcompile.loading import find_lock_path, find_spec, format_file_option, read_project, read_source
 from envcompile.lock.freshness import RELOCK_HINT
 from envcompile.project.discovery import PYPROJECT_FILE_NAME
-from envcompile.project.files import display_path
+from envcompile.project.files import display_path, shorten_path
 
 if TYPE_CHECKING:
     import argparse
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if arguments.file is not None and arguments.files:
         raise InvalidInputError("`-f` and FILE both name a spec", "leave one of them out")
     named = arguments.hook or arguments.files
-    specs = _find_specs(arguments.files) if named else [display_path(find_spec(arguments.file))]
+    specs = _find_specs(arguments.files) if named else [shorten_path(find_spec(arguments.file))]
     if arguments.hook:
         from envcompile.cli.git import specs_without_their_lock  # noqa: PLC0415 - runs git
 

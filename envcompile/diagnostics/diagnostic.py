@@ -25,6 +25,17 @@ if TYPE_CHECKING:
 _BARE_PASSWORD = re.compile(r"""(?<=[\w.-]:)[^\s/@:"']+(?=@(?!sha256:))""")
 # The token of a conda channel without `https://`: the text before it is the name of a host.
 _BARE_TOKEN = re.compile(r"(?<![\w./-])(?:[\w-]+\.)+[A-Za-z]{2,}(?::[0-9]+)?/t/([^/\s\"'`]+)")
+# The words of the check `SecretsUsedInArgOrEnv` of BuildKit (frontend/dockerfile/linter, release 0.17). A name with a
+# word of the second list is not the name of a secret.
+_SECRET_WORDS = frozenset(
+    {"apikey", "auth", "credential", "credentials", "key", "passwd", "password", "pword", "secret", "token"}
+)
+_PUBLIC_WORDS = frozenset({"public"})
+# A key and the part of its value that is on the same line.
+_TOML_PAIR = re.compile(
+    r"""(?<![\w.-])(?P<key>[\w.-]+)["']?[ \t]*=[ \t]*["']{0,3}"""
+    r"""(?P<value>(?<=\"{3}).*|(?<='{3}).*|(?<=")(?:[^"\\]|\\.)*|(?<=')[^']*|[^\s"',}]*)"""
+)
 _PORT_AND_PATH = re.compile(r"[0-9]+/")
 _QUERY_VALUE = re.compile(r"[^&;]+")
 # Closing quotes, brackets and punctuation behind a URL in a sentence or a TOML text do not belong to its query.
@@ -165,6 +176,22 @@ def _mask_query_value(found: re.Match[str]) -> str:
     return f"{key}={_mask(value)}" if equals else _mask(key)
 
 
+def is_secret_name(name: str) -> bool:
+    """Whether a word of a name is one that BuildKit takes for the name of a secret: `AWS_SECRET_ACCESS_KEY`."""
+    words = set(re.split("[^a-z0-9]+", name.lower()))
+    return bool(words & _SECRET_WORDS) and not words & _PUBLIC_WORDS
+
+
+def mask_secret_values(line: str) -> str:
+    """Replace each character of the values of secret names in a line of TOML by `*`: `API_TOKEN = "***"`."""
+
+    def mask(found: re.Match[str]) -> str:
+        value = found["value"]
+        return found[0].removesuffix(value) + _mask(value) if is_secret_name(found["key"]) else found[0]
+
+    return _TOML_PAIR.sub(mask, line)
+
+
 def escape_unprintable(text: str) -> str:
     """Escape everything that a terminal does not show as one character, except tabs and newlines.
 
@@ -226,7 +253,7 @@ def _format_excerpt(source: SourceText, span: TextSpan, place: TextPosition, col
     gutter = " " * len(number)
     # Of a very long line, only the part around the mistake is shown.
     first = max(0, place.column - 1 - _MAX_LINE_WIDTH // 2) if len(text) > _MAX_LINE_WIDTH else 0
-    part = redact_secrets(text)[first : first + _MAX_LINE_WIDTH]
+    part = redact_secrets(mask_secret_values(text))[first : first + _MAX_LINE_WIDTH]
     start = place.column - 1 - first
     shown, marked = escape_unprintable(part), escape_unprintable(part[start : start + span.end - span.start])
     before = "".join("\t" if c == "\t" else " " for c in escape_unprintable(part[:start]))

@@ -301,6 +301,24 @@ _ALL_RULES = (
         "`PATH`, `PYTHONPATH` and two more, so that it produces the same wheel everywhere.",
     ),
     DiagnosticRule(
+        "secret-name",
+        "the name of a variable or label looks like a secret",
+        "The values of `env` and `labels` in `[image]` and of `build-env` are written into the Dockerfile, the image "
+        "and its history, and into git. A name with a word such as `token`, `password` or `key` is reported; the words "
+        "are those of BuildKit's check SecretsUsedInArgOrEnv. Pass secrets when the container starts: `docker run --env "
+        "NAME`, `--env-file`, or a mounted file. If the value is no secret, list the name in `allow-secret-names` in "
+        "`[image]`.",
+        phase="spec",
+        severity="warning",
+    ),
+    DiagnosticRule(
+        "invisible-character",
+        "a value for the Dockerfile contains characters that are not shown",
+        "Characters of no width and those that change the direction of a text can make a value look like another one.",
+        phase="spec",
+        severity="warning",
+    ),
+    DiagnosticRule(
         "label-name",
         "the key is not a valid label name",
         "Use lower-case letters and digits, separated by `.`, `_`, `-` or `/`.",

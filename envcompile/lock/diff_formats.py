@@ -96,7 +96,7 @@ def format_json(changes: Sequence[LockChange], before: str, after: str, push: Ma
     `push` is what a push costs, from `plan.sizes`.
     """
     value = {"before": before, "after": after, "changes": make_json_rows(changes), "push": push}
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    return json.dumps(value, indent=2)
 
 
 def make_json_rows(changes: Sequence[LockChange]) -> list[dict[str, object]]:

@@ -121,9 +121,18 @@ def _find_file_mode(path: Path) -> int:
         return 0o666 & ~mask
 
 
-def display_path(path: Path) -> str:
-    """Return a path for messages: relative to the current folder if the file is in it or in its parent folder."""
+def shorten_path(path: Path) -> str:
+    """Return the path relative to the current folder if the file is in it or in its parent folder."""
     if not path.is_absolute():
         return str(path)
     relative = os.path.relpath(path)
     return relative if not relative.startswith(os.path.join("..", "..")) else str(path)  # noqa: PTH118
+
+
+def display_path(path: Path) -> str:
+    """Return a path for messages, shortened as by `shorten_path`, with unprintable characters escaped.
+
+    A line break in the name of a file could look like the end of the message.
+    """
+    shown = shorten_path(path)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in shown)

@@ -258,6 +258,7 @@ _SPEC_READERS: dict[str, ValueReader[Any]] = {
             "command": make_array_reader(read_string),
             "stop-signal": read_signal,
             "healthcheck": _read_healthcheck,
+            "allow-secret-names": make_array_reader(read_string),
         },
     ),
     "tools": make_mapping_reader(is_valid_tool_name, read_string),

@@ -46,7 +46,8 @@ class HealthCheckSpec:
 class ImageSpec:
     """`[image]`: the repository, base, settings and start command of the final image. Mappings are sorted by key.
 
-    `user` is (UID, GID), and `stop_signal` the name of a signal such as `SIGINT`.
+    `user` is (UID, GID), and `stop_signal` the name of a signal such as `SIGINT`. `allow_secret_names` are names of
+    variables and labels that only look like those of secrets.
     """
 
     repository: str | None = None
@@ -60,6 +61,7 @@ class ImageSpec:
     command: tuple[str, ...] = ()
     stop_signal: str | None = None
     healthcheck: HealthCheckSpec | None = None
+    allow_secret_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

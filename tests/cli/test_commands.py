@@ -111,9 +111,13 @@ def test_a_debian_package_is_not_upgraded_by_its_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ([], 2, "required: COMMAND"),
-        (["lok"], 2, "invalid choice: 'lok'"),
-        (["tag", "--nonsense"], 2, "unrecognized arguments: --nonsense"),
+        ([], 2, "\n    lock "),
+        (["lok"], 2, "`lok` is not a command of envcompile\n  = hint: did you mean `lock`?"),
+        (["frobnicate"], 2, "run `envcompile --help`, which lists the commands"),
+        (["tag", "--nonsense"], 2, "`envcompile tag` has no argument `--nonsense`"),
+        (["lock", "cpu.toml"], 2, "name the spec with `-f cpu.toml`"),
+        (["--format", "json", "lok"], 2, '"hint": "did you mean `lock`?"'),
+        (["--color", "alway", "lock"], 2, "`alway` is not a value of `--color`\n  = hint: did you mean `always`?"),
         (["tag", "-f", "none.toml"], 2, "`none.toml` does not exist"),
         (["tag", "-f", "expected"], 2, "`expected` is a folder, not a file"),
         (["-C", "none", "tag"], 2, "cannot change to `none`"),

@@ -88,7 +88,7 @@ def test_a_stale_lock(project: Path) -> None:
     ("options", "said"),
     [
         ([], "the following arguments are required: --format"),
-        (["--format", "conda-lok"], "invalid choice: 'conda-lok'"),
+        (["--format", "conda-lok"], "`conda-lok` is not a value of `--format`\n  = hint: did you mean `conda-lock`?"),
         (["--format", "environment", *FILES], "`environment` contains no URLs of files"),
         (["--format", "requirements", *FILES], "`requirements` contains no URLs of files"),
         (["--format", "conda-lock", "--files", "https://u:secret@example.invalid"], "a user name, a password"),

@@ -65,6 +65,7 @@ FULL: dict[str, Any] = {
         "entrypoint": ["tini"],
         "command": ["jupyter"],
         "stop-signal": "SIGINT",
+        "allow-secret-names": ["KEY_COLUMN"],
         "healthcheck": {
             "command": ["true"],
             "interval": "30s",

@@ -32,6 +32,7 @@ from envcompile.loading import (
     format_file_option,
     load_catalogue,
     read_lock,
+    read_lock_of_project,
     read_lock_text,
     read_project,
     read_project_lock,
@@ -302,7 +303,7 @@ def verify(project: Project, *, full: bool = False, environment: Mapping[str, st
     from envcompile.loading import make_managed_files  # noqa: PLC0415 - only to verify
 
     source, option = project.source, format_file_option(project.path)
-    value = read_lock(project.lock_path)
+    value = read_lock_of_project(project)
     hint = f"run `envcompile lock{option}`"
     if full:
         known = load_catalogue(None, os.environ if environment is None else environment)

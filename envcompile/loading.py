@@ -170,6 +170,19 @@ def read_lock(path: Path) -> Lock:
     return parse_lock(text, display_path(path))
 
 
+def read_lock_of_project(project: Project) -> Lock:
+    """The lock of a project.
+
+    Raises `InvalidInputError` if it does not exist or cannot be read. If the spec has mistakes too, `DiagnosticsError`
+    is raised instead: a new lock can be made only after they are corrected.
+    """
+    try:
+        return read_lock(project.lock_path)
+    except InvalidInputError:
+        _ = project.spec
+        raise
+
+
 def check_lock(project: Project, lock: Lock, hint: str = RELOCK_HINT) -> tuple[Spec, list[Diagnostic]]:
     """The spec of a project, and a diagnostic for each of its requirements that the lock does not satisfy.
 
@@ -192,6 +205,7 @@ def check_lock_fully(
     from envcompile.base_image.default import (  # noqa: PLC0415
         PYTHON_IMAGE,
         PYTHON_PATH,
+        SYSTEM_RELEASES,
         find_conda_installer,
         find_tool_images,
     )
@@ -216,6 +230,7 @@ def check_lock_fully(
             for name in spec.platforms
             for each in find_conda_installer(spec, name)
         ),
+        systems=SYSTEM_RELEASES,
     )
     unknown_pythons = (check_standalone_python(python, name) for name, python in standalone.items())
     found = [
@@ -236,7 +251,7 @@ def read_project_lock(project: Project) -> ProjectLock:
     Raises `InvalidInputError` if the lock does not exist or cannot be read, and `DiagnosticsError` with the mistakes of
     the spec or with the requirements that the lock does not satisfy.
     """
-    lock = read_lock(project.lock_path)
+    lock = read_lock_of_project(project)
     spec, outdated = check_lock(project, lock)
     if outdated:
         raise DiagnosticsError(project.source, outdated, EXIT_FAILED)

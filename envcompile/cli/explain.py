@@ -166,8 +166,9 @@ def _explain_base_images(arguments: argparse.Namespace) -> int:
     from envcompile.spec.decode import parse_spec  # noqa: PLC0415
 
     path = find_spec(arguments.file)
+    spec = parse_spec(read_source(path)) if path.exists() else None
     lock = read_lock(find_lock_path(path))
-    spec = parse_spec(read_source(path))
+    spec = spec or parse_spec(read_source(path))
     lines = [format_decisions_json(lock, spec)] if arguments.form == "json" else format_decisions(lock, spec)
     write_lines(lines)
     return EXIT_OK

@@ -305,9 +305,9 @@ _ALL_RULES = (
         "the name of a variable or label looks like a secret",
         "The values of `env` and `labels` in `[image]` and of `build-env` are written into the Dockerfile, the image "
         "and its history, and into git. A name with a word such as `token`, `password` or `key` is reported; the words "
-        "are those of BuildKit's check SecretsUsedInArgOrEnv. Pass secrets when the container starts: `docker run --env "
-        "NAME`, `--env-file`, or a mounted file. If the value is no secret, list the name in `allow-secret-names` in "
-        "`[image]`.",
+        "are those of BuildKit's check SecretsUsedInArgOrEnv. Pass secrets when the container starts, with "
+        "`docker run --env NAME`, `--env-file` or a mounted file. If the value is no secret, list the name in "
+        "`allow-secret-names` in `[image]`.",
         phase="spec",
         severity="warning",
     ),

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 KeyPath = tuple[str | int, ...]
 
+# A line that git writes around the two sides of a merge conflict.
+CONFLICT_MARKER = re.compile(r"^(?:<{7}|={7}|>{7}|\|{7})(?: |\r?$)", re.MULTILINE)
+
 
 @dataclass(frozen=True, slots=True)
 class TextSpan:

@@ -14,7 +14,7 @@ from typing import Any
 import tomli
 
 from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
-from envcompile.diagnostics.source import KeyPath, SourceText, TextSpan
+from envcompile.diagnostics.source import CONFLICT_MARKER, KeyPath, SourceText, TextSpan
 
 # tomli needs quadratic time for a dotted key: with its own limit of 1,000 parts, 1 MiB takes up to 9 seconds. Of 57,132
 # keys in real files, none had more than 5 parts.
@@ -203,6 +203,9 @@ class TomlSource(SourceText):
             # If the text ends within an escape, the position in tomli's error may be behind the end.
             offset = min(_restore_carriage_returns(self.text, error.pos), len(self.text))
             if long_key is None or offset < long_key.end:
+                # The error of the parser may be at any marker, or behind the first one.
+                if conflict := CONFLICT_MARKER.search(self.text):
+                    raise self._create_error("the file contains merge conflict markers", conflict.start()) from None
                 raise self._create_error(_format_tomli_message(error.msg), offset) from None
         except RecursionError:
             raise self._create_error("the value is nested too deeply", self._scanner.deepest_position) from None
@@ -282,6 +285,7 @@ def _find_long_number(text: str) -> int:
 
 # Hints by words in the error message. The first row that matches is used.
 _SYNTAX_HINTS = (
+    ("merge conflict", "keep one side of the conflict, remove the lines of git, then run `envcompile lock`"),
     ("after a statement", "write one `key = value` on each line, with strings and versions in quotes"),
     (
         "expected '='",

@@ -85,8 +85,13 @@ NUMERIC_VERSION_PATTERN = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,4}){0,3}")
 RULE_PATTERN = re.compile(r"[a-z][a-z0-9.-]*")
 # Any text on one line that a terminal can display.
 SENTENCE_PATTERN = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]{0,2000}")
-# Variables that envcompile itself sets: flags, paths and lists of GPU architectures.
-VARIABLE_PATTERNS = {"name": re.compile(r"[A-Z][A-Z0-9_]*"), "value": re.compile(r"[A-Za-z0-9_./:;,+-]*")}
+# Variables that envcompile itself sets: flags, paths and lists of GPU architectures. The excluded variables select the
+# code that runs, and envcompile sets none of them.
+_CODE_VARIABLES = "PATH|ENV|BASH_ENV|LD_PRELOAD|LD_AUDIT|PYTHONPATH|PYTHONHOME|PYTHONSTARTUP"
+VARIABLE_PATTERNS = {
+    "name": re.compile(rf"(?!(?:{_CODE_VARIABLES})\Z)[A-Z][A-Z0-9_]*"),
+    "value": re.compile(r"[A-Za-z0-9_./:;,+-]*"),
+}
 SAVING_PATTERNS = {"gigabytes": NUMERIC_VERSION_PATTERN, "against": SENTENCE_PATTERN}
 REJECTED_IMAGE_PATTERNS = {"image": SENTENCE_PATTERN, "because": SENTENCE_PATTERN}
 DIAGNOSTIC_PATTERNS = {"rule": RULE_PATTERN, "message": SENTENCE_PATTERN, "hint": SENTENCE_PATTERN}

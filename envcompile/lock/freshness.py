@@ -6,6 +6,7 @@ satisfied. The pip requirements are checked in `freshness_pip`, which imports `p
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,6 +14,7 @@ from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.digests import compute_text_digest, compute_value_digest
 from envcompile.lock.graph import unrequired_packages
 from envcompile.lock.header import LAYOUT_VERSION
+from envcompile.lock.model import DEFAULT_LAYER_THRESHOLD
 from envcompile.lock.package_managers import INSTALLED_KINDS, PACKAGE_LISTS
 from envcompile.spec.conda import CondaDependency
 from envcompile.spec.model import ExtraIndex
@@ -317,6 +319,7 @@ class Expectations(NamedTuple):
     - `variables`: the environment variables that the choice of a base image can set.
     - `python_paths`: the paths of the interpreter in these base images.
     - `installers`: the name, version and sha256 of each wheel with which this release installs conda packages.
+    - `systems`: the operating system and glibc of each release of a distribution, by the code name in image tags.
     """
 
     channels: Mapping[str, str]
@@ -325,6 +328,7 @@ class Expectations(NamedTuple):
     variables: frozenset[str]
     python_paths: frozenset[str]
     installers: frozenset[tuple[str, str, str]]
+    systems: Mapping[str, tuple[str, str]]
 
 
 def check_pins(spec: Spec, lock: Lock, expected: Expectations) -> list[Diagnostic]:
@@ -339,6 +343,8 @@ def check_pins(spec: Spec, lock: Lock, expected: Expectations) -> list[Diagnosti
     for platform in lock.platforms:
         found += check_consistency(spec, platform)
         found += _check_images(spec, platform, expected)
+        found += _check_systems(spec, platform, expected)
+        found += _check_layer_threshold(platform)
         found += _check_file_names(platform)
         found += _check_interpreter(spec, platform, expected)
         found += _check_installer(platform, expected)
@@ -393,6 +399,33 @@ def _check_installer(platform: PlatformLock, expected: Expectations) -> Iterator
                 f"the lock installs conda packages with another {package.name} {package.version} than this release"
             )
             yield Diagnostic("stale", message, ("conda", "packages"))
+
+
+def _check_systems(spec: Spec, platform: PlatformLock, expected: Expectations) -> Iterator[Diagnostic]:
+    """Compare the operating system and glibc of each base image with its tag, with the release, and with each other."""
+    stated = spec.image.base
+    glibc = dict(expected.systems.values())
+    for stage, base in (("build", platform.build), ("run", platform.run)):
+        parts = split_image_reference(base.image)
+        words = set(re.split("[^a-z]+", parts.tag or "")) if parts else set()
+        systems = {expected.systems[word][0] for word in words if word in expected.systems}
+        is_known_system = not systems or base.os in systems or (stated and stated.os)
+        is_known_glibc = glibc.get(base.os, base.glibc) == base.glibc or (stated and stated.glibc)
+        if not is_known_system or not is_known_glibc:
+            message = f"the lock has {base.os} with glibc {base.glibc} for the {stage} image, which it does not have"
+            yield Diagnostic("stale", message, ("image", "base"))
+    build, run = platform.build, platform.run
+    if build.image == run.image and (build.os, build.glibc) != (run.os, run.glibc):
+        message = "the lock has two operating systems for the same build and run image"
+        yield Diagnostic("stale", message, ("image", "base"))
+
+
+def _check_layer_threshold(platform: PlatformLock) -> Iterator[Diagnostic]:
+    """Report a threshold that is not the default one, doubled some times."""
+    factor, rest = divmod(platform.layer_threshold or DEFAULT_LAYER_THRESHOLD, DEFAULT_LAYER_THRESHOLD)
+    if rest or factor & (factor - 1):
+        message = f"the lock has layers of their own from {platform.layer_threshold} MiB, which `lock` never chooses"
+        yield Diagnostic("stale", message, ())
 
 
 def _has_same_name(image: str, other: str) -> bool:

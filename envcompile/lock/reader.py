@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.diagnostics.errors import InvalidInputError
+from envcompile.diagnostics.source import CONFLICT_MARKER
 from envcompile.digests import compute_sha256
 from envcompile.lock.fields import (
     APT_PATTERNS,
@@ -67,7 +68,6 @@ if TYPE_CHECKING:
 
 _DIGEST_LINE = re.compile(r'digest = "(sha256:[0-9a-f]{64})"\n')
 _FORMAT_LINE = re.compile(r"^format = ([0-9]{1,9})$", re.MULTILINE)
-_CONFLICT_MARKER = re.compile(r"^(?:<{7}|={7}|>{7}|\|{7})(?: |$)", re.MULTILINE)
 _LOCK_KEYS = {
     *("format", "digest", "layout", "spec", "catalogue", "files", "counts", "asked", "snapshot", "channels"),
     *("private-indexes", "platforms"),
@@ -94,7 +94,7 @@ def parse_lock(text: str, name: str) -> Lock:
     hint = "run `envcompile lock`"
     if text.startswith("\N{BYTE ORDER MARK}"):
         raise InvalidInputError(f"`{name}` starts with a byte order mark, which some editors add", hint)
-    if conflict := _CONFLICT_MARKER.search(text):
+    if conflict := CONFLICT_MARKER.search(text):
         line = text.count("\n", 0, conflict.start()) + 1
         raise InvalidInputError(f"`{name}` contains merge conflict markers in line {line}", hint)
     version = _FORMAT_LINE.search(text)

@@ -360,7 +360,8 @@ def _split_version_and_build(rest: str, quoted: str) -> tuple[str | None, str | 
         if re.search(r"[,|] +=(?!=)", rest):
             glued = re.sub(r"([,|]) +=", r"\1=", rest)
             _reject(f"{quoted} has a space before an `=`", f"write `{display_text(glued)}`")
-        rest = _strip_around_separators(re.sub(r"([=<>!~]=|[=<>]) +(?![=<>!~])", r"\1", rest))
+        glued = re.sub(r"([=<>!~]=|[=<>]) +(?![=<>!~])", r"\1", rest)
+        rest = "".join(each.strip(" ") for each in re.split("([,|])", glued))
     words = [word for word in rest.split(" ") if word]
     if len(words) == 1 and (split := re.fullmatch(r"(.*[^=<>!~,|])=([^=<>!~,|]+)", words[0])):
         words = [split[1], split[2]]
@@ -377,13 +378,9 @@ def _split_version_and_build(rest: str, quoted: str) -> tuple[str | None, str | 
     return words[0], build
 
 
-def _strip_around_separators(text: str) -> str:
-    return re.sub("([,|]) +", r"\1", re.sub("(?<! ) +([,|])", r"\1", text))
-
-
 def _normalize_version(text: str, quoted: str, build: str | None = None, *, bare: bool = True) -> str:
     """The normalised version. If a `build` follows, `=1.26` means `==1.26`. `bare` is False for one in brackets."""
-    parts = re.split("([,|])", _strip_around_separators(text))
+    parts = [each.strip(" ") for each in re.split("([,|])", text)]
     if build is not None and re.fullmatch(rf"={_VERSION_PATTERN}", text):
         return _normalize_constraint(f"={text}", quoted)
     for index, part in enumerate(parts):

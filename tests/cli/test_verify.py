@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from envcompile.cli.main import main
 from envcompile.emit.dockerfile import render_dockerfile
 from envcompile.lock.graph import unrequired_packages
 from envcompile.lock.header import LAYOUT_VERSION, read_header
@@ -318,3 +319,37 @@ def test_surplus_names_those_who_need_the_rest() -> None:
     assert unrequired_packages(needs, ["d", "none"]) == ["a", "e", "g"]
     assert unrequired_packages(needs, ["a", "d", "e", "g"]) == []
     assert unrequired_packages({}, ["a"]) == []
+
+
+@pytest.mark.parametrize("command", ["verify", "tag", "explain", "lock"])
+@pytest.mark.parametrize("lock", [None, "<<<<<<< HEAD\nformat = 2\n=======\n>>>>>>> other\n", "damaged"])
+def test_a_mistake_in_the_spec_comes_before_a_missing_or_damaged_lock(
+    command: str, lock: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Promise 11: all errors at once, also for a spec that has no lock yet."""
+    spec = 'name = "x"\npytho = "3.12"\n[pip]\npackages = ["a b"]\n'
+    (tmp_path / "envcompile.toml").write_text(spec, "utf-8")
+    if lock is not None:
+        (tmp_path / "envcompile.lock").write_text(lock, "utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert main([command]) == 2
+    errors = capsys.readouterr().err
+    assert "error[unknown-key]: `pytho` is not a key" in errors
+    assert "error[requirement]: `a b` is not a requirement" in errors
+    assert "3 mistakes in `envcompile.toml`" in errors
+    assert "run `envcompile lock`" not in errors
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+@pytest.mark.parametrize("command", ["verify", "lock"])
+def test_merge_conflict_markers_in_the_spec_are_named(
+    command: str, ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ['name = "x"', "<<<<<<< HEAD", 'python = "3.12"', "=======", 'python = "3.13"', ">>>>>>> other", ""]
+    for name in ("envcompile.toml", "envcompile.lock"):
+        (tmp_path / name).write_bytes(ending.join(lines).encode())
+    monkeypatch.chdir(tmp_path)
+    assert main([command]) == 2
+    errors = capsys.readouterr().err
+    assert "error[toml-syntax]: the file contains merge conflict markers\n --> envcompile.toml:2:1\n" in errors
+    assert "quotes" not in errors

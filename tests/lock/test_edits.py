@@ -116,6 +116,42 @@ def test_an_edit_that_changes_the_image_is_in_the_diff(name: str) -> None:
     assert silent == []
 
 
+# Fields that no other field and no fact of the spec or the catalogue contradicts: texts for people, and the sizes of
+# files. A size that moves a package to another layer changes the Dockerfile.
+FREE_KEYS = ("against", "decision", "because", "rejected", "step", "inputs", "message", "hint", "size", "source")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_full_check_finds_each_edit_that_contradicts_the_lock(name: str) -> None:
+    """Promise 7, whether or not the edit changes the image."""
+    project = Project(FilePath("envcompile.toml"), TomlSource("envcompile.toml", case(name)[0]))
+    unseen = [place for place, value in edit_locks(name) if not find_messages(project, value)]
+    assert [place for place in unseen if not set(place.split(".")) & set(FREE_KEYS)] == []
+
+
+def find_messages(project: Project, value: dict[str, Any]) -> list[str]:
+    """What the reader or the full check reports about the value of a lock."""
+    try:
+        lock = decode_lock(value, "x.lock", "", is_intact=True)
+        return [each.message for each in check_lock_fully(project, lock, load_default_catalogue())[1]]
+    except EnvcompileError as error:
+        return [error.message]
+
+
+@pytest.mark.parametrize("variable", ["PATH", "LD_PRELOAD", "BASH_ENV", "OTHER"])
+@pytest.mark.parametrize("key", ["env", "build-env"])
+def test_a_lock_cannot_set_variables_that_select_code(key: str, variable: str) -> None:
+    project = Project(FilePath("envcompile.toml"), TomlSource("envcompile.toml", case("cuda")[0]))
+    value = tomli.loads(case("cuda")[1])
+    value["platforms"]["linux-64"]["decided"][key] = [{"name": variable, "value": "/evil"}]
+    expected = (
+        f"the lock sets the variable `{variable}`, which no choice of a base image sets"
+        if variable == "OTHER"
+        else f"`x.lock` is not a valid lock: `platforms.linux-64.decided.{key}.name` is missing or malformed"
+    )
+    assert expected in find_messages(project, value)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_full_check_finds_each_edit_that_changes_the_image(name: str) -> None:
     """Promise 7: `verify --full` does not trust the digests of the lock. An untouched lock passes."""

@@ -57,7 +57,7 @@ ACCEPTED: list[tuple[re.Pattern[str], list[str]]] = [
     (fields.NUMERIC_VERSION_PATTERN, ["1", "1234", "1.2.3.4", "12.1234"]),
     (fields.RULE_PATTERN, ["a", "a-b.c1"]),
     (fields.SENTENCE_PATTERN, ["", "a `b` ü", 2000 * "a"]),
-    (fields.VARIABLE_PATTERNS["name"], ["A", "A_1"]),
+    (fields.VARIABLE_PATTERNS["name"], ["A", "A_1", "PATHS", "LD_LIBRARY_PATH"]),
     (fields.VARIABLE_PATTERNS["value"], ["", "8.0;9.0+PTX", "/usr/local:a_b,c-d"]),
     (fields.WHEEL_REQUIREMENT_PATTERN, ["a ==1.*", "ab-cd ==11.22.33.*"]),
 ]
@@ -106,7 +106,7 @@ REJECTED: list[tuple[re.Pattern[str], list[str]]] = [
     (fields.NUMERIC_VERSION_PATTERN, ["", "12345", "1.", ".1", "1.2.3.4.5", "1.12345", "1a"]),
     (fields.RULE_PATTERN, ["", "1a", "-a", "A", "a_b"]),
     (fields.SENTENCE_PATTERN, [2001 * "a", "a\nb", "\x00", "\x1f", "\x7f", "\u2029", "\t"]),
-    (fields.VARIABLE_PATTERNS["name"], ["", "a", "1A", "_A", "A-B"]),
+    (fields.VARIABLE_PATTERNS["name"], ["PATH", "LD_PRELOAD", "BASH_ENV", "PYTHONPATH", "", "a", "1A", "_A", "A-B"]),
     (fields.VARIABLE_PATTERNS["value"], ["a b", "$(id)", "`id`", "a\n", '"']),
     (
         fields.WHEEL_REQUIREMENT_PATTERN,

@@ -50,6 +50,7 @@ START = {
     "command",
     "stop_signal",
     "healthcheck",
+    "allow_secret_names",
 }
 ROWS = [(table, key) for table, values in CHANGED.items() for key in values]
 
@@ -172,9 +173,8 @@ def test_a_file_of_another_package_is_found_at_its_table() -> None:
     edited = dataclasses.replace(first, pip=(renamed, *first.pip[1:]))
     images = frozenset({"python"})
     tools = {tool.name: tool.image for tool in first.tools}
-    expected = Expectations(
-        {}, images, tools, frozenset(), frozenset({first.python.path if first.python else ""}), frozenset()
-    )
+    paths = frozenset({first.python.path if first.python else ""})
+    expected = Expectations({}, images, tools, frozenset(), paths, frozenset(), {})
     assert check_pins(spec, lock, expected) == []
     (found,) = check_pins(spec, dataclasses.replace(lock, platforms=(edited, *rest)), expected)
     assert (found.path, found.rule) == (("pip", "packages"), "stale")

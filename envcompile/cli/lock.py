@@ -78,7 +78,10 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     for path in result.changed_files:
         name = f"`{display_path(path)}`"
         if arguments.check:
-            raise CheckFailedError(f"{name} would change", "run `envcompile lock`")
+            upgrades = "".join(
+                [" -U" if arguments.upgrade else "", *(f" -P {each}" for each in arguments.upgrade_package)]
+            )
+            raise CheckFailedError(f"{name} would change", f"run `envcompile lock{upgrades}`")
         sizes = f": {_format_sizes(result)} ({seconds:.1f} s)" if path == lock_path else ""
         reporter.show_result(f"{'would write' if arguments.dry_run else 'wrote'} {name}{sizes}")
     if lock_path in result.changed_files:

@@ -199,6 +199,12 @@ def _read_metadata(problems: Diagnostics, path: KeyPath, value: Any) -> tuple[Sd
     )
 
 
+def _read_channels(problems: Diagnostics, path: KeyPath, value: Any) -> tuple[str, ...] | None:
+    """Read the channels without `nodefaults`, by which conda leaves out its default channels: a spec has none."""
+    channels = make_array_reader(read_string)(problems, path, value)
+    return channels and tuple(each for each in channels if each != "nodefaults")
+
+
 # The reader of each key at the top level of a spec.
 _SPEC_READERS: dict[str, ValueReader[Any]] = {
     "name": read_image_name,
@@ -208,7 +214,7 @@ _SPEC_READERS: dict[str, ValueReader[Any]] = {
     "conda": _make_struct_reader(
         CondaSpec,
         {
-            "channels": make_array_reader(read_string),
+            "channels": _read_channels,
             "packages": make_array_reader(_read_conda_requirement),
             "resolver": make_choice_reader(("rattler", "conda-lock"), "resolver", "a resolver for conda packages"),
             "provides": make_mapping_reader(_is_valid_conda_name, _read_distributions),

@@ -81,6 +81,7 @@ def test_they_are_written_with_the_lock_and_looked_at_by_verify(project: Project
         path.write_bytes(first[name].replace(digest, 64 * b"0"))
         assert f"`{name}` is not the `{name.partition('.')[0]}` export of this lock" in project.run("verify", code=1)
         assert f"`{name}` would change" in project.run("lock", "--check", code=1)
+        assert "run `envcompile lock -U`" in project.run("lock", "--check", "-U", code=1)
         assert f"would write `{name}`" in project.run("lock", "--dry-run")
         assert f"wrote `{name}`" in project.run("lock")
         assert project.texts() == first

@@ -21,7 +21,7 @@ from envcompile.lock.writer import format_lock
 from envcompile.plan.planner import make_plan
 from envcompile.project.discovery import find_dockerfiles
 from tests.cli.test_commands import run
-from tests.kit.project import CASES, FIXTURES, case, parsed
+from tests.kit.project import CASES, FIXTURES, case, parsed, spec_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -353,3 +353,9 @@ def test_merge_conflict_markers_in_the_spec_are_named(
     errors = capsys.readouterr().err
     assert "error[toml-syntax]: the file contains merge conflict markers\n --> envcompile.toml:2:1\n" in errors
     assert "quotes" not in errors
+
+
+def test_nodefaults_is_not_a_channel() -> None:
+    """envcompile's own `environment.yml` lists it, so it is copied from there into specs."""
+    text = case("conda")[0]
+    assert spec_of(text.replace('conda-forge"]', 'conda-forge", "nodefaults"]')) == spec_of(text)

@@ -249,6 +249,11 @@ def find_uv(environment: Mapping[str, str]) -> str:
     return found
 
 
+def _format_sdist_hint(found: re.Match[str], request: PipRequest) -> str:
+    """The hint to allow an sdist; empty for a package that may already be built from its sdist."""
+    return "" if found[1] in request.sdists else found.expand(_SDIST_HINT)
+
+
 def _create_failure(errors: str, request: PipRequest) -> UnsolvableError | UnavailableError:
     text = re.sub(r"(?<=://)[^/\s@]+(?=@)", "***", errors).strip()
     reason = re.sub(r"^error: ", "", text)
@@ -267,7 +272,8 @@ def _create_failure(errors: str, request: PipRequest) -> UnsolvableError | Unava
             for name, index in indexes.items()
             if index != DEFAULT_INDEX
         ]
-        return UnsolvableError(request.platform.name, "\n".join([_NO_WHEEL_LINE.sub(_SDIST_HINT, reason), *notes]))
+        reason = _NO_WHEEL_LINE.sub(lambda found: _format_sdist_hint(found, request), reason)
+        return UnsolvableError(request.platform.name, "\n".join([reason, *notes]))
     if _NETWORK_ERROR.search(text):
         hint = CERTIFICATE_HINT if "certificate" in text else "check the network"
         return UnavailableError(f"the package index did not answer: {_shorten_output(reason)}", hint)

@@ -92,7 +92,8 @@ def test_debian_packages_a_standalone_python_and_an_sdist(engine: Engine, tmp_pa
         }
         with tls_proxy(tmp_path, hosts) as proxy:
             site = Site(proxy, tmp_path / "project")
-            spec = standalone_spec(engine, index).replace(index.url(), "https://index.invalid/simple")
+            # Without TLS, because the stand-in for a standalone Python, which downloads the sdist, has no `ssl`.
+            spec = standalone_spec(engine, index).replace(index.url(), "http://index.invalid/simple")
             (site.folder / "envcompile.toml").write_text(spec, "utf-8")
             site.envcompile("lock")
             file = site.folder / "envcompile.lock"

@@ -34,7 +34,7 @@ def test_a_short_module_has_a_reason_in_the_contributor_guide() -> None:
 
 
 def test_modules_are_split_by_feature_and_not_by_size() -> None:
-    assert len(MODULES) <= 140
+    assert len(MODULES) <= 165
     assert {module: count_lines(module) for module in MODULES if count_lines(module) > 550} == {}
 
 

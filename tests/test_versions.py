@@ -40,3 +40,8 @@ def test_minor_release_keeps_two_numbers(version: str, release: str) -> None:
 )
 def test_a_release_contains_versions_by_whole_numbers(version: str, release: str, belongs: bool) -> None:
     assert is_release_of(version, release) == belongs
+
+
+def test_a_number_that_python_cannot_read_is_not_a_version() -> None:
+    assert version_numbers(5_000 * "9") == ()
+    assert version_numbers(f"1.{5_000 * '9'}") == (1,)

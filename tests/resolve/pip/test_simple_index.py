@@ -223,3 +223,25 @@ def test_a_file_at_no_web_address_is_not_fetched(create: Callable[..., SimpleInd
 def test_an_index_is_a_web_address(url: str) -> None:
     with pytest.raises(InvalidInputError, match="the package index has an invalid URL"):
         SimpleIndex(url, {})
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"filename": f"lib-{5_000 * '1'}-py3-none-any.whl", "hashes": {}},
+        {"filename": "lib-1.tar.gz", "hashes": {}, "requires-python": f">={5_000 * '3'}"},
+        {"filename": "lib-1.tar.gz", "hashes": {}, "requires-python": 3},
+        {"filename": "lib-1.tar.gz", "hashes": {}, "upload-time": 1.5},
+        {"filename": "lib-1.tar.gz", "hashes": {}, "size": "7"},
+        {"filename": "lib-1.tar.gz", "hashes": {}, "size": -1},
+        {"filename": "lib-1.tar.gz", "hashes": {}, "size": 1 << 64},
+    ],
+)
+def test_nonsense_in_a_page_is_told_as_such(
+    row: dict[str, Any], server: WebServer, create: Callable[..., SimpleIndex]
+) -> None:
+    """`packaging` raises errors of its own for numbers of more than 4,300 digits."""
+    body = json.dumps({"files": [row]}).encode()
+    server.answer = lambda exchange: exchange.reply(200, body, {"Content-Type": MEDIA_TYPE})
+    message, _ = failure(lambda: create().fetch_files(["lib"]))
+    assert message == "the package index has no valid page of the simple API for `lib`"

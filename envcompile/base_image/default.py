@@ -14,6 +14,7 @@ from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.lock.model import BaseImage, PipPackage, PythonInterpreter
 from envcompile.spec.model import BaseImageSpec
 from envcompile.spec.pip import find_index_name
+from envcompile.spec.solver_inputs import list_pip_requirements
 from envcompile.spec.values import split_image_reference
 from envcompile.versions import is_release_of, minor_release
 
@@ -130,7 +131,7 @@ def find_tool_images(spec: Spec, *, has_standalone_python: bool = False) -> tupl
     The image of the spec takes precedence over the default one.
     """
     has_conda = bool(spec.conda.packages)
-    needs_uv = has_conda or bool(spec.pip.packages) or has_standalone_python
+    needs_uv = has_conda or bool(list_pip_requirements(spec)) or has_standalone_python
     needed = [*(["python"] if has_conda else []), *(["uv"] if needs_uv else [])]
     images = {**TOOL_IMAGES, **dict(spec.tools)}
     return tuple((name, images[name]) for name in needed)

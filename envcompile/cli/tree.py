@@ -17,6 +17,7 @@ from envcompile.diagnostics.errors import EXIT_OK, InvalidInputError
 from envcompile.loading import find_lock_path, find_spec, read_lock, read_source
 from envcompile.lock.graph import build_graph, find_requested_packages, find_shortest_path
 from envcompile.spec.decode import parse_spec
+from envcompile.spec.solver_inputs import INIT_PACKAGE, list_pip_requirements
 
 if TYPE_CHECKING:
     import argparse
@@ -68,12 +69,20 @@ def draw_tree(
 
 
 def draw_paths(
-    drawn: DependencyGraph, roots: Iterable[PackageNode], ends: Iterable[PackageNode], strokes: TreeStyle
+    drawn: DependencyGraph,
+    roots: Iterable[PackageNode],
+    ends: Iterable[PackageNode],
+    strokes: TreeStyle,
+    init: str | None = None,
 ) -> Iterator[str]:
-    """Yield the shortest path from each requested package to each of `ends`, if there is one."""
+    """Yield the shortest path from each requested package to each of `ends`, if there is one.
+
+    `init` is the name of the package that `init = true` requests, if the spec does not list it.
+    """
     found = find_shortest_paths(drawn, roots, ends)
     for path in found:
-        remark = "" if path[1:] else ", which the spec requests"
+        requested = "`init` in `[image]` requests" if path[0].name == init else "the spec requests"
+        remark = "" if path[1:] else f", which {requested}"
         yield f" {strokes.arrow} ".join(map(drawn.format_label, path)) + remark
     if not found:
         yield "no requested package depends on it"
@@ -106,12 +115,14 @@ def list_graph_rows(drawn: DependencyGraph, roots: Iterable[PackageNode]) -> lis
 class PlatformGraph(NamedTuple):
     """The graph of one platform, the packages that the spec requests, and other packages without dependents.
 
-    The latter exist only if the spec has changed since it was locked.
+    The latter exist only if the spec has changed since it was locked. `init` is the name of the package that
+    `init = true` requests, if the spec does not list it.
     """
 
     graph: DependencyGraph
     requested: tuple[PackageNode, ...]
     unrequired: tuple[PackageNode, ...]
+    init: str | None = None
 
 
 def add_graph_options(parser: argparse.ArgumentParser) -> None:
@@ -144,7 +155,10 @@ def _create_platform_graph(spec: Spec, platform: PlatformLock) -> PlatformGraph:
     drawn = build_graph(platform)
     roots = find_requested_packages(spec, drawn)
     return PlatformGraph(
-        drawn, roots, tuple(node for node, by in drawn.dependents.items() if not by and node not in roots)
+        drawn,
+        roots,
+        tuple(node for node, by in drawn.dependents.items() if not by and node not in roots),
+        INIT_PACKAGE if list_pip_requirements(spec) != spec.pip.packages else None,
     )
 
 
@@ -245,15 +259,19 @@ def run_why(arguments: argparse.Namespace, reporter: Reporter) -> int:
                 [{"kind": node.kind, "name": node.name, "version": graph.packages[node].version} for node in path]
                 for path in find_shortest_paths(graph, roots, ends[platform])
             ]
-            for platform, (graph, roots, _) in drawn.items()
+            for platform, (graph, roots, *_) in drawn.items()
         }
         sys.stdout.write(json.dumps(value, indent=2) + "\n")
         return EXIT_OK
     strokes = select_style()
 
     def lines(platform: str) -> Iterator[str]:
-        graph, roots, _ = drawn[platform]
-        return draw_paths(graph, roots, ends[platform], strokes) if ends[platform] else iter(("it is not locked here",))
+        graph, roots, _, init = drawn[platform]
+        return (
+            draw_paths(graph, roots, ends[platform], strokes, init)
+            if ends[platform]
+            else iter(("it is not locked here",))
+        )
 
     write_by_platform(drawn, lines)
     return EXIT_OK

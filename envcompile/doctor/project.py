@@ -97,7 +97,9 @@ def _read_lock(path: Path) -> Lock | None:
 
 
 def _find_resolvers(spec: Spec) -> frozenset[str]:
-    pip = {spec.pip.resolver} if spec.pip.packages else set()
+    from envcompile.spec.solver_inputs import list_pip_requirements  # noqa: PLC0415 - where there is a spec
+
+    pip = {spec.pip.resolver} if list_pip_requirements(spec) else set()
     conda = {spec.conda.resolver} if spec.conda.packages else set()
     return frozenset(pip | conda)
 

@@ -128,6 +128,7 @@ def format_requirement_omissions(export_input: ExportInput) -> Iterator[str]:
         "pip.exclude": bool(spec.pip.exclude),
         "pip.index": spec.pip.index is not None,
         "pip.extra-indexes": bool(spec.pip.extra_indexes),
+        "image.init": spec.image.init,
     }
     if omitted := [key for key, is_set in keys.items() if is_set]:
         yield f"# Omitted because this format has no such option: {', '.join(omitted)}."

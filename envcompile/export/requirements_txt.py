@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from envcompile.export.common import PINS_HEADER, describe_platforms, format_pip_omissions, merge_platforms
 from envcompile.spec.pip import collect_index_urls
+from envcompile.spec.solver_inputs import list_pip_requirements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def render_export(export_input: ExportInput) -> str:
     """The text of the file, for all platforms of the lock. A package has the hash of its file on each platform."""
-    requested = {each.name for each in export_input.spec.pip.packages}
+    requested = {each.name for each in list_pip_requirements(export_input.spec)}
     packages = list(merge_platforms(export_input.lock))
     dependents: dict[str, set[str]] = {each.name: set() for each in packages}
     for each in packages:

@@ -19,6 +19,7 @@ from envcompile.lock.freshness_pip import find_provided_versions
 from envcompile.lock.graph import PackageNode, build_graph
 from envcompile.lock.package_managers import INSTALLED_KINDS, PACKAGE_LISTS
 from envcompile.spec.pip import PipRequirement, normalize_name
+from envcompile.spec.solver_inputs import locate_requirement
 from envcompile.spec.values import display_text
 
 if TYPE_CHECKING:
@@ -179,11 +180,10 @@ def _find_path(spec: Spec, graph: DependencyGraph, node: PackageNode) -> KeyPath
         for each in level:
             manager = INSTALLED_KINDS[each.kind]
             requirements = manager.list_requirements(spec, PACKAGE_LISTS[each.kind].spec_key)
-            count = len(getattr(spec, manager.name).packages)
-            for index, requirement in enumerate(requirements[:count]):
+            for index, requirement in enumerate(requirements):
                 provides = map(normalize_name, getattr(graph.packages.get(each), "provides", ()))
                 if requirement.name == each.name or (manager.name == "pip" and requirement.name in provides):
-                    return (manager.name, "packages", index)
+                    return locate_requirement(spec, manager.name, index)
         level = [found for each in level for found in graph.dependents.get(each, ()) if found not in seen]
         seen.update(level)
     return (INSTALLED_KINDS[node.kind].name, "packages")

@@ -12,14 +12,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.digests import compute_text_digest, compute_value_digest
-from envcompile.lock.graph import unrequired_packages
+from envcompile.lock.graph import find_init_program, unrequired_packages
 from envcompile.lock.header import LAYOUT_VERSION
 from envcompile.lock.model import DEFAULT_LAYER_THRESHOLD
 from envcompile.lock.package_managers import INSTALLED_KINDS, PACKAGE_LISTS
 from envcompile.spec.conda import CondaDependency
 from envcompile.spec.model import ExtraIndex
 from envcompile.spec.pip import find_index
-from envcompile.spec.solver_inputs import find_requested_extras, list_conda_requirements, recorded_inputs
+from envcompile.spec.solver_inputs import (
+    INIT_PACKAGE,
+    find_requested_extras,
+    list_conda_requirements,
+    locate_requirement,
+    recorded_inputs,
+)
 from envcompile.spec.values import display_text, remove_digest, split_image_reference
 from envcompile.versions import is_release_of
 
@@ -172,10 +178,26 @@ def find_mismatches(spec: Spec, locked: PlatformLock) -> Iterator[Diagnostic]:
     # The choice of the base image may require wheels that the spec does not request.
     if locked.base_decision:
         roots |= set(locked.base_decision.wheel_names)
+    yield from _check_init(spec, locked)
+    if spec.image.init:
+        roots.add(INIT_PACKAGE)
     for name in unrequired_packages(_list_dependency_names("pip", locked), roots):
         yield Diagnostic(
             "stale", f"no requirement needs `{name}` any more, but the lock contains it", ("pip", "packages")
         )
+
+
+def _check_init(spec: Spec, locked: PlatformLock) -> Iterator[Diagnostic]:
+    """Check that the init program is locked if and only if the spec requests it.
+
+    A wheel or a conda package that nothing requests is reported with the other unneeded packages.
+    """
+    path: KeyPath = ("image", "init")
+    if spec.image.init and find_init_program(spec, locked) is None:
+        yield Diagnostic("stale", f"the spec requests an init, but the lock has no `{INIT_PACKAGE}`", path)
+    elif not spec.image.init and locked.base_decision and INIT_PACKAGE in locked.base_decision.apt:
+        message = f"the lock has the Debian package `{INIT_PACKAGE}` for `init`, but the spec requests no init"
+        yield Diagnostic("stale", message, path)
 
 
 def _list_dependency_names(kind: str, locked: PlatformLock) -> dict[str, tuple[str, ...]]:
@@ -217,7 +239,7 @@ def check_conda_requirements(spec: Spec, locked: PlatformLock) -> Generator[Diag
     roots = set()
     for index, requirement in enumerate(requirements):
         roots.add(requirement.name)
-        path: KeyPath = ("conda", "packages", index) if index < len(spec.conda.packages) else ("python",)
+        path = locate_requirement(spec, "conda", index)
         package = pinned.get(requirement.name)
         if package is None:
             yield Diagnostic(

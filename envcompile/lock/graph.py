@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from envcompile.lock.package_managers import INSTALLED_KINDS, PACKAGE_LISTS
 from envcompile.spec.conda import parse_dependency_name
 from envcompile.spec.pip import parse_dependency_name as parse_pip_dependency_name
+from envcompile.spec.solver_inputs import INIT_PACKAGE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -131,6 +132,18 @@ def find_used_distributions(pip: PipSpec, platform: PlatformLock) -> dict[str, C
     names = {requirement.name for requirement in pip.packages}
     names.update(parse_pip_dependency_name(text) for package in platform.pip for text in package.depends)
     return {name: providers[name] for name in sorted(names & providers.keys())}
+
+
+def find_init_program(spec: Spec, platform: PlatformLock) -> str | None:
+    """Return the path of the init program in the image, or None if the lock does not have it.
+
+    It is a wheel or a conda package in the environment. Otherwise it is a Debian package, which the spec or the choice
+    of the base image requests. A base image may have the package already, so the locked packages do not show it.
+    """
+    if INIT_PACKAGE in {*(each.name for each in platform.conda), *(each.name for each in platform.pip)}:
+        return f"/env/bin/{INIT_PACKAGE}"
+    decided = platform.base_decision.apt if platform.base_decision else ()
+    return f"/usr/bin/{INIT_PACKAGE}" if INIT_PACKAGE in (*spec.apt.packages, *decided) else None
 
 
 def sort_by_dependencies(packages: Iterable[CondaPackage]) -> list[CondaPackage]:

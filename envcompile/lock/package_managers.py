@@ -12,7 +12,7 @@ from envcompile.lock.model import SdistBuild
 from envcompile.spec import conda, pip
 from envcompile.spec.conda import CondaDependency, parse_conda_requirement
 from envcompile.spec.pip import DEFAULT_INDEX, PipRequirement, parse_requirement
-from envcompile.spec.solver_inputs import list_conda_requirements
+from envcompile.spec.solver_inputs import list_conda_requirements, list_pip_requirements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -122,7 +122,7 @@ def _list_conda_requirements(spec: Spec, _: str) -> tuple[CondaRequirement, ...]
 
 
 def _list_pip_requirements(spec: Spec, _: str) -> tuple[PipRequirement, ...]:
-    return spec.pip.packages
+    return list_pip_requirements(spec)
 
 
 def _list_debian_requirements(spec: Spec, key: str) -> tuple[NameRequirement, ...]:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from envcompile.base_image.model import ENVIRONMENT_PATH, make_image_labels
 from envcompile.base_image.python_builds import format_install_key
-from envcompile.lock.graph import find_used_distributions
+from envcompile.diagnostics.errors import InvalidInputError
+from envcompile.lock.graph import find_init_program, find_used_distributions
 from envcompile.plan.apt import create_apt_files, find_apt_stages
 from envcompile.plan.conda import create_conda_files, create_provided_files, find_conda_layers
 from envcompile.plan.model import HealthCheck, LockStageFile, Plan, PlatformTarget, RuntimeConfig
 from envcompile.plan.pip import create_pip_files, create_pip_layers, create_sdist_files, create_sdist_layers
 from envcompile.platforms import PLATFORMS
+from envcompile.spec.solver_inputs import INIT_PACKAGE
 from envcompile.versions import version_numbers
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ def make_plan(spec: Spec, lock: Lock) -> Plan:
         layers=create_pip_layers(spec.pip, lock),
         sdists=create_sdist_layers(lock),
         guards_pip=python and not any(_has_pip(platform) for platform in lock.platforms),
-        start=_create_runtime_config(spec, shared, conda=conda, python=python),
+        start=_create_runtime_config(spec, lock, shared, conda=conda, python=python),
     )
 
 
@@ -173,6 +175,7 @@ def _describe_account(image: ImageSpec) -> str:
 
 def _create_runtime_config(
     spec: Spec,
+    lock: Lock,
     of_base: tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]],
     *,
     conda: bool,
@@ -192,11 +195,27 @@ def _create_runtime_config(
         workdir=image.workdir or _find_home_directory(image),
         expose=tuple(sorted(image.expose)),
         # The activation scripts of the packages set variables for every program that the container runs.
-        entrypoint=(*((ACTIVATION_SCRIPT,) if conda else ()), *image.entrypoint),
+        entrypoint=(
+            *(_format_init_command(spec, lock) if image.init else ()),
+            *((ACTIVATION_SCRIPT,) if conda else ()),
+            *image.entrypoint,
+        ),
         command=image.command or ("python" if python else "bash",),
         stop_signal=image.stop_signal,
         healthcheck=HealthCheck(_format_healthcheck_options(check), check.command) if check else None,
     )
+
+
+def _format_init_command(spec: Spec, lock: Lock) -> tuple[str, str]:
+    """Return the words that start the init program, which then starts the rest of the entrypoint.
+
+    Raises `InvalidInputError` if a platform of the lock does not have the program.
+    """
+    paths = {find_init_program(spec, platform) for platform in lock.platforms}
+    if None in paths:
+        raise InvalidInputError(f"the lock does not have `{INIT_PACKAGE}`, which `init` needs", "run `envcompile lock`")
+    # One entrypoint serves all platforms. If they do not have the program at the same path, PATH selects it.
+    return (paths.pop() or INIT_PACKAGE) if len(paths) == 1 else INIT_PACKAGE, "--"
 
 
 def _format_healthcheck_options(check: HealthCheckSpec) -> tuple[str, ...]:

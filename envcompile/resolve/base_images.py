@@ -37,8 +37,10 @@ from envcompile.base_image.model import BaseImageRequest
 from envcompile.base_image.python_builds import find_standalone_python
 from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
 from envcompile.diagnostics.errors import EXIT_FAILED, EXIT_UNAVAILABLE, UnavailableError
+from envcompile.lock.graph import find_init_program
 from envcompile.lock.model import BaseImage, PythonInterpreter, Step, ToolImage
 from envcompile.platforms import PLATFORMS
+from envcompile.spec.solver_inputs import INIT_PACKAGE
 from envcompile.spec.values import remove_digest, split_image_reference
 from envcompile.versions import minor_release
 
@@ -393,6 +395,7 @@ def _apply_decision(
     warnings = (*decision.warnings, *(iter_unused_libraries(platform) if is_gpu_unused else ()))
     record = record_decision(replace(decision, warnings=warnings), format_catalogue_version(catalogue), python, steps)
     record = _add_compiler(spec, decision.run, replace(record, wheels=wheels))
+    record = _add_init(spec, platform, record)
     if uses_base_python(spec) and decision.run.python_source == "distribution":
         record = _use_distribution_python(f"python{python}", platform, record)
     return replace(platform, build=build, run=run, base_decision=record)
@@ -428,6 +431,19 @@ def _add_compiler(spec: Spec, run: StageImage, record: BaseImageDecision) -> Bas
     step = Step(2, "jit", ("jit",), "compiles at run time: gcc, libc6-dev", source="the spec")
     explanation = tuple(sorted((*record.explanation, step), key=lambda step: step.step))
     return replace(record, apt=tuple(sorted({*record.apt, "gcc", "libc6-dev"})), explanation=explanation)
+
+
+def _add_init(spec: Spec, platform: PlatformLock, record: BaseImageDecision) -> BaseImageDecision:
+    """Add the Debian package of the init program, if the spec requests an init and no locked package has the program.
+
+    This is the case without a Python, which its wheel needs.
+    """
+    if not spec.image.init or find_init_program(spec, platform):
+        return record
+    # Locks hold this text: do not change it.
+    step = Step(2, "init", ("init",), f"no Python for the wheel of the init program: {INIT_PACKAGE}", source="the spec")
+    explanation = tuple(sorted((*record.explanation, step), key=lambda step: step.step))
+    return replace(record, apt=tuple(sorted({*record.apt, INIT_PACKAGE})), explanation=explanation)
 
 
 def _use_distribution_python(python: str, platform: PlatformLock, record: BaseImageDecision) -> BaseImageDecision:

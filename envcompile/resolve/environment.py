@@ -21,7 +21,12 @@ from envcompile.platforms import PLATFORMS
 from envcompile.resolve.conda.channels import add_distributions
 from envcompile.resolve.model import CondaRequest, PipRequest, PipResolution
 from envcompile.spec.pip import PipRequirement, find_index_name
-from envcompile.spec.solver_inputs import list_conda_requirements
+from envcompile.spec.solver_inputs import (
+    INIT_PACKAGE,
+    list_conda_requirements,
+    list_pip_requirements,
+    locate_requirement,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -111,7 +116,10 @@ def solve_environment(  # noqa: PLR0913, PLR0917 - every effect is an argument
         pip = PipResolution()
         if spec.pip.packages:
             _check_implementation(source, conda_packages)
-            pip = _solve_pip(source, spec, name, context, python, conda_packages, earlier, solvers, upgrade)
+        if requirements := _select_pip_requirements(spec, python, conda_packages):
+            pip = _solve_pip(
+                source, spec, name, requirements, context, python, conda_packages, earlier, solvers, upgrade
+            )
         base, tools = context.base, context.tools
         locked = PlatformLock(name, python, base, base, tools, pip.packages, conda_packages, pip_build=pip.builds)
         kept = earlier.lock.find_platform(name) if earlier.lock and not upgrade.includes("tools") else None
@@ -119,12 +127,35 @@ def solve_environment(  # noqa: PLR0913, PLR0917 - every effect is an argument
         return replace(locked, conda_installer=installer), pip.overlaps
 
     solved = run_in_threads(solve_platform, names)
+    platforms = _drop_unused_uv(spec, tuple(platform for platform, _ in solved))
     used_channels = {package.channel for packages in conda.values() for package in packages}
     return SolvedEnvironment(
-        tuple(platform for platform, _ in solved),
+        platforms,
         tuple(channel for channel in solvers.channels if channel.name in used_channels),
         {platform.platform: overlaps for platform, overlaps in solved},
     )
+
+
+def _select_pip_requirements(
+    spec: Spec, python: PythonInterpreter | None, conda_packages: tuple[CondaPackage, ...]
+) -> tuple[PipRequirement, ...]:
+    """Return the pip requirements of one platform.
+
+    The wheel of the init program is left out if conda has the program. It is also left out if there is no Python to
+    install it with: `choose_base_images` then adds the Debian package.
+    """
+    if python is None or any(package.name == INIT_PACKAGE for package in conda_packages):
+        return spec.pip.packages
+    return list_pip_requirements(spec)
+
+
+def _drop_unused_uv(spec: Spec, platforms: tuple[PlatformLock, ...]) -> tuple[PlatformLock, ...]:
+    """Return the platforms without uv, if it was only needed for the wheel of the init program and there is none."""
+    if spec.pip.packages or spec.conda.packages:
+        return platforms
+    if any(each.pip or (each.python and each.python.build) for each in platforms):
+        return platforms
+    return tuple(replace(each, tools=tuple(tool for tool in each.tools if tool.name != "uv")) for each in platforms)
 
 
 def _solve_conda(  # noqa: PLR0913, PLR0917 - a request depends on all earlier decisions
@@ -225,6 +256,7 @@ def _solve_pip(  # noqa: PLR0913, PLR0917 - a request depends on all earlier dec
     source: TomlSource,
     spec: Spec,
     name: str,
+    requirements: tuple[PipRequirement, ...],
     context: BuildContext,
     python: PythonInterpreter | None,
     conda_packages: tuple[CondaPackage, ...],
@@ -237,7 +269,7 @@ def _solve_pip(  # noqa: PLR0913, PLR0917 - a request depends on all earlier dec
     if python is None or solvers.pip is None:
         raise AssertionError("a checked spec with pip packages has a Python and a resolver")
     request = PipRequest(
-        requirements=(*spec.pip.packages, *map(PipRequirement, context.wheels)),
+        requirements=(*requirements, *map(PipRequirement, context.wheels)),
         exclude=spec.pip.exclude,
         platform=PLATFORMS[name],
         python=python.version,
@@ -306,12 +338,12 @@ def explain_unsolvable(
 
 def _locate_problems(error: UnsolvableError, spec: Spec) -> list[Diagnostic]:
     """Return a diagnostic for each requirement that cannot be satisfied on its own."""
-    places = {each.name: index for index, each in reversed(list(enumerate(spec.pip.packages)))}
+    places = {each.name: index for index, each in reversed(list(enumerate(list_pip_requirements(spec))))}
     return [
         Diagnostic(
             "unsolvable",
             problem.message,
-            ("pip", "packages", places[problem.name]) if problem.name in places else ("pip", "packages"),
+            locate_requirement(spec, "pip", places[problem.name]) if problem.name in places else ("pip", "packages"),
             problem.hint,
         )
         for problem in error.problems
@@ -324,15 +356,17 @@ def _find_blamed_requirements(error: UnsolvableError, spec: Spec) -> list[KeyPat
     These are the names after "you require", or else all names of requirements in the text.
     """
     manager = PACKAGE_MANAGERS[error.table]
-    # The requirement for Python, which is added to those of conda, is left out: it is at another key of the spec.
-    requirements = manager.list_requirements(spec, "packages")[: len(getattr(spec, manager.name).packages)]
+    requirements = manager.list_requirements(spec, "packages")
+    if manager.name == "conda":
+        # Not the requirement for Python, which is added to those of the spec: a reason may name it without blame.
+        requirements = spec.conda.packages
     names = [each.name for each in requirements]
     reason = " ".join(error.reason.split()).lower()
     # A name matches in any spelling, but not as a part of a longer name.
     patterns = [rf"{'[-_.]'.join(map(re.escape, name.split('-')))}(?![a-z0-9_-])" for name in names]
     required = [i for i, pattern in enumerate(patterns) if re.search(rf"you require {pattern}", reason)]
     mentioned = [i for i, pattern in enumerate(patterns) if re.search(rf"(?<![a-z0-9_.-]){pattern}", reason)]
-    return [(error.table, "packages", index) for index in required or mentioned]
+    return [locate_requirement(spec, error.table, index) for index in required or mentioned]
 
 
 def _indent_reason(text: str) -> str:

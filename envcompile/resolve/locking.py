@@ -20,6 +20,7 @@ from envcompile.project.settings import find_cache_folder, read_mirrors
 from envcompile.registry import create_registry
 from envcompile.resolve.environment import EarlierLock, Solvers
 from envcompile.resolve.upgrade import UpgradeRequest
+from envcompile.spec.solver_inputs import list_pip_requirements
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +44,8 @@ def create_solvers(
     """
     environment = effects.environment
     images = create_registry(environment, offline=effects.offline)
-    pip = _create_pip_resolver(spec.pip.resolver, find_cache_folder(environment), warn) if spec.pip.packages else None
+    needs_pip = bool(list_pip_requirements(spec))
+    pip = _create_pip_resolver(spec.pip.resolver, find_cache_folder(environment), warn) if needs_pip else None
     create_apt_sources = partial(_create_apt_sources, images, effects, warn)
     if not spec.conda.packages:
         return Solvers(pip, None, images, (), effects, create_apt_sources, catalogue)

@@ -15,6 +15,7 @@ from envcompile.project.generated_files import EXPORT_FILES, EXPORTERS
 from envcompile.spec.conda import allows_version, parse_match_spec
 from envcompile.spec.model import PACKAGE_TABLES
 from envcompile.spec.pip import check_indexes, normalize_name, parse_package_name, parse_requirement
+from envcompile.spec.solver_inputs import INIT_PACKAGE
 from envcompile.spec.values import CONTROL_CHARACTER, display_text, split_image_reference
 
 if TYPE_CHECKING:
@@ -221,6 +222,9 @@ def _check_excluded(value: dict[str, Any]) -> Iterator[Diagnostic]:
             if name in requested:
                 message = f"`{display_text(text)}` is excluded, but also requested as `{display_text(requested[name])}`"
                 yield Diagnostic("excluded-requirement", message, path, "remove it from `packages` or from `exclude`")
+            elif name == INIT_PACKAGE and _get_value(value, "image", "init") is True:
+                message = f"`{display_text(text)}` is excluded, but `init` in `[image]` needs it"
+                yield Diagnostic("excluded-requirement", message, path, "remove it from `exclude`, or remove `init`")
 
 
 def _check_images(value: dict[str, Any]) -> Iterator[Diagnostic]:

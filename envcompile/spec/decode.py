@@ -262,6 +262,7 @@ _SPEC_READERS: dict[str, ValueReader[Any]] = {
             "expose": make_array_reader(read_port),
             "entrypoint": make_array_reader(read_string),
             "command": make_array_reader(read_string),
+            "init": read_boolean,
             "stop-signal": read_signal,
             "healthcheck": _read_healthcheck,
             "allow-secret-names": make_array_reader(read_string),

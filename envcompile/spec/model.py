@@ -46,8 +46,9 @@ class HealthCheckSpec:
 class ImageSpec:
     """`[image]`: the repository, base, settings and start command of the final image. Mappings are sorted by key.
 
-    `user` is (UID, GID), and `stop_signal` the name of a signal such as `SIGINT`. `allow_secret_names` are names of
-    variables and labels that only look like those of secrets.
+    `user` is (UID, GID), and `stop_signal` the name of a signal such as `SIGINT`. With `init`, a locked init program is
+    the first process of a container. `allow_secret_names` are names of variables and labels that only look like those
+    of secrets.
     """
 
     repository: str | None = None
@@ -59,6 +60,7 @@ class ImageSpec:
     expose: tuple[int, ...] = ()
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
+    init: bool = False
     stop_signal: str | None = None
     healthcheck: HealthCheckSpec | None = None
     allow_secret_names: tuple[str, ...] = ()

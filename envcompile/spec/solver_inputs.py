@@ -1,16 +1,17 @@
-"""Derives the inputs of the resolvers from a spec: its conda requirements, and the options that the lock records."""
+"""Derives the inputs of the resolvers from a spec: its requirements, and the options that the lock records."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from envcompile.spec.conda import CondaRequirement
-from envcompile.spec.pip import normalize_name
+from envcompile.spec.pip import PipRequirement, normalize_name
 from envcompile.versions import minor_release
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from envcompile.diagnostics.source import KeyPath
     from envcompile.spec.model import BaseImageSpec, SdistMetadataOverride, Spec
 
 
@@ -26,6 +27,35 @@ def list_conda_requirements(spec: Spec) -> tuple[CondaRequirement, ...]:
     build = f" *_cp{minor_release(spec.python).replace('.', '')}t" if spec.free_threaded else ""
     python = CondaRequirement((f"python =={spec.python}" if exact else f"python {spec.python}.*") + build)
     return (*spec.conda.packages, python)
+
+
+# The program that `init = true` starts first. The package index has it as a wheel of 9 kB for x86_64 and aarch64, which
+# needs glibc, and Debian and Ubuntu have a package of the same name.
+INIT_PACKAGE = "dumb-init"
+
+
+def list_pip_requirements(spec: Spec) -> tuple[PipRequirement, ...]:
+    """Return the pip requirements of a spec, and, if `image.init` is set, one for the init program.
+
+    There is none for the init program if the spec itself requests it, from any package manager.
+    """
+    return (*spec.pip.packages, PipRequirement(INIT_PACKAGE)) if _needs_init_requirement(spec) else spec.pip.packages
+
+
+def _needs_init_requirement(spec: Spec) -> bool:
+    if not spec.image.init:
+        return False
+    # A requirement with a marker may not apply on every platform.
+    requested = {each.name for each in spec.pip.packages if each.marker is None}
+    requested.update(each.name for each in spec.conda.packages)
+    return INIT_PACKAGE not in {*requested, *spec.apt.packages}
+
+
+def locate_requirement(spec: Spec, table: str, index: int) -> KeyPath:
+    """Return the key path of a requirement: an item of `list_conda_requirements` or `list_pip_requirements`."""
+    if index < len(getattr(spec, table).packages):
+        return (table, "packages", index)
+    return ("python",) if table == "conda" else ("image", "init")
 
 
 def recorded_inputs(spec: Spec) -> dict[str, tuple[str, ...]]:

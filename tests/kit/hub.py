@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PATCHES = {"3.10": "3.10.19", "3.11": "3.11.14", "3.12": "3.12.12", "3.13": "3.13.11"}
-# What compiles at run time, and the Python of each release.
-DEBIAN = ("gcc", "libc6-dev", "g++")
+# What compiles at run time, an init, and the Python of each release.
+DEBIAN = ("gcc", "libc6-dev", "g++", "dumb-init")
 NOBLE = {"python3.12": "3.12.3-1ubuntu0.8", "python3.12-dev": "3.12.3-1ubuntu0.8"}
 JAMMY = {"python3.10": "3.10.12-1~22.04.11", "python3.10-dev": "3.10.12-1~22.04.11"}
 CREATED = "2025-12-01T00:00:00Z"

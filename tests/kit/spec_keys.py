@@ -64,6 +64,7 @@ FULL: dict[str, Any] = {
         "expose": [8888],
         "entrypoint": ["tini"],
         "command": ["jupyter"],
+        "init": True,
         "stop-signal": "SIGINT",
         "allow-secret-names": ["KEY_COLUMN"],
         "healthcheck": {

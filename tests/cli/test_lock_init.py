@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.test_lock_base_images import Machine
 from tests.kit.channel import made_channel
 from tests.kit.channel import served as served_channel
 from tests.kit.hub import made_hub
 from tests.kit.index import Index, Wheel, served
+from tests.kit.machine import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

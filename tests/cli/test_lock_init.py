@@ -144,7 +144,7 @@ def test_without_pip_packages(machine: Machine) -> None:
 def test_conda_with_python_gets_the_wheel(machine: Machine, channel: str) -> None:
     platform = lock(machine, conda(channel, "python"))
     assert pip_names(platform) == {"dumb-init": "1.2.5"}
-    assert [tool.name for tool in platform.tools] == ["micromamba", "uv"]
+    assert [tool.name for tool in platform.tools] == ["python", "uv"]
     assert entrypoint(machine) == ["/env/bin/dumb-init", "--", "/env/bin/activated"]
 
 
@@ -153,7 +153,7 @@ def test_conda_without_python_gets_the_debian_package(machine: Machine, channel:
     platform = lock(machine, conda(channel, "ffmpeg"))
     assert platform.pip == ()
     assert [each.name for each in platform.apt] == ["dumb-init"]
-    assert [tool.name for tool in platform.tools] == ["micromamba"]
+    assert [tool.name for tool in platform.tools] == ["python", "uv"]
     assert entrypoint(machine) == ["/usr/bin/dumb-init", "--", "/env/bin/activated"]
     assert "no Python for the wheel of the init program: dumb-init (init)" in machine.run("explain")[0]
     assert "apt dumb-init 1.0, which `init` in `[image]` requests" in machine.run("why", "dumb-init")[0]

@@ -166,6 +166,14 @@ def spec(packages: str, base: str, more: str = "", top: str = "") -> str:
     )
 
 
+def apt_and_pip_spec(engine: Engine) -> str:
+    """Debian packages of both stages and pip packages, with an init, as root."""
+    more = 'build = ["make"]\n[pip]\npackages = ["six"]'
+    facts = f'os = "debian-12", glibc = "2.36", python = "{engine.python}", python-path = "/usr/bin/python3"'
+    text = spec('"tini"', engine.base, more, 'python = "3.11"').replace('os = "debian-12", glibc = "2.36"', facts)
+    return f'{text}\nuser = "0:0"\ninit = true\n[tools]\nuv = "{engine.uv}"\n'
+
+
 def installed(said: str) -> dict[str, str]:
     rows = [line.split() for line in said.splitlines() if line.endswith(" installed")]
     return {name.partition(":")[0]: version for name, version, _ in rows}

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engine.test_apt import Work
+from tests.engine.test_apt import Work, apt_and_pip_spec
 from tests.engine.test_apt import spec as apt_spec
 from tests.engine.test_conda import spec as conda_spec
 from tests.kit.debian_archive import debian_archive
@@ -85,12 +85,13 @@ def _started(root: Path, registry: str) -> Iterator[str]:
 def test_two_engines_give_one_digest(
     engine: Engine, conda_channel: Channel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For pip packages, for conda and pip packages, and for Debian's packages."""
+    """For pip packages, for conda and pip packages, for Debian's packages, and for these with pip packages and an init."""
     with debian_archive() as archive:
         specs = {
             "pip": engine.stand_ins(PIP),
             "conda": conda_spec(engine, conda_channel.url, '"everything"', '[pip]\npackages = ["six", "idna"]'),
             "apt": apt_spec('"tini"', os.environ["ENVCOMPILE_TEST_DEBIAN"]),
+            "apt and pip": apt_and_pip_spec(engine),
         }
         works = {}
         for name, spec in specs.items():

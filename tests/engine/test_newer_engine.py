@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.engine.test_apt import Work, apt_and_pip_spec
 from tests.engine.test_conda import spec as conda_spec
-from tests.kit.engine import docker, envcompile
+from tests.kit.debian_archive import debian_archive
+from tests.kit.engine import docker
 from tests.kit.project import CASES, FIXTURES
 
 if TYPE_CHECKING:
@@ -54,28 +56,37 @@ def test_its_check_finds_nothing(engine: Engine, newer: Callable[[], None], name
     assert "Check complete, no warnings found." in docker("buildx", "build", "--check", "-", text=text)
 
 
-def inspect(engine: Engine, text: str) -> tuple[list[str], dict[str, Any]]:
+def inspect(engine: Engine, text: str, *options: str) -> tuple[list[str], dict[str, Any]]:
     """The diff ids and the run configuration of an image that is built from nothing."""
-    engine.build(text, TAG, "--no-cache")
+    engine.build(text, TAG, "--no-cache", *options)
     (found,) = json.loads(docker("image", "inspect", TAG))
     docker("image", "rm", "--force", TAG)
     return found["RootFS"]["Layers"], {key: value for key, value in found["Config"].items() if value}
 
 
-@pytest.mark.parametrize("kind", ["pip", "conda and pip"])
+def make_spec(engine: Engine, channel: str, kind: str) -> str:
+    """The spec of an image of this kind. Half of them run as root, and half of them have an init."""
+    if kind == "conda and pip":
+        return conda_spec(engine, channel, '"everything"', '[pip]\npackages = ["six"]')
+    if kind == "conda":
+        return conda_spec(engine, channel, '"everything"').replace("[image]", '[image]\nuser = "0:0"\ninit = true')
+    if kind == "apt and pip":
+        return apt_and_pip_spec(engine)
+    return engine.stand_ins(PIP)
+
+
+@pytest.mark.parametrize("kind", ["pip", "conda", "conda and pip", "apt and pip"])
 def test_it_builds_the_same_layers(
     engine: Engine, conda_channel: Channel, newer: Callable[[], None], tmp_path: Path, kind: str
 ) -> None:
     """Promise 6: every layer (diff id) and the run configuration are equal on every supported BuildKit."""
-    spec = engine.stand_ins(PIP)
-    if kind != "pip":
-        spec = conda_spec(engine, conda_channel.url, '"everything"', '[pip]\npackages = ["six"]')
-    (tmp_path / "envcompile.toml").write_text(spec, "utf-8")
-    envcompile("lock", "-q", folder=tmp_path)
-    text = envcompile("dockerfile", "-q", folder=tmp_path)
-    here = inspect(engine, text)
-    newer()
-    there = inspect(engine, text)
+    with debian_archive() as archive:
+        work = Work(tmp_path, archive)
+        work.lock(make_spec(engine, conda_channel.url, kind))
+        text = work.dockerfile()
+        here = inspect(engine, text, *work.secret())
+        newer()
+        there = inspect(engine, text, *work.secret())
     assert here[0] == there[0]
     # Newer engines leave out what is empty, and what no container uses.
     keys = {"Env", "Cmd", "Entrypoint", "WorkingDir", "User", "Labels", "ExposedPorts", "StopSignal", "Healthcheck"}

@@ -85,7 +85,7 @@ def _started(root: Path, registry: str) -> Iterator[str]:
 def test_two_engines_give_one_digest(
     engine: Engine, conda_channel: Channel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For pip packages, for conda and pip packages, for Debian's packages, and for these with pip packages and an init."""
+    """For pip packages, conda and pip packages, Debian packages, and these with pip packages and an init."""
     with debian_archive() as archive:
         specs = {
             "pip": engine.stand_ins(PIP),

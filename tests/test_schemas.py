@@ -25,6 +25,7 @@ from envcompile.diagnostics.rules import RULES
 from envcompile.diagnostics.toml_source import TomlSource
 from envcompile.loading import SCHEMA_FILES, find_schema_file
 from envcompile.lock.model import (
+    ActivationVariable,
     AptPackage,
     BaseImageDecision,
     Channel,
@@ -356,11 +357,22 @@ def everything() -> dict[str, Any]:
     conda = CondaPackage(
         *("ffmpeg", "7.1.1", "gpl_h127656b_106", "corp", "linux-64", "ffmpeg-7.1.1-gpl_h127656b_106.conda", 64 * "a"),
         *(32 * "b", 1234, ("libgcc >=13", "python_abi 3.12.* *_cp312"), ("ffmpeg-python",)),
+        env=(
+            ActivationVariable("FFMPEG_DATA", "/env/share/ffmpeg", "etc/conda/activate.d/ffmpeg.sh", is_default=True),
+        ),
+        activate=("etc/conda/activate.d/other.sh",),
     )
     apt = (AptPackage("git", "1:2.39.5-0+deb12u3", "amd64", 64 * "c", 7264380, ("perl",), 46 << 20),)
     platforms = tuple(
         dataclasses.replace(
-            each, python=PYTHON, conda=(conda,), **_sdist(each.pip[-1]), apt=apt, apt_build=apt, base_decision=DECIDED
+            each,
+            python=PYTHON,
+            conda=(conda,),
+            conda_installer=_sdist(each.pip[-1])["pip_build"][0].packages,
+            **_sdist(each.pip[-1]),
+            apt=apt,
+            apt_build=apt,
+            base_decision=DECIDED,
         )
         for each in lock.platforms
     )

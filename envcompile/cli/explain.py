@@ -11,6 +11,7 @@ from envcompile.cli.output import write_lines
 from envcompile.diagnostics.diagnostic import did_you_mean
 from envcompile.diagnostics.errors import EXIT_OK, InvalidInputError
 from envcompile.diagnostics.rules import RULES
+from envcompile.lock.activation import merge_variables
 
 if TYPE_CHECKING:
     import argparse
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 def format_decisions(lock: Lock, spec: Spec) -> Iterator[str]:
     """Yield lines of text about the base images of each platform: the choice, its reasons and its warnings.
 
-    The distributions that pip packages need and conda packages contain come last.
+    The variables and scripts of conda packages follow, and the distributions in them that pip packages need.
     """
     for number, platform in enumerate(lock.platforms):
         yield from ([""] if number else [])
@@ -35,6 +36,9 @@ def format_decisions(lock: Lock, spec: Spec) -> Iterator[str]:
             yield "  why        the lock was made by a release that did not record the reasons: run `envcompile lock`"
         else:
             yield from _format_decision(platform, platform.base_decision)
+        conda_env = merge_variables(platform.conda)
+        yield from (f"  variable   {name}={value}, of a conda package" for name, value in conda_env.items())
+        yield from (f"  activates  {each.name}: {', '.join(each.activate)}" for each in platform.conda if each.activate)
         if provided := format_provided(spec, platform):
             yield f"  from conda {provided}"
 
@@ -86,7 +90,9 @@ def _format_step(row: Step) -> Iterator[str]:
 def format_decisions_json(lock: Lock, spec: Spec) -> str:
     """Return a JSON object with the images and the decision of each platform (null if the lock has none).
 
-    `from-conda` has the distributions that pip packages need, with the conda package that contains each.
+    `conda-env` has the variables that conda packages set in the image, and `activate` the scripts of each conda package
+    that must be run. `from-conda` has the distributions that pip packages need, with the conda package that contains
+    each.
     """
     from envcompile.lock.graph import find_used_distributions  # noqa: PLC0415 - for conda and pip packages together
 
@@ -96,6 +102,8 @@ def format_decisions_json(lock: Lock, spec: Spec) -> str:
         found[platform.platform] = {
             **{stage: describe_base_image(platform, stage) for stage in ("build", "run")},
             "decided": decided and _convert_decision(decided),
+            "conda-env": merge_variables(platform.conda),
+            "activate": {each.name: each.activate for each in platform.conda if each.activate},
             "from-conda": {name: each.name for name, each in find_used_distributions(spec.pip, platform).items()},
         }
     return json.dumps({"platforms": found}, indent=2)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from envcompile.lock.diff import LockChange
 
 # With `--upgrade`, more changes than this are only counted.
+_MAX_LISTED_PACKAGES = 5
 _MAX_REPORTED_CHANGES = 40
 
 
@@ -75,6 +76,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     _show_changes(result.changes, reporter, limit=_MAX_REPORTED_CHANGES if arguments.upgrade else None)
     if lock_path in result.changed_files:
         _show_provided(result, reporter)
+        _show_scripts(result, reporter)
     for path in result.changed_files:
         name = f"`{display_path(path)}`"
         if arguments.check:
@@ -114,6 +116,28 @@ def _show_provided(result: LockResult, reporter: Reporter) -> None:
     for provided, names in platforms.items():
         if provided:
             reporter.show_result(f"conda provides for pip packages on {' and '.join(names)}: {provided}")
+
+
+def _show_scripts(result: LockResult, reporter: Reporter) -> None:
+    """Show the conda packages whose activation scripts must be run, and those whose scripts are not known."""
+    packages = {package.name: package for each in result.lock.platforms for package in each.conda if package.activate}
+    if not packages:
+        return
+    from envcompile.lock.activation import UNKNOWN_SCRIPTS  # noqa: PLC0415 - only for conda packages with scripts
+
+    unknown = sorted(name for name, package in packages.items() if UNKNOWN_SCRIPTS in package.activate)
+    dynamic = sorted(packages.keys() - {*unknown})
+    if dynamic:
+        reporter.show_result(
+            f"activation scripts of {', '.join(dynamic)} run when the container or a login shell starts; with "
+            "`docker exec` or a Kubernetes `command`, run `/env/bin/activated PROGRAM`"
+        )
+    if unknown:
+        more = f" and {len(unknown) - _MAX_LISTED_PACKAGES} more" if len(unknown) > _MAX_LISTED_PACKAGES else ""
+        reporter.show_result(
+            f"archives of {', '.join(unknown[:_MAX_LISTED_PACKAGES])}{more} could not be read, so the image does not "
+            "set the variables of their activation scripts, which still run when the container starts"
+        )
 
 
 def _show_details(result: LockResult, reporter: Reporter) -> None:

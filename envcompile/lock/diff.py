@@ -15,6 +15,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from envcompile.diagnostics.diagnostic import format_count
+from envcompile.lock.activation import merge_variables
 from envcompile.lock.graph import PackageNode, build_graph
 from envcompile.lock.model import DEFAULT_LAYER_THRESHOLD
 from envcompile.lock.package_managers import INSTALLED_KINDS, PACKAGE_LISTS, count_packages
@@ -39,6 +40,7 @@ CHANGE_LABELS = {
     "compute": "GPU architectures",
     "variable": "variable {}",
     "build-variable": "build variable {}",
+    "conda-variable": "variable {} of conda packages",
     "facts": "catalogue of base images",
     "tool": "image of the tool {}",
     "python": "Python",
@@ -187,6 +189,7 @@ def _collect_pins(lock: Lock, platform: PlatformLock) -> dict[tuple[str, str], _
     pins["layers", ""] = _PinnedValue(f"{platform.layer_threshold or DEFAULT_LAYER_THRESHOLD} MiB")
     if platform.base_decision:
         pins |= _collect_decision_pins(platform.base_decision)
+    pins |= {("conda-variable", name): _PinnedValue(value) for name, value in merge_variables(platform.conda).items()}
     pins |= {("tool", each.name): _PinnedValue(each.image) for each in platform.tools}
     # A Python from conda is one of the conda packages.
     if platform.python and platform.python.source != "conda":

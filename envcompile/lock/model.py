@@ -53,6 +53,19 @@ class Channel:
     url: str
 
 
+class ActivationVariable(NamedTuple):
+    """A variable that an activation script of a conda package always sets to the same value.
+
+    `script` is the path of the script in the package, or that of a file in `etc/conda/env_vars.d`. With `is_default`,
+    the script sets the variable only if it is not set.
+    """
+
+    name: str
+    value: str
+    script: str
+    is_default: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class CondaPackage:
     """One locked conda package: one archive.
@@ -60,7 +73,9 @@ class CondaPackage:
     `subdir` is the folder of the channel (`linux-64` or `noarch`), `channel` the name of a `Channel` of the lock,
     and `file` the name of the archive. `sha256` and `md5` are hexadecimal, and `size` is in bytes. `depends` are the
     MatchSpecs of the channel's record. `provides` are the normalised names (PEP 503) of the Python distributions in
-    the package, sorted.
+    the package, sorted. `env` are the variables that its activation scripts always set to the same value, in the order
+    of the scripts. `activate` are the paths of the scripts that do more than that; `UNKNOWN_SCRIPTS` if the archive
+    could not be read.
     """
 
     name: str
@@ -74,6 +89,8 @@ class CondaPackage:
     size: int | None = None
     depends: tuple[str, ...] = ()
     provides: tuple[str, ...] = ()
+    env: tuple[ActivationVariable, ...] = ()
+    activate: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

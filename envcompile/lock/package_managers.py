@@ -17,7 +17,7 @@ from envcompile.spec.solver_inputs import list_conda_requirements, list_pip_requ
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from envcompile.lock.model import AptPackage, CondaPackage, Lock, Pins, PipPackage, PlatformLock
+    from envcompile.lock.model import ActivationVariable, AptPackage, CondaPackage, Lock, Pins, PipPackage, PlatformLock
     from envcompile.project.toml_writer import TomlTable
     from envcompile.spec.conda import CondaRequirement
     from envcompile.spec.model import Spec
@@ -81,11 +81,18 @@ class PackageList(NamedTuple):
             values = {key: getattr(package, key.replace("-", "_")) for key in self.row_keys}
             if values.get("build-env"):
                 values["build-env"] = [{"name": name, "value": value} for name, value in values["build-env"]]
+            if values.get("env"):
+                values["env"] = [_row_from_variable(each) for each in values["env"]]
             yield {**row, **{key: None if value in ((), "") else value for key, value in values.items()}}
 
     def count_packages(self, platforms: Iterable[PlatformLock | Pins]) -> int:
         """Return the number of packages in this list on all platforms."""
         return sum(1 for platform in platforms for _ in self.iter_packages(platform))
+
+
+def _row_from_variable(variable: ActivationVariable) -> TomlTable:
+    when = "unset" if variable.is_default else None
+    return {"name": variable.name, "value": variable.value, "script": variable.script, "when": when}
 
 
 class PackageManager(NamedTuple):
@@ -147,6 +154,7 @@ def _describe_debian_package(package: AptPackage) -> str:
 
 _CONDA_ROW_KEYS = (
     *("name", "version", "build", "channel", "subdir", "file", "sha256", "md5", "size", "depends", "provides"),
+    *("env", "activate"),
 )
 _PIP_ROW_KEYS = (
     *("name", "version", "kind", "file", "sha256", "size", "unpacked", "index", "requires-python", "depends"),

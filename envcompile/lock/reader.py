@@ -13,6 +13,7 @@ from envcompile.diagnostics.diagnostic import Diagnostic
 from envcompile.diagnostics.errors import InvalidInputError
 from envcompile.diagnostics.source import CONFLICT_MARKER
 from envcompile.digests import compute_sha256
+from envcompile.lock.activation import ACTIVATE_PATTERN, ACTIVATION_CONDITION_PATTERN, ACTIVATION_PATTERNS
 from envcompile.lock.fields import (
     APT_PATTERNS,
     CATALOGUE_PATTERN,
@@ -39,6 +40,7 @@ from envcompile.lock.fields import (
 )
 from envcompile.lock.header import FORMAT_VERSION, HEADER_COMMENT
 from envcompile.lock.model import (
+    ActivationVariable,
     AptPackage,
     BaseImage,
     BaseImageDecision,
@@ -330,7 +332,7 @@ def _read_sdist_builds(
 
 def _read_conda_package(reader: LockFieldReader, value: object, where: str) -> CondaPackage:
     keys = ("name", "version", "build", "channel", "subdir", "file", "sha256")
-    table = reader.read_table(value, where, {*keys, "md5", "size", "depends", "provides"})
+    table = reader.read_table(value, where, {*keys, "md5", "size", "depends", "provides", "env", "activate"})
     name, version, build, channel, subdir, file, sha256 = reader.read_strings(table, where, keys, CONDA_PATTERNS)
     return CondaPackage(
         *(name, version, build, channel, subdir, file, sha256),
@@ -338,7 +340,22 @@ def _read_conda_package(reader: LockFieldReader, value: object, where: str) -> C
         size=_read_optional_number(reader, table, where, "size"),
         depends=reader.read_matching_array(table.get("depends", []), f"{where}.depends", MATCH_SPEC_PATTERN),
         provides=reader.read_matching_array(table.get("provides", []), f"{where}.provides", PIP_NAME_PATTERN),
+        env=_read_activation_variables(reader, table.get("env", []), f"{where}.env"),
+        activate=reader.read_matching_array(table.get("activate", []), f"{where}.activate", ACTIVATE_PATTERN),
     )
+
+
+def _read_activation_variables(reader: LockFieldReader, value: object, where: str) -> tuple[ActivationVariable, ...]:
+    keys = tuple(ACTIVATION_PATTERNS)
+    variables = []
+    for row in reader.read_array(value, where):
+        table = reader.read_table(row, where, {*keys, "when"})
+        name, text, script = reader.read_strings(table, where, keys, ACTIVATION_PATTERNS)
+        is_default = table.get("when") is not None
+        if is_default:
+            reader.read_matching(table["when"], f"{where}.when", ACTIVATION_CONDITION_PATTERN)
+        variables.append(ActivationVariable(name, text, script, is_default))
+    return tuple(variables)
 
 
 def _read_apt_package(reader: LockFieldReader, value: object, where: str) -> AptPackage:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from envcompile.base_image.model import ENVIRONMENT_PATH, make_image_labels
 from envcompile.base_image.python_builds import format_install_key
 from envcompile.diagnostics.errors import InvalidInputError
+from envcompile.lock.activation import merge_variables
 from envcompile.lock.graph import find_init_program, find_used_distributions
 from envcompile.plan.apt import create_apt_files, find_apt_stages
 from envcompile.plan.conda import create_conda_files, create_provided_files, find_conda_layers
@@ -155,11 +156,17 @@ def _format_python_builds(platform: str, python: PythonInterpreter) -> tuple[str
 
 
 def _find_base_settings(locked: PlatformLock) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
-    """Return the environment variables and the labels that the base images need."""
+    """Return the environment variables of the conda packages and the base images, and the labels of the images.
+
+    Activation scripts of conda packages set their variables again when the container starts. Programs that are started
+    without the entry point only have these.
+    """
+    env = merge_variables(locked.conda)
     decided = locked.base_decision
-    return (
-        (decided.env, tuple(sorted(make_image_labels(decided.cuda, decided.driver).items()))) if decided else ((), ())
-    )
+    if decided is None:
+        return tuple(env.items()), ()
+    labels = make_image_labels(decided.cuda, decided.driver)
+    return tuple(sorted({**env, **dict(decided.env)}.items())), tuple(sorted(labels.items()))
 
 
 def _find_home_directory(image: ImageSpec) -> str:

@@ -171,7 +171,8 @@ def resolve_lock(  # noqa: PLR0913, PLR0917 - every effect is an argument
     `warn` is called with each warning about packages that are compatible, but overwrite each other's files.
 
     Raises `DiagnosticsError` if no packages satisfy the requirements, or no base image fits the packages;
-    `UnavailableError` if an index, a registry or a program is missing.
+    `UnavailableError` if an index, a registry or a program is missing, or an archive of a conda package cannot be read
+    because of the network.
     """
     from envcompile.diagnostics.diagnostic import DiagnosticsError  # noqa: PLC0415 - after the other input
     from envcompile.diagnostics.errors import EXIT_FAILED  # noqa: PLC0415
@@ -214,7 +215,11 @@ def resolve_lock(  # noqa: PLR0913, PLR0917 - every effect is an argument
         raise DiagnosticsError(source, problems, EXIT_FAILED)
     for warning in found:
         warn(warning)
-    return lock
+    if not any(platform.conda for platform in lock.platforms):
+        return lock
+    from envcompile.resolve.conda.activation import add_activation  # noqa: PLC0415 - for conda packages only
+
+    return add_activation(lock, earlier.lock, solvers.effects, retries_unread=upgrade.names is True)
 
 
 def record_layer_threshold(lock: Lock, earlier: EarlierLock, upgrade: UpgradeRequest) -> Lock:

@@ -112,6 +112,23 @@ def test_without_python(engine: Engine, conda_channel: Channel, tmp_path: Path) 
     assert 'CMD ["bash"]' in text
 
 
+def test_static_variables_need_no_entry_point(engine: Engine, conda_channel: Channel, tmp_path: Path) -> None:
+    """`docker run --entrypoint` stands in for `docker exec`, Kubernetes, Apptainer and enroot."""
+    locked = lock(tmp_path, spec(engine, conda_channel.url, '"settings"', python=""))
+    (package,) = locked.conda
+    assert package.activate == ("etc/conda/activate.d/settings.sh",)
+    tag = "envcompile-test-static-variables"
+    engine.build((tmp_path / "Dockerfile").read_text("utf-8"), tag)
+    without = docker("run", "--rm", "--entrypoint", "env", tag).splitlines()
+    assert "PLACES_DATA=/env/share/settings" in without
+    assert not [line for line in without if line.startswith("SETTINGS_")]
+    activated = docker("run", "--rm", "--entrypoint", "/env/bin/activated", tag, "env").splitlines()
+    assert {"PLACES_DATA=/env/share/settings", "SETTINGS_HOME=/env/share/settings"} <= {*activated}
+    assert {"PLACES_DATA=/env/share/settings", "SETTINGS_HOME=/env/share/settings"} <= {
+        *engine.run(tag, "env").splitlines()
+    }
+
+
 def test_an_archive_with_other_bytes_fails_the_build(engine: Engine, conda_channel: Channel, tmp_path: Path) -> None:
     lock(tmp_path, spec(engine, conda_channel.url, '"greeting"', python=""))
     text = (tmp_path / "Dockerfile").read_text("utf-8")

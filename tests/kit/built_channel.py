@@ -5,7 +5,8 @@
     libgreeting  a C library with its two symbolic links
     greeting     a program linked to it, which also holds the prefix in its binary
     greeter      a noarch Python package with an entry point
-    settings     a package whose activation script sets variables, one of them a path that grows
+    settings     a package with two activation scripts: one sets variables, one of them a path that grows; the other one
+                 always sets a variable to the same value
     linked       a `.conda` archive made by py-rattler-build; its post-link script runs `greeting` and makes a folder
     everything   nothing but what it depends on: all the others
 
@@ -55,6 +56,14 @@ export SETTINGS_HOME="${settings_parts[0]}"
 export SETTINGS_TEXT='two words, "quoted", $unexpanded'
 export SETTINGS_PATH="$SETTINGS_HOME/${settings_parts[1]}${SETTINGS_PATH:+:$SETTINGS_PATH}"
 unset settings_parts
+"""
+STATIC_ACTIVATION = """\
+if [ -n "${PLACES_DATA:-}" ]; then
+    export _CONDA_SET_PLACES_DATA="$PLACES_DATA"
+fi
+if [ -d "$CONDA_PREFIX/share/settings" ]; then
+    export PLACES_DATA="$CONDA_PREFIX/share/settings"
+fi
 """
 DEACTIVATION = "unset SETTINGS_HOME SETTINGS_TEXT SETTINGS_PATH\n"
 LIBRARY = """\
@@ -345,6 +354,7 @@ def settings() -> Package:
         "settings",
         "2.0",
         files={
+            "etc/conda/activate.d/places.sh": STATIC_ACTIVATION.encode(),
             "etc/conda/activate.d/settings.sh": ACTIVATION.encode(),
             "etc/conda/deactivate.d/settings.sh": DEACTIVATION.encode(),
             "share/settings/plugins/README": b"Nothing yet.\n",

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 from envcompile.lock.diff import LockChange, LockRequest, compare_locks
 from envcompile.lock.diff_formats import format_json, format_listing, format_markdown, format_summary, format_text
-from envcompile.lock.model import AptPackage, Channel, CondaPackage, Lock, PipPackage, PlatformLock, ToolImage
+from envcompile.lock.model import (
+    ActivationVariable,
+    AptPackage,
+    Channel,
+    CondaPackage,
+    Lock,
+    PipPackage,
+    PlatformLock,
+    ToolImage,
+)
 from envcompile.plan.sizes import describe_push_costs, estimate_push_costs
 from tests.kit.project import FIXTURES, parsed, spec_of
 
@@ -377,3 +386,15 @@ def test_debian_packages_move_with_the_snapshot() -> None:
     assert next(format_listing(after)) == "snapshot of the archive 2026-01-02T00:00:00Z"
     (came,) = compare_locks(replace(after, platforms=()), after)
     assert (came.kind, came.after) == ("platform", "4 packages")
+
+
+def test_a_variable_that_a_package_sets_in_the_image_is_a_change() -> None:
+    """The Dockerfile differs, although every package has the same file."""
+    script = "etc/conda/activate.d/gdal.sh"
+    package = conda("libgdal", "3.9")
+    before = replace(package, activate=("etc/conda/activate.d/*.sh",))
+    after = replace(package, env=(ActivationVariable("GDAL_DATA", "/env/share/gdal", script),))
+    assert lines(locked(linux_64=[before]), locked(linux_64=[after])) == [
+        "  + variable GDAL_DATA of conda packages /env/share/gdal"
+    ]
+    assert lines(locked(linux_64=[after]), locked(linux_64=[after])) == []

@@ -67,6 +67,8 @@ PLATFORM: dict[str, Any] = {
             "size": 10,
             "depends": ["python >=3.12"],
             "provides": ["numpy"],
+            "env": [{"name": "ONE", "value": "1", "script": "etc/conda/activate.d/numpy.sh", "when": "unset"}],
+            "activate": ["etc/conda/activate.d/other.sh"],
         },
     ],
     "pip": [
@@ -126,7 +128,8 @@ REMOVABLE = {
     *(f"platforms.linux-64.{key}" for key in ("python", "warnings")),
     *(f"platforms.linux-64.decided.{key}" for key in PLATFORM["decided"] if key != "catalogue"),
     *(f"platforms.linux-64.trail.{key}" for key in ("inputs", "rejected", "source")),
-    *(f"platforms.linux-64.conda[0].{key}" for key in ("md5", "size", "depends", "provides")),
+    *(f"platforms.linux-64.conda[0].{key}" for key in ("md5", "size", "depends", "provides", "env", "activate")),
+    "platforms.linux-64.conda[0].env.when",
     *(
         f"platforms.linux-64.pip[{index}].{key}"
         for index, key in ((0, "size"), (0, "depends"), (1, "size"), (1, "unpacked"))
@@ -358,7 +361,7 @@ def test_a_warning_of_any_rule_is_a_warning() -> None:
 
 def test_absent_optional_values() -> None:
     value = copy.deepcopy(VALUE)
-    for path in sorted(path for path in REMOVABLE if not path.startswith("files.")):
+    for path in sorted(path for path in REMOVABLE if not path.startswith("files.") and ".env." not in path):
         *parents, last = path.replace("[", ".").replace("]", "").split(".")
         table: Any = value
         for key in parents:
@@ -380,6 +383,7 @@ def test_absent_optional_values() -> None:
     )
     (conda,) = platform.conda
     assert (conda.md5, conda.size, conda.depends, conda.provides) == (None, None, (), ())
+    assert (conda.env, conda.activate) == ((), ())
     assert [(each.size, each.depends) for each in platform.pip] == [(None, ()), (None, ())]
 
 
@@ -435,3 +439,11 @@ def test_a_number_of_5000_digits_is_a_malformed_lock(key: str) -> None:
     row |= {"kind": "wheel", key: {"depends": [f"b >={digits}"], "requires-python": f">={digits}"}.get(key, digits)}
     with pytest.raises(InvalidInputError, match="has more than 4,000 characters"):
         parse_package_row(row)
+
+
+@pytest.mark.parametrize(
+    "name", ["PATH", "HOME", "LD_PRELOAD", "LD_LIBRARY_PATH", "BASH_ENV", "CONDA_PREFIX", "LC_ALL"]
+)
+def test_a_conda_package_cannot_set_the_variables_of_the_login_and_the_loader(name: str) -> None:
+    message = error_of(changed((*PLACE, "conda", 0, "env", 0, "name"), name))
+    assert message.endswith("`platforms.linux-64.conda[0].env.name` is missing or malformed")

@@ -163,7 +163,7 @@ def parse_answer(request: CondaRequest, answer: Mapping[str, Any]) -> tuple[Cond
         raise UnsolvableError(request.platform.name, _format_reason(request, problem, answer["missing"]), "conda")
     if answer["kind"] != "solved":
         channel = _find_failed_channel(request.channels, problem, answer.get("failed_channel"))
-        raise _create_channel_error(answer["kind"], problem, channel)
+        raise create_channel_error(answer["kind"], problem, channel)
     names = {channel.url: channel.name for channel in request.channels}
     packages = [
         CondaPackage(**{**row, "channel": names[row["channel"]], "depends": tuple(row["depends"])})
@@ -202,7 +202,8 @@ def _find_failed_channel(channels: tuple[Channel, ...], problem: str, index: int
     return next((channel for channel in channels if channel.url in problem), channels[0])
 
 
-def _create_channel_error(kind: str, problem: str, channel: Channel) -> EnvcompileError:
+def create_channel_error(kind: str, problem: str, channel: Channel) -> EnvcompileError:
+    """Return the error for a channel that cannot be read. `kind` and `problem` come from the worker."""
     name = f"the conda channel `{channel.name}`"
     # Show the first error of the chain (what was tried) and the last one (why it failed).
     first, *causes = " ".join(problem.split()).split(" Caused by: ")

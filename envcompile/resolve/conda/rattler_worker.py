@@ -1,10 +1,12 @@
 """The program that solves conda requests with py-rattler: `rattler_worker REQUESTS ANSWERS`, run in its own process.
 
 REQUESTS is a JSON file: an object with `requests`, `offline` and `timeout` (seconds for one download). Each request
-comes from `rattler.format_request`. A request with `files` is not solved: the worker looks up the records of these
-archives. ANSWERS becomes a JSON file with one answer per request, in the same order; it is written completely or not
-at all. The `kind` of an answer is `solved` (with `packages`), `unsolvable` (with `problem` and `missing`), or the
-kind of a channel error (with `problem` and `failed_channel`). Only this module imports py-rattler.
+comes from `rattler.format_request` or `activation`. A request with `files` is not solved: the worker looks up the
+records of these archives. A request with `archives` reads the activation scripts in these archives, see
+`activation_reader`. ANSWERS becomes a JSON file with one answer per request, in the same order; it is written
+completely or not at all. The `kind` of an answer is `solved` (with `packages`), `read` (with `archives`), `unsolvable`
+(with `problem` and `missing`), or the kind of a channel error (with `problem` and `failed_channel`). Only this module
+and `activation_reader` import py-rattler.
 
 Measured behaviour of py-rattler 0.28 that explains the code below:
 
@@ -81,10 +83,14 @@ async def _answer_all_requests(value: dict[str, Any]) -> list[dict[str, Any]]:
     client = rattler.Client.from_config(config, max_retries=_MAX_RETRIES, timeout=value["timeout"])
     source = rattler.SourceConfig(cache_action="force-cache-only" if value["offline"] else "cache-or-fetch")
     gateway = rattler.Gateway(cache, default_config=source, client=client)
-    return list(await asyncio.gather(*(_answer_request(request, gateway) for request in requests)))
+    return list(await asyncio.gather(*(_answer_request(request, gateway, client) for request in requests)))
 
 
-async def _answer_request(request: dict[str, Any], gateway: rattler.Gateway) -> dict[str, Any]:
+async def _answer_request(request: dict[str, Any], gateway: rattler.Gateway, client: rattler.Client) -> dict[str, Any]:
+    if "archives" in request:
+        from envcompile.resolve.conda.activation_reader import read_archives  # noqa: PLC0415 - few locks need it
+
+        return {"kind": "read", "archives": await read_archives(client, request["archives"], request["prefix"])}
     inputs = SolveInputs(request, gateway, [rattler.Channel(url) for url in request["channels"]])
     if failure := await _find_channel_failure(inputs):
         return failure

@@ -243,6 +243,10 @@ def scripts(draw: st.DrawFn, depth: int = 0) -> str:
             lines.append(draw(st.sampled_from([f"unset {name}", f"export {name}", "# a comment; \\"])))
         elif kind == 5:
             lines.append(f"{draw(conditions())} && export {name}={draw(words())}")
+        elif kind == 6 and not depth:
+            value = draw(st.sampled_from(["one", "two words", "$CONDA_PREFIX/x"]))
+            default = f'export {name}="${{{name}:-{value}}}"'
+            lines.append(draw(st.sampled_from([default, f'[ -z "${name}" ] && export {name}="{value}"'])))
         elif depth < 2:
             lines.append(f"if {draw(conditions())}; then\n{draw(scripts(depth + 1))}")
             if draw(st.booleans()):

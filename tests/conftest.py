@@ -13,7 +13,7 @@ from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from tests.kit.effort import count_examples
-from tests.kit.network import cut_off
+from tests.kit.network import cut_off, keep_from_public_registries
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -77,9 +77,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Cut the network off for every test that does not say that it needs one."""
+    """Cut the network off for every test that does not say that it needs one, and public registries for the others."""
     if any(item.get_closest_marker(name) for name in ("engine", "index")):
-        return (yield)
+        with keep_from_public_registries():
+            return (yield)
     with cut_off() as done:
         # A user who may not make namespaces runs the tests with the network; CI does not.
         if not done and os.environ.get("CI"):

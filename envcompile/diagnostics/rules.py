@@ -239,6 +239,14 @@ _ALL_RULES = (
         "cannot derive from the image's name, registry or files: os, glibc, python and python-path.",
     ),
     DiagnosticRule(
+        "image-platform",
+        "a digest in the spec is that of an image for another platform",
+        "A digest names an image for one platform, or an index of the images for several. With the digest of the "
+        "former, other platforms would get programs for the wrong machine. `lock` asks the registry once for the "
+        "platforms of a digest in the spec, and the build compares the machine of each base image with the lock.",
+        phase="spec",
+    ),
+    DiagnosticRule(
         "catalogue",
         "the file is not a valid CUDA catalogue",
         "The option `--catalogue` or the user setting `catalogue` names a JSON file that replaces the CUDA facts of "

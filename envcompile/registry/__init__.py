@@ -11,9 +11,13 @@ from envcompile.project.settings import find_home_folder, read_mirrors
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from envcompile.net.http import RetryPolicy
     from envcompile.registry.client import ImageProperties, RegistryClient
     from envcompile.registry.image_contents import DebianSystem
 
+
+# How long a check waits that is left out without an answer, in seconds.
+_CHECK_TIMEOUT = 5.0
 
 # These registry clients import the HTTP client only when the first image is needed. Most runs need none.
 
@@ -48,6 +52,11 @@ class OfflineRegistry:
         del platform
         return self._refuse(reference)
 
+    def find_platforms(self, reference: str) -> frozenset[str]:
+        """The registry is not read, so no platform is known."""
+        del reference
+        return frozenset()
+
     def read_debian_system(self, reference: str, platform: str, keyring: str) -> DebianSystem:
         """See `RegistryClient`."""
         del platform, keyring
@@ -81,6 +90,17 @@ class LazyRegistry:
         """See `RegistryClient`."""
         return self._load_client().read_creation_time(reference, platform)
 
+    def find_platforms(self, reference: str) -> frozenset[str]:
+        """The platforms of an image in docker's notation. Empty if the registry does not answer in a few seconds."""
+        from envcompile.net.http import RetryPolicy  # noqa: PLC0415 - imports an HTTP client
+
+        policy = RetryPolicy(timeout=_CHECK_TIMEOUT, attempts=1)
+        client = _create_client(self._environment, read_mirrors(self._environment), policy)
+        try:
+            return client.list_platforms(reference)
+        except UnavailableError:
+            return frozenset()
+
     def read_debian_system(self, reference: str, platform: str, keyring: str) -> DebianSystem:
         """See `RegistryClient`."""
         return self._load_client().read_debian_system(reference, platform, keyring)
@@ -95,8 +115,10 @@ class LazyRegistry:
         return self._client
 
 
-def _create_client(environment: Mapping[str, str], mirrors: Mapping[str, str]) -> RegistryClient:
+def _create_client(
+    environment: Mapping[str, str], mirrors: Mapping[str, str], policy: RetryPolicy | None = None
+) -> RegistryClient:
     from envcompile.registry.client import RegistryClient  # noqa: PLC0415 - imports an HTTP client
 
     folder = Path(environment.get("DOCKER_CONFIG") or find_home_folder(environment) / ".docker")
-    return RegistryClient(folder, mirrors, environment=environment)
+    return RegistryClient(folder, mirrors, policy, environment=environment)

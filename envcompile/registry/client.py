@@ -309,14 +309,19 @@ class RegistryClient:
         return response.value is not None
 
     def list_platforms(self, reference: str) -> frozenset[str]:
-        """The platforms of a `name:tag` in docker's notation; an empty set if `has_tag` is False."""
+        """The platforms of a `name:tag` or `name@digest` in docker's notation; an empty set if `has_tag` is False.
+
+        Entries without a platform, such as attestations, are left out.
+        """
         if not self.has_tag(reference):
             return frozenset()
         image = locate_image(reference, self._mirrors)
         manifest = parse_manifest(image, self._fetch_manifest(image, image.tag_or_digest), None)
         if is_index(manifest):
-            return frozenset(find_platform_entries(image, manifest))
-        return frozenset({format_platform(self._fetch_config(image, manifest))})
+            found = list(find_platform_entries(image, manifest))
+        else:
+            found = [format_platform(self._fetch_config(image, manifest))]
+        return frozenset(filter(PLATFORM_PATTERN.fullmatch, found))
 
     def read_layer_types(self, reference: str, platform: str) -> tuple[tuple[str, ...], dict[str, Any]]:
         """The media types of the layers of an image, from the lowest one up, and its configuration.

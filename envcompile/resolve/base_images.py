@@ -39,7 +39,9 @@ from envcompile.diagnostics.diagnostic import Diagnostic, DiagnosticsError
 from envcompile.diagnostics.errors import EXIT_FAILED, EXIT_UNAVAILABLE, UnavailableError
 from envcompile.lock.graph import find_init_program
 from envcompile.lock.model import BaseImage, PythonInterpreter, Step, ToolImage
+from envcompile.net.process import run_in_threads
 from envcompile.platforms import PLATFORMS
+from envcompile.spec.decode import parse_spec_value
 from envcompile.spec.solver_inputs import INIT_PACKAGE
 from envcompile.spec.values import remove_digest, split_image_reference
 from envcompile.versions import minor_release
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 
     from envcompile.base_image.catalogue import Catalogue
     from envcompile.base_image.model import BaseImageResult, PackageSummary, StageImage
+    from envcompile.diagnostics.source import KeyPath
     from envcompile.diagnostics.toml_source import TomlSource
     from envcompile.lock.model import BaseImageDecision, Lock, PlatformLock
     from envcompile.resolve.upgrade import UpgradeRequest
@@ -77,6 +80,9 @@ class ImageReader(Protocol):
     def read_image(self, reference: str, platform: str) -> ImageReport:
         """Return the properties of `name[:tag]@digest` for a platform in Docker's notation, such as linux/amd64."""
 
+    def find_platforms(self, reference: str) -> frozenset[str]:
+        """Return the platforms of `name[:tag]@digest` in Docker's notation; none if the registry does not answer."""
+
 
 class BuildContext(NamedTuple):
     """The target of the resolvers on one platform: the base image, its interpreter and the build tools.
@@ -104,6 +110,58 @@ class BaseImageInputs(NamedTuple):
 
 
 # Before the solvers run: the build context.
+
+
+def check_image_platforms(source: TomlSource, spec: Spec, earlier: Lock | None, images: ImageReader) -> None:
+    """Reject an image that the spec gives by the digest of a manifest for another platform than a requested one.
+
+    An image that the earlier lock has for all platforms is not looked up again, and a registry that does not answer is
+    passed over: the build compares the machine of each base image with the lock.
+
+    Raises `DiagnosticsError` with a diagnostic for each such image.
+    """
+    given: list[tuple[KeyPath, str]] = []
+    if base := spec.image.base:
+        is_text = isinstance(parse_spec_value(source).get("image", {}).get("base"), str)
+        given.append((("image", "base") if is_text else ("image", "base", "image"), base.image))
+    needed = dict(find_tool_images(spec, has_standalone_python=True))
+    given += [(("tools", name), image) for name, image in spec.tools if name in needed]
+    given = [(path, image) for path, image in given if "@" in image and not _is_locked_everywhere(image, spec, earlier)]
+    if not given:
+        return
+    wanted = {name: PLATFORMS[name].docker_platform for name in spec.platforms}
+    diagnostics = []
+    for (path, image), found in zip(
+        given, run_in_threads(images.find_platforms, [image for _, image in given]), strict=True
+    ):
+        missing = [
+            name
+            for name, docker in wanted.items()
+            if not any(f"{platform}/".startswith(f"{docker}/") for platform in found)
+        ]
+        if found and missing:
+            diagnostics.append(_create_platform_diagnostic(path, image, sorted(found), missing))
+    if diagnostics:
+        raise DiagnosticsError(source, diagnostics)
+
+
+def _is_locked_everywhere(image: str, spec: Spec, earlier: Lock | None) -> bool:
+    locked = {each.platform: each for each in earlier.platforms} if earlier else {}
+    return all(
+        name in locked and image in {locked[name].build.image, *(tool.image for tool in locked[name].tools)}
+        for name in spec.platforms
+    )
+
+
+def _create_platform_diagnostic(path: KeyPath, image: str, found: list[str], missing: list[str]) -> Diagnostic:
+    only = " and ".join(f"`{platform}`" for platform in found)
+    others = " and ".join(f"`{name}`" for name in missing)
+    message = f"the digest of `{remove_digest(image)}` is that of an image for {only}, and the spec requests {others}"
+    hint = (
+        f"write the digest for all platforms, which `docker buildx imagetools inspect {remove_digest(image)}` shows, "
+        "or change `platforms`"
+    )
+    return Diagnostic("image-platform", message, path, hint)
 
 
 def resolve_base_images(  # noqa: PLR0913

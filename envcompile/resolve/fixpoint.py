@@ -22,6 +22,7 @@ from envcompile.lock.model import PythonInterpreter, Step
 from envcompile.resolve.base_images import (
     BaseImageInputs,
     BuildContext,
+    check_image_platforms,
     choose_base_images,
     collect_pinned_images,
     collect_pinned_tools,
@@ -83,6 +84,7 @@ def resolve_until_stable(
     `UnavailableError` if a service or a program is missing, and `CheckFailedError` if a third pass would be needed.
     """
     _check_known_cuda(source, spec, solvers.catalogue)
+    check_image_platforms(source, spec, None if upgrade.names is True else earlier.lock, solvers.images)
     inputs = _ResolveInputs(source, spec, earlier, solvers, upgrade)
     if environment := _try_earlier_contexts(inputs):
         return environment

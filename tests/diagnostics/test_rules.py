@@ -80,7 +80,9 @@ def hub() -> Iterator[str]:
     """User settings with a registry that has every base image."""
     if shutil.which("gpg") is None:
         pytest.skip("gpg, which signs the apt archives, is not installed")
-    with made_hub() as (_, settings):
+    with made_hub() as (hub, settings):
+        # Its digest is always the same, and stands in the spec of `image-platform`.
+        hub.image([], name="library/one-architecture")
         yield settings
 
 

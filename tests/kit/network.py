@@ -1,4 +1,4 @@
-"""Cutting the network off for a test: an empty network namespace, in which only the loopback interface is up."""
+"""Cutting the network off for a test, as a whole by an empty network namespace, or the public registries alone."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +17,27 @@ if TYPE_CHECKING:
 _CLONE_NEWNET = 0x40000000
 # Of the thread: a namespace belongs to a thread, and what the thread starts inherits it.
 _OWN_NAMESPACE = Path("/proc/thread-self/ns/net")
+
+
+@contextmanager
+def keep_from_public_registries() -> Iterator[None]:
+    """Run the body with user settings in which a port without a server is the mirror of the public registries.
+
+    A test that has settings of its own replaces them.
+    """
+    hosts = ("docker.io", "ghcr.io", "nvcr.io", "quay.io")
+    before = os.environ.get("XDG_CONFIG_HOME")
+    with TemporaryDirectory(prefix="envcompile-test-") as folder:
+        settings = Path(folder, "envcompile", "config.toml")
+        settings.parent.mkdir()
+        settings.write_text("[mirrors]\n" + "".join(f'"{host}" = "http://127.0.0.1:9"\n' for host in hosts), "utf-8")
+        os.environ["XDG_CONFIG_HOME"] = folder
+        try:
+            yield
+        finally:
+            os.environ.pop("XDG_CONFIG_HOME")
+            if before is not None:
+                os.environ["XDG_CONFIG_HOME"] = before
 
 
 @contextmanager

@@ -38,6 +38,9 @@ class Registry:
             raise UnavailableError("nobody answers")
         return self._facts
 
+    def find_platforms(self, reference: str) -> frozenset[str]:
+        raise AssertionError(f"a check of its own, see test_image_platforms.py: {reference}")
+
 
 def laid(text: str, registry: Registry, earlier: Lock | None = None, *, upgrade: bool = False) -> BuildContext:
     source = TomlSource("envcompile.toml", f'name = "x"\n{text}')
@@ -187,3 +190,6 @@ class Anybody:
 
     def read_image(self, reference: str, platform: str) -> BaseImageProperties:
         raise AssertionError((reference, platform))
+
+    def find_platforms(self, reference: str) -> frozenset[str]:
+        raise AssertionError(reference)

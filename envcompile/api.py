@@ -109,6 +109,7 @@ def lock(  # noqa: PLR0913 - the options of the command
     cannot be written.
     """
     from envcompile.base_image.explain import collect_warnings  # noqa: PLC0415
+    from envcompile.lock.programs import check_programs  # noqa: PLC0415
     from envcompile.resolve import locking  # noqa: PLC0415
     from envcompile.resolve.model import Effects  # noqa: PLC0415
     from envcompile.resolve.upgrade import find_fixed_parts, parse_upgrade_request  # noqa: PLC0415
@@ -149,7 +150,7 @@ def lock(  # noqa: PLR0913 - the options of the command
         if value is None:
             value = locking.resolve_lock(project.source, spec, earlier, solvers, request, warn_about)
         made, files = _generate_files(ProjectLock(project, spec, value), environment, offline=offline)
-        for each in collect_warnings(made.value, spec):
+        for each in (*collect_warnings(made.value, spec), *check_programs(spec, made.value)):
             warn_about(each)
         exports = {each.path: each.text for each in files if not each.is_current()}
         is_current = text is not None and text.replace("\r\n", "\n") == made.text

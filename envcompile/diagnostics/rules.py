@@ -460,6 +460,16 @@ _ALL_RULES = (
         phase="lock",
         key=_CUDA_VERSION_KEY,
     ),
+    DiagnosticRule(
+        "missing-program",
+        "no locked package appears to contain a program that the image starts",
+        "The program is the first word of `entrypoint`, `command` or the command of `healthcheck`. It is not in the "
+        "minimal system of the base image, and no locked package has a similar name, so the container would probably "
+        "not start. The lock does not list the files of packages: ignore the warning if a package with another name "
+        "contains the program.",
+        phase="lock",
+        severity="warning",
+    ),
     # Base images and CUDA: warnings.
     DiagnosticRule(
         "cpu-only-wheel",

@@ -37,6 +37,7 @@ from envcompile.loading import (
     read_project,
     read_project_lock,
 )
+from envcompile.project.discovery import is_generated_file, list_export_paths
 from envcompile.project.files import display_path, exclusive_lock, write_text
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ def lock(  # noqa: PLR0913 - the options of the command
         spec, path = project.spec, project.lock_path
         for each in find_spec_warnings(parse_spec_value(project.source)):
             warn_about(each)
+        _check_lock_outputs(project)
         text = read_lock_text(path)
         earlier = locking.read_earlier_lock(text, display_path(path), warn)
         request = parse_upgrade_request(upgrade_packages, earlier, everything=upgrade)
@@ -224,6 +226,21 @@ def outdated(
     for problem in report.problems:
         on_event(WarningIssued(problem))
     return OutdatedResult(current, report, now)
+
+
+def _check_lock_outputs(project: Project) -> None:
+    """Check that `lock` may write the lock and the exports.
+
+    Raises `InvalidInputError` if one of them is another program's file, or is a link that leads out of the project.
+    """
+    from envcompile.lock.reader import is_lock_text  # noqa: PLC0415 - only to lock
+    from envcompile.project.outputs import check_output_file  # noqa: PLC0415
+
+    hint = "move the file away, or give the spec another name, because the lock is named after it"
+    check_output_file(project.lock_path, lambda path: is_lock_text(read_lock_text(Path(path)) or ""), hint)
+    for path in list_export_paths(str(project.path), project.spec.exports):
+        hint = "move the file away, or remove its name from `exports` in `[lock]`"
+        check_output_file(Path(path), is_generated_file, hint)
 
 
 def _create_loading_runner() -> ProcessRunner:
@@ -441,19 +458,25 @@ def build(  # noqa: PLR0913 - the options of the command
 
     The image is loaded into the engine, pushed with `push`, or written to `output`. `platforms` are locked platforms
     (`linux-64` or `linux/amd64`); by default all of them, or the platform of the engine if the image is loaded. `tags`
-    are more names for the image. `force` builds the image even if it exists. `compression` is `zstd` or `gzip`.
-    `secrets` are values of buildx's `--secret`, and `extra_options` more options of `docker buildx build`. `builder` is
-    the name of a builder. The output of buildx is copied to `progress`. A failed build leaves neither a tag nor a
-    partial file.
+    are more names for the image. `force` builds the image even if it exists, and replaces the file `output` even if
+    another program wrote it. `compression` is `zstd` or `gzip`. `secrets` are values of buildx's `--secret`, and
+    `extra_options` more options of `docker buildx build`. `builder` is the name of a builder. The output of buildx is
+    copied to `progress`. A failed build leaves neither a tag nor a partial file.
 
     Raises the errors of `dockerfile`; `CheckFailedError` if a step of the build fails; `InvalidInputError` for options
-    that do not fit the spec; `UnavailableError` if docker, buildx or a registry is missing.
+    that do not fit the spec, and for an `output` that must not be replaced; `UnavailableError` if docker, buildx or a
+    registry is missing.
     """
     from envcompile.engine.image import BuildOptions, find_existing_image, run_build  # noqa: PLC0415 - only to build
 
     options = BuildOptions(
         push, output, tuple(platforms), tuple(tags), compression, tuple(secrets), builder, tuple(extra_options)
     )
+    if output is not None:
+        from envcompile.oci.archive import is_built_image  # noqa: PLC0415 - only for a file
+        from envcompile.project.outputs import check_output_file  # noqa: PLC0415
+
+        check_output_file(output.path, is_built_image, "write the image to another file", force=force)
     job = _prepare_build(project, options, progress, environment, on_event)
     if output is None:
         if not force and find_existing_image(job):

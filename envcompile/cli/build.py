@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from envcompile import api
-from envcompile.cli.output import write_stdout
+from envcompile.cli.output import OutputArtifact, add_output_file_options, check_artifact_file, write_stdout
 from envcompile.diagnostics.errors import EXIT_OK, CheckFailedError, InvalidInputError
+from envcompile.engine.build import is_bake_file
 from envcompile.engine.image import BakeTarget, BuildOptions, ImageFile, make_bake_file
 from envcompile.loading import find_spec, read_project, read_project_lock
 from envcompile.project.files import write_text
@@ -42,7 +43,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     platforms = "Build for these locked platforms (default: all, or that of the engine to load the image)"
     parser.add_argument("--platform", metavar="NAME", action="append", default=[], help=platforms)
     parser.add_argument("-t", "--tag", metavar="NAME", action="append", default=[], help="Another name for the image")
-    parser.add_argument("--force", action="store_true", help="Build even if the image exists")
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="Build even if the image exists, and replace the file of --output even if envcompile did not write it",
+    )
     parser.add_argument("--builder", metavar="NAME", default="", help="The buildx builder (default: the current one)")
     _add_shared_options(parser)
     extra = "After `--`: more options for docker buildx build"
@@ -111,7 +116,7 @@ def _parse_output(text: str) -> ImageFile:
 def add_bake_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `bake`."""
     parser.add_argument("specs", metavar="SPEC", nargs="*", help="A spec (default: the spec of -f)")
-    parser.add_argument("-o", "--output", metavar="FILE", help="Write to FILE atomically (default: standard output)")
+    add_output_file_options(parser)
     parser.add_argument("--shard", metavar="I/N", default="1/1", help="Build the I-th of N parts of the specs")
     parser.add_argument("--push", action="store_true", help="Push the images (default: load them into the engine)")
     parser.add_argument("--cache", metavar="REPOSITORY", help="Keep the cache of the builders in a registry")
@@ -121,14 +126,18 @@ def add_bake_options(parser: argparse.ArgumentParser) -> None:
 def run_bake(arguments: argparse.Namespace, reporter: Reporter) -> int:
     """Write a file for `docker buildx bake`."""
     shard = _parse_shard(arguments.shard)
+    writes_file = arguments.output not in {None, "-"}
+    if writes_file:
+        words = " ".join(["envcompile bake", *arguments.specs])
+        check_artifact_file(arguments, OutputArtifact("bake file", words, "bake.json", is_bake_file))
     options = BuildOptions(push=arguments.push, secrets=tuple(arguments.secret), compression=arguments.compression)
     images = _iter_bake_targets(arguments.specs or [arguments.file])
     text, names = make_bake_file(images, options, os.environ, cache=arguments.cache, shard=shard)
-    if arguments.output is None or arguments.output == "-":
-        write_stdout(text)
-    else:
+    if writes_file:
         write_text(Path(arguments.output), text)
         reporter.show_result(f"wrote `{arguments.output}`: {', '.join(names) or 'nothing to build'}")
+    else:
+        write_stdout(text)
     return EXIT_OK
 
 

@@ -25,8 +25,10 @@ from envcompile.diagnostics.diagnostic import (
     redact_secrets,
 )
 from envcompile.diagnostics.errors import EXIT_OK, CheckFailedError, InvalidInputError
+from envcompile.project.discovery import is_generated_file
 from envcompile.project.files import write_text
 from envcompile.project.generated_files import format_mismatch_message
+from envcompile.project.outputs import check_output_file, format_own_name
 
 if TYPE_CHECKING:
     import argparse
@@ -50,18 +52,30 @@ _LOCATION_KEYS = {
 
 
 class OutputArtifact(NamedTuple):
-    """What a command writes: its name for messages, the command itself, and the usual name of the file."""
+    """What a command writes: its name for messages, the command itself, and the usual name of the file.
+
+    `is_own` recognizes the files that envcompile wrote in this format, by their path.
+    """
 
     name: str
     command: str
     file_name: str
+    is_own: Callable[[str], bool] = is_generated_file
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
     """Add the options for the destination of an artifact."""
-    parser.add_argument("-o", "--output", metavar="FILE", help="Write to FILE atomically (default: standard output)")
+    add_output_file_options(parser)
     parser.add_argument(
         "--check", action="store_true", help="With -o: change nothing, and exit with 1 if FILE would change"
+    )
+
+
+def add_output_file_options(parser: argparse.ArgumentParser) -> None:
+    """Add `-o`, and the option that lets it replace any file."""
+    parser.add_argument("-o", "--output", metavar="FILE", help="Write to FILE atomically (default: standard output)")
+    parser.add_argument(
+        "--force", action="store_true", help="With -o: replace FILE even if envcompile did not write it"
     )
 
 
@@ -80,25 +94,49 @@ def write_artifact(
     """Make an artifact, and write it or compare it with a file, as the options say. Returns the exit code.
 
     Raises `CheckFailedError` if the file differs and `--check` is set, and `InvalidInputError` for `--check` without a
-    file.
+    file and for a file that must not be replaced.
     """
     output = arguments.output
     if arguments.check and output is None:
         raise InvalidInputError("`--check` needs the name of a file", f"add `-o {artifact.file_name}`")
-    text = make_text()
     if output is None or output == "-":
-        write_stdout(text)
+        write_stdout(make_text())
         return EXIT_OK
     path = Path(output)
+    try:
+        check_artifact_file(arguments, artifact)
+    except InvalidInputError as problem:
+        if arguments.check:
+            raise CheckFailedError(problem.message, problem.hint) from None
+        raise
+    text = make_text()
     current = path.read_bytes() if path.is_file() else None
     if current == text.encode():
         reporter.show_result(f"`{output}` is current")
     elif arguments.check:
-        raise CheckFailedError(format_mismatch_message(output, artifact.name), f"run `{artifact.command} -o {output}`")
+        command = f"{artifact.command}{_format_spec_option(arguments)} -o {output}"
+        raise CheckFailedError(format_mismatch_message(output, artifact.name), f"run `{command}`")
     else:
         write_text(path, text)
         reporter.show_result(f"wrote `{output}`")
     return EXIT_OK
+
+
+def check_artifact_file(arguments: argparse.Namespace, artifact: OutputArtifact) -> None:
+    """Check that the file of `-o` may be written. Raises `InvalidInputError`, with a command that writes another file.
+
+    The hint never names `--force`: people run the commands of hints without reading the message.
+    """
+    stem = Path(arguments.file).stem if arguments.file and Path(arguments.file).suffix == ".toml" else ""
+    stem = "envcompile" if stem in {"", "pyproject"} else stem
+    own = format_own_name(arguments.output, artifact.file_name, stem)
+    command = f"{artifact.command}{_format_spec_option(arguments)}"
+    hint = f"write another file: `{command} -o {own}`" if own else "name another file with `-o`"
+    check_output_file(Path(arguments.output), artifact.is_own, hint, force=arguments.force)
+
+
+def _format_spec_option(arguments: argparse.Namespace) -> str:
+    return f" -f {arguments.file}" if arguments.file else ""
 
 
 def write_stdout(text: str) -> None:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from envcompile.diagnostics.errors import UnavailableError
 from envcompile.engine.command import error_from_output, parse_build_failure
 from envcompile.engine.reproducibility import compare_archives
+from envcompile.project.generated_files import DOCKERFILE_HEADER
 from envcompile.registry.reference import find_registry_url, locate_image
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 _MIN_BUILDX_VERSION = (0, 10)
 # In a list of Debian archives, in the table of standalone Pythons, and in the list of conda packages.
 _ARCHIVE_URL_STARTS = (" http", '"https', "\nhttps")
+# A Dockerfile has at most some hundred kilobytes.
+_MAX_BAKE_BYTES = 256 << 20
 _FROM_INSTRUCTION = re.compile(r"^FROM (?:--platform=\S+ )?(\S+@sha256:[0-9a-f]{64}) AS ", re.MULTILINE)
 # The `$` or `%` before the `{` that starts a template in HCL. All repetitions are matched, because HCL reads a repeated
 # one as an escape (`$${`).
@@ -160,6 +163,24 @@ def format_bake_file(
     group = {"default": {"targets": list(targets)}}
     rows = {name: _create_bake_target(name, build, text, compression, cache) for name, (build, text) in targets.items()}
     return json.dumps(_escape_templates({"group": group, "target": rows}), indent=2, ensure_ascii=False) + "\n"
+
+
+def is_bake_file(path: str) -> bool:
+    """Whether envcompile wrote a bake file: JSON whose targets all contain a generated Dockerfile.
+
+    JSON has no comments for a header. Raises OSError if the file cannot be read.
+    """
+    with open(path, "rb") as file:  # noqa: PTH123 - `verify` gives plain paths
+        data = file.read(_MAX_BAKE_BYTES)
+    try:
+        value = json.loads(data)
+        targets = value["target"].values()
+        texts = [target["dockerfile-inline"] for target in targets]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return False
+    return set(value) == {"group", "target"} and all(
+        isinstance(text, str) and text.startswith(DOCKERFILE_HEADER) for text in texts
+    )
 
 
 def _create_bake_target(

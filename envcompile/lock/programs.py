@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # Programs that start the words after them, and after `--` if it is there.
 _INIT_PROGRAMS = frozenset({INIT_PACKAGE, "tini", "tini-static", "catatonit"})
 # Programs in Debian's minimal system, which the slim images contain too, and nearly all of which Ubuntu has: the files
-# in bin and sbin of an image of Debian 12 that mmdebstrap made (November 2026), without tools for perl and file systems.
+# in bin and sbin of an image of Debian 12 by mmdebstrap (November 2026), without tools for perl and file systems.
 _BASE_PROGRAMS = frozenset(
     """
 add-shell addgroup addpart adduser agetty apt apt-cache apt-cdrom apt-config apt-get apt-key apt-mark arch awk

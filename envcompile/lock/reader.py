@@ -83,8 +83,20 @@ _DECISION_KEYS = {
 }
 
 
+# A damaged lock may have lost its first lines. Lock files of other tools have none of these.
+_LOCK_MARKS = re.compile(
+    rf"{re.escape(HEADER_COMMENT.partition(';')[0])}|^digest = \"sha256:|^\[platforms\.linux-", re.MULTILINE
+)
+
+
 class NewerLockFormatError(InvalidInputError):
     """A lock written by a newer release. It must not be overwritten."""
+
+
+def is_lock_text(text: str) -> bool:
+    """Whether envcompile wrote a lock with this text, even if it is damaged, edited, empty or of a newer release."""
+    # An editor may have saved it as UTF-16, which leaves a NUL after each character.
+    return HEADER_COMMENT.startswith(text) or _LOCK_MARKS.search(text.replace("\0", "")) is not None
 
 
 def parse_lock(text: str, name: str) -> Lock:
@@ -105,6 +117,7 @@ def parse_lock(text: str, name: str) -> Lock:
         raise NewerLockFormatError(message, "upgrade envcompile")
     digest = _DIGEST_LINE.search(text)
     if not version or not digest:
+        hint = hint if is_lock_text(text) else f"move the file away, and {hint}"
         raise InvalidInputError(f"`{name}` is not a lock of envcompile, or its header is missing", hint)
     has_same_body = compute_sha256(text[digest.end() :].encode()) == digest[1]
     is_intact = has_same_body and text[: digest.start()] == f"{HEADER_COMMENT}format = {version[1]}\n"

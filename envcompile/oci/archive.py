@@ -5,16 +5,20 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 import tarfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 from envcompile.diagnostics.errors import UnavailableError
+from envcompile.emit.dockerfile import TAG_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+_NAME_ANNOTATION = "io.containerd.image.name"
+_IMAGE_TAG = re.compile(rf":[0-9a-f]{{{TAG_LENGTH}}}$")
 _HEAD_BYTES = 16  # the length of the header of a .pyc file
 
 
@@ -52,12 +56,29 @@ class ArchiveImage:
         return tuple(str(each.get("created_by", "")) for each in history if not each.get("empty_layer"))
 
 
+def is_built_image(path: str) -> bool:
+    """Whether a file is an image that `envcompile build` wrote: an archive whose image is named `NAME:HASH`.
+
+    A file of the type `tar` has no names, so it is not recognized.
+    """
+    try:
+        with OciArchive(Path(path)) as archive:
+            return any(_IMAGE_TAG.search(name) for name in archive.names)
+    except (OSError, tarfile.TarError, ValueError, LookupError, TypeError, RecursionError):
+        return False
+
+
 class OciArchive:
-    """An archive that is open for reading. `digest` is that of the image, or of the index over several platforms."""
+    """An archive that is open for reading.
+
+    `digest` is that of the image, or of the index over several platforms; `names` are its names, with their tags.
+    """
 
     def __init__(self, path: Path) -> None:
         self._tar = tarfile.open(path, mode="r:")  # noqa: SIM115 - open as long as the archive is
-        self.digest = str(self._read_json("index.json")["manifests"][0]["digest"])
+        rows = self._read_json("index.json")["manifests"]
+        self.digest = str(rows[0]["digest"])
+        self.names = tuple(str(row.get("annotations", {}).get(_NAME_ANNOTATION, "")) for row in rows)
 
     def __enter__(self) -> OciArchive:  # noqa: PYI034 - Self is of Python 3.11
         return self

@@ -8,7 +8,13 @@ from __future__ import annotations
 import os
 
 from envcompile.project import MAX_SPEC_BYTES
-from envcompile.project.generated_files import DOCKERFILE_NAME, EXPORT_HEADER, format_export_name, parse_spec_stem
+from envcompile.project.generated_files import (
+    DOCKERFILE_HEADER,
+    DOCKERFILE_NAME,
+    EXPORT_HEADER,
+    format_export_name,
+    parse_spec_stem,
+)
 
 TYPE_CHECKING = False  # the constant of `typing`, whose import takes as long as the start of Python
 if TYPE_CHECKING:
@@ -20,8 +26,9 @@ PYPROJECT_FILE_NAME = "pyproject.toml"
 
 # The name of envcompile's table in a `pyproject.toml`, and the first bytes of generated Dockerfiles and exports.
 _TABLE_MARKER = b"tool.envcompile"
-_DOCKERFILE_HEADER = b"# Made by envcompile "
-_EXPORT_HEADER = EXPORT_HEADER.encode()
+_DOCKERFILE_HEADER, _EXPORT_HEADER = DOCKERFILE_HEADER.encode(), EXPORT_HEADER.encode()
+# The stem of the default spec's name. Generated files have it if another file has their usual name.
+_OWN_STEM = "envcompile"
 
 
 def find_settings_file(environment: Mapping[str, str]) -> str:
@@ -68,14 +75,15 @@ def lock_path_from_spec(spec: str) -> str:
 def find_dockerfiles(spec: str) -> list[str]:
     """Return the paths of a spec's Dockerfiles. Files whose first line is not that of envcompile are left out.
 
-    `Dockerfile` belongs to `envcompile.toml` and `pyproject.toml`; `cpu.Dockerfile` and `Dockerfile.cpu` belong
-    to `cpu.toml`.
+    `Dockerfile` and `envcompile.Dockerfile` belong to `envcompile.toml` and `pyproject.toml`; `cpu.Dockerfile` and
+    `Dockerfile.cpu` belong to `cpu.toml`.
     """
     folder, name = os.path.split(spec)
     stem = os.path.splitext(name)[0]
+    is_default = name in (SPEC_FILE_NAME, PYPROJECT_FILE_NAME)
     usual = (
-        (DOCKERFILE_NAME,)
-        if name in (SPEC_FILE_NAME, PYPROJECT_FILE_NAME)
+        (DOCKERFILE_NAME, f"{_OWN_STEM}.{DOCKERFILE_NAME}")
+        if is_default
         else (f"{stem}.{DOCKERFILE_NAME}", f"{DOCKERFILE_NAME}.{stem}")
     )
     there = (path for each in usual if os.path.isfile(path := os.path.join(folder, each)))
@@ -89,6 +97,11 @@ def list_export_paths(spec: str, names: tuple[str, ...]) -> list[str]:
         stem = os.path.splitext(name)[0]
         names = tuple(format_export_name(each, stem) for each in names)
     return [os.path.join(folder, each) for each in names]
+
+
+def is_generated_file(path: str) -> bool:
+    """Whether envcompile wrote a file: a Dockerfile or an export, whatever its name. Raises OSError."""
+    return _has_header(path) or _has_header(path, _EXPORT_HEADER)
 
 
 def _has_header(path: str, head: bytes = _DOCKERFILE_HEADER) -> bool:
@@ -113,7 +126,7 @@ def find_spec_of_file(file: str) -> str | None:
         other, head = made
         if not _has_header(file, head):
             return None
-        return os.path.join(folder, f"{other}.toml") if other else _find_default_spec(folder)
+        return _find_default_spec(folder) if other in ("", _OWN_STEM) else os.path.join(folder, f"{other}.toml")
     if ending == ".toml":
         return file
     if ending == ".lock":

@@ -116,7 +116,8 @@ EXPORT_FILES = {
 }
 
 DOCKERFILE_NAME = "Dockerfile"
-# The first bytes of every exported file.
+# The first bytes of every Dockerfile, and of every exported file.
+DOCKERFILE_HEADER = "# Made by envcompile "
 EXPORT_HEADER = "# Made by `envcompile export`"
 
 

@@ -177,7 +177,13 @@ def test_a_requirement_that_is_loosened_moves_no_tag(project: Path) -> None:
 def test_a_lock_that_is_no_text(project: Path) -> None:
     """Another program's file, or UTF-16: `lock` says so and goes on, it does not send the user in a circle."""
     lock = project / "envcompile.lock"
-    for data in (b"\xff\xfe\x00\x01", lock.read_bytes() + b"\xff", lock.read_text("utf-8").encode("utf-16")):
+    intact = lock.read_bytes()
+    lock.write_bytes(b"\xff\xfe\x00\x01")
+    done = run("dockerfile", folder=project)
+    assert (done.returncode, "hint: move the file away, and run `envcompile lock`" in done.stderr) == (2, True)
+    done = run("lock", folder=project)
+    assert (done.returncode, "`envcompile.lock` exists, and envcompile did not write it" in done.stderr) == (2, True)
+    for data in (intact + b"\xff", intact.decode().encode("utf-16")):
         lock.write_bytes(data)
         done = run("dockerfile", folder=project)
         assert (done.returncode, "hint: run `envcompile lock`" in done.stderr) == (2, True), done.stderr

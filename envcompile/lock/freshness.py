@@ -369,7 +369,7 @@ def check_pins(spec: Spec, lock: Lock, expected: Expectations) -> list[Diagnosti
         found += _check_layer_threshold(platform)
         found += _check_file_names(platform)
         found += _check_interpreter(spec, platform, expected)
-        found += _check_installer(platform, expected)
+        found += _check_installer(spec, platform, expected)
     return [replace(each, hint=each.hint or hint) for each in dict.fromkeys(found)]
 
 
@@ -409,14 +409,14 @@ def _check_images(spec: Spec, platform: PlatformLock, expected: Expectations) ->
                 yield Diagnostic("stale", message, ())
 
 
-def _check_installer(platform: PlatformLock, expected: Expectations) -> Iterator[Diagnostic]:
+def _check_installer(spec: Spec, platform: PlatformLock, expected: Expectations) -> Iterator[Diagnostic]:
     """Check the wheels that install conda packages. The hashes of those of another release are unknown."""
     known = {(name, version) for name, version, _ in expected.installers}
     for package in platform.conda_installer:
         identity = (package.name, package.version)
-        if package.name not in {name for name, _ in known} or (
-            identity in known and (*identity, package.sha256) not in expected.installers
-        ):
+        is_foreign = identity in known and (*identity, package.sha256) not in expected.installers
+        index = find_index(package.name, spec.pip.extra_indexes).name
+        if package.name not in {name for name, _ in known} or is_foreign or package.index != index:
             message = (
                 f"the lock installs conda packages with another {package.name} {package.version} than this release"
             )

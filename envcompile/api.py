@@ -38,7 +38,7 @@ from envcompile.loading import (
     read_project_lock,
 )
 from envcompile.project.discovery import is_generated_file, list_export_paths
-from envcompile.project.files import display_path, exclusive_lock, write_text
+from envcompile.project.files import display_path, exclusive_lock, remove_leftovers, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -137,7 +137,7 @@ def lock(  # noqa: PLR0913 - the options of the command
         spec, path = project.spec, project.lock_path
         for each in find_spec_warnings(parse_spec_value(project.source)):
             warn_about(each)
-        _check_lock_outputs(project)
+        _prepare_lock_outputs(project)
         text = read_lock_text(path)
         earlier = locking.read_earlier_lock(text, display_path(path), warn)
         request = parse_upgrade_request(upgrade_packages, earlier, everything=upgrade)
@@ -228,8 +228,8 @@ def outdated(
     return OutdatedResult(current, report, now)
 
 
-def _check_lock_outputs(project: Project) -> None:
-    """Check that `lock` may write the lock and the exports.
+def _prepare_lock_outputs(project: Project) -> None:
+    """Check that `lock` may write the lock and the exports, and remove what a killed run has left beside them.
 
     Raises `InvalidInputError` if one of them is another program's file, or is a link that leads out of the project.
     """
@@ -238,9 +238,11 @@ def _check_lock_outputs(project: Project) -> None:
 
     hint = "move the file away, or give the spec another name, because the lock is named after it"
     check_output_file(project.lock_path, lambda path: is_lock_text(read_lock_text(Path(path)) or ""), hint)
+    remove_leftovers(project.lock_path)
     for path in list_export_paths(str(project.path), project.spec.exports):
         hint = "move the file away, or remove its name from `exports` in `[lock]`"
         check_output_file(Path(path), is_generated_file, hint)
+        remove_leftovers(Path(path))
 
 
 def _create_loading_runner() -> ProcessRunner:
@@ -477,6 +479,7 @@ def build(  # noqa: PLR0913 - the options of the command
         from envcompile.project.outputs import check_output_file  # noqa: PLC0415
 
         check_output_file(output.path, is_built_image, "write the image to another file", force=force)
+        remove_leftovers(output.path)
     job = _prepare_build(project, options, progress, environment, on_event)
     if output is None:
         if not force and find_existing_image(job):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from envcompile import api
-from envcompile.cli.output import OutputArtifact, add_output_file_options, check_artifact_file, write_stdout
+from envcompile.cli.output import OutputArtifact, add_output_file_options, prepare_artifact_file, write_stdout
 from envcompile.diagnostics.errors import EXIT_OK, CheckFailedError, InvalidInputError
 from envcompile.engine.build import is_bake_file
 from envcompile.engine.image import BakeTarget, BuildOptions, ImageFile, make_bake_file
@@ -129,7 +129,7 @@ def run_bake(arguments: argparse.Namespace, reporter: Reporter) -> int:
     writes_file = arguments.output not in {None, "-"}
     if writes_file:
         words = " ".join(["envcompile bake", *arguments.specs])
-        check_artifact_file(arguments, OutputArtifact("bake file", words, "bake.json", is_bake_file))
+        prepare_artifact_file(arguments, OutputArtifact("bake file", words, "bake.json", is_bake_file))
     options = BuildOptions(push=arguments.push, secrets=tuple(arguments.secret), compression=arguments.compression)
     images = _iter_bake_targets(arguments.specs or [arguments.file])
     text, names = make_bake_file(images, options, os.environ, cache=arguments.cache, shard=shard)

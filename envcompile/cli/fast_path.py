@@ -11,7 +11,7 @@ import sys
 
 from envcompile.digests import compute_sha256
 from envcompile.lock.header import LockHeader, read_header
-from envcompile.project import MAX_SPEC_BYTES
+from envcompile.project import MAX_SPEC_BYTES, TEMPORARY_MARK
 from envcompile.project.discovery import (
     PYPROJECT_FILE_NAME,
     find_dockerfiles,
@@ -79,6 +79,8 @@ def is_nothing_to_lock(words: list[str]) -> bool:
         lock = _read_lock(spec)
         if _names_catalogue(os.environ) or not _is_unchanged(spec, lock, _is_shipped) or _may_warn(spec):
             return False
+        if _has_leftovers(lock_path_from_spec(spec)):
+            return False
         warnings = _format_warnings(lock)
     except (OSError, ValueError, LookupError):
         return False
@@ -93,6 +95,12 @@ def _may_warn(spec: str) -> bool:
     with open(spec, "rb") as file:
         text = file.read(MAX_SPEC_BYTES + 1).lower()
     return not text.isascii() or any(word in text for word in _SECRET_MARKERS)
+
+
+def _has_leftovers(lock: str) -> bool:
+    """Whether a killed process may have left temporary files beside a lock. Raises OSError."""
+    folder, name = os.path.split(os.path.realpath(lock))
+    return any(each.startswith(f".{name}{TEMPORARY_MARK}") for each in os.listdir(folder))
 
 
 def _format_warnings(lock: bytes) -> str:

@@ -133,8 +133,11 @@ def create_parser(words: Collection[str]) -> CommandLineParser:
     return top
 
 
-def main(argv: list[str]) -> int:
-    """Run one command and return its exit code. All messages go to standard error."""
+def main(argv: list[str], before_run: Callable[[], object] = bool) -> int:
+    """Run one command and return its exit code. All messages go to standard error.
+
+    `before_run` is called after the imports, before the command does anything.
+    """
     parser = create_parser(argv)
     arguments = argparse.Namespace(**_DEFAULT_OPTIONS)
     try:
@@ -153,7 +156,9 @@ def main(argv: list[str]) -> int:
         if arguments.directory is not None:
             _change_directory(arguments.directory)
         command = COMMANDS[arguments.command]
-        return int(_load_function(command.module, command.run)(arguments, reporter))
+        run = _load_function(command.module, command.run)
+        before_run()
+        return int(run(arguments, reporter))
     except EnvcompileError as error:
         reporter.show_error(error)
         return error.exit_code

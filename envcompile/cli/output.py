@@ -26,7 +26,7 @@ from envcompile.diagnostics.diagnostic import (
 )
 from envcompile.diagnostics.errors import EXIT_OK, CheckFailedError, InvalidInputError
 from envcompile.project.discovery import is_generated_file
-from envcompile.project.files import write_text
+from envcompile.project.files import remove_leftovers, write_text
 from envcompile.project.generated_files import format_mismatch_message
 from envcompile.project.outputs import check_output_file, format_own_name
 
@@ -104,7 +104,7 @@ def write_artifact(
         return EXIT_OK
     path = Path(output)
     try:
-        check_artifact_file(arguments, artifact)
+        prepare_artifact_file(arguments, artifact)
     except InvalidInputError as problem:
         if arguments.check:
             raise CheckFailedError(problem.message, problem.hint) from None
@@ -122,9 +122,10 @@ def write_artifact(
     return EXIT_OK
 
 
-def check_artifact_file(arguments: argparse.Namespace, artifact: OutputArtifact) -> None:
-    """Check that the file of `-o` may be written. Raises `InvalidInputError`, with a command that writes another file.
+def prepare_artifact_file(arguments: argparse.Namespace, artifact: OutputArtifact) -> None:
+    """Check that the file of `-o` may be written, and remove what a killed run has left beside it.
 
+    Raises `InvalidInputError`, with a command that writes another file as the hint.
     The hint never names `--force`: people run the commands of hints without reading the message.
     """
     stem = Path(arguments.file).stem if arguments.file and Path(arguments.file).suffix == ".toml" else ""
@@ -133,6 +134,7 @@ def check_artifact_file(arguments: argparse.Namespace, artifact: OutputArtifact)
     command = f"{artifact.command}{_format_spec_option(arguments)}"
     hint = f"write another file: `{command} -o {own}`" if own else "name another file with `-o`"
     check_output_file(Path(arguments.output), artifact.is_own, hint, force=arguments.force)
+    remove_leftovers(Path(arguments.output))
 
 
 def _format_spec_option(arguments: argparse.Namespace) -> str:
@@ -140,8 +142,17 @@ def _format_spec_option(arguments: argparse.Namespace) -> str:
 
 
 def write_stdout(text: str) -> None:
-    """Write to standard output as UTF-8 with LF line ends, whatever the locale and the system."""
-    sys.stdout.buffer.write(text.encode())
+    """Write to standard output as UTF-8 with LF line ends, whatever the locale and the system.
+
+    Raises `CheckFailedError` if it cannot be written, for example because it is a file on a full disk.
+    """
+    try:
+        sys.stdout.buffer.write(text.encode())
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as problem:
+        raise CheckFailedError(f"standard output cannot be written: {problem.strerror}") from None
 
 
 def write_lines(lines: Iterable[str]) -> None:

@@ -11,6 +11,7 @@ EXIT_INVALID_INPUT = 2
 EXIT_UNAVAILABLE = 3
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
 
 EXIT_CODES = {
     EXIT_OK: "success",
@@ -18,7 +19,8 @@ EXIT_CODES = {
     EXIT_INVALID_INPUT: "usage error, or the spec or the lock cannot be read",
     EXIT_UNAVAILABLE: "docker, a registry or the network is not available",
     EXIT_BUG: "a bug in envcompile",
-    EXIT_INTERRUPTED: "interrupted",
+    EXIT_INTERRUPTED: "interrupted by Ctrl-C",
+    EXIT_TERMINATED: "terminated by SIGTERM or SIGHUP",
 }
 
 

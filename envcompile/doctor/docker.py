@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from envcompile.diagnostics.errors import EnvcompileError, UnavailableError
@@ -18,9 +16,11 @@ from envcompile.doctor import CheckResult, result_from_error
 from envcompile.engine.build import BuildRequest, check_buildx, command_line, find_engine_platform, format_exporter
 from envcompile.engine.command import error_from_output
 from envcompile.oci.archive import OciArchive
+from envcompile.project.files import temporary_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from envcompile.engine.command import DockerClient, DockerRunner
     from envcompile.net.process import ProcessResult
@@ -77,8 +77,7 @@ def probe_builder(docker: DockerClient, builder: str, platform: str) -> BuilderF
 
     An empty name is the user's current builder.
     """
-    with tempfile.TemporaryDirectory(prefix="envcompile-") as name:
-        folder = Path(name)
+    with temporary_folder() as folder:
         (folder / "context").mkdir()
         (folder / "context" / "file").write_text("a", "utf-8")
         archive = folder / "image.tar"

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from envcompile.diagnostics.errors import UnavailableError
 from envcompile.engine.command import error_from_output, parse_build_failure
 from envcompile.engine.reproducibility import compare_archives
+from envcompile.project.files import temporary_folder
 from envcompile.project.generated_files import DOCKERFILE_HEADER
 from envcompile.registry.reference import find_registry_url, locate_image
 
@@ -330,8 +329,8 @@ def build_image(site: BuildTarget, order: BuildRequest, dockerfile: str) -> str 
     ask = site.docker.run_command
     check_buildx(ask)
     before = {tag: find_image(ask, tag) for tag in order.tags}
-    with tempfile.TemporaryDirectory(prefix="envcompile-") as folder:
-        metadata = Path(folder, "metadata.json")
+    with temporary_folder() as folder:
+        metadata = folder / "metadata.json"
         try:
             answer = site.docker.run_build(command_line(order, str(metadata)), dockerfile, site.progress_stream)
             _check_result(site, answer)
@@ -358,8 +357,8 @@ def build_and_compare(
     Both builds have the same exporter options. No step comes from the cache of the builder. Downloads may come from it,
     because they are checked against their hashes. Both images are temporary files.
     """
-    with tempfile.TemporaryDirectory(prefix="envcompile-") as folder:
-        archives = Path(folder, "first.tar"), Path(folder, "second.tar")
+    with temporary_folder() as folder:
+        archives = folder / "first.tar", folder / "second.tar"
         for archive in archives:
             say(f"the {archive.stem} build of two, from nothing")
             output = format_exporter("oci", compression, str(archive))

@@ -6,7 +6,9 @@ one. It stays in the process group of envcompile, so that Ctrl-C in a terminal r
 
 from __future__ import annotations
 
+import glob
 import os
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -105,9 +107,9 @@ def run_process(  # noqa: PLR0913 - the first three are those of `ProcessRunner`
             output, errors = process.communicate(stdin, timeout)
             return ProcessResult(process.returncode, _decode(errors), output)
         except subprocess.TimeoutExpired:
-            process.kill()
+            end_process(process, grace_period=0)
         except BaseException:
-            _end(process)
+            end_process(process)
             raise
         finally:
             _running.discard(process)
@@ -162,7 +164,7 @@ def run_in_threads(function: Callable[[ItemT], ResultT], items: Sequence[ItemT])
             # until all threads have finished.
             while wait(futures, 0.1).not_done:
                 for process in tuple(_running):
-                    _end(process)
+                    end_process(process)
             raise
 
 
@@ -184,12 +186,50 @@ def _limit_memory(pid: int, memory: int) -> None:
             resource.prlimit(pid, resource.RLIMIT_DATA, (soft, hard))
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(_GRACE_PERIOD)
-    except subprocess.TimeoutExpired:
-        process.kill()
+def end_process(process: subprocess.Popen[bytes], grace_period: float = _GRACE_PERIOD) -> None:
+    """End a process and its descendants: with SIGTERM, and after `grace_period` seconds with SIGKILL.
+
+    On other systems than Linux, only the process itself is ended.
+    """
+    descendants = _list_descendants(process.pid) if process.poll() is None else []
+    if grace_period:
+        process.terminate()
+        for pid, started in descendants:
+            _kill_descendant(pid, started, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(grace_period)
+    process.kill()
+    for pid, started in descendants:
+        _kill_descendant(pid, started, signal.SIGKILL)
+
+
+def _list_descendants(pid: int) -> list[tuple[int, str]]:
+    """The descendants of a process, each with its start time; none if the system has no /proc."""
+    found: list[tuple[int, str]] = []
+    waiting = [pid]
+    while waiting:
+        parent = waiting.pop()
+        for path in glob.glob(f"/proc/{parent}/task/*/children"):  # noqa: PTH207 - pathlib is not imported here
+            with suppress(OSError), open(path, encoding="ascii") as file:  # noqa: PTH123
+                children = [int(each) for each in file.read().split()]
+                waiting += children
+                found += [(child, started) for child in children if (started := _read_start_time(child))]
+    return found
+
+
+def _read_start_time(pid: int) -> str:
+    """The start time of a process in clock ticks since the start of the system, or "" if there is no such process."""
+    with suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
+        # Field 22. The name of the program, field 2, is in parentheses and may contain blanks.
+        return file.read().rpartition(b")")[2].split()[19].decode()
+    return ""
+
+
+def _kill_descendant(pid: int, started: str, number: signal.Signals) -> None:
+    # The number may belong to another process by now.
+    if _read_start_time(pid) == started:
+        with suppress(OSError):
+            os.kill(pid, number)
 
 
 def _decode(text: bytes) -> str:

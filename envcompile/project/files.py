@@ -1,18 +1,34 @@
-"""Reads and writes files. A file is written completely or not at all, and only one process at a time locks a spec."""
+"""Reads and writes files. A file is written completely or not at all, and only one process at a time locks a spec.
+
+Temporary files and folders are locked (`flock`) as long as their process needs them. So a later process recognizes what
+a killed one has left, and removes it.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import re
+import shutil
 import tempfile
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envcompile.diagnostics.errors import CheckFailedError, InvalidInputError
+from envcompile.diagnostics.errors import CheckFailedError, InvalidInputError, UnavailableError
+from envcompile.project import TEMPORARY_MARK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import ModuleType
+
+
+# Distinctive, because folders of this name are removed, like files with `TEMPORARY_MARK`.
+_FOLDER_PREFIX = "envcompile-temporary-"
+_RANDOM_PART = "[a-z0-9_]{8}"  # of `tempfile`
+# A disk that is full, over its quota or read-only.
+_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
 def read_bytes(path: Path, limit: int, hint: str | None = None) -> bytes:
@@ -56,8 +72,7 @@ def atomic_replacement(path: Path) -> Iterator[Path]:
     # A link stays: the file that it points to is replaced.
     path = Path(os.path.realpath(path))
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
+        name, release = _create_held(partial(_create_file, path))
     except OSError as problem:
         raise _create_write_error(path, problem) from None
     try:
@@ -69,6 +84,7 @@ def atomic_replacement(path: Path) -> Iterator[Path]:
             raise _create_write_error(path, problem) from None
     finally:
         Path(name).unlink(missing_ok=True)
+        release()
 
 
 def _write_content(path: Path, new: Path, content: bytes) -> None:
@@ -83,6 +99,121 @@ def _write_content(path: Path, new: Path, content: bytes) -> None:
 
 def _create_write_error(path: Path, problem: OSError) -> CheckFailedError:
     return CheckFailedError(f"`{path}` cannot be written: {problem.strerror}")
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files that killed processes have left beside a file. Others are still in use, and stay."""
+    path = Path(os.path.realpath(path))
+    pattern = re.compile(re.escape(f".{path.name}{TEMPORARY_MARK}") + _RANDOM_PART)
+    _remove_abandoned(path.parent, pattern)
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Yield a new, empty folder, which is removed with its contents after the body.
+
+    The first call of a process also removes the folders of killed processes. Raises `UnavailableError` if the folder
+    cannot be created, or if the body fails to write because the disk is full or read-only.
+    """
+    try:
+        base = tempfile.gettempdir()
+        _remove_abandoned_folders(base)
+        name, release = _create_held(partial(_create_folder, base))
+    except OSError as problem:
+        raise _create_temporary_error(problem) from None
+    try:
+        yield Path(name)
+    except OSError as problem:
+        if problem.errno not in _DISK_ERRORS:
+            raise
+        raise _create_temporary_error(problem) from None
+    finally:
+        shutil.rmtree(name, ignore_errors=True)
+        release()
+
+
+def _create_temporary_error(problem: OSError) -> UnavailableError:
+    message = f"temporary files cannot be written: {problem.strerror}"
+    return UnavailableError(message, "set TMPDIR to a folder with more space")
+
+
+def _create_file(path: Path) -> tuple[int, str]:
+    return tempfile.mkstemp(prefix=f".{path.name}{TEMPORARY_MARK}", dir=path.parent)
+
+
+def _create_folder(base: str) -> tuple[int | None, str]:
+    name = tempfile.mkdtemp(prefix=_FOLDER_PREFIX, dir=base)
+    # Windows cannot open a folder.
+    return (None if os.name == "nt" else os.open(name, os.O_RDONLY)), name
+
+
+def _create_held(create: Callable[[], tuple[int | None, str]]) -> tuple[str, Callable[[], None]]:
+    """Create a temporary file or folder and lock it. Returns its path, and a function that releases it.
+
+    `create` returns an open descriptor, or None if the system has none, and the path. Without locks, a killed process
+    leaves its files for good.
+    """
+    while True:
+        handle, name = create()
+        if handle is None:
+            return name, lambda: None
+        if not _lock_handle(handle):
+            # Windows cannot replace an open file, and other systems without locks have no use for the descriptor.
+            os.close(handle)
+            return name, lambda: None
+        # Another process may have taken it for abandoned and removed it before it was locked.
+        if os.path.exists(name):  # noqa: PTH110 - a plain string
+            return name, partial(os.close, handle)
+        os.close(handle)
+
+
+def _lock_handle(handle: int) -> bool:
+    """Lock an open file or folder, which nobody else holds for long.
+
+    Returns False if the system or the file system has no locks.
+    """
+    try:
+        import fcntl  # noqa: PLC0415 - not on Windows
+    except ImportError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    except OSError:
+        return False
+    return True
+
+
+@cache
+def _remove_abandoned_folders(base: str) -> None:
+    _remove_abandoned(Path(base), re.compile(_FOLDER_PREFIX + _RANDOM_PART))
+
+
+def _remove_abandoned(folder: Path, pattern: re.Pattern[str]) -> None:
+    """Remove the user's files and folders in `folder` with matching names that no process has locked."""
+    try:
+        import fcntl  # noqa: PLC0415 - not on Windows
+    except ImportError:
+        return
+    with contextlib.suppress(OSError):
+        for path in [each for each in folder.iterdir() if pattern.fullmatch(each.name)]:
+            # Someone else's, removed by its owner in the meantime, or locked by a running process.
+            with contextlib.suppress(OSError):
+                _remove_unlocked(path, fcntl)
+
+
+def _remove_unlocked(path: Path, fcntl: ModuleType) -> None:
+    """Remove a file or folder of this user. Raises OSError if a process has locked it."""
+    if path.lstat().st_uid != os.geteuid():
+        return
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager

@@ -16,9 +16,14 @@ if TYPE_CHECKING:
     from types import FrameType
 
 
+def is_long() -> bool:
+    """Whether pytest runs with `--long`."""
+    return bool(os.environ.get("ENVCOMPILE_TEST_LONG"))
+
+
 def count_examples(count: int) -> int:
     """The number of examples for a property: `count` if pytest runs with `--long`, otherwise a fifth of it."""
-    return count if os.environ.get("ENVCOMPILE_TEST_LONG") else max(count // 5, 20)
+    return count if is_long() else max(count // 5, 20)
 
 
 def count_calls(function: Callable[[], object]) -> int:

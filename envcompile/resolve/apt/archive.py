@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import lzma
 import re
-import tempfile
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,7 +21,7 @@ from envcompile.diagnostics.errors import CheckFailedError, UnavailableError
 from envcompile.net.http import Request, create_body_reader
 from envcompile.net.process import ProgramNotFoundError
 from envcompile.plan.apt import format_snapshot_timestamp
-from envcompile.project.files import write_bytes
+from envcompile.project.files import temporary_folder, write_bytes
 from envcompile.registry.reference import find_registry_url
 from envcompile.resolve.apt.closure import PackageIndex
 
@@ -83,7 +82,8 @@ def verify_signature(text: str, keyring: bytes, effects: Effects) -> bool:
     Raises `SignatureError` if the file is not signed with a key of the keyring. As in apt, one good signature suffices
     if none is bad: releases are signed with the keys of several years, and an older image does not have all of them.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as path:
+        folder = str(path)
         Path(folder, "keyring.gpg").write_bytes(keyring)
         # As bytes, because text mode would change line endings on Windows.
         Path(folder, "InRelease").write_bytes(text.encode())

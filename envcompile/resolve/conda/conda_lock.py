@@ -11,13 +11,13 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from envcompile.diagnostics.diagnostic import redact_secrets
 from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
 from envcompile.net.process import run_in_threads, select_environment
+from envcompile.project.files import temporary_folder
 from envcompile.resolve.conda.rattler import (
     RATTLER_VARIABLES,
     create_no_answer_error,
@@ -60,8 +60,8 @@ class CondaLockResolver:
                 raise InvalidInputError(message, _RATTLER_HINT)
             # A lookup of no records reports unreadable channels in the same way for every program.
             parse_answer(request, self._look_up_records(request, [], effects))
-        with TemporaryDirectory(prefix="envcompile-") as name:
-            folder = Path(name).resolve()
+        with temporary_folder() as created:
+            folder = created.resolve()
             shim_input = {
                 "requests": [formatted],
                 "offline": effects.offline,

@@ -10,14 +10,13 @@ from __future__ import annotations
 import json
 import re
 import sys
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from envcompile.diagnostics.diagnostic import redact_secrets
 from envcompile.diagnostics.errors import EnvcompileError, InvalidInputError, UnavailableError
 from envcompile.lock.model import CondaPackage
 from envcompile.net.process import select_environment
+from envcompile.project.files import temporary_folder
 from envcompile.resolve.model import UnsolvableError, allows_upgrades
 
 if TYPE_CHECKING:
@@ -59,13 +58,13 @@ def run_worker(requests: list[dict[str, Any]], effects: Effects, timeout: int) -
 
     Raises `UnavailableError` if it writes no answer.
     """
-    with TemporaryDirectory(prefix="envcompile-") as folder:
-        input_file, output_file = Path(folder, "requests.json"), Path(folder, "answers.json")
+    with temporary_folder() as folder:
+        input_file, output_file = folder / "requests.json", folder / "answers.json"
         value = {"requests": requests, "offline": effects.offline, "timeout": timeout}
         input_file.write_text(json.dumps(value), "utf-8")
         environment = select_environment(effects.environment, *RATTLER_VARIABLES)
         argv = (sys.executable, "-c", _WORKER_PROGRAM, str(input_file), str(output_file))
-        finished = effects.run(argv, folder, environment)
+        finished = effects.run(argv, str(folder), environment)
         if not output_file.exists():
             raise create_no_answer_error(finished)
         answers: list[dict[str, Any]] = json.loads(output_file.read_text("utf-8"))

@@ -12,14 +12,13 @@ import re
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
 from packaging.tags import sys_tags
 
 from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
 from envcompile.net.process import select_environment
+from envcompile.project.files import temporary_folder
 from envcompile.resolve.model import Effects, PipSolution, UnsolvableError, solve_keeping_pins
 from envcompile.resolve.pip.index_router import IndexRouter, serve_index_router
 from envcompile.resolve.pip.simple_index import SimpleIndex, create_no_answer_error, create_no_page_error
@@ -29,6 +28,7 @@ from envcompile.versions import version_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from envcompile.diagnostics.errors import EnvcompileError
     from envcompile.resolve.model import PipRequest
@@ -80,11 +80,11 @@ class PipToolsResolver:
         interpreter = find_running_interpreter()
         check_running_platform(request, interpreter)
         with (
-            TemporaryDirectory(prefix="envcompile-") as folder,
-            _serve_one_index(request, request.index or find_index_url(effects, folder)) as router,
+            temporary_folder() as folder,
+            _serve_one_index(request, request.index or find_index_url(effects, str(folder))) as router,
         ):
             environment = router.exclude_from_proxies(effects.environment) if request.indexes else effects.environment
-            text = _run_solver(request, Effects(effects.run, environment), Path(folder), router.url)
+            text = _run_solver(request, Effects(effects.run, environment), folder, router.url)
         pins = dict(pin for line in text.splitlines() if (pin := _parse_pin(line)))
         needs = _remove_excluded(request, pins, parse_annotations(text))
         indexes = {name: router.served[name] if request.indexes else DEFAULT_INDEX for name in sorted(needs)}
@@ -207,7 +207,10 @@ def _run_pip_compile(request: PipRequest, effects: Effects, folder: Path, url: s
     )
     # The URL is not an argument, because every user of the machine can read the arguments of a process, and the URL may
     # contain a password.
-    finished = effects.run(argv, str(folder), {**_build_environment(effects.environment), "PIP_INDEX_URL": url})
+    environment = {**_build_environment(effects.environment), "PIP_INDEX_URL": url}
+    # pip leaves temporary files if it is killed; here they are removed with the folder.
+    environment |= dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
+    finished = effects.run(argv, str(folder), environment)
     log_text = log.read_text("utf-8", "replace") if log.exists() else ""
     if finished.exit_code:
         raise create_failure(log_text, finished.stderr, request, tuple(map(str, _list_requirements(request))))

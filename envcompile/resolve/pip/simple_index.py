@@ -116,9 +116,13 @@ class SimpleIndex:
                 return None
 
         names = list(projects)
-        with ThreadPoolExecutor(_THREADS) as pool:
+        pool = ThreadPoolExecutor(_THREADS)
+        try:
             found = zip(names, pool.map(fetch, names), strict=True)
             return {name: result[0] for name, result in found if result}
+        finally:
+            # After an interrupt, do not wait for the other responses.
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def is_hidden(self, project: str) -> bool:
         """Whether the index refuses access to a project that exists.

@@ -13,7 +13,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -22,6 +21,7 @@ import tomli
 from envcompile.diagnostics.errors import InvalidInputError, UnavailableError
 from envcompile.lock.model import PipPackage
 from envcompile.net.process import select_environment
+from envcompile.project.files import temporary_folder
 from envcompile.project.toml_writer import format_toml_pair, format_toml_tables
 from envcompile.resolve.model import CERTIFICATE_HINT, PipSolution, UnsolvableError, allows_upgrades, solve_keeping_pins
 from envcompile.resolve.pip.index_router import serve_index_router
@@ -118,10 +118,9 @@ class UvResolver:
         variables = select_environment(effects.environment, *_UV_VARIABLES, *logins)
         default = partial(read_uv_default_url, find_uv(effects.environment), effects)
         with (
-            TemporaryDirectory(prefix="envcompile-") as folder,
-            prepare_uv(request, variables, folder, default) as indexes,
+            temporary_folder() as path,
+            prepare_uv(request, variables, str(path), default) as indexes,
         ):
-            path = Path(folder)
             (path / "requirements.in").write_text("".join(f"{each}\n" for each in request.requirements), "utf-8")
             (path / "exclude.txt").write_text("".join(f"{name}\n" for name in request.exclude), "utf-8")
             (path / "stubs").mkdir()
@@ -222,8 +221,8 @@ def find_default_index(effects: Effects) -> str:
     """
     if users := find_user_index(effects.environment):
         return users
-    with TemporaryDirectory(prefix="envcompile-") as folder:
-        return read_uv_default_url(find_uv(effects.environment), effects, folder)
+    with temporary_folder() as folder:
+        return read_uv_default_url(find_uv(effects.environment), effects, str(folder))
 
 
 def find_uv(environment: Mapping[str, str]) -> str:

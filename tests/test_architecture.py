@@ -35,7 +35,7 @@ def test_a_short_module_has_a_reason_in_the_contributor_guide() -> None:
 
 def test_modules_are_split_by_feature_and_not_by_size() -> None:
     assert len(MODULES) <= 165
-    assert {module: count_lines(module) for module in MODULES if count_lines(module) > 550} == {}
+    assert {module: count_lines(module) for module in MODULES if count_lines(module) > 600} == {}
 
 
 def test_a_class_name_stands_for_one_class() -> None:

@@ -88,8 +88,10 @@ def _describe_base(locked: PlatformLock) -> str:
 def _describe_cuda(locked: PlatformLock) -> str:
     """Describe what a GPU needs: `CUDA 12.8, NVIDIA driver 525.60.13 or newer`."""
     decided = locked.base_decision
-    if decided is None or decided.cuda is None:
-        return "the packages use no CUDA"
+    if decided is None:
+        return "unknown, because the lock has no decision about CUDA"
+    if decided.cuda is None:
+        return "no CUDA in use"
     return f"CUDA {decided.cuda}" + (f", NVIDIA driver {decided.driver} or newer" if decided.driver else "")
 
 

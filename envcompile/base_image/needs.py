@@ -159,7 +159,7 @@ def _is_applicable(need: PackageNeed, package: PackageSummary, context: NeedCont
 
 
 def is_gpu_requested(request: BaseImageRequest) -> bool:
-    """Whether the request itself is for a GPU."""
+    """Whether the spec requests a GPU, whatever its packages need."""
     return bool(request.gpu or request.cuda.version or request.driver or request.compute)
 
 

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 
 class ProjectNeeds(NamedTuple):
-    """Resolvers by their names in the spec, disk space for an image, minimum drivers, and one image of each registry.
+    """What a project needs from this machine: resolvers, disk space, drivers, and access to registries.
+
+    Resolvers have their names in the spec, and access to a registry is tested with one of its images.
 
     `locked` are the spec and the lock, None if one of them cannot be read. `results`
     are the results of the checks of the catalogue, the spec and the lock.

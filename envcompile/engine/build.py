@@ -254,7 +254,7 @@ def find_image(ask: DockerRunner, tag: str) -> EngineImage | None:
 
 
 def is_loaded(ask: DockerRunner, tag: str, platform: str) -> bool:
-    """Whether the engine has the complete image of a tag for a platform. The tag of an incomplete image is removed.
+    """Whether the engine has all layers of a tagged image for a platform. If layers are missing, this removes the tag.
 
     `docker image ls` omits a tag with a missing layer. `docker image inspect` still shows it, but the image does
     not run (measured with Docker 26 and its containerd store).

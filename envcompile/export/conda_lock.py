@@ -189,7 +189,7 @@ def _iter_requirements(export_input: ExportInput) -> Iterator[dict[str, Any]]:
         requirement = {**_create_requirement("pip", each.name, version or "*"), "extras": list(each.extras)}
         yield {**requirement, "markers": str(each.marker)} if each.marker else requirement
     if packages:
-        # conda-lock replaces the requirement for `pip` in the file by this one.
+        # conda-lock ignores the requirement for `pip` in an environment file and uses this one.
         yield _create_requirement("conda", "pip", "*")
 
 

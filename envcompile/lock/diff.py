@@ -287,7 +287,7 @@ class ChangeExplainer:
         return f"{node.name} {self._new_graph.packages[node].version}"
 
     def _has_changed(self, node: PackageNode) -> bool:
-        """Whether a package has another file or depends on other packages. Other facts about the file do not count."""
+        """Whether the file of a package was replaced, or its dependencies changed. Sizes and texts do not count."""
         old, new = self._old_graph.packages.get(node), self._new_graph.packages.get(node)
         if old is None or new is None:
             return old is not new

@@ -175,7 +175,7 @@ def find_mismatches(spec: Spec, locked: PlatformLock) -> Iterator[Diagnostic]:
         from envcompile.lock.freshness_pip import check_pip_requirements  # noqa: PLC0415 - brings `packaging`
 
         roots = yield from check_pip_requirements(spec, locked, requirements)
-    # The choice of the base image may require wheels that the spec does not request.
+    # The lock may have wheels that the spec does not request, because the chosen base image needs them.
     if locked.base_decision:
         roots |= set(locked.base_decision.wheel_names)
     yield from _check_init(spec, locked)

@@ -46,7 +46,7 @@ class ImageReference:
 
     @property
     def hint(self) -> str:
-        """The hint of errors, which tells the user how to lock without this registry."""
+        """The hint of errors about this registry: how to lock without it."""
         if self.digest is None:
             return f'give its digest in the spec: `"{self.reference}@sha256:..."`'
         image = f'image = "{self.reference}"'

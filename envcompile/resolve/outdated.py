@@ -85,9 +85,9 @@ class ImageState(NamedTuple):
 
 
 class HeldBack(NamedTuple):
-    """A pin of which a newer version exists that the spec excludes.
+    """A pin that the spec keeps from moving to a newer version.
 
-    - `kind`, `name`: as in `LockChange`; `label`: both for people.
+    - `kind`, `name`: as in `LockChange`; `label`: the two as messages show them.
     - `allowed`: the newest version that the spec allows; `newest`: the newest version that exists.
     - `reason`: a sentence without a full stop. `platforms`: the platforms with this pin; empty for an image.
     """

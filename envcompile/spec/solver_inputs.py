@@ -93,7 +93,7 @@ def recorded_inputs(spec: Spec) -> dict[str, tuple[str, ...]]:
 
 
 def find_requested_extras(spec: Spec) -> dict[str, int]:
-    """Map each extra of a pip requirement, such as `requests[socks]`, to the requirement's index in `packages`.
+    """Map each extra of a pip requirement, such as `requests[socks]`, to the position of the requirement in `packages`.
 
     Extras are recorded because the locked packages do not show which extra required them.
     """

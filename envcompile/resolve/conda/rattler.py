@@ -176,7 +176,7 @@ def parse_answer(request: CondaRequest, answer: Mapping[str, Any]) -> tuple[Cond
 
 
 def _format_reason(request: CondaRequest, problem: str, missing: Mapping[str, Mapping[str, list[str]]]) -> str:
-    """Return the solver's explanation with channel names in place of URLs, and a line for each missing name."""
+    """Return the solver's explanation with channel names, and a line for each package that no channel has."""
     for name, url in _find_channel_urls(request.channels).items():
         problem = problem.replace(f"{url}/", name).replace(url, name)
     problem = problem.removeprefix("Cannot solve the request because of: ")

@@ -200,9 +200,9 @@ def is_uploaded_in_time(file: IndexFile, request: PipRequest) -> bool:
 def find_newer_glibc_wheel(
     projects: Mapping[str, tuple[IndexFile, ...]], pins: Mapping[str, str], request: PipRequest, glibc: str
 ) -> str | None:
-    """Return the name of a wheel that pip ignored because of the `glibc` of this machine, or None.
+    """Return the name of a wheel that pip ignored because the `glibc` of this machine is too old for it, or None.
 
-    Such a wheel belongs to a newer release than the pin, and needs a newer glibc, which the base image has.
+    The wheel is of a newer release than the pinned one, and the glibc of the base image is new enough for it.
     """
     if version_numbers(glibc) >= version_numbers(request.glibc):
         return None

@@ -247,7 +247,7 @@ def make_run_environment(case: DecisionInputs, run: StageImage) -> dict[str, str
     if case.needs.library_folders:
         found["LD_LIBRARY_PATH"] = ":".join(dict.fromkeys(case.needs.library_folders))
     elif run.flavour and case.needs.self_locating_packages:
-        # NVIDIA's images set LD_LIBRARY_PATH to their own libraries, which JAX and TensorFlow would prefer to locked ones.
+        # NVIDIA's images set LD_LIBRARY_PATH to their own libraries. JAX and TensorFlow would load these.
         found["LD_LIBRARY_PATH"] = ""
     if run.flavour and (_has_compiler(case, run) or any(name == "cuda-nvcc" for name, _ in case.needs.apt_packages)):
         found["CUDA_HOME"] = _SYSTEM_CUDA_HOME

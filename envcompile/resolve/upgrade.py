@@ -30,7 +30,7 @@ UPGRADABLE_PARTS = {
     "python": "Python",
 }
 _PART_PREFIX, _PACKAGE_PREFIX = "part:", "package:"
-# With these values of `source`, the base image determines the version of Python. With `spec`, the spec states the version.
+# With these values of `source`, the base image determines the version of Python. With `spec`, the spec states it.
 _IMAGE_PYTHON_SOURCES = frozenset({"image", "assumed"})
 
 

@@ -126,6 +126,7 @@ MADE: dict[tuple[str, str], list[str]] = {
     ("engine/command.py", "row.pattern"): [],  # within a line, of which 2,000 characters are matched
     ("lock/families.py", "family.pip"): [family.pip for family in FAMILIES],
     ("lock/families.py", "family.conda"): [family.conda for family in FAMILIES],
+    ("project/files.py", "re.escape(f'.{path.name}{TEMPORARY_MARK}') + _RANDOM_PART"): [r"\.a\.lock\.[a-z0-9_]{8}"],
     ("registry/image_contents.py", """f\"\"\"^{key}=([\\\\"\']?)([^\\\\"\'\\\\s]+)\\\\1[ \\\\t]*$\"\"\""""): [],
     ("resolve/conda/conda_lock_shim.py", r"f'(?<![\\w.-]){re.escape(name)}(?![\\w-])'"): [r"(?<![\w.-])numpy(?![\w-])"],
     ("resolve/environment.py", "f'you require {pattern}'"): ["you require ruamel[-_.]yaml(?![a-z0-9_-])"],

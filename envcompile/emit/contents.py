@@ -28,7 +28,9 @@ def format_contents(plan: Plan, body: str) -> str:
 
 
 def _format_lines(plan: Plan, body: list[str], height: int) -> list[str]:
-    ignored = "DL3006,DL3029" if len(plan.targets) > 1 else "DL3029"
+    # The spec requests root; stages are selected by TARGETARCH; each base image is for one platform.
+    rules = {"DL3002": plan.start.user.startswith("0:"), "DL3006": len(plan.targets) > 1, "DL3029": True}
+    ignored = ",".join(rule for rule, applies in rules.items() if applies)
     return [
         "# Made by envcompile from a spec and its lock. Do not edit: the tag of the image is this file's sha256.",
         "#",

@@ -118,7 +118,8 @@ def test_each_signal_ends_the_resolver_and_removes_its_files(
             "NO_PROXY": "127.0.0.1",
         }
         with subprocess.Popen(
-            [sys.executable, "-m", "envcompile", "lock", "-U"],
+            # The tests may run by `nohup`, whose programs ignore SIGHUP.
+            ["env", "--default-signal=HUP", sys.executable, "-m", "envcompile", "lock", "-U"],
             cwd=project,
             stderr=subprocess.PIPE,
             text=True,

@@ -31,7 +31,7 @@ START = "from envcompile.cli.entry import run_command_line; run_command_line()"
 # All that a look at a fresh lock may load beyond a bare interpreter: one digest, and our own.
 FAST = {
     *("__future__", "gc", "_sha2", "_sha256", "envcompile.digests"),
-    *("envcompile", "envcompile.cli", "envcompile.cli.entry", "envcompile.cli.fast_path"),
+    *("envcompile", "envcompile.cli", "envcompile.cli.entry", "envcompile.cli.interrupts", "envcompile.cli.fast_path"),
     *("envcompile.diagnostics", "envcompile.diagnostics.errors", "envcompile.lock", "envcompile.lock.header"),
     *("envcompile.project", "envcompile.project.discovery", "envcompile.project.generated_files"),
 }

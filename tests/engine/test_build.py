@@ -105,7 +105,8 @@ def test_builds_from_nothing_have_one_digest_wherever_they_go(engine: Engine, fo
     assert digest in build(folder, "--force").stderr
     # The same in a file, which keeps its content whenever a build fails; and by the check.
     (folder / "image.tar").write_text("old", "utf-8")
-    assert build(folder, "--output", "type=oci,dest=image.tar", "--platform", "linux-64").returncode == 0
+    assert build(folder, "--output", "type=oci,dest=image.tar", "--platform", "linux-64").returncode == 2
+    assert build(folder, "--force", "--output", "type=oci,dest=image.tar", "--platform", "linux-64").returncode == 0
     index = subprocess.run(["tar", "-xOf", folder / "image.tar", "index.json"], capture_output=True, check=True).stdout
     assert digest.encode() in index
     done = build(folder, "--repro-check")

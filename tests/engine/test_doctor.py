@@ -83,7 +83,7 @@ if [ "$1" = info ]; then echo '{{"DockerRootDir": "{small}"}}'; else exec {real}
     finally:
         subprocess.run(["umount", str(small)], check=True)
     assert (code, rows["disk"]["state"]) == (1, "wrong")
-    assert rows["disk"]["message"].startswith(f"8 MB are free in `{small}`; building the image needs ")
+    assert rows["disk"]["message"].startswith(f"8.4 MB are free in `{small}`; building the image needs ")
     assert "docker buildx prune" in rows["disk"]["remedy"]
 
 

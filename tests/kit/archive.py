@@ -31,7 +31,7 @@ def paragraph(name: str, version: str = "1.0", **more: str) -> str:
     head = {"Package": name, "Version": version, "Architecture": "amd64"}
     rest = {key.replace("_", "-"): value for key, value in more.items()}
     tail = {"Filename": f"pool/main/{name}_{version}_amd64.deb", "Size": "1000", "SHA256": sha256}
-    return "".join(f"{key}: {value}\n" for key, value in {**head, **rest, **tail}.items())
+    return "".join(f"{key}: {value}\n" for key, value in {**head, **tail, **rest}.items())
 
 
 def status(*names: str, version: str = "1.0", **more: str) -> str:

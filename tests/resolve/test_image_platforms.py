@@ -95,8 +95,8 @@ def test_the_caret_is_below_the_value_in_a_table_and_in_tools(server: Server, re
     image = make_single(server, "amd64")
     base = f'base = {{ image = "{image}", os = "debian-12", glibc = "2.36", python = "3.11.2", python-path = "/x" }}'
     with pytest.raises(DiagnosticsError) as refused:
-        check(write_spec(base, f'[tools]\nuv = "{image}"\nmicromamba = "{image}"\n'), registry)
-    # No conda packages, so micromamba is not needed.
+        check(write_spec(base, f'[tools]\nuv = "{image}"\npython = "{image}"\n'), registry)
+    # No conda packages, so the Python of the tools is not needed.
     assert [found.path for found in refused.value.diagnostics] == [("image", "base", "image"), ("tools", "uv")]
 
 

@@ -192,15 +192,15 @@ def mask_secret_values(line: str) -> str:
     return _TOML_PAIR.sub(mask, line)
 
 
-def escape_unprintable(text: str) -> str:
-    """Escape everything that a terminal does not show as one character, except tabs and newlines.
+def escape_unprintable(text: str, keeps: str = "\t\n") -> str:
+    """Escape everything that a terminal does not show as one character, except the characters in `keeps`.
 
     These are control characters, which start the commands of a terminal, and invisible characters, such as those that
     change the direction of a text. All text for people goes through this function where it is written.
     """
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c in "\t\n" else c.encode("unicode_escape").decode("ascii") for c in text)
+    return "".join(c if c.isprintable() or c in keeps else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def clean_message(text: str) -> str:

@@ -26,7 +26,7 @@ from envcompile.spec.solver_inputs import (
     locate_requirement,
     recorded_inputs,
 )
-from envcompile.spec.values import display_text, remove_digest, split_image_reference
+from envcompile.spec.values import display_text, is_same_repository, remove_digest, split_image_reference
 from envcompile.versions import is_release_of
 
 if TYPE_CHECKING:
@@ -397,7 +397,7 @@ def _check_images(spec: Spec, platform: PlatformLock, expected: Expectations) ->
     for tool in platform.tools:
         wanted = expected.tools.get(tool.name, "")
         is_given = any(name == tool.name for name, _ in spec.tools)
-        if not (_is_same_image(tool.image, wanted) if is_given else _has_same_name(tool.image, wanted)):
+        if not (_is_same_image(tool.image, wanted) if is_given else is_same_repository(tool.image, wanted)):
             message = (
                 f"the image of `{tool.name}` in the lock is `{display_text(tool.image)}`, but it should be `{wanted}`"
             )
@@ -448,12 +448,6 @@ def _check_layer_threshold(platform: PlatformLock) -> Iterator[Diagnostic]:
     if rest or factor & (factor - 1):
         message = f"the lock has layers of their own from {platform.layer_threshold} MiB, which `lock` never chooses"
         yield Diagnostic("stale", message, ())
-
-
-def _has_same_name(image: str, other: str) -> bool:
-    """Whether two references have the same name. The default image of a tool has another digest in each release."""
-    names = [parts.name if parts else None for parts in map(split_image_reference, (image, other))]
-    return names[0] is not None and names[0] == names[1]
 
 
 def _check_file_names(platform: PlatformLock) -> Iterator[Diagnostic]:

@@ -16,6 +16,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from envcompile.diagnostics.diagnostic import escape_unprintable
 from envcompile.diagnostics.errors import CheckFailedError, InvalidInputError, UnavailableError
 from envcompile.project import TEMPORARY_MARK
 
@@ -265,5 +266,4 @@ def display_path(path: Path) -> str:
 
     A line break in the name of a file could look like the end of the message.
     """
-    shown = shorten_path(path)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in shown)
+    return escape_unprintable(shorten_path(path), keeps="")

@@ -43,7 +43,7 @@ from envcompile.net.process import run_in_threads
 from envcompile.platforms import PLATFORMS
 from envcompile.spec.decode import parse_spec_value
 from envcompile.spec.solver_inputs import INIT_PACKAGE
-from envcompile.spec.values import remove_digest, split_image_reference
+from envcompile.spec.values import is_same_repository, remove_digest, split_image_reference
 from envcompile.versions import minor_release
 
 if TYPE_CHECKING:
@@ -220,14 +220,9 @@ def pin_tools(
     tools = []
     for name, image in find_tool_images(spec, has_standalone_python=has_standalone_python):
         locked = pinned.by_tool.get(name)
-        is_kept = locked is not None and name not in requested and _has_same_name(locked, image)
+        is_kept = locked is not None and name not in requested and is_same_repository(locked, image)
         tools.append(ToolImage(name, locked if locked and is_kept else pin_image(image, pinned.by_tag, images)))
     return tuple(tools)
-
-
-def _has_same_name(image: str, other: str) -> bool:
-    parts, other_parts = split_image_reference(image), split_image_reference(other)
-    return parts is not None and other_parts is not None and parts.name == other_parts.name
 
 
 def collect_pinned_images(

@@ -69,6 +69,12 @@ def remove_digest(image: str) -> str:
     return image.partition("@")[0]
 
 
+def is_same_repository(image: str, other: str) -> bool:
+    """Whether two references have the same name; tags and digests may differ. False if one is not a reference."""
+    names = [parts.name if parts else None for parts in map(split_image_reference, (image, other))]
+    return names[0] is not None and names[0] == names[1]
+
+
 # Readers for TOML types.
 
 

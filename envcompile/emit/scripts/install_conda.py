@@ -97,7 +97,7 @@ async def download(archives: list[Archive]) -> None:
     await asyncio.gather(*map(download_one, archives))
 
 
-def store(archive: Archive) -> None:
+def store_download(archive: Archive) -> None:
     """Move a download into the cache, if it has its sha256."""
     if compute_sha256(archive.part) != archive.sha256:
         archive.part.unlink()
@@ -115,7 +115,7 @@ def find_archives(archives: list[Archive]) -> list[Path]:
                 names = ", ".join(archive.name for archive in missing)
                 raise SystemExit(f"envcompile: the bundle has no files with the locked sha256 for {names}")
             asyncio.run(download(missing))
-            list(pool.map(store, missing))
+            list(pool.map(store_download, missing))
     return [found[archive] or CACHE / archive.stored_name for archive in archives]
 
 
